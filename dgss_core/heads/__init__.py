@@ -1,0 +1,1 @@
+"""Heads: feature maps of an encoder in, per-class scores out."""

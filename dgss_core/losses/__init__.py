@@ -1,0 +1,1 @@
+"""Training losses: per-pixel cross-entropy and the set criterion of Mask2Former."""
