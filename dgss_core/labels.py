@@ -1,0 +1,142 @@
+"""Label sets: which id means what, in which colour, and how one set merges into another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from dgss_core.errors import DgssError
+
+IGNORE = 255
+"""The id of a pixel without a label, in every label set."""
+
+LABEL_SETS = Path(__file__).parent / 'label_sets'
+
+
+@dataclass(frozen=True)
+class Label:
+    """One class: its id in a mask (0 to 254), its name and its RGB colour."""
+
+    id: int
+    name: str
+    color: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """An ordered set of classes with the ids 0 to N-1, so that a score map has one channel each.
+
+    `merges` holds, per name of another label set, the class of that set each class goes to.
+    """
+
+    name: str
+    labels: tuple[Label, ...]
+    merges: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.labels) <= IGNORE:
+            raise DgssError(
+                f'Label set {self.name!r} has {len(self.labels)} labels; give 1 to {IGNORE}.'
+            )
+        if [label.id for label in self.labels] != list(range(len(self.labels))):
+            raise DgssError(
+                f'Label set {self.name!r} must number its labels 0, 1, 2, ... in order; '
+                f'its ids are {[label.id for label in self.labels]}.'
+            )
+        if len(set(self.names)) != len(self.names):
+            raise DgssError(f'Label set {self.name!r} names a label twice; make the names unique.')
+        for label in self.labels:
+            if len(label.color) != 3 or not all(0 <= c <= 255 for c in label.color):
+                raise DgssError(
+                    f'Label {label.name!r} of {self.name!r} needs a colour of three values '
+                    f'0 to 255, not {list(label.color)}.'
+                )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(label.name for label in self.labels)
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(label.id for label in self.labels)
+
+    @cached_property
+    def colors(self) -> np.ndarray:
+        """RGB palette, uint8 (256, 3): a mask indexes it; ids without a label are black."""
+        palette = np.zeros((256, 3), np.uint8)
+        palette[: len(self)] = [label.color for label in self.labels]
+        return palette
+
+    def merge_to(self, other: LabelSet) -> np.ndarray:
+        """Lookup table uint8 (256,) from ids of this set to ids of `other`, 255 where none fits.
+
+        Raises DgssError when the two sets are different and no merge between them is written.
+        """
+        table = np.full(256, IGNORE, np.uint8)
+        if self.names == other.names:
+            pairs = {name: name for name in self.names}
+        elif other.name in self.merges:
+            pairs = dict(self.merges[other.name])
+        else:
+            raise DgssError(
+                f'Label set {self.name!r} says nothing about {other.name!r}; '
+                f'add a merges: {other.name}: section to its YAML file.'
+            )
+        for ours, theirs in pairs.items():
+            if ours not in self.names or theirs not in other.names:
+                raise DgssError(
+                    f'The merge {self.name!r} -> {other.name!r} speaks of {ours!r} -> {theirs!r}, '
+                    'and one of these is not a label of its set; correct the name.'
+                )
+            table[self.names.index(ours)] = other.names.index(theirs)
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            'name': self.name,
+            'labels': [
+                {'id': label.id, 'name': label.name, 'color': list(label.color)}
+                for label in self.labels
+            ],
+            'merges': {name: dict(pairs) for name, pairs in self.merges.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], origin: str = 'label set') -> LabelSet:
+        """Build from the YAML or manifest form; DgssError names `origin` and what is missing."""
+        try:
+            labels = tuple(
+                Label(int(entry['id']), str(entry['name']), tuple(map(int, entry['color'])))
+                for entry in data['labels']
+            )
+            return cls(str(data['name']), labels, dict(data.get('merges') or {}))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DgssError(
+                f'{origin} is not a label set ({error!r}); it needs a name and labels, each with '
+                'id, name and color, as in dgss_core/label_sets/cityscapes19.yaml.'
+            ) from error
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> LabelSet:
+        """Load a set by its name (`cityscapes19`, `camvid11`) or from a YAML file of your own."""
+        known = {path.stem: path for path in sorted(LABEL_SETS.glob('*.yaml'))}
+        path = known.get(str(name_or_path), Path(name_or_path))
+        if not path.is_file():
+            raise DgssError(
+                f'There is no label set {str(name_or_path)!r}; use one of {", ".join(known)} '
+                'or the path of a YAML file.'
+            )
+        try:
+            data = yaml.safe_load(path.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise DgssError(f'{path} is not readable as YAML: {error}') from error
+        return cls.from_dict(data, str(path))
