@@ -1,0 +1,1 @@
+"""Systems: encoders, adapters and heads composed as published, and our own."""

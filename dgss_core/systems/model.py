@@ -1,0 +1,36 @@
+"""A segmentation model: an encoder, a head, and the label set its scores speak of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dgss_core.heads.head import Head
+from dgss_core.labels import LabelSet
+
+
+class SegmentationModel(nn.Module):
+    """Images in, scores out. The normalisation is part of the model, not of its caller.
+
+    `encoder` follows the encoder contract: maps with `channels` and `strides`, `mean` and `std`
+    for RGB in [0, 1].
+    """
+
+    def __init__(self, encoder: nn.Module, head: Head, label_set: LabelSet) -> None:
+        super().__init__()
+        self.encoder, self.head, self.label_set = encoder, head, label_set
+        for name in ('mean', 'std'):
+            values = torch.tensor(getattr(encoder, name)).view(1, 3, 1, 1) * 255
+            self.register_buffer(name, values, persistent=False)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Feature maps for RGB images, float (B, 3, H, W) in [0, 255]."""
+        return self.encoder((images - self.mean) / self.std)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores (B, classes, h, w) at the head's stride for RGB (B, 3, H, W) in [0, 255]."""
+        return self.head(self.features(images))
+
+    def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Named losses, to be summed, for labels (B, H, W) long where 255 is ignored."""
+        return self.head.loss(self.features(images), labels)
