@@ -1,0 +1,249 @@
+"""The synthetic drive: world, camera, buffers, light and weather put together for each frame."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from dgss_core.errors import DgssError
+from dgss_core.synthetic import lighting, traffic, weather
+from dgss_core.synthetic.camera import Camera
+from dgss_core.synthetic.ground import Ground
+from dgss_core.synthetic.lighting import CONDITIONS
+from dgss_core.synthetic.noise import stream
+from dgss_core.synthetic.raster import GBuffer
+from dgss_core.synthetic.scene import RANGE, Scene, backdrop
+from dgss_core.synthetic.shadows import GroundShade, building_shadow
+from dgss_core.synthetic.style import Stock, draw_style
+from dgss_core.synthetic.world import Street
+
+SAMPLES = 2
+"""Samples per pixel along each side."""
+SMALLEST = 32
+
+
+@dataclass(frozen=True)
+class SyntheticFrame:
+    """image (H, W, 3) uint8 RGB; labels (H, W) uint8 Cityscapes train ids, 255 unlabelled;
+    depth (H, W) float32 metres along the optical axis, inf for the sky."""
+
+    image: np.ndarray
+    labels: np.ndarray
+    depth: np.ndarray
+
+
+class StreetDrive:
+    """An endless drive along a street that is decided by `seed` and shown in one `condition`.
+
+    Frames may be asked for in any order; the same arguments give the same bytes. The condition
+    changes the picture only: labels and depth of a seed are the same in every condition.
+
+    Args:
+        seed: any integer; decides the street, its furniture, the camera and the light.
+        condition: one of `CONDITIONS`.
+        width, height: of the frames in pixels, at least 32 each.
+        fps: frames per second; the camera drives about 8 m/s.
+
+    Raises:
+        DgssError: unknown condition, frames below 32 pixels, or a rate that is not positive.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        condition: str = 'day',
+        width: int = 640,
+        height: int = 360,
+        fps: float = 10.0,
+    ) -> None:
+        if condition not in CONDITIONS:
+            raise DgssError(
+                f'Unknown condition {condition!r}: choose one of {", ".join(CONDITIONS)}.'
+            )
+        if min(width, height) < SMALLEST:
+            raise DgssError(
+                f'A synthetic frame of {width} x {height} is too small: '
+                f'width and height must be at least {SMALLEST} pixels.'
+            )
+        if not fps > 0:
+            raise DgssError(f'fps is {fps}: give a positive number of frames per second.')
+        self.seed, self.condition = int(seed), condition
+        self.width, self.height, self.fps = int(width), int(height), float(fps)
+        self.style = draw_style(self.seed)
+        self.stock = Stock(self.seed)
+        self.street = Street(self.style, self.stock)
+        self.traffic = traffic.Traffic(self.street)
+        self.ground = Ground(self.street)
+        self.light = lighting.light_of(condition, self.style)
+        self._sensor = weather.Sensor(stream(self.seed, 60), self.width, self.height)
+
+    def frame(self, index: int) -> SyntheticFrame:
+        """The frame at `index / fps` seconds."""
+        time = index / self.fps
+        camera = self._camera(time)
+        buffer = GBuffer(camera.scaled(SAMPLES))
+        shade = GroundShade(camera, self.street, self.light.toward_sun)
+        blocks = self.street.blocks(camera.s - 12, camera.s + RANGE)
+        backdrop(buffer, self.stock.noise)
+        self.ground.draw(buffer)
+        self._populate(buffer, shade, blocks, time)
+        view = _View(buffer, camera, self.street)
+        image = self._develop(view, shade, blocks, index)
+        return self._finish(image, view)
+
+    def _camera(self, time: float) -> Camera:
+        style, street = self.style, self.street
+        s, lateral = traffic.ego_position(street, time)
+        focal = self.width / 2 / np.tan(style.view / 2)
+        nod = 0.0025 * np.sin(7.1 * time) + 0.0015 * np.sin(12.7 * time + 1)
+        heading = float(street.slope(s + 4)) + 0.01 * np.sin(0.4 * time)
+        cx = self.width / 2 - focal * heading
+        cy = self.height * 0.46 + focal * (np.tan(style.pitch) + nod)
+        y = float(street.centre(s)) + lateral
+        return Camera(self.width, self.height, focal, cx, cy, s, y, style.eye)
+
+    def _populate(self, buffer, shade, blocks, time) -> None:
+        scene = Scene(self.street, buffer, shade)
+        for block in blocks:
+            scene.add_block(block)
+        start, end = scene.here - 12, scene.here + RANGE
+        for vehicle in self.traffic.vehicles(time, start, end):
+            scene.add_vehicle(vehicle)
+        for thing in self.traffic.riders(time, start, scene.here + 120):
+            scene.add_standing(thing)
+        for thing in self.traffic.walkers(time, start, scene.here + 120):
+            scene.add_standing(thing)
+        scene.draw()
+        shade.soften()
+
+    def _develop(self, view: '_View', shade, blocks, index: int) -> np.ndarray:
+        """Float32 picture in 0..255, from light to lens."""
+        light, rng = self.light, stream(self.seed, 61, index)
+        albedo = np.square(view.color * np.float32(1 / 255))
+        if self.condition == 'snow':
+            patches = self._patches(view, 0.9)
+            share = weather.snow_share(view.up, view.label, patches, view.lateral, self.style.lane)
+            albedo += (np.float32([0.78, 0.81, 0.86]) - albedo) * share[..., None]
+        radiance = albedo * self._irradiance(view, shade, blocks)
+        radiance += albedo * (view.emission * (light.lamps * 2.6))[..., None]
+        sky = lighting.sky(light, self.stock.noise, view.across, view.rise, index / self.fps)
+        if self.condition == 'rain':
+            lit = np.where(view.label[..., None] == 10, sky, radiance)
+            radiance = weather.wet(
+                lit, view.ground, view.near, view.camera, self._patches(view, 0.5)
+            )
+        air = weather.transmission(view.near, light.visibility)[..., None]
+        radiance = radiance * air + light.horizon * (1 - air)
+        radiance += (sky - radiance) * view.open_sky[..., None]
+        radiance = weather.bloom(radiance, light.exposure, light.bloom)
+        image = lighting.expose(radiance.astype(np.float32), light.exposure)
+        if self.condition == 'rain':
+            image = weather.rain_streaks(image, rng, rng.uniform(0.7, 1.3), view.near)
+            drops = stream(self.seed, 62, index // 25)
+            image = weather.lens_drops(image, drops, int(drops.integers(3, 11)))
+        elif self.condition == 'snow':
+            image = weather.snow_flakes(image, rng, rng.uniform(0.7, 1.2), view.near)
+        return self._sensor.read(image, rng, light.noise)
+
+    def _irradiance(self, view: '_View', shade, blocks) -> np.ndarray:
+        light = self.light
+        contact = np.where(view.ground, shade.contact, 0) * np.float32(0.8 / 255)
+        half = (0.5 + 0.5 * view.up)[..., None]
+        total = (light.below * (1 - half) + light.above * half) * (1 - contact)[..., None]
+        if light.sun.any():
+            sun = view.facing(light.toward_sun)
+            sun *= building_shadow(
+                self.street, blocks, light.toward_sun, view.s, view.lateral, view.z
+            )
+            sun *= 1 - np.where(view.ground, np.maximum(shade.cast, shade.contact), 0) / 255 * 0.92
+            total = total + sun[..., None] * light.sun
+        if light.street_lamps:
+            total = total + self._lamps(view, blocks)
+        if light.head_lamps:
+            beam = lighting.head_light(light, view.across, view.rise, view.near)
+            total = total + beam * np.float32([1.0, 0.96, 0.86])
+        return total.astype(np.float32)
+
+    def _lamps(self, view: '_View', blocks) -> np.ndarray:
+        position = np.stack([view.s, view.y, view.z], 2)[::4, ::4].astype(np.float32)
+        lamps = [
+            (s, float(self.street.centre(s)) + lateral, z)
+            for block in blocks
+            for s, lateral, z in block.lamps
+            if view.camera.s - 15 < s < view.camera.s + 110
+        ]
+        found = lighting.lamp_light(self.light, lamps, position, view.up[::4, ::4])
+        return cv2.resize(found, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
+
+    def _patches(self, view: '_View', scale: float) -> np.ndarray:
+        """Noise fixed to the ground, (H, W) in [0, 1]."""
+        u = (view.lateral * (22 * scale)).astype(np.float32)
+        v = (np.mod(view.s, 512 / (9 * scale)) * (9 * scale)).astype(np.float32)
+        return cv2.remap(self.stock.noise, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+
+    def _finish(self, image: np.ndarray, view: '_View') -> SyntheticFrame:
+        labels, depth = view.label.copy(), view.depth
+        if self.style.mirrored:
+            image, labels, depth = (
+                np.ascontiguousarray(a[:, ::-1]) for a in (image, labels, depth)
+            )
+        if self.style.bonnet:
+            self._bonnet(image, labels, depth)
+        return SyntheticFrame(image, labels, depth)
+
+    def _bonnet(self, image, labels, depth) -> None:
+        """The ego vehicle's own bonnet: unlabelled, about 1.2 m away."""
+        x = np.linspace(-1, 1, self.width)
+        rows = self.height * (1 - self.style.bonnet * np.sqrt(np.clip(1.1 - x * x, 0, 1)))
+        below = np.arange(self.height)[:, None] - rows
+        inside = below >= 0
+        fall = np.clip(below / (self.height * 0.12), 0, 1)[..., None]
+        mirror = image[: self.height // 2].mean((0, 1))
+        tone = mirror * (0.62 - 0.45 * fall) * (0.9 + 0.1 * x[None, :, None])
+        image[inside] = np.clip(tone, 0, 255)[inside].astype(np.uint8)
+        labels[inside] = 255
+        depth[inside] = 1.2
+
+
+class _View:
+    """The buffers brought to the frame's size, with the world point of every pixel."""
+
+    def __init__(self, buffer: GBuffer, camera: Camera, street: Street) -> None:
+        self.camera = camera
+        size = camera.width, camera.height
+        color = cv2.resize(buffer.color, size, interpolation=cv2.INTER_AREA)
+        self.color, self.emission = color[..., :3], color[..., 3] * np.float32(1 / 255)
+        pick = slice(SAMPLES // 2, None, SAMPLES)
+        self.label = np.ascontiguousarray(buffer.label[pick, pick])
+        inverse = buffer.inverse_depth[pick, pick]
+        with np.errstate(divide='ignore'):
+            self.depth = np.float32(1) / inverse
+        self.near = np.minimum(self.depth, np.float32(600))
+        above = (buffer.label == 10).view(np.uint8) * np.uint8(255)
+        above = cv2.resize(above, size, interpolation=cv2.INTER_AREA)
+        self.open_sky = above * np.float32(1 / 255)
+        self._normals = np.array(buffer.normals, np.float32)
+        self._face = buffer.face
+        self._size = size
+        self.up = self._spread(self._normals[:, 2])
+        self.ground = np.isin(self.label, (0, 1, 9)) & (buffer.face[pick, pick] == 0)
+        columns, rows = np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5
+        self.across = ((columns - camera.cx) / camera.focal).astype(np.float32)
+        self.rise = ((camera.cy - rows) / camera.focal).astype(np.float32)
+        self.s = camera.s + self.near
+        self.y = camera.y + self.near * self.across
+        self.z = camera.z + self.near * self.rise[:, None]
+        table = street.centre(camera.s + np.arange(0, 602, 0.5)).astype(np.float32)
+        self.lateral = self.y - table[(self.near * 2).astype(np.int32)]
+
+    def _spread(self, values: np.ndarray) -> np.ndarray:
+        """Values per face -> antialiased values per pixel."""
+        return cv2.resize(
+            np.take(values.astype(np.float32), self._face),
+            self._size,
+            interpolation=cv2.INTER_AREA,
+        )
+
+    def facing(self, direction) -> np.ndarray:
+        """Cosine between the surfaces and a direction, at least 0, (H, W)."""
+        return self._spread(np.maximum(self._normals @ np.asarray(direction, np.float32), 0))

@@ -1,0 +1,42 @@
+"""Random streams and tileable noise."""
+
+import cv2
+import numpy as np
+
+
+def stream(seed: int, *key: int) -> np.random.Generator:
+    """An independent random stream for each key of integers."""
+    return np.random.default_rng([value % 2**32 for value in (seed, *key)])
+
+
+def fractal(rng: np.random.Generator, size: int, base: int = 4, gain: float = 0.55) -> np.ndarray:
+    """(size, size) float32 in [0, 1]: tileable sum of octaves of value noise.
+
+    Perlin, "An Image Synthesizer", SIGGRAPH 1985: amplitudes fall by `gain` per octave.
+    """
+    total = np.zeros((size, size), np.float32)
+    cells, weight = base, 1.0
+    while cells <= size // 2:
+        grid = rng.random((cells, cells), np.float32)
+        pad = 2
+        grid = np.pad(grid, pad, mode='wrap')
+        scale = size // cells
+        big = cv2.resize(grid, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        inner = big[pad * scale : -pad * scale, pad * scale : -pad * scale]
+        total += weight * cv2.resize(inner, (size, size))
+        cells, weight = cells * 2, weight * gain
+    low, high = np.percentile(total, [0.5, 99.5])
+    return np.clip((total - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def tint(rng: np.random.Generator, color, spread: float = 12) -> np.ndarray:
+    """A colour near `color` (RGB, 0..255), float32."""
+    return np.clip(np.asarray(color) + rng.normal(0, spread, 3), 4, 250).astype(np.float32)
+
+
+def rgbe(image: np.ndarray, emission: np.ndarray | int = 0) -> np.ndarray:
+    """(h, w, 4) uint8 from RGB float or uint8 0..255 and emission 0..255."""
+    out = np.empty((*image.shape[:2], 4), np.uint8)
+    out[..., :3] = np.clip(image, 0, 255)
+    out[..., 3] = emission
+    return out

@@ -1,0 +1,157 @@
+"""Depth-tested drawing of flat polygons and textured quads into deferred-shading buffers."""
+
+import cv2
+import numpy as np
+
+from dgss_core.synthetic.camera import Camera
+
+TRANSPARENT = 254
+NEAR = 0.6
+_BITS = 4
+
+
+class Texture:
+    """Colours (h, w, 4) uint8 = RGB + emission, optionally with per-texel labels and alpha.
+
+    `labels` (h, w) uint8 are train ids, 254 where there is nothing. `alpha` (h, w) uint8 says
+    which texels have a colour of their own; a fence's gaps have a label but no colour. Smaller
+    versions are made when first asked for and kept (separately halved sides: a rip-map).
+    """
+
+    def __init__(self, colors: np.ndarray, labels=None, alpha=None) -> None:
+        self.colors, self.labels, self.alpha = colors, labels, alpha
+        self._levels = {(0, 0): (colors, labels, alpha)}
+
+    def level(self, width: float, height: float):
+        """The version fit to be shown `width` x `height` pixels large."""
+        h, w = self.colors.shape[:2]
+        key = (_halvings(w, width), _halvings(h, height))
+        if key not in self._levels:
+            size = (max(1, w >> key[0]), max(1, h >> key[1]))
+            self._levels[key] = (
+                cv2.resize(self.colors, size, interpolation=cv2.INTER_AREA),
+                None if self.labels is None else _shrink_mask(self.labels, size),
+                None if self.alpha is None else _shrink_mask(self.alpha, size),
+            )
+        return self._levels[key]
+
+
+def _halvings(texels: int, pixels: float) -> int:
+    return int(np.clip(np.floor(np.log2(texels / max(pixels, 1.0))), 0, 8))
+
+
+def _shrink_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
+
+
+class GBuffer:
+    """What is seen at every pixel, before any light: colour, emission, label, depth and face.
+
+    color (H, W, 4) uint8 RGB + emission; label (H, W) uint8; inverse_depth (H, W) float32 in 1/m,
+    0 for the sky; face (H, W) uint16, a row of `normals`.
+    """
+
+    def __init__(self, camera: Camera) -> None:
+        shape = camera.height, camera.width
+        self.camera = camera
+        self.matrix = camera.matrix
+        self.color = np.zeros((*shape, 4), np.uint8)
+        self.label = np.full(shape, 10, np.uint8)
+        self.inverse_depth = np.zeros(shape, np.float32)
+        self.face = np.zeros(shape, np.uint16)
+        self.normals: list[tuple[float, float, float]] = [(0.0, 0.0, 1.0)]
+        self._faces = {self.normals[0]: 0}
+
+    def face_of(self, normal) -> int:
+        key = tuple(round(float(n), 2) for n in normal)
+        if key not in self._faces:
+            self._faces[key] = len(self.normals)
+            self.normals.append(key)
+        return self._faces[key]
+
+    def polygon(self, points, color, label: int, normal=None, emission: int = 0) -> None:
+        """Draw a convex flat polygon, points (n >= 3, 3) in metres, of one colour."""
+        self._draw(np.asarray(points, np.float64), None, (*color, emission), label, normal)
+
+    def quad(self, corners, texture: Texture, label: int, normal=None) -> None:
+        """Draw a parallelogram: corners (4, 3) in the texture's order (0,0) (w,0) (w,h) (0,h)."""
+        self._draw(np.asarray(corners, np.float64), texture, None, label, normal)
+
+    def _draw(self, points, texture, color, label, normal) -> None:
+        first = points[0]
+        span = np.stack([points[1] - first, points[-1] - first], 1)
+        plane = self.matrix[:, :3] @ span
+        plane = np.column_stack([plane, self.matrix[:, :3] @ first + self.matrix[:, 3]])
+        if abs(np.linalg.det(plane)) < 1e-9:
+            return
+        outline = _outline(points, self.matrix)
+        if outline is None:
+            return
+        low = np.maximum(np.floor(outline.min(0)), 0).astype(int)
+        high = np.minimum(
+            np.ceil(outline.max(0)) + 1, (self.camera.width, self.camera.height)
+        ).astype(int)
+        if (high <= low).any():
+            return
+        inverse = np.linalg.inv(plane)
+        x0, y0 = low
+        columns = inverse[2, 0] * (np.arange(x0, high[0]) + 0.5)
+        rows = inverse[2, 1] * (np.arange(y0, high[1]) + 0.5) + inverse[2, 2]
+        near = np.add.outer(rows, columns).astype(np.float32)
+        roi = slice(y0, high[1]), slice(x0, high[0])
+        inside = np.zeros(near.shape, np.uint8)
+        corners = np.clip((outline - low - 0.5) * (1 << _BITS), -1e8, 1e8).astype(np.int32)
+        cv2.fillConvexPoly(inside, corners, 1, cv2.LINE_8, _BITS)
+        visible = inside.view(bool) & (near > self.inverse_depth[roi])
+        if not visible.any():
+            return
+        painted = visible
+        if texture is not None:
+            size = outline.max(0) - outline.min(0)
+            colors, labels, alpha = texture.level(*size)
+            scale = np.diag([1 / colors.shape[1], 1 / colors.shape[0], 1.0])
+            shift = np.array([[1, 0, -x0 - 0.5], [0, 1, -y0 - 0.5], [0, 0, 1.0]])
+            texel = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
+            warp = shift @ plane @ scale @ texel
+            shown = (near.shape[1], near.shape[0])
+            source = cv2.warpPerspective(
+                colors, warp, shown, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
+            if labels is not None:
+                label = cv2.warpPerspective(
+                    labels, warp, shown, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+                )
+                visible &= label != TRANSPARENT
+            painted = visible
+            if alpha is not None:
+                drawn = cv2.warpPerspective(alpha, warp, shown, flags=cv2.INTER_LINEAR)
+                painted = visible & (drawn > 127)
+            cv2.copyTo(source, painted.view(np.uint8), self.color[roi])
+        else:
+            self.color[roi][visible] = color
+        np.copyto(self.inverse_depth[roi], near, where=visible)
+        np.copyto(self.label[roi], label, where=visible, casting='unsafe')
+        face = self.face_of(_normal(span) if normal is None else normal)
+        np.copyto(self.face[roi], face, where=painted, casting='unsafe')
+
+
+def _normal(span: np.ndarray) -> np.ndarray:
+    normal = np.cross(span[:, 0], span[:, 1])
+    normal /= np.linalg.norm(normal) + 1e-12
+    return normal
+
+
+def _outline(points: np.ndarray, matrix: np.ndarray):
+    """Projected corners (m, 2) of the part beyond the near plane, or None when all is behind."""
+    shown = points @ matrix[:, :3].T + matrix[:, 3]
+    if shown[:, 2].max() <= NEAR:
+        return None
+    if shown[:, 2].min() < NEAR:
+        clipped = []
+        for a, b in zip(shown, np.roll(shown, -1, 0), strict=True):
+            if a[2] >= NEAR:
+                clipped.append(a)
+            if (a[2] < NEAR) != (b[2] < NEAR):
+                clipped.append(a + (b - a) * (NEAR - a[2]) / (b[2] - a[2]))
+        shown = np.array(clipped)
+    return shown[:, :2] / shown[:, 2:]
