@@ -1,0 +1,64 @@
+"""Training augmentation: crops, and the changes of light a camera meets between noon and night."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.tv_tensors import Image, Mask
+
+
+class Exposure(v2.Transform):
+    """Another exposure of an RGB uint8 image: gamma, gain, colour temperature, sensor noise.
+
+    A dark exposure carries more noise, as a sensor with raised gain does. Ranges are factors.
+    """
+
+    def __init__(
+        self,
+        gamma: tuple[float, float] = (0.6, 2.2),
+        gain: tuple[float, float] = (0.3, 1.3),
+        tint: float = 0.15,
+        noise: float = 0.04,
+    ) -> None:
+        super().__init__()
+        self.gamma, self.gain, self.tint, self.noise = gamma, gain, tint, noise
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        gain = torch.empty(1).uniform_(*self.gain)
+        return {
+            'gamma': torch.empty(1).uniform_(*self.gamma).item(),
+            'gain': gain * (1 + torch.empty(3).uniform_(-self.tint, self.tint)),
+            'noise': self.noise * torch.rand(1).item() / gain.clamp(min=0.3).item(),
+        }
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if not isinstance(inpt, Image):
+            return inpt
+        levels = torch.linspace(0, 1, 256) ** params['gamma'] * params['gain'][:, None] * 255
+        light = torch.stack(
+            [level[channel.long()] for level, channel in zip(levels, inpt, strict=True)]
+        )
+        light += torch.randn_like(light[:1]) * params['noise'] * 255
+        return Image(light.clamp_(0, 255).to(torch.uint8))
+
+
+def training_augmentation(height: int, width: int) -> v2.Transform:
+    """Random crop, flip, exposure, colour and blur to `height` x `width` pixels."""
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop((height, width), scale=(0.2, 1.0), ratio=(1.1, 1.75)),
+            v2.RandomHorizontalFlip(),
+            v2.RandomApply([Exposure()], p=0.6),
+            v2.RandomPhotometricDistort(hue=(-0.02, 0.02), p=0.3),
+            v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.8))], p=0.2),
+        ]
+    )
+
+
+def augment(transform: v2.Transform, image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply `transform` to an image uint8 (3, H, W) and its labels (H, W) alike."""
+    image, labels = transform(Image(image), Mask(labels))
+    return image.as_subclass(Tensor), labels.as_subclass(Tensor)
