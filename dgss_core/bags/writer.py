@@ -1,0 +1,121 @@
+"""Writing frames as the messages a camera driver would have published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dgss_core.bags.interfaces import (
+    CAMERA_INFO,
+    COMPRESSED,
+    FRAME_ID,
+    IMAGE,
+    IMAGE_TOPIC,
+    STRING,
+    sibling,
+    typestore,
+)
+from dgss_core.bags.reader import BagInfo, bag_info
+from dgss_core.bags.recorder import BagRecorder
+from dgss_core.encodings import encode_jpeg
+from dgss_core.errors import DgssError
+from dgss_core.frames import Frame
+
+
+def write_bag(
+    path: str | Path,
+    frames: Iterable[Frame],
+    *,
+    storage: str = 'mcap',
+    compressed: bool = False,
+    labels: bool = True,
+    image_topic: str = IMAGE_TOPIC,
+    frame_id: str = FRAME_ID,
+    focal: float | None = None,
+    overwrite: bool = False,
+) -> BagInfo:
+    """Write a drive as a bag, whole or not at all.
+
+    Images are bgr8, or JPEG under `image_topic`/compressed with `compressed`; camera_info is a
+    pinhole without distortion with `focal` pixels, by default the image width (a view of 53
+    degrees). `labels` writes the labels of the frames that have some. Raises DgssError as
+    `BagRecorder` does, and when there are no frames.
+    """
+    condition_topic = sibling(image_topic, 'condition')
+    condition = None
+    with BagRecorder(path, storage, latched={condition_topic}, overwrite=overwrite) as recorder:
+        for frame in frames:
+            if frame.condition is not None and frame.condition != condition:
+                condition = frame.condition
+                text = typestore().types[STRING](data=condition)
+                recorder.record(condition_topic, STRING, frame.stamp_ns, _cdr(text))
+            for topic, message in _messages_of(
+                frame, image_topic, compressed, labels, frame_id, focal
+            ):
+                recorder.record(topic, message.__msgtype__, frame.stamp_ns, _cdr(message))
+        if not recorder.count:
+            raise DgssError(f'There are no frames to write to {path}.')
+    return bag_info(path)
+
+
+def _messages_of(
+    frame: Frame,
+    image_topic: str,
+    compressed: bool,
+    labels: bool,
+    frame_id: str,
+    focal: float | None,
+) -> Iterator[tuple[str, Any]]:
+    """Topic and message of everything that bears the stamp of one frame."""
+    types = typestore().types
+    stamp = types['builtin_interfaces/msg/Time'](*divmod(frame.stamp_ns, 10**9))
+    header = types['std_msgs/msg/Header'](stamp=stamp, frame_id=frame_id)
+    height, width = frame.image.shape[:2]
+    if compressed:
+        jpeg = np.frombuffer(encode_jpeg(frame.image), np.uint8)
+        yield (
+            f'{image_topic}/compressed',
+            types[COMPRESSED](header, 'bgr8; jpeg compressed bgr8', jpeg),
+        )
+    else:
+        yield image_topic, _image(header, np.ascontiguousarray(frame.image[..., ::-1]), 'bgr8')
+    yield sibling(image_topic, 'camera_info'), _camera_info(header, width, height, focal or width)
+    if labels and frame.labels is not None:
+        yield sibling(image_topic, 'labels'), _image(header, frame.labels, 'mono8')
+
+
+def _image(header: Any, pixels: np.ndarray, encoding: str) -> Any:
+    return typestore().types[IMAGE](
+        header=header,
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding=encoding,
+        is_bigendian=0,
+        step=pixels[0].nbytes,
+        data=np.ascontiguousarray(pixels).reshape(-1),
+    )
+
+
+def _camera_info(header: Any, width: int, height: int, focal: float) -> Any:
+    types = typestore().types
+    k = np.array([focal, 0, width / 2, 0, focal, height / 2, 0, 0, 1], float)
+    return types[CAMERA_INFO](
+        header=header,
+        height=height,
+        width=width,
+        distortion_model='plumb_bob',
+        d=np.zeros(5),
+        k=k,
+        r=np.eye(3).reshape(-1),
+        p=np.hstack([k.reshape(3, 3), np.zeros((3, 1))]).reshape(-1),
+        binning_x=0,
+        binning_y=0,
+        roi=types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False),
+    )
+
+
+def _cdr(message: Any) -> memoryview:
+    return typestore().serialize_cdr(message, message.__msgtype__)

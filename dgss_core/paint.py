@@ -1,0 +1,129 @@
+"""Pictures of masks: colours, overlays, a legend, a contact sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from dgss_core.labels import LabelSet
+
+PAPER = (250, 250, 248)
+INK = (34, 38, 46)
+MUTED = (118, 124, 134)
+GAP = 10
+TEXT_HEIGHT = 22
+SWATCH = 14
+FONT, SCALE, SHARPER = cv2.FONT_HERSHEY_DUPLEX, 0.45, 4
+
+
+def colorize(mask: np.ndarray, label_set: LabelSet) -> np.ndarray:
+    """Colour a mask, uint8 (H, W), as RGB, uint8 (H, W, 3); pixels of no class are black."""
+    return cv2.LUT(cv2.merge([mask] * 3), label_set.colors[None])
+
+
+def overlay(
+    image: np.ndarray, mask: np.ndarray, label_set: LabelSet, opacity: float = 0.5
+) -> np.ndarray:
+    """Lay the colours of a mask over an RGB image of its size; pixels of no class stay as seen.
+
+    `opacity`: 0 shows the image alone, 1 the colours alone.
+    """
+    if not 0 <= opacity <= 1:
+        raise ValueError(f'opacity must be 0 to 1, not {opacity}')
+    blend = cv2.addWeighted(image, 1 - opacity, colorize(mask, label_set), opacity, 0)
+    unlabelled = cv2.compare(mask, len(label_set), cv2.CMP_GE)
+    return cv2.copyTo(image, unlabelled, blend)
+
+
+def legend(label_set: LabelSet, width: int = 960) -> np.ndarray:
+    """A strip with a swatch and a name per class, wrapped to `width` pixels, RGB uint8."""
+    spans = [SWATCH + 6 + _text_width(name) + 2 * GAP for name in label_set.names]
+    places, x, y = [], GAP, 0
+    for span in spans:
+        if x + span > width and x > GAP:
+            x, y = GAP, y + TEXT_HEIGHT
+        places.append((x, y))
+        x += span
+    strip = _paper(places[-1][1] + TEXT_HEIGHT, width)
+    for label, (x, y) in zip(label_set.labels, places, strict=True):
+        top = y + (TEXT_HEIGHT - SWATCH) // 2
+        strip[top : top + SWATCH, x : x + SWATCH] = label.color
+        _write(strip, label.name, x + SWATCH + 6, y)
+    return strip
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[np.ndarray]],
+    columns: Sequence[str] = (),
+    captions: Sequence[str] = (),
+    label_set: LabelSet | None = None,
+    cell_width: int = 320,
+) -> np.ndarray:
+    """Lay RGB images out as a grid on paper, RGB uint8.
+
+    `columns`: a title over each column; `captions`: a line over each row. All cells get the
+    shape of the first image at `cell_width`; images of another shape are fitted into it whole.
+    `label_set` adds its legend at the foot. Raises ValueError for an empty grid, or titles or
+    captions in another number than there are columns or rows.
+    """
+    count = max(map(len, rows), default=0)
+    if not count:
+        raise ValueError('a contact sheet needs at least one image')
+    if len(columns) not in (0, count) or len(captions) not in (0, len(rows)):
+        raise ValueError(f'{len(rows)} rows of {count} need as many captions and column titles')
+    first = next(row[0] for row in rows if len(row))
+    cell = (cell_width, max(1, round(cell_width * first.shape[0] / first.shape[1])))
+    width = GAP + count * (cell_width + GAP)
+    bands = [_paper(GAP, width)]
+    if columns:
+        bands.append(_titles(columns, cell_width, width))
+    for index, row in enumerate(rows):
+        if captions:
+            band = _paper(TEXT_HEIGHT, width)
+            _write(band, captions[index], GAP, 0, MUTED)
+            bands.append(band)
+        bands.append(_row(row, cell, width))
+    if label_set is not None:
+        bands.append(legend(label_set, width))
+    return np.vstack([*bands, _paper(GAP, width)])
+
+
+def _titles(columns: Sequence[str], cell_width: int, width: int) -> np.ndarray:
+    band = _paper(TEXT_HEIGHT, width)
+    for index, title in enumerate(columns):
+        _write(band, title, GAP + index * (cell_width + GAP), 0)
+    return band
+
+
+def _row(row: Sequence[np.ndarray], cell: tuple[int, int], width: int) -> np.ndarray:
+    band = _paper(cell[1] + GAP, width)
+    for index, image in enumerate(row):
+        scale = min(cell[0] / image.shape[1], cell[1] / image.shape[0])
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        x = GAP + index * (cell[0] + GAP) + (cell[0] - size[0]) // 2
+        y = (cell[1] - size[1]) // 2
+        band[y : y + size[1], x : x + size[0]] = small
+    return band
+
+
+def _paper(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), PAPER, np.uint8)
+
+
+def _text_width(text: str) -> int:
+    return cv2.getTextSize(text, FONT, SCALE, 1)[0][0]
+
+
+def _write(band: np.ndarray, text: str, x: int, y: int, ink: tuple[int, ...] = INK) -> None:
+    """Write one line into `band`, centred in the TEXT_HEIGHT rows from `y`, cut at its edge."""
+    room = band[y : y + TEXT_HEIGHT, x:]
+    height, width = room.shape[:2]
+    # OpenCV's stroke font is smooth only when it is drawn large and made smaller.
+    large = np.zeros((height * SHARPER, width * SHARPER), np.uint8)
+    origin = (0, round((TEXT_HEIGHT * 0.5 + 5) * SHARPER))
+    cv2.putText(large, text, origin, FONT, SCALE * SHARPER, 255, SHARPER, cv2.LINE_AA)
+    cover = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)[..., None] / 255
+    room[:] = np.rint(room * (1 - cover) + np.array(ink) * cover)
