@@ -122,7 +122,9 @@ class StreetDrive:
         albedo = np.square(view.color * np.float32(1 / 255))
         if self.condition == 'snow':
             patches = self._patches(view, 0.9)
-            share = weather.snow_share(view.up, view.label, patches, view.lateral, self.style.lane)
+            share = weather.snow_share(
+                view.up, view.label, patches, view.lateral, self.style.lane, albedo
+            )
             albedo += (np.float32([0.78, 0.81, 0.86]) - albedo) * share[..., None]
         radiance = albedo * self._irradiance(view, shade, blocks)
         radiance += albedo * (view.emission * (light.lamps * 2.6))[..., None]
@@ -195,14 +197,15 @@ class StreetDrive:
         """The ego vehicle's own bonnet: unlabelled, about 1.2 m away."""
         x = np.linspace(-1, 1, self.width)
         rows = self.height * (1 - self.style.bonnet * np.sqrt(np.clip(1.1 - x * x, 0, 1)))
-        below = np.arange(self.height)[:, None] - rows
+        top = int(rows.min())
+        below = np.arange(top, self.height)[:, None] - rows
         inside = below >= 0
         fall = np.clip(below / (self.height * 0.12), 0, 1)[..., None]
-        mirror = image[: self.height // 2].mean((0, 1))
+        mirror = cv2.mean(image[: self.height // 2])[:3]
         tone = mirror * (0.62 - 0.45 * fall) * (0.9 + 0.1 * x[None, :, None])
-        image[inside] = np.clip(tone, 0, 255)[inside].astype(np.uint8)
-        labels[inside] = 255
-        depth[inside] = 1.2
+        image[top:][inside] = np.clip(tone, 0, 255)[inside].astype(np.uint8)
+        labels[top:][inside] = 255
+        depth[top:][inside] = 1.2
 
 
 class _View:

@@ -63,8 +63,8 @@ def light_of(condition: str, style: Style) -> Light:
             cloud=_rgb(0.014, 0.012, 0.011) * glow,
             exposure=rng.uniform(1.1, 1.7),
             lamps=0.95,
-            street_lamps=rng.uniform(8, 20),
-            head_lamps=rng.uniform(30, 60),
+            street_lamps=rng.uniform(10, 32),
+            head_lamps=rng.uniform(22, 60),
             lamp_color=lamp,
             visibility=3000.0,
             noise=2.4,
@@ -87,7 +87,13 @@ def light_of(condition: str, style: Style) -> Light:
     if condition == 'fog':
         pale = gray * rng.uniform(1.1, 1.5)
         return replace(
-            flat, zenith=pale, horizon=pale, cloud=pale, visibility=rng.uniform(40, 150), bloom=0.3
+            flat,
+            cover=0.0,
+            zenith=pale,
+            horizon=pale,
+            cloud=pale,
+            visibility=rng.uniform(40, 150),
+            bloom=0.3,
         )
     if condition == 'rain':
         dark = rng.uniform(0.6, 0.9)
@@ -138,7 +144,7 @@ def _dusk(style: Style, rng) -> Light:
         horizon=glow * dim,
         cloud=_rgb(0.22, 0.12, 0.12) * dim,
         cover=style.clouds,
-        exposure=1.7,
+        exposure=rng.uniform(1.6, 2.5),
         lamps=0.6,
         street_lamps=6.0 if below_horizon else 1.5,
         head_lamps=5.0,

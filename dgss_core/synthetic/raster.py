@@ -1,5 +1,7 @@
 """Depth-tested drawing of flat polygons and textured quads into deferred-shading buffers."""
 
+from math import sqrt
+
 import cv2
 import numpy as np
 
@@ -136,9 +138,15 @@ class GBuffer:
 
 
 def _normal(span: np.ndarray) -> np.ndarray:
-    normal = np.cross(span[:, 0], span[:, 1])
-    normal /= np.linalg.norm(normal) + 1e-12
-    return normal
+    return unit_normal(span[:, 0], span[:, 1])
+
+
+def unit_normal(a, b) -> np.ndarray:
+    """Unit vector along a x b; for single vectors much faster than `np.cross`."""
+    (ax, ay, az), (bx, by, bz) = a, b
+    normal = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    length = sqrt(sum(n * n for n in normal)) + 1e-12
+    return np.array([n / length for n in normal])
 
 
 def _outline(points: np.ndarray, matrix: np.ndarray):

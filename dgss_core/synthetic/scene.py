@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dgss_core.synthetic.raster import GBuffer
+from dgss_core.synthetic.raster import GBuffer, unit_normal
 from dgss_core.synthetic.shadows import GroundShade
 from dgss_core.synthetic.world import Block, Parked, Standing, Street
 
@@ -80,10 +80,10 @@ class Scene:
                 self._vehicle(job[1])
 
     def _quad(self, corners, texture, label) -> None:
-        normal = np.cross(corners[1] - corners[0], corners[-1] - corners[0])
+        normal = unit_normal(corners[1] - corners[0], corners[-1] - corners[0])
         camera = self.buffer.camera
         toward = np.array([camera.s, camera.y, camera.z]) - corners[0]
-        normal = normal / np.linalg.norm(normal) * (1 if normal @ toward > 0 else -1)
+        normal = normal if normal @ toward > 0 else -normal
         if texture is None:
             self.buffer.polygon(corners, _FLAT_PLASTER, label, normal)
         else:

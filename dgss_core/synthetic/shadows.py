@@ -24,11 +24,10 @@ def building_shadow(street: Street, blocks, toward_sun, s, lateral, z) -> np.nda
             roof[i:j] = height
     if abs(toward_sun[1]) < 0.05:
         return np.ones(s.shape, np.float32)
-    run = (side * front - lateral) / toward_sun[1]
+    run = np.maximum((side * front - lateral) / toward_sun[1], 0)
     index = np.clip(s + run * toward_sun[0] - start, 0, len(roof) - 1).astype(np.int32)
     rise = z + run * toward_sun[2]
     blocked = (roof[index] - rise) * 3
-    blocked[run < 0.3] = 0
     return 1 - np.clip(blocked, 0, 1)
 
 

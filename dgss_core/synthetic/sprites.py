@@ -97,7 +97,7 @@ def tree(rng) -> Sprite:
         canvas.line([(0, stem * 0.85), tip], trunk * 0.6, bark * 0.9, PLANT)
     middle, reach = (stem + height) / 2, (height - stem) / 2
     clusters = []
-    for _ in range(170):
+    for _ in range(260):
         angle, radius = rng.uniform(0, 2 * np.pi), np.sqrt(rng.random()) * 0.86
         z = middle + reach * radius * np.sin(angle)
         taper = 1.0
@@ -105,7 +105,7 @@ def tree(rng) -> Sprite:
             taper = np.clip((height - z) / (height - stem), 0.04, 1)
         clusters.append((z, width / 2 * radius * np.cos(angle) * taper, taper))
     for z, x, taper in sorted(clusters, key=lambda c: c[0] + rng.normal(0, 0.5)):
-        size = rng.uniform(0.05, 0.13) * width * (0.5 + 0.5 * taper)
+        size = rng.uniform(0.035, 0.11) * width * (0.5 + 0.5 * taper)
         lit = 0.55 + 0.45 * (z - stem) / (height - stem) + rng.normal(0, 0.1)
         canvas.ellipse(x, z, size, size * 0.75, green * lit, PLANT)
     _leaves(canvas, rng)
@@ -143,7 +143,7 @@ CLOTHES = [
 def person(rng, phase: float) -> Sprite:
     """Someone walking; `phase` in turns of the gait."""
     tall = rng.uniform(1.5, 1.95)
-    canvas = Canvas(1.0, 2.05, 72)
+    canvas = Canvas(1.0, 2.05, 110)
     coat = tint(rng, CLOTHES[rng.integers(12)], 14)
     trousers = tint(rng, CLOTHES[rng.integers(12)], 12) * 0.8
     skin, hair = tint(rng, SKIN[rng.integers(4)], 6), tint(rng, (70, 50, 36), 20)
@@ -182,7 +182,7 @@ def person(rng, phase: float) -> Sprite:
 def cyclist(rng, phase: float, motor: bool = False) -> Sprite:
     """A rider seen from behind or ahead, on a bicycle or a motorcycle."""
     machine = MOTORCYCLE if motor else BICYCLE
-    canvas = Canvas(1.0, 2.0, 72)
+    canvas = Canvas(1.0, 2.0, 110)
     coat, trousers = tint(rng, CLOTHES[rng.integers(12)], 14), tint(rng, (50, 54, 70), 14)
     frame = tint(rng, rng.uniform(20, 200, 3))
     pedal = 0.12 * np.sin(2 * np.pi * phase)

@@ -70,7 +70,7 @@ def _window(image, light, rng, x, y, w, h, frame, glass, lit) -> None:
     cv2.rectangle(image, (x - 1, y - 1), (x + w, y + h), frame, -1)
     pane = glass * rng.uniform(0.6, 1.35)
     if lit:
-        pane = np.array((226, 188, 122)) * rng.uniform(0.6, 1.0)
+        pane = np.array((150, 126, 88)) * rng.uniform(0.55, 1.0)
     for row in range(h):
         image[y + row, x : x + w] = pane * (1.25 - 0.5 * row / h)
     if rng.random() < 0.4 and not lit:
@@ -80,7 +80,7 @@ def _window(image, light, rng, x, y, w, h, frame, glass, lit) -> None:
         cv2.line(image, (x + w // 2, y), (x + w // 2, y + h), frame, 1)
     cv2.rectangle(image, (x - 2, y + h), (x + w + 1, y + h + 1), [c * 0.8 for c in frame], -1)
     if lit:
-        light[y : y + h, x : x + w] = rng.integers(90, 210)
+        light[y : y + h, x : x + w] = rng.integers(110, 255)
 
 
 def facade(rng, width: float, height: float, kind: str, noise: np.ndarray, blind=False) -> Texture:

@@ -73,11 +73,11 @@ class Traffic:
         style = self.style
         inner, outer = style.half_road + style.strip + 0.5, style.front - 0.5
         for lane, (side, speed) in enumerate(((1, 1.25), (1, -1.4), (-1, 1.35), (-1, -1.15))):
-            for k, s in _convoy(time, speed, 15.0, start, end):
+            for k, s in _convoy(time, speed, 11.0, start, end):
                 rng = stream(style.seed, 30 + lane, k)
                 if rng.random() < 0.62 * style.people:
                     lateral = side * rng.uniform(inner, outer)
-                    s += rng.uniform(0, 15)
+                    s += rng.uniform(0, 11)
                     for mate in range(2 if rng.random() < 0.2 else 1):
                         found.append(self._walker(rng, time, s + 0.4 * mate, lateral + 0.7 * mate))
         ego, _ = ego_position(self.street, time)

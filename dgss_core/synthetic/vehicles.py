@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from dgss_core.synthetic.noise import rgbe, tint
-from dgss_core.synthetic.raster import TRANSPARENT, GBuffer, Texture
+from dgss_core.synthetic.raster import TRANSPARENT, GBuffer, Texture, unit_normal
 
 CAR, TRUCK, BUS, TRAIN = 13, 14, 15, 16
 PAINT = [
@@ -67,8 +67,7 @@ class Vehicle:
         for i, sheet in enumerate(self.sheets):
             a, b = points[i], points[i + 1]
             run = b - a
-            normal = np.cross(run, right)
-            normal /= np.linalg.norm(normal)
+            normal = unit_normal(run, right)
             if normal @ (camera - a) <= 0 or (not detailed and abs(normal[2]) > 0.9):
                 continue
             corners = [b - half, b + half, a + half, a - half]

@@ -41,10 +41,10 @@ def wet(radiance, ground, depth, camera, puddles) -> np.ndarray:
     return radiance * dark * (1 - share) + image * share
 
 
-def snow_share(up, label, patches, lateral, lane: float) -> np.ndarray:
+def snow_share(up, label, patches, lateral, lane: float, albedo) -> np.ndarray:
     """Share of each pixel covered by snow (H, W), from how far its surface faces up.
 
-    Less lies in the wheel tracks of the road; leaves and roofs carry some of it.
+    Less lies in the wheel tracks of the road; of the leaves, those that catch the light carry it.
     """
     share = np.clip((up - 0.55) * 3, 0, 1) * np.clip(patches * 2.2 - 0.1, 0, 1)
     tracks = np.zeros_like(share)
@@ -52,7 +52,8 @@ def snow_share(up, label, patches, lateral, lane: float) -> np.ndarray:
         tracks += np.exp(-(((lateral - at) / 0.34) ** 2))
     share *= np.where(label == 0, 1 - 0.8 * np.clip(tracks, 0, 1), 1)
     share = np.where(label == 9, np.clip(share + 0.45, 0, 1), share)
-    return np.where(label == 8, np.clip(patches * 0.9, 0, 0.5), share)
+    leaves = np.clip(albedo.mean(2) * 7 - 0.25, 0, 0.75)
+    return np.where(label == 8, leaves, share)
 
 
 def rain_streaks(image, rng, amount: float, depth) -> np.ndarray:
@@ -137,11 +138,13 @@ def bloom(radiance: np.ndarray, exposure: float, amount: float) -> np.ndarray:
 
 
 class Sensor:
-    """Vignetting and noise: variance = read + shot * signal, in units of 8-bit levels."""
+    """Colour response, blur, vignetting and noise that grows with the root of the signal."""
 
     def __init__(self, rng, width: int, height: int) -> None:
         y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
-        self.vignette = (1 - rng.uniform(0.05, 0.22) * (x * x + y * y) / 2)[..., None]
+        balance = np.exp(rng.normal(0, 0.02, 3)).astype(np.float32)
+        self.vignette = (1 - rng.uniform(0.05, 0.22) * (x * x + y * y) / 2)[..., None] * balance
+        self.saturation = float(rng.uniform(0.62, 1.05))
         grain = rng.standard_normal((height + 40, width + 40, 3), np.float32)
         self.grain = cv2.GaussianBlur(grain, (0, 0), 0.55) * 1.8
         self.blur = rng.uniform(0.25, 0.62) * max(0.4, width / 640)
@@ -149,6 +152,8 @@ class Sensor:
 
     def read(self, image: np.ndarray, rng, noise: float) -> np.ndarray:
         """uint8 picture from a float32 one in 0..255."""
+        mix = np.full((3, 3), (1 - self.saturation) / 3) + np.eye(3) * self.saturation
+        image = cv2.transform(image, mix)
         image = cv2.GaussianBlur(image, (0, 0), self.blur) * self.vignette
         dy, dx = rng.integers(0, 40, 2)
         height, width = image.shape[:2]

@@ -1,10 +1,10 @@
-import cv2
 import numpy as np
 import pytest
 
 from dgss_core.errors import DgssError
 from dgss_core.synthetic import CONDITIONS, StreetDrive
-from dgss_core.synthetic.weather import transmission
+from dgss_core.synthetic.camera import Camera
+from dgss_core.synthetic.weather import transmission, wet
 
 SIZE = {'width': 160, 'height': 96}
 
@@ -146,12 +146,21 @@ def test_snow_whitens_the_sidewalk(frames):
     assert frames['snow'].image[ground].mean() > frames['day'].image[ground].mean() + 20
 
 
-def test_wet_road_reflects_what_stands_above():
-    rain = StreetDrive(3, 'rain', width=320, height=180).frame(30)
-    fog = StreetDrive(3, 'fog', width=320, height=180).frame(30)
-    road = (rain.labels == 0) & (rain.depth > 6) & (rain.depth < 25)
-    detail = [cv2.GaussianBlur(f.image, (0, 0), 2)[road].std() for f in (rain, fog)]
-    assert detail[0] > 1.3 * detail[1]
+def test_wet_road_mirrors_what_stands_above_in_the_same_column():
+    camera = Camera(60, 80, 60.0, 30.0, 30.0, 0.0, 0.0, 1.4)
+    ground = np.zeros((80, 60), bool)
+    ground[30:] = True
+    radiance = np.full((80, 60, 3), 0.2, np.float32)
+    radiance[5:30, 20:28] = (2.0, 0.1, 0.1)
+    depth = np.full((80, 60), 500, np.float32)
+    depth[30:] = (60 * 1.4 / np.arange(0.5, 50))[:, None]
+    image = wet(radiance, ground, depth, camera, np.full((80, 60), 0.5, np.float32))
+    np.testing.assert_allclose(image[:30], radiance[:30])
+    red, beside = image[34:44, 23:25].mean((0, 1)), image[34:44, 40:50].mean((0, 1))
+    assert red[0] > 2 * beside[0]
+    assert red[1] < beside[1]
+    assert beside.max() < 0.2
+    assert image[75:, 23:25].mean() < 0.2
 
 
 def test_camera_moves_and_things_come_closer():
