@@ -201,7 +201,7 @@ def sky(light: Light, noise: np.ndarray, across, rise, drift: float) -> np.ndarr
     u = (across[None, :] * plane + drift * 3 + 200).astype(np.float32)
     v = np.broadcast_to(plane, u.shape).astype(np.float32)
     density = cv2.remap(noise, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    cover = np.clip((density - (1 - light.cover) * 0.85) * 2.6, 0, 1)
+    cover = np.clip((density - 1 + light.cover * 1.04) * 2.6, 0, 1)
     cover = (cover * np.clip(up * 9, 0, 0.92)[:, None])[..., None]
     body = light.cloud * (1.12 - 0.35 * density[..., None])
     return color + (body - color) * cover

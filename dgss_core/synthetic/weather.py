@@ -130,7 +130,7 @@ def bloom(radiance: np.ndarray, exposure: float, amount: float) -> np.ndarray:
     height, width = radiance.shape[:2]
     small = cv2.resize(radiance, (max(4, width // 4), max(4, height // 4)),
                        interpolation=cv2.INTER_AREA)  # fmt: skip
-    bright = np.clip(small * exposure - 0.55, 0, 4)
+    bright = np.clip(small * exposure - 0.9, 0, 4)
     glow = cv2.GaussianBlur(bright, (0, 0), max(0.5, width / 400))
     glow += cv2.GaussianBlur(bright, (0, 0), max(1.0, width / 100)) * 0.7
     glow = cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR)
