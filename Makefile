@@ -1,0 +1,57 @@
+# make demo: set up and run the main job.   make test: set up and test everything.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# Real drives (camvid/, kitti/) are used where they lie beside the checkout.
+export DGSS_DATA ?= $(abspath $(firstword $(wildcard ../shared/data)))
+
+# A sourced ROS 2 serves everything; only where there is none do its wheels stand in.
+ifdef AMENT_PREFIX_PATH
+VENV_FLAGS := --system-site-packages
+ROS :=
+else
+ROS := ros,
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint format clean
+
+help:
+	@echo 'make demo      a drive through all conditions: node, masks, contact sheet and table in demo/'
+	@echo 'make test      every test that runs on this machine in minutes'
+	@echo 'make test-all  the slow ones too'
+	@echo 'make lint      ruff and mypy        make format  ruff format'
+
+demo: $(VENV)/.run-ready
+	$(BIN)/dgss demo --output demo
+
+test: $(VENV)/.test-ready
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+test-all: $(VENV)/.test-ready
+	$(BIN)/python -m pytest --slow $(PYTEST_ARGS)
+
+lint: $(VENV)/.test-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.test-ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build demo dist install log runs *.egg-info .pytest_cache .ruff_cache .mypy_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.run-ready: setup.py constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(ROS:,=)]'
+	@touch $@
+
+$(VENV)/.test-ready: setup.py constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(ROS)train,dev]'
+	@touch $@ $(VENV)/.run-ready

@@ -1,0 +1,7 @@
+"""`python -m dgss_core` is the `dgss` command."""
+
+import sys
+
+from dgss_core.cli import main
+
+sys.exit(main())

@@ -1,0 +1,111 @@
+"""The `dgss` command: one table of verbs, each a plain function whose signature is its options."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser
+
+from dgss_core import __version__
+from dgss_core.errors import DgssError
+
+VERBS = {
+    # verb: (module that is imported only when the verb is called, function, what it does)
+    'segment': ('dgss_core.commands.segment', 'segment', 'masks of images, a video or a bag'),
+    'demo': ('dgss_ros.demo', 'demo', 'a drive through all conditions, node and table included'),
+    'bag write': ('dgss_core.commands.bag', 'write', 'frames, a video or the drive into a bag'),
+    'bag play': ('dgss_ros.bag_play', 'play', 'publish a bag to live topics'),
+    'bag info': ('dgss_core.commands.bag', 'info', 'what a bag holds'),
+    'bundle info': ('dgss_core.commands.bundle', 'info', 'check a bundle and say what it is'),
+    'bench node': ('dgss_ros.bench_node', 'node', 'round trip of the node and the bare model'),
+}
+
+
+class Parser(ArgumentParser):
+    """Wrong options become a DgssError, so that every mistake is reported alike."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        first = ' '.join(message.split())
+        raise DgssError(f'{first.rstrip(".")}; see {self.prog} --help.') from ex
+
+
+def run_verb(verb: str, arguments: Sequence[str]) -> Any:
+    """Parse `arguments` by the signature of the verb's function and call it.
+
+    Parameters before a `*` in the signature are positional, those after it are options.
+    """
+    function = _load(verb)
+    parameters = inspect.signature(function).parameters.values()
+    options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    positional = {p.name for p in parameters} - options
+    parser = Parser(prog=f'dgss {verb}', description=inspect.getdoc(function).split('\n\n')[0])
+    for skip, as_positional in ((options, True), (positional, False)):
+        parser.add_function_arguments(
+            function, as_group=False, as_positional=as_positional, skip=skip
+        )
+    values = parser.instantiate_classes(parser.parse_args(list(arguments)))
+    return function(**{name: values[name] for name in positional | options})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; 0 when it succeeded, 2 for a mistake of the user, said in one sentence."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if not arguments or arguments[0] in ('-h', '--help', 'help'):
+            print(overview())
+            return 0
+        if arguments[0] == '--version':
+            print(f'dgss {__version__}')
+            return 0
+        verb = find_verb(arguments)
+        return run_verb(verb, arguments[len(verb.split()) :]) or 0
+    except DgssError as error:
+        print(f'dgss: error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('dgss: interrupted', file=sys.stderr)
+        return 130
+
+
+def find_verb(arguments: Sequence[str]) -> str:
+    """The verb that `arguments` begin with; DgssError offers the nearest ones for another."""
+    for words in (2, 1):
+        if (verb := ' '.join(arguments[:words])) in VERBS:
+            return verb
+    group = [verb for verb in VERBS if verb.startswith(f'{arguments[0]} ')]
+    typed = ' '.join(arguments[:2] if group else arguments[:1])
+    near = group or difflib.get_close_matches(typed, VERBS, n=3, cutoff=0.4) or list(VERBS)
+    raise DgssError(f'there is no verb {typed!r}; use one of: {", ".join(near)}.')
+
+
+def overview() -> str:
+    width = max(map(len, VERBS))
+    lines = [f'  dgss {verb:{width}}  {summary}' for verb, (_, _, summary) in VERBS.items()]
+    return '\n'.join(
+        [
+            f'dgss {__version__}: semantic masks that stay right when the domain shifts',
+            '',
+            *lines,
+            '',
+            'dgss VERB --help tells the options of a verb.',
+        ]
+    )
+
+
+def _load(verb: str) -> Callable:
+    module, name, _ = VERBS[verb]
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise DgssError(f'dgss {verb} needs {error.name}; {_remedy(error.name or "")}.') from error
+
+
+def _remedy(module: str) -> str:
+    if module.split('.')[0] in ('rclpy', 'rcl_interfaces', 'sensor_msgs', 'lifecycle_msgs'):
+        return 'source a ROS 2 installation, or on Linux x86-64 run pip install dgss_ros[ros]'
+    return 'run pip install dgss_ros[train]'

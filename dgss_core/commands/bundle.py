@@ -1,0 +1,38 @@
+"""`dgss bundle`: look at a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from dgss_core.bundle import open_bundle
+from dgss_core.runtimes import load_backend
+
+
+def info(*, bundle: Path | None = None, backend: str = 'auto') -> None:
+    """Check a bundle (schema, checksum, tensors) and print what it is.
+
+    Args:
+        bundle: bundle folder; the embedded one when left out
+        backend: backend to load the network into
+    """
+    opened = open_bundle(bundle)
+    loaded = load_backend(opened, backend)
+    manifest = opened.manifest
+    table = Table(show_header=False, title=opened.identity, title_justify='left')
+    rows = {
+        'folder': str(opened.folder),
+        'network size': f'{manifest.width}x{manifest.height}',
+        'labels': f'{manifest.label_set.name}: {", ".join(manifest.label_set.names)}',
+        'backend': loaded.name,
+        'sha256': manifest.sha256,
+        'producer': manifest.producer,
+        'training data': ', '.join(manifest.training_data),
+        'licence': manifest.licence,
+        **{split: f'{value:.3f}' for split, value in manifest.metrics.items()},
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    Console().print(table)

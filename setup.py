@@ -1,0 +1,86 @@
+"""One package, two homes: `colcon build` (ament_python) and `pip install .`."""
+
+from glob import glob
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+VERSION = '0.1.0'
+WHEELS = 'sys_platform == "linux" and platform_machine == "x86_64"'
+RUNTIME = [
+    'numpy',
+    'opencv-python<5',  # cv_bridge reads the type numbers of OpenCV 4
+    'onnxruntime',
+    'pyyaml',
+    'rosbags>=0.11.7',
+    'jsonargparse[signatures]>=4.40',
+    'rich',
+]
+EXTRAS = {
+    # Stands in for a ROS 2 installation where there is none; never beside one.
+    'ros': [
+        f'{name}; {WHEELS}'
+        for name in (
+            'ros-rclpy[fastrtps]==7.1.6',
+            'ros-diagnostic-msgs==5.3.6',
+            'ros-lifecycle-msgs==2.0.3',
+            'ros-sensor-msgs==5.3.6',
+            'ros-std-msgs==5.3.6',
+            'ros-std-srvs==5.3.6',
+        )
+    ],
+    'train': [
+        'lightning>=2.5',
+        'onnxscript',
+        'open_clip_torch>=3.2',
+        'safetensors',
+        'scipy',
+        'tensorboard',
+        'timm>=1.0.20',
+        'torch>=2.6',
+        'torchvision>=0.21',
+    ],
+    'tensorrt': ['tensorrt', 'cuda-python'],
+    'dev': [
+        'hypothesis',
+        'mypy',
+        'pre-commit',
+        'pytest',
+        'pytest-timeout',
+        'pytest-xdist',
+        'ruff',
+    ],
+    'test': ['pytest', 'pytest-timeout'],
+}
+
+setup(
+    name='dgss_ros',
+    version=VERSION,
+    description='Semantic masks that stay right at night and in bad weather, for ROS 2',
+    long_description=Path('README.md').read_text(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    maintainer='dgss_ros maintainers',
+    maintainer_email='maintainers@example.org',
+    python_requires='>=3.10',
+    packages=find_packages(include=['dgss_core*', 'dgss_ros*']),
+    package_data={
+        'dgss_core': ['label_sets/*.yaml', 'bundles/*/*', 'commands/*.in', 'text/data/*'],
+        'dgss_ros': ['*.xml'],
+    },
+    data_files=[
+        ('share/ament_index/resource_index/packages', ['resource/dgss_ros']),
+        ('share/dgss_ros', ['package.xml']),
+        ('share/dgss_ros/launch', glob('launch/*.launch.py')),
+        ('share/dgss_ros/config', glob('config/*.yaml')),
+    ],
+    install_requires=RUNTIME,
+    extras_require=EXTRAS,
+    zip_safe=False,
+    entry_points={
+        'console_scripts': [
+            'dgss = dgss_core.cli:main',
+            'segment_node = dgss_ros.segment_node:main',
+        ],
+    },
+)

@@ -1,0 +1,45 @@
+"""Where the shared data lies, and which tests can run on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHARED = Path(os.environ.get('DGSS_SHARED', ROOT.parent / 'shared'))
+
+
+@pytest.fixture(scope='session')
+def shared() -> Path:
+    """The folder with recorded outputs, drives and weights that are not part of this project."""
+    if not SHARED.is_dir():
+        pytest.skip(f'{SHARED} is absent: it holds data that may not be committed')
+    return SHARED
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption('--slow', action='store_true', help='run tests that take over a minute too')
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    reasons = {
+        'slow': None if config.getoption('--slow') else 'takes over a minute; run with --slow',
+        'gpu': None if _has_gpu() else 'needs an NVIDIA GPU',
+        'ros': _missing('rclpy', 'needs rclpy: source ROS 2, or pip install dgss_ros[ros]'),
+        'ros_apt': _missing('launch_ros', 'needs a ROS 2 installation with launch_ros'),
+    }
+    for item in items:
+        for marker, reason in reasons.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _missing(module: str, reason: str) -> str | None:
+    return None if importlib.util.find_spec(module) else reason
+
+
+def _has_gpu() -> bool:
+    return Path('/proc/driver/nvidia/version').exists() or Path('/dev/nvhost-gpu').exists()
