@@ -7,13 +7,15 @@ from torch import Tensor, nn
 
 from dgss_core.errors import DgssError
 from dgss_core.losses.segmentation import segmentation_loss
+from dgss_core.resize import resize
 
 
 class Head(nn.Module, ABC):
     """Feature maps (B,C_i,H/s_i,W/s_i), finest first, to scores (B,num_classes,h,w).
 
     `stride` says how much smaller than the image the scores are. `probabilities` says what they
-    are: False = logits, take a softmax over the classes; True = already in [0,1] per class.
+    are: False = logits, whose softmax over the classes is a probability; True = no softmax, they
+    are already evidence in [0,inf) per class. `to_probabilities` treats both alike.
     """
 
     probabilities = False
@@ -37,6 +39,16 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def forward(self, features: list[Tensor]) -> Tensor:
         """Scores (B,num_classes,h,w) at `stride`."""
+
+    def at_size(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Scores (B,num_classes,*size), resized the way the head's paper does it."""
+        return resize(self(features), size)
+
+    def to_probabilities(self, scores: Tensor) -> Tensor:
+        """Scores of this head (B,C,...) as numbers that sum to 1 over the classes."""
+        if self.probabilities:
+            return scores / scores.sum(dim=1, keepdim=True).clamp(min=1e-6)
+        return scores.softmax(dim=1)
 
     @abstractmethod
     def loss(self, features: list[Tensor], labels: Tensor) -> dict[str, Tensor]:

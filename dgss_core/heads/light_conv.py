@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from dgss_core.heads.head import PixelHead, refuse_stride
-from dgss_core.losses.segmentation import resize
+from dgss_core.resize import resize
 
 
 def conv_bn(

@@ -3,12 +3,9 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from dgss_core.resize import resize
+
 IGNORE = 255
-
-
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resize of (B,C,h,w) to (B,C,*size), pixel centres aligned."""
-    return F.interpolate(x, size=tuple(size), mode='bilinear', align_corners=False)
 
 
 def segmentation_loss(

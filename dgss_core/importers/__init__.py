@@ -1,0 +1,1 @@
+"""Published checkpoints, renamed to our networks."""

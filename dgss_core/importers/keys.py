@@ -1,0 +1,81 @@
+"""Renaming of state-dict keys, and loading that never leaves a weight behind."""
+
+import re
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from dgss_core.errors import DgssError
+
+Rules = Sequence[tuple[str, str]]
+Weights = dict[str, Tensor]
+
+
+def rename(weights: Weights, rules: Rules, source: str) -> Weights:
+    """Every key through the first rule (pattern, template) that fits it from end to end.
+
+    A rule with an empty template drops the key. Keys no rule knows are a DgssError that names
+    `source`, the kind of checkpoint expected.
+    """
+    compiled = [(re.compile(pattern), template) for pattern, template in rules]
+    renamed, unknown = {}, []
+    for key, value in weights.items():
+        for pattern, template in compiled:
+            found = pattern.fullmatch(key)
+            if found:
+                if template:
+                    renamed[found.expand(template)] = value
+                break
+        else:
+            unknown.append(key)
+    if unknown:
+        raise DgssError(
+            f'this is not {source}: unknown weights {shorten(unknown)}; '
+            f'check that the file and the model name belong together.'
+        )
+    return renamed
+
+
+def split_attention(weights: Weights) -> Weights:
+    """`X.in_proj_weight` and `X.in_proj_bias` of torch's attention as X.query, X.key, X.value."""
+    split = {}
+    for key, value in weights.items():
+        found = re.fullmatch(r'(.*)\.in_proj_(weight|bias)', key)
+        if not found:
+            split[key] = value
+            continue
+        for part, chunk in zip(('query', 'key', 'value'), value.chunk(3), strict=True):
+            split[f'{found[1]}.{part}.{found[2]}'] = chunk.clone()
+    return split
+
+
+def take_prefix(weights: Weights, prefix: str) -> Weights:
+    """The entries under `prefix`, without it."""
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+
+
+def load_exactly(module: nn.Module, weights: Weights, source: str) -> None:
+    """Load `weights` into `module`; a missing, extra or misshapen one is a DgssError."""
+    own = module.state_dict()
+    faults = {
+        'missing': [k for k in own if k not in weights],
+        'unexpected': [k for k in weights if k not in own],
+        'of another shape': [
+            f'{k} {tuple(weights[k].shape)} instead of {tuple(own[k].shape)}'
+            for k in own
+            if k in weights and weights[k].shape != own[k].shape
+        ],
+    }
+    found = [f'{kind}: {shorten(keys)}' for kind, keys in faults.items() if keys]
+    if found:
+        raise DgssError(
+            f'{source} does not fit this model ({"; ".join(found)}); '
+            f'choose the model the file was made for.'
+        )
+    module.load_state_dict(weights)
+
+
+def shorten(names: Sequence[str], limit: int = 3) -> str:
+    """The first few names and how many more there are."""
+    more = f' and {len(names) - limit} more' if len(names) > limit else ''
+    return ', '.join(names[:limit]) + more
