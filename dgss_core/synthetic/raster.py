@@ -13,7 +13,7 @@ _BITS = 4
 
 
 class Texture:
-    """Colours (h, w, 4) uint8 = RGB + emission, optionally with per-texel labels and alpha.
+    """Colours (h, w, 4) uint8 = RGB + emission, optionally with labels and a silhouette.
 
     `labels` (h, w) uint8 are train ids, 254 where there is nothing. `alpha` (h, w) uint8 says
     which texels have a colour of their own; a fence's gaps have a label but no colour. Smaller
@@ -21,19 +21,34 @@ class Texture:
     """
 
     def __init__(self, colors: np.ndarray, labels=None, alpha=None) -> None:
-        self.colors, self.labels, self.alpha = colors, labels, alpha
-        self._levels = {(0, 0): (colors, labels, alpha)}
+        solid, self.label = None, None
+        if labels is not None:
+            solid = np.where(labels == TRANSPARENT, 0, 255).astype(np.uint8)
+            # Neighbours' labels under the silhouette's rim, where its smooth edge may reach.
+            rim = cv2.erode(labels, np.ones((5, 5), np.uint8))
+            labels = np.where(solid == 0, rim, labels)
+            present = np.unique(labels[labels != TRANSPARENT])
+            if len(present) == 1:
+                self.label, labels = int(present[0]), None
+        self.colors = colors
+        self._levels = {(0, 0): (colors, solid, labels, alpha)}
 
     def level(self, width: float, height: float):
-        """The version fit to be shown `width` x `height` pixels large."""
+        """(colors, solid, labels, alpha) to be shown `width` x `height` pixels large.
+
+        `solid` is the silhouette, None for a full rectangle. `labels` is None when all is of the
+        one label `self.label`, or of the label that the caller gives.
+        """
         h, w = self.colors.shape[:2]
         key = (_halvings(w, width), _halvings(h, height))
         if key not in self._levels:
             size = (max(1, w >> key[0]), max(1, h >> key[1]))
+            colors, solid, labels, alpha = self._levels[0, 0]
             self._levels[key] = (
-                cv2.resize(self.colors, size, interpolation=cv2.INTER_AREA),
-                None if self.labels is None else _shrink_mask(self.labels, size),
-                None if self.alpha is None else _shrink_mask(self.alpha, size),
+                cv2.resize(colors, size, interpolation=cv2.INTER_AREA),
+                _resized(solid, size, cv2.INTER_AREA),
+                _resized(labels, size, cv2.INTER_NEAREST),
+                _resized(alpha, size, cv2.INTER_NEAREST),
             )
         return self._levels[key]
 
@@ -42,8 +57,8 @@ def _halvings(texels: int, pixels: float) -> int:
     return int(np.clip(np.floor(np.log2(texels / max(pixels, 1.0))), 0, 8))
 
 
-def _shrink_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
+def _resized(mask, size: tuple[int, int], interpolation: int):
+    return None if mask is None else cv2.resize(mask, size, interpolation=interpolation)
 
 
 class GBuffer:
@@ -108,33 +123,41 @@ class GBuffer:
         if not visible.any():
             return
         painted = visible
-        if texture is not None:
-            size = outline.max(0) - outline.min(0)
-            colors, labels, alpha = texture.level(*size)
-            scale = np.diag([1 / colors.shape[1], 1 / colors.shape[0], 1.0])
-            shift = np.array([[1, 0, -x0 - 0.5], [0, 1, -y0 - 0.5], [0, 0, 1.0]])
-            texel = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
-            warp = shift @ plane @ scale @ texel
-            shown = (near.shape[1], near.shape[0])
-            source = cv2.warpPerspective(
-                colors, warp, shown, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            )
-            if labels is not None:
-                label = cv2.warpPerspective(
-                    labels, warp, shown, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
-                )
-                visible &= label != TRANSPARENT
-            painted = visible
-            if alpha is not None:
-                drawn = cv2.warpPerspective(alpha, warp, shown, flags=cv2.INTER_LINEAR)
-                painted = visible & (drawn > 127)
-            cv2.copyTo(source, painted.view(np.uint8), self.color[roi])
-        else:
+        if texture is None:
             self.color[roi][visible] = color
+        else:
+            warp, level = _warp(texture, outline, plane, low)
+            shown = (near.shape[1], near.shape[0])
+            source, solid, labels, alpha = (
+                None if part is None else _warped(part, warp, shown, smooth)
+                for part, smooth in zip(level, (True, True, False, True), strict=True)
+            )
+            label = texture.label if texture.label is not None else label
+            if solid is not None:
+                visible &= solid > 100
+            if labels is not None:
+                label = labels
+                visible &= labels != TRANSPARENT
+            painted = visible if alpha is None else visible & (alpha > 127)
+            cv2.copyTo(source, painted.view(np.uint8), self.color[roi])
         np.copyto(self.inverse_depth[roi], near, where=visible)
         np.copyto(self.label[roi], label, where=visible, casting='unsafe')
         face = self.face_of(_normal(span) if normal is None else normal)
         np.copyto(self.face[roi], face, where=painted, casting='unsafe')
+
+
+def _warp(texture: Texture, outline, plane, low):
+    """Homography texel -> pixel of the region at `low`, and the texture's fitting level."""
+    level = texture.level(*(outline.max(0) - outline.min(0)))
+    height, width = level[0].shape[:2]
+    texel = np.array([[1 / width, 0, 0.5 / width], [0, 1 / height, 0.5 / height], [0, 0, 1.0]])
+    shift = np.array([[1, 0, -low[0] - 0.5], [0, 1, -low[1] - 0.5], [0, 0, 1.0]])
+    return shift @ plane @ texel, level
+
+
+def _warped(image, warp, shown, smooth: bool) -> np.ndarray:
+    how = cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST
+    return cv2.warpPerspective(image, warp, shown, flags=how, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _normal(span: np.ndarray) -> np.ndarray:

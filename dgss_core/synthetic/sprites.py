@@ -84,8 +84,8 @@ def tree(rng) -> Sprite:
     width = height * (rng.uniform(0.6, 0.95), 0.32, 0.45)[kind]
     density = int(np.clip(330 / height, 24, 48))
     canvas = Canvas(width, height, density)
-    bark = tint(rng, (84, 70, 56), 8)
-    green = tint(rng, _LEAVES[rng.choice(5, p=[0.3, 0.25, 0.2, 0.17, 0.08])])
+    bark = tint(rng, (84, 70, 56), 5)
+    green = tint(rng, _LEAVES[rng.choice(5, p=[0.3, 0.25, 0.2, 0.17, 0.08])], 8)
     trunk = rng.uniform(0.12, 0.24)
     stem = height * (rng.uniform(0.25, 0.38), 0.12, 0.1)[kind]
     canvas.polygon(

@@ -142,7 +142,7 @@ class Sensor:
 
     def __init__(self, rng, width: int, height: int) -> None:
         y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
-        balance = np.exp(rng.normal(0, 0.02, 3)).astype(np.float32)
+        balance = np.exp(rng.normal(0, 0.014, 3)).astype(np.float32)
         self.vignette = (1 - rng.uniform(0.05, 0.22) * (x * x + y * y) / 2)[..., None] * balance
         self.saturation = float(rng.uniform(0.62, 1.05))
         grain = rng.standard_normal((height + 40, width + 40, 3), np.float32)

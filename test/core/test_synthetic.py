@@ -113,13 +113,16 @@ def test_fog_hides_the_far_and_keeps_the_near():
     assert np.mean(kept['far']) < 0.3
 
 
-def test_fog_tends_to_one_colour_of_the_air():
-    drive = StreetDrive(2, 'fog', **SIZE)
+def test_fog_tends_to_the_one_colour_of_the_air():
+    drive = StreetDrive(5, 'fog', **SIZE)
     frame = drive.frame(5)
-    sky = frame.image[frame.labels == 10].mean(0)
-    far = (frame.depth > 2 * drive.light.visibility) & (frame.labels != 10)
-    assert far.sum() > 20
-    assert np.abs(frame.image[far].mean(0) - sky).max() < 12
+    # The lens darkens the corners, so compare the middle of the picture only.
+    middle = np.zeros(frame.labels.shape, bool)
+    middle[24:72, 40:120] = True
+    air = frame.image[middle & (frame.labels == 10)].mean(0)
+    far = middle & (frame.depth > 2 * drive.light.visibility) & (frame.labels != 10)
+    assert far.sum() > 50
+    assert np.abs(frame.image[far].mean(0) - air).max() < 6
 
 
 @pytest.mark.parametrize('seed', [0, 3, 8, 21])
