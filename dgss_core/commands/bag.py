@@ -1,0 +1,132 @@
+"""`dgss bag write` and `dgss bag info`: drives as rosbag2 recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from dgss_core.bags import BagInfo, bag_info, write_bag
+from dgss_core.commands.progress import with_progress
+from dgss_core.errors import DgssError
+from dgss_core.frames import FIRST_STAMP_NS, Frame, read_frames
+from dgss_core.synthetic import CONDITIONS, StreetDrive
+
+SYNTHETIC = 'synthetic'
+FRAMES_PER_CONDITION = 50
+
+
+def write(
+    source: str,
+    *,
+    output: Path,
+    storage: str = 'mcap',
+    compressed: bool = False,
+    labels: Path | None = None,
+    fps: float = 10.0,
+    frames: int | None = None,
+    conditions: tuple[str, ...] | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> None:
+    """Write images, a video or the synthetic street drive as a rosbag2 recording.
+
+    The bag has the topics /camera/image_raw, /camera/camera_info, /camera/labels where there
+    are labels, and /camera/condition where conditions are known.
+
+    Args:
+        source: image folder, video or bag, or the word synthetic
+        output: bag folder to write
+        storage: mcap or sqlite3
+        compressed: write JPEG to /camera/image_raw/compressed
+        labels: folder of PNGs of ids with the stems of the images
+        fps: frames per second, where the source does not tell
+        frames: synthetic: frames per condition, 50 when left out; others: frames at most
+        conditions: synthetic: the conditions to drive through, all when left out; others: the
+            one condition the frames show
+        seed: of the synthetic street
+        overwrite: replace an existing bag
+    """
+    if frames is not None and frames < 1:
+        raise DgssError(f'frames is {frames}; give 1 or more.')
+    unknown = [name for name in conditions or () if name not in CONDITIONS]
+    if unknown:
+        raise DgssError(f'Unknown condition {unknown[0]!r}; choose of {", ".join(CONDITIONS)}.')
+    if source == SYNTHETIC:
+        if labels is not None:
+            raise DgssError('The synthetic drive brings its own labels; leave --labels out.')
+        count = FRAMES_PER_CONDITION if frames is None else frames
+        conditions = conditions or CONDITIONS
+        drive = synthetic_frames(conditions, count, fps, seed)
+        total = count * len(conditions)
+    else:
+        if seed:
+            raise DgssError('--seed is for the synthetic drive; leave it out.')
+        found = read_frames(source, labels=labels, fps=fps)
+        drive = _in_condition(islice(found, frames), conditions)
+        total = min(filter(None, (found.length, frames)), default=None)
+    with closing(with_progress(drive, 'Writing', total)) as shown:
+        written = write_bag(
+            output, shown, storage=storage, compressed=compressed, overwrite=overwrite
+        )
+    _print(written)
+
+
+def info(bag: Path) -> None:
+    """Print what a bag holds.
+
+    Args:
+        bag: bag folder, or an .mcap or .db3 file
+    """
+    _print(bag_info(bag))
+
+
+def synthetic_frames(
+    conditions: tuple[str, ...], frames: int, fps: float, seed: int
+) -> Iterator[Frame]:
+    """One drive along one street, `frames` in each condition after the other."""
+    if not fps > 0:
+        raise DgssError(f'fps is {fps}; give frames per second above zero.')
+    for leg, condition in enumerate(conditions):
+        drive = StreetDrive(seed=seed, condition=condition, fps=fps)
+        for index in range(leg * frames, (leg + 1) * frames):
+            seen = drive.frame(index)
+            yield Frame(
+                name=f'{index:06d}',
+                image=seen.image,
+                stamp_ns=FIRST_STAMP_NS + round(index * 1e9 / fps),
+                labels=seen.labels,
+                condition=condition,
+            )
+
+
+def _in_condition(frames: Iterator[Frame], conditions: tuple[str, ...] | None) -> Iterator[Frame]:
+    if conditions is None:
+        return frames
+    if len(conditions) != 1:
+        raise DgssError('Frames that are given show one condition; name a single one.')
+    return (replace(frame, condition=conditions[0]) for frame in frames)
+
+
+def _print(bag: BagInfo) -> None:
+    megabytes = bag.size / 1e6
+    table = Table(
+        title=f'{bag.path}   {bag.storage}, {megabytes:.1f} MB, {bag.duration_ns / 1e9:.1f} s',
+        title_justify='left',
+    )
+    for column, justify in (
+        ('topic', 'left'),
+        ('type', 'left'),
+        ('count', 'right'),
+        ('Hz', 'right'),
+    ):
+        table.add_column(column, justify=justify, no_wrap=True)
+    for topic in bag.topics:
+        rate = 'latched' if topic.latched else f'{topic.rate:.1f}'
+        table.add_row(topic.name, topic.msgtype, str(topic.count), rate)
+    Console().print(table)

@@ -1,0 +1,37 @@
+"""A progress bar with rate and time left, on a terminal only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+Item = TypeVar('Item')
+
+
+def with_progress(items: Iterable[Item], title: str, total: int | None) -> Iterator[Item]:
+    """Iterate `items`; `total` None shows a bar without an end. Silent where stderr is a file."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn('{task.fields[rate]}'),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=total, rate='')
+        started = time.perf_counter()
+        for count, item in enumerate(items, 1):
+            yield item
+            rate = count / (time.perf_counter() - started)
+            progress.update(task, advance=1, rate=f'{rate:.1f}/s')
