@@ -13,7 +13,7 @@ RUNTIME = [
     'onnxruntime',
     'pyyaml',
     'rosbags>=0.11.7',
-    'jsonargparse[signatures]>=4.40',
+    'jsonargparse[signatures]>=4.49',
     'rich',
 ]
 EXTRAS = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib import import_module
+from itertools import zip_longest
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
@@ -48,7 +49,8 @@ def run_verb(verb: str, arguments: Sequence[str]) -> Any:
         parser.add_function_arguments(
             function, as_group=False, as_positional=as_positional, skip=skip
         )
-    values = parser.instantiate_classes(parser.parse_args(list(arguments)))
+    switches = {f'--{p.name}' for p in parameters if isinstance(p.default, bool)}
+    values = parser.instantiate(parser.parse_args(list(_spell_out(arguments, switches))))
     return function(**{name: values[name] for name in positional | options})
 
 
@@ -95,6 +97,13 @@ def overview() -> str:
             'dgss VERB --help tells the options of a verb.',
         ]
     )
+
+
+def _spell_out(arguments: Sequence[str], switches: Collection[str]) -> Iterator[str]:
+    """`--overwrite` alone means `--overwrite=true`, as everywhere else on a command line."""
+    for argument, following in zip_longest(arguments, arguments[1:]):
+        alone = argument in switches and following not in ('true', 'false')
+        yield f'{argument}=true' if alone else argument
 
 
 def _load(verb: str) -> Callable:

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dgss_core.bundle import EMBEDDED, MANIFEST, Bundle, open_bundle, write_bundle
+from dgss_core.errors import DgssError
+from dgss_core.runtimes import load_backend
+
+
+def edit(bundle: Bundle, **changes: object) -> Path:
+    path = bundle.folder / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return bundle.folder
+
+
+def test_a_bundle_opens_as_it_was_written(probe_bundle: Bundle) -> None:
+    again = open_bundle(probe_bundle.folder)
+    assert again.manifest == probe_bundle.manifest
+    assert open_bundle(probe_bundle.folder / MANIFEST).manifest == again.manifest
+    assert (again.height, again.width, len(again.labels)) == (48, 64, 19)
+    assert again.identity.startswith('probe@')
+
+
+def test_the_embedded_bundle_is_whole_small_and_says_its_licence() -> None:
+    bundle = open_bundle()
+    assert bundle.folder == EMBEDDED
+    assert sum(file.stat().st_size for file in EMBEDDED.iterdir()) < 12e6
+    assert 'non-commercial' in bundle.manifest.licence
+    assert any('CamVid' in data for data in bundle.manifest.training_data)
+    load_backend(bundle)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'says'),
+    [
+        ({'schema': 2}, 'schema 2 and this version reads schema 1'),
+        ({'height': 0}, 'unusable value for height'),
+        ({'width': True}, 'unusable value for width'),
+        ({'mean': [1, 2]}, 'unusable value for mean'),
+        ({'network': '../../etc/passwd'}, 'unusable value for network'),
+        ({'network': '/etc/passwd'}, 'unusable value for network'),
+        ({'label_set': {}}, 'is not a label set'),
+        ({'surprise': 1}, 'unknown'),
+        ({'sha256': '0' * 64}, 'is not the file its manifest describes'),
+    ],
+)
+def test_a_wrong_manifest_is_refused(probe_bundle: Bundle, changes: dict, says: str) -> None:
+    with pytest.raises(DgssError, match=says):
+        open_bundle(edit(probe_bundle, **changes))
+
+
+def test_what_is_missing_or_corrupt_is_named(probe_bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(DgssError, match='There is no bundle at'):
+        open_bundle(tmp_path / 'nowhere')
+    data = probe_bundle.onnx_path.read_bytes()
+    probe_bundle.onnx_path.write_bytes(data[:-1] + b'x')
+    with pytest.raises(DgssError, match='copy or export the bundle again'):
+        open_bundle(probe_bundle.folder)
+    probe_bundle.onnx_path.unlink()
+    with pytest.raises(DgssError, match='lacks its network'):
+        open_bundle(probe_bundle.folder)
+    (probe_bundle.folder / MANIFEST).write_text('{')
+    with pytest.raises(DgssError, match='is not JSON'):
+        open_bundle(probe_bundle.folder)
+
+
+def test_a_file_that_is_no_network_is_refused_by_the_backend(
+    probe_bundle: Bundle, tmp_path: Path
+) -> None:
+    junk = tmp_path / 'junk.onnx'
+    junk.write_bytes(b'not a network')
+    bundle = write_bundle(tmp_path / 'junk', junk, probe_bundle.manifest)
+    with pytest.raises(DgssError, match='cannot be loaded by ONNX Runtime'):
+        load_backend(bundle)
+
+
+def test_a_network_of_another_size_is_refused_by_the_backend(probe_bundle: Bundle) -> None:
+    with pytest.raises(DgssError, match='32x48 needs uint8'):
+        load_backend(open_bundle(edit(probe_bundle, width=32)))
+
+
+def test_unknown_backends_are_refused(probe_bundle: Bundle) -> None:
+    with pytest.raises(DgssError, match='use auto or one of onnxruntime'):
+        load_backend(probe_bundle, 'onnx')
+
+
+def test_writing_never_overwrites_unasked(probe_bundle: Bundle) -> None:
+    with pytest.raises(DgssError, match='already exists'):
+        write_bundle(probe_bundle.folder, probe_bundle.onnx_path, probe_bundle.manifest)
+    kept = probe_bundle.onnx_path.with_name('copy.onnx')
+    kept.write_bytes(probe_bundle.onnx_path.read_bytes())
+    again = write_bundle(probe_bundle.folder, kept, probe_bundle.manifest, overwrite=True)
+    assert sorted(path.name for path in again.folder.iterdir()) == [MANIFEST, 'model.onnx']
+    assert [path.name for path in again.folder.parent.iterdir() if path.name[0] == '.'] == []
+
+
+def test_a_backend_takes_any_number_of_images(probe_bundle: Bundle) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), np.uint8)
+    masks, confidences = load_backend(probe_bundle).run(images)
+    assert np.array_equal(masks, images[..., 0] // 16)
+    assert np.array_equal(confidences, images[..., 1])

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dgss_core import __version__
+from dgss_core.cli import VERBS, main, run_verb
+from dgss_core.errors import DgssError
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, '-m', 'dgss_core', *arguments], capture_output=True, text=True
+    )
+
+
+def test_the_overview_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    printed = capsys.readouterr().out
+    assert all(f'dgss {verb}' in printed for verb in VERBS)
+    assert main(['--version']) == 0
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('verb', VERBS)
+def test_every_verb_tells_its_options(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if verb.split()[-1] in ('play', 'node', 'demo'):
+        pytest.importorskip('rclpy', reason='this verb talks to ROS')
+    with pytest.raises(SystemExit) as stop:
+        run_verb(verb, ['--help'])
+    assert stop.value.code == 0
+    assert f'dgss {verb}' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'says'),
+    [
+        (['segmnt'], 'use one of: segment'),
+        (['bag'], 'bag write, bag play, bag info'),
+        (['bag', 'pley'], 'bag play'),
+        (['bundle', 'info', '--bundel', 'x'], '--bundel'),
+        (['bundle', 'info', '--bundle', '/nowhere'], 'There is no bundle at /nowhere'),
+        (['segment'], 'source'),
+        (['segment', '/nowhere', '--output', 'out'], '/nowhere'),
+        (['bag', 'info', '/nowhere'], '/nowhere'),
+    ],
+)
+def test_mistakes_end_in_one_sentence(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith('dgss: error: ')
+    assert says in error
+    assert '\n' not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_module_is_the_command() -> None:
+    result = run('bundle', 'info')
+    assert (result.returncode, result.stderr) == (0, '')
+    assert 'street-mobilenetv2' in result.stdout
+    wrong = run('bundel')
+    assert wrong.returncode == 2
+    assert 'Traceback' not in wrong.stderr
+
+
+def test_a_verb_whose_library_is_missing_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(VERBS, 'bag play', ('rclpy_is_not_here', 'play', ''))
+    with pytest.raises(DgssError, match='needs rclpy_is_not_here'):
+        run_verb('bag play', [])

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from dgss_core.errors import DgssError
+from dgss_core.labels import IGNORE, LabelSet
+
+CITYSCAPES, CAMVID = LabelSet.load('cityscapes19'), LabelSet.load('camvid11')
+
+
+def test_cityscapes_has_the_published_train_ids() -> None:
+    assert len(CITYSCAPES) == 19
+    assert CITYSCAPES.names[:3] == ('road', 'sidewalk', 'building')
+    assert [CITYSCAPES.names[i] for i in (10, 13, 18)] == ['sky', 'car', 'bicycle']
+    assert CITYSCAPES.colors[0].tolist() == [128, 64, 128]
+    assert CITYSCAPES.colors[IGNORE].tolist() == [0, 0, 0]
+
+
+def test_merge_into_camvid_is_the_documented_one() -> None:
+    table = CITYSCAPES.merge_to(CAMVID)
+    into = {
+        name: CAMVID.names[table[label.id]]
+        for name, label in zip(CITYSCAPES.names, CITYSCAPES.labels, strict=True)
+    }
+    assert {name for name, target in into.items() if target == 'car'} == {
+        'car', 'truck', 'bus', 'train'
+    }  # fmt: skip
+    assert into['rider'] == into['motorcycle'] == 'bicyclist'
+    assert into['terrain'] == 'tree'
+    assert into['traffic light'] == 'signsymbol'
+    assert into['wall'] == 'fence'
+    assert set(table[19:]) == {IGNORE}
+
+
+def test_merging_there_and_back_keeps_camvid() -> None:
+    there, back = CAMVID.merge_to(CITYSCAPES), CITYSCAPES.merge_to(CAMVID)
+    assert np.array_equal(back[there[:11]], np.arange(11))
+
+
+def test_equal_sets_merge_by_identity() -> None:
+    assert np.array_equal(CITYSCAPES.merge_to(CITYSCAPES)[:19], np.arange(19))
+
+
+def write(path: Path, **changes: object) -> Path:
+    data = CAMVID.to_dict() | {'name': 'mine'} | changes
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+def test_a_custom_set_comes_from_yaml_and_back(tmp_path: Path) -> None:
+    mine = LabelSet.load(write(tmp_path / 'mine.yaml'))
+    assert mine.names == CAMVID.names
+    assert LabelSet.from_dict(mine.to_dict()) == mine
+
+
+@pytest.mark.parametrize(
+    ('changes', 'says'),
+    [
+        ({'labels': [{'id': 1, 'name': 'a', 'color': [0, 0, 0]}]}, 'must number its labels'),
+        ({'labels': []}, '0 labels'),
+        ({'labels': [{'id': 0, 'name': 'a', 'color': [0, 0, 300]}]}, 'needs a colour'),
+        ({'labels': [{'id': 0, 'color': [0, 0, 0]}]}, 'is not a label set'),
+        ({'labels': 7}, 'is not a label set'),
+    ],
+)
+def test_a_wrong_set_is_refused_with_the_reason(tmp_path: Path, changes: dict, says: str) -> None:
+    with pytest.raises(DgssError, match=says):
+        LabelSet.load(write(tmp_path / 'mine.yaml', **changes))
+
+
+def test_unknown_names_and_unwritten_merges_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DgssError, match='camvid11, cityscapes19'):
+        LabelSet.load('cityscape')
+    small = [{'id': 0, 'name': 'lane', 'color': [1, 2, 3]}]
+    lanes = LabelSet.load(write(tmp_path / 'lanes.yaml', labels=small, merges={}))
+    with pytest.raises(DgssError, match='says nothing about'):
+        CITYSCAPES.merge_to(lanes)
+    typo = write(tmp_path / 'typo.yaml', labels=small, merges={'camvid11': {'lane': 'raod'}})
+    with pytest.raises(DgssError, match='raod'):
+        LabelSet.load(typo).merge_to(CAMVID)
