@@ -30,7 +30,7 @@ def write(
     labels: Path | None = None,
     fps: float = 10.0,
     frames: int | None = None,
-    conditions: tuple[str, ...] | None = None,
+    conditions: str | None = None,
     seed: int = 0,
     overwrite: bool = False,
 ) -> None:
@@ -47,28 +47,28 @@ def write(
         labels: folder of PNGs of ids with the stems of the images
         fps: frames per second, where the source does not tell
         frames: synthetic: frames per condition, 50 when left out; others: frames at most
-        conditions: synthetic: the conditions to drive through, all when left out; others: the
-            one condition the frames show
+        conditions: synthetic: conditions to drive through, with commas between, all when left
+            out; others: the one condition the frames show
         seed: of the synthetic street
         overwrite: replace an existing bag
     """
     if frames is not None and frames < 1:
         raise DgssError(f'frames is {frames}; give 1 or more.')
-    unknown = [name for name in conditions or () if name not in CONDITIONS]
+    named = tuple(conditions.split(',')) if conditions else ()
+    unknown = [name for name in named if name not in CONDITIONS]
     if unknown:
         raise DgssError(f'Unknown condition {unknown[0]!r}; choose of {", ".join(CONDITIONS)}.')
     if source == SYNTHETIC:
         if labels is not None:
             raise DgssError('The synthetic drive brings its own labels; leave --labels out.')
         count = FRAMES_PER_CONDITION if frames is None else frames
-        conditions = conditions or CONDITIONS
-        drive = synthetic_frames(conditions, count, fps, seed)
-        total = count * len(conditions)
+        drive = synthetic_frames(named or CONDITIONS, count, fps, seed)
+        total = count * len(named or CONDITIONS)
     else:
         if seed:
             raise DgssError('--seed is for the synthetic drive; leave it out.')
         found = read_frames(source, labels=labels, fps=fps)
-        drive = _in_condition(islice(found, frames), conditions)
+        drive = _in_condition(islice(found, frames), named)
         total = min(filter(None, (found.length, frames)), default=None)
     with closing(with_progress(drive, 'Writing', total)) as shown:
         written = write_bag(
@@ -105,10 +105,10 @@ def synthetic_frames(
             )
 
 
-def _in_condition(frames: Iterator[Frame], conditions: tuple[str, ...] | None) -> Iterator[Frame]:
-    if conditions is None:
+def _in_condition(frames: Iterator[Frame], conditions: tuple[str, ...]) -> Iterator[Frame]:
+    if not conditions:
         return frames
-    if len(conditions) != 1:
+    if len(conditions) > 1:
         raise DgssError('Frames that are given show one condition; name a single one.')
     return (replace(frame, condition=conditions[0]) for frame in frames)
 
@@ -119,13 +119,10 @@ def _print(bag: BagInfo) -> None:
         title=f'{bag.path}   {bag.storage}, {megabytes:.1f} MB, {bag.duration_ns / 1e9:.1f} s',
         title_justify='left',
     )
-    for column, justify in (
-        ('topic', 'left'),
-        ('type', 'left'),
-        ('count', 'right'),
-        ('Hz', 'right'),
-    ):
-        table.add_column(column, justify=justify, no_wrap=True)
+    table.add_column('topic', no_wrap=True)
+    table.add_column('type', no_wrap=True)
+    table.add_column('count', justify='right')
+    table.add_column('Hz', justify='right')
     for topic in bag.topics:
         rate = 'latched' if topic.latched else f'{topic.rate:.1f}'
         table.add_row(topic.name, topic.msgtype, str(topic.count), rate)

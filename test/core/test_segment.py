@@ -205,7 +205,7 @@ def test_bag_write_of_images_with_labels(pictures, tmp_path, capsys):
         output=tmp_path / 'bag',
         labels=labels,
         fps=5,
-        conditions=('dusk',),
+        conditions='dusk',
         frames=3,
     )
     frames = list(read_bag_images(tmp_path / 'bag'))
@@ -221,7 +221,7 @@ def test_bag_write_of_images_with_labels(pictures, tmp_path, capsys):
 
 
 def test_bag_write_of_the_synthetic_drive(tmp_path):
-    options = {'conditions': ('fog', 'night'), 'frames': 2, 'seed': 3, 'storage': 'sqlite3'}
+    options = {'conditions': 'fog,night', 'frames': 2, 'seed': 3, 'storage': 'sqlite3'}
     bag.write('synthetic', output=tmp_path / 'bag', **options)
     frames = list(read_bag_images(tmp_path / 'bag'))
     assert [f.condition for f in frames] == ['fog', 'fog', 'night', 'night']
@@ -237,11 +237,11 @@ def test_bag_write_of_the_synthetic_drive(tmp_path):
     ('options', 'message'),
     [
         ({'source': 'synthetic', 'labels': 'x'}, 'its own labels'),
-        ({'source': 'synthetic', 'conditions': ('sleet',)}, "'sleet'; choose of day"),
+        ({'source': 'synthetic', 'conditions': 'sleet'}, "'sleet'; choose of day"),
         ({'source': 'synthetic', 'frames': 0}, 'frames is 0'),
         ({'source': 'synthetic', 'fps': 0}, 'fps is 0'),
         ({'source': 'PICTURES', 'seed': 1}, '--seed'),
-        ({'source': 'PICTURES', 'conditions': ('day', 'night')}, 'a single one'),
+        ({'source': 'PICTURES', 'conditions': 'day,night'}, 'a single one'),
         ({'source': 'gone'}, 'There is no gone'),
     ],
 )
