@@ -5,7 +5,8 @@ import numpy as np
 
 from dgss_core.synthetic.raster import GBuffer
 from dgss_core.synthetic.surfaces import TEXELS, TILE
-from dgss_core.synthetic.world import CORNER, KERB, Street
+from dgss_core.synthetic.things import CORNER, KERB
+from dgss_core.synthetic.world import Street
 
 ROAD, SIDEWALK, TERRAIN = 0, 1, 9
 FARTHEST = 600.0

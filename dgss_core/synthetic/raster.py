@@ -23,10 +23,12 @@ class Texture:
     def __init__(self, colors: np.ndarray, labels=None, alpha=None) -> None:
         solid, self.label = None, None
         if labels is not None:
-            solid = np.where(labels == TRANSPARENT, 0, 255).astype(np.uint8)
+            gone = labels == TRANSPARENT
+            solid = np.where(gone, 0, 255).astype(np.uint8)
+            solid = cv2.GaussianBlur(solid, (0, 0), 0.7)
             # Neighbours' labels under the silhouette's rim, where its smooth edge may reach.
             rim = cv2.erode(labels, np.ones((5, 5), np.uint8))
-            labels = np.where(solid == 0, rim, labels)
+            labels = np.where(gone, rim, labels)
             present = np.unique(labels[labels != TRANSPARENT])
             if len(present) == 1:
                 self.label, labels = int(present[0]), None

@@ -4,7 +4,8 @@ import numpy as np
 
 from dgss_core.synthetic.raster import GBuffer, unit_normal
 from dgss_core.synthetic.shadows import GroundShade
-from dgss_core.synthetic.world import Block, Parked, Standing, Street
+from dgss_core.synthetic.things import Block, Parked, Standing
+from dgss_core.synthetic.world import Street
 
 RANGE = 230.0
 """Metres ahead up to which things are drawn."""

@@ -5,7 +5,8 @@ import numpy as np
 
 from dgss_core.synthetic.camera import Camera
 from dgss_core.synthetic.raster import NEAR
-from dgss_core.synthetic.world import KERB, Street
+from dgss_core.synthetic.things import KERB
+from dgss_core.synthetic.world import Street
 
 
 def building_shadow(street: Street, blocks, toward_sun, s, lateral, z) -> np.ndarray:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dgss_core.synthetic import sprites, surfaces, vehicles
+from dgss_core.synthetic import living, sprites, surfaces, vehicles
 from dgss_core.synthetic.noise import fractal, stream
 
 KINDS = ('town', 'houses', 'park', 'works')
@@ -93,11 +93,11 @@ class Stock:
         self.walls = [surfaces.garden_wall(rng, self.noise) for _ in range(3)]
         self.fences = [surfaces.fence(rng) for _ in range(3)]
         self.hedges = [surfaces.hedge(rng) for _ in range(2)]
-        self.trees = [sprites.tree(rng) for _ in range(7)]
-        self.bushes = [sprites.bush(rng) for _ in range(3)]
-        self.people = [self._gait(rng, sprites.person) for _ in range(7)]
-        self.cyclists = [self._gait(rng, sprites.cyclist) for _ in range(3)]
-        self.bikers = [[sprites.cyclist(rng, 0.0, motor=True)] for _ in range(2)]
+        self.trees = [living.tree(rng) for _ in range(7)]
+        self.bushes = [living.bush(rng) for _ in range(3)]
+        self.people = [self._gait(rng, living.person) for _ in range(7)]
+        self.cyclists = [self._gait(rng, living.cyclist) for _ in range(3)]
+        self.bikers = [[living.cyclist(rng, 0.0, motor=True)] for _ in range(2)]
         self.bicycles = [sprites.parked_bicycle(rng) for _ in range(3)]
         self.motorcycles = [sprites.parked_bicycle(rng, motor=True) for _ in range(2)]
         self.signs = [sprites.sign(rng) for _ in range(7)]

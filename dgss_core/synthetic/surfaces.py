@@ -60,10 +60,18 @@ def grass(rng) -> np.ndarray:
     return np.clip((green * (1 - mix) + dry * mix) * (1 + 0.9 * blades), 0, 255).astype(np.uint8)
 
 
-def _brickwork(base: np.ndarray, rng) -> None:
-    rows = np.arange(base.shape[0])
-    base[rows % 4 == 0] *= 1.12
-    base *= 1 + rng.normal(0, 0.07, base.shape[:2])[..., None]
+def _patch(noise: np.ndarray, y: int, x: int, height: int, width: int) -> np.ndarray:
+    """A window of tileable noise."""
+    repeats = -(-(y + height) // noise.shape[0]), -(-(x + width) // noise.shape[1])
+    return np.tile(noise, repeats)[y : y + height, x : x + width]
+
+
+def _brickwork(base: np.ndarray, noise: np.ndarray) -> None:
+    """Courses of four texels, every brick of its own shade."""
+    rows, columns = np.arange(base.shape[0]) // 4, np.arange(base.shape[1]) // 7
+    shade = noise[np.ix_(rows * 13 % 512, columns * 37 % 512)]
+    base *= (0.86 + 0.28 * shade)[..., None]
+    base[::4] *= 1.1
 
 
 def _window(image, light, rng, x, y, w, h, frame, glass, lit) -> None:
@@ -71,8 +79,7 @@ def _window(image, light, rng, x, y, w, h, frame, glass, lit) -> None:
     pane = glass * rng.uniform(0.6, 1.35)
     if lit:
         pane = np.array((150, 126, 88)) * rng.uniform(0.55, 1.0)
-    for row in range(h):
-        image[y + row, x : x + w] = pane * (1.25 - 0.5 * row / h)
+    image[y : y + h, x : x + w] = pane * np.linspace(1.25, 0.75, h)[:, None, None]
     if rng.random() < 0.4 and not lit:
         drop = int(h * rng.uniform(0.2, 0.8))
         image[y : y + drop, x : x + w] = np.array((190, 184, 172)) * rng.uniform(0.55, 1)
@@ -90,10 +97,10 @@ def facade(rng, width: float, height: float, kind: str, noise: np.ndarray, blind
     palette = BRICK if brick else CONCRETE if kind in ('works', 'office') else PLASTER
     wall = tint(rng, palette[rng.integers(len(palette))], 12)
     y0, x0 = rng.integers(0, 256, 2)
-    dirt = np.take(np.take(noise, np.arange(y0, y0 + h) % 512, 0), np.arange(x0, x0 + w) % 512, 1)
-    image = (wall * (0.84 + 0.3 * dirt[..., None])).astype(np.float32)
+    dirt = _patch(noise, y0, x0, h, w)
+    image = wall * (0.84 + 0.3 * dirt[..., None])
     if brick:
-        _brickwork(image, rng)
+        _brickwork(image, noise)
     light = np.zeros((h, w), np.uint8)
     frame = tint(rng, [(232, 230, 224), (70, 62, 56), (190, 180, 165)][rng.integers(3)], 8)
     frame = [float(c) for c in frame]
@@ -180,7 +187,7 @@ def garden_wall(rng, noise) -> Texture:
     color = tint(rng, palette[rng.integers(len(palette))])
     image = (color * (0.78 + 0.4 * noise[:32, :128, None])).astype(np.float32)
     if brick:
-        _brickwork(image, rng)
+        _brickwork(image, noise)
     else:
         image[:, :: int(rng.choice([32, 64]))] *= 0.7
     image[:4] = np.minimum(color * 1.25, 235)

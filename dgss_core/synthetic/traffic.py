@@ -3,7 +3,8 @@
 import numpy as np
 
 from dgss_core.synthetic.noise import stream
-from dgss_core.synthetic.world import KERB, Block, Parked, Standing, Street
+from dgss_core.synthetic.things import KERB, Block, Parked, Standing
+from dgss_core.synthetic.world import Street
 
 SPEED = 8.0
 """Mean speed of the ego vehicle, m/s."""
@@ -31,10 +32,10 @@ class Traffic:
             if rng.random() < 0.35 + 0.5 * self.style.cars:
                 found.append(Parked(self._pick(rng), s + rng.uniform(0, 18), -self._lane(), -1))
         ego, _ = ego_position(self.street, time)
-        episode, phase = divmod(time / 26.0 + self.style.seed % 7 * 0.21, 1.0)
+        episode, phase = divmod(time / 60.0 + self.style.seed % 7 * 0.21, 1.0)
         rng = stream(self.style.seed, 21, int(episode))
         if rng.random() < 0.75:
-            gap = rng.uniform(9, 26) + 170 * abs(2 * phase - 1) ** 2.2
+            gap = rng.uniform(9, 26) + 110 * abs(2 * phase - 1) ** 2.2
             found.append(Parked(self._pick(rng), ego + gap, self._lane(), 1))
         return [v for v in found if start < v.s < end]
 

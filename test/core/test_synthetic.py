@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,12 @@ def test_condition_changes_the_picture_but_not_the_labels(frames, condition):
     np.testing.assert_array_equal(frames[condition].depth, frames['day'].depth)
     difference = np.abs(frames[condition].image.astype(int) - frames['day'].image)
     assert difference.mean() > 5
+
+
+def test_a_drive_can_be_sent_to_another_process():
+    drive = StreetDrive(6, **SIZE)
+    expected = drive.frame(2).image
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(drive)).frame(2).image, expected)
 
 
 def test_seeds_differ():
