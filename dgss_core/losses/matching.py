@@ -1,5 +1,7 @@
 """Which query answers for which class of an image: the cheapest one-to-one assignment."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +19,9 @@ class Target:
 
     classes: Tensor
     masks: Tensor
+
+    def to(self, device: torch.device | str) -> Target:
+        return Target(self.classes.to(device), self.masks.to(device))
 
 
 def targets_of(labels: Tensor) -> list[Target]:

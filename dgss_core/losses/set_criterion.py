@@ -57,7 +57,12 @@ class SetCriterion(nn.Module):
             predictions: pairs of class logits (B,N,C+1) and mask logits (B,N,h,w).
             labels: (B,H,W) long, 255 is ignored.
         """
-        targets = targets_of(labels)
+        return self.on_targets(predictions, targets_of(labels))
+
+    def on_targets(
+        self, predictions: Sequence[tuple[Tensor, Tensor]], targets: list[Target]
+    ) -> dict[str, Tensor]:
+        """The same for masks that need not cover the image or may overlap, one target each."""
         order = list(range(len(predictions)))
         if self.last_first:
             order = order[-1:] + order[:-1]

@@ -148,7 +148,6 @@ def test_a_perfect_prediction_costs_nothing():
     assert criterion([(scores[..., [1, 2, 3, 0, 4]], masks)], labels)['class_0'] > 10
     inverted = criterion([(scores, -masks)], labels)
     assert inverted['mask_0'] > 50
-    assert inverted['dice_0'] > 4
 
 
 def test_every_prediction_pays_and_weights_apply():
