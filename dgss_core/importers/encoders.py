@@ -21,7 +21,7 @@ EMBED: Rules = (
 )
 BLOCKS: Rules = (
     (BLOCK + r'\.(norm[12])\.(weight|bias)', r'blocks.\1.\2.\3'),
-    (BLOCK + r'\.attn\.(qkv|proj)\.(weight|bias)', r'blocks.\1.attention.\2.\3'),
+    (BLOCK + r'\.attn\.(qkv|q|k|v|proj)\.(weight|bias)', r'blocks.\1.attention.\2.\3'),
     (BLOCK + r'\.mlp\.(fc[12])\.(weight|bias)', r'blocks.\1.mlp.\2.\3'),
     (BLOCK + r'\.ls([12])\.gamma', r'blocks.\1.scale\2.gamma'),
 )
@@ -117,17 +117,18 @@ def import_clip_vit(weights: Weights, class_embedding_twice: bool = False) -> We
     return renamed
 
 
-def import_eva02(weights: Weights, inner_norm: bool = False) -> Weights:
+def import_eva02(weights: Weights, drop_inner_norm: bool = False) -> Weights:
     """EVA-02 and EVA-02-CLIP: the official names (with or without `visual.`), timm's, and the
     towers inside Rein's and VLTSeg's files (the latter with its pyramid).
 
-    `inner_norm=False` drops the norm inside the attention of EVA-02-CLIP, as VLTSeg does.
+    `drop_inner_norm=True` leaves out the norm inside the attention of EVA-02-CLIP, as VLTSeg
+    does.
     """
     source = 'an EVA-02 encoder'
     weights = _below(weights, ('visual.trunk.', 'trunk.', 'visual.'))
     _require(weights, ('cls_token', 'patch_embed.proj.weight', 'blocks.0.norm1.weight'), source)
     renamed = rename(weights, EVA02, source)
-    if not inner_norm:
+    if drop_inner_norm:
         renamed = {key: v for key, v in renamed.items() if '.attention.norm.' not in key}
     return renamed
 

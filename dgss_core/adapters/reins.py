@@ -1,0 +1,113 @@
+"""Rein (Wei et al., CVPR 2024): learned tokens that refine the features between frozen blocks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Reins(nn.Module):
+    """One set of `tokens` learned tokens T per layer; everything else is shared by all layers.
+
+    After layer i, with features f (B,N,width):
+
+        S = softmax(f T_i^T / sqrt(width))              over all tokens
+        f <- f + scale * delta(S[1:] feature(T_i[1:]) + f)
+
+    The first token only takes up probability: "nothing to change here". With `rank` the tokens
+    are products A_i B_i of that rank. Options as published: `softmax=False` leaves out softmax
+    and root, `zero_delta=True` starts with delta = 0 and no scale.
+
+    The tokens can also speak for the queries of a mask decoder, see `queries`; `link=False`
+    leaves that part out.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        width: int,
+        tokens: int = 100,
+        rank: int | None = 16,
+        query_width: int = 256,
+        patch: int = 16,
+        scale: float = 1e-3,
+        softmax: bool = True,
+        zero_delta: bool = False,
+        link: bool = True,
+    ) -> None:
+        super().__init__()
+        self.layers, self.softmax = layers, softmax
+        if rank is None:
+            self.tokens = nn.Parameter(torch.empty(layers, tokens, width))
+        else:
+            self.tokens_a = nn.Parameter(torch.empty(layers, tokens, rank))
+            self.tokens_b = nn.Parameter(torch.empty(layers, rank, width))
+        self.rank = rank
+        self.feature, self.delta = nn.Linear(width, width), nn.Linear(width, width)
+        self.scale = None if zero_delta else nn.Parameter(torch.tensor(scale))
+        self.to_query = nn.Linear(width, query_width) if link else None
+        self.merge = nn.Linear(3 * query_width, query_width) if link else None
+        self._initialise(patch, width)
+
+    def layer_tokens(self) -> Tensor:
+        """The tokens of all layers (layers,tokens,width)."""
+        return self.tokens if self.rank is None else self.tokens_a @ self.tokens_b
+
+    def forward(self, x: Tensor, layer: int, prefix: int = 0) -> Tensor:
+        """Refine (B,N,width) behind `layer`; the first `prefix` tokens stay as they are."""
+        if prefix:
+            return torch.cat((x[:, :prefix], self(x[:, prefix:], layer)), dim=1)
+        if self.rank is None:
+            tokens = self.tokens[layer]
+        else:
+            tokens = self.tokens_a[layer] @ self.tokens_b[layer]
+        similarity = x @ tokens.T
+        if self.softmax:
+            similarity = (similarity / math.sqrt(x.shape[-1])).softmax(dim=-1)
+        change = self.delta(similarity[..., 1:] @ self.feature(tokens[1:]) + x)
+        return x + change if self.scale is None else x + change * self.scale
+
+    def queries(self) -> Tensor:
+        """Queries (tokens,query_width), the same for every image.
+
+        Every token's query over the layers: greatest, mean and last, interleaved by channel.
+        """
+        if self.to_query is None:
+            raise ValueError('built without the link to queries: give link=True')
+        queries = self.to_query(self.layer_tokens())
+        seen = torch.stack((queries.amax(dim=0), queries.mean(dim=0), queries[-1]), dim=-1)
+        return self.merge(seen.flatten(1))
+
+    def _initialise(self, patch: int, width: int) -> None:
+        if self.rank is None:
+            bound = math.sqrt(6 / (3 * patch**2 + width))
+            nn.init.uniform_(self.tokens, -bound, bound)
+        else:
+            bound = math.sqrt(6 / (3 * patch**2 + math.sqrt(width * self.rank)))
+            nn.init.uniform_(self.tokens_a, -bound, bound)
+            nn.init.uniform_(self.tokens_b, -bound, bound)
+        nn.init.kaiming_uniform_(self.feature.weight, a=math.sqrt(5))
+        if self.scale is None:
+            nn.init.zeros_(self.delta.weight)
+            nn.init.zeros_(self.delta.bias)
+        else:
+            nn.init.kaiming_uniform_(self.delta.weight, a=math.sqrt(5))
+
+
+class StageReins(nn.Module):
+    """Rein for ResNet and ConvNeXt: one `Reins` of a single layer per stage, queries summed."""
+
+    def __init__(self, widths: Sequence[int], **options: object) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(Reins(1, width, **options) for width in widths)
+
+    def forward(self, x: Tensor, stage: int) -> Tensor:
+        """Refine (B,N,widths[stage])."""
+        return self.stages[stage](x, 0)
+
+    def queries(self) -> Tensor:
+        """Queries (tokens,query_width), the same for every image."""
+        return torch.stack([stage.queries() for stage in self.stages]).sum(dim=0)

@@ -1,0 +1,87 @@
+"""Where a patch is: tables resampled to any grid, and rotations."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Grid(NamedTuple):
+    """The patch grid of one image, and the rotation of its tokens if the ViT uses one."""
+
+    height: int
+    width: int
+    cosines: Tensor | None = None
+    sines: Tensor | None = None
+
+
+def resample_table(
+    table: Tensor,
+    grid: tuple[int, int],
+    new: tuple[int, int],
+    mode: str = 'bicubic',
+    offset: float = 0.0,
+) -> Tensor:
+    """Resample a position table (1,P+gh*gw,C) to another grid; the P prefix rows stay.
+
+    `offset` is added to the new size where the scale is computed: 0.1 in DINOv2.
+    """
+    if tuple(new) == tuple(grid):
+        return table
+    prefix = table.shape[1] - grid[0] * grid[1]
+    image = table[:, prefix:].transpose(1, 2).unflatten(2, grid)
+    if offset:
+        scale = [(target + offset) / size for target, size in zip(new, grid, strict=True)]
+        image = F.interpolate(image, scale_factor=scale, mode=mode)
+    else:
+        image = F.interpolate(image, size=tuple(new), mode=mode)
+    return torch.cat((table[:, :prefix], image.flatten(2).transpose(1, 2)), dim=1)
+
+
+def resample_patch(kernel: Tensor, size: int) -> Tensor:
+    """Resize a patch convolution (C,3,p,p) to another patch size, bicubic (as Rein does)."""
+    if kernel.shape[-1] == size:
+        return kernel
+    return F.interpolate(kernel, size=(size, size), mode='bicubic')
+
+
+class Rotation(nn.Module):
+    """2-D rotary positions of EVA-02 (Fang et al. 2023): interleaved pairs, theta 1e4.
+
+    The first half of a head's channels turns with the row, the second with the column. The row
+    of a grid of n rows is k / n * `trained_grid`: the grid of the pre-training is stretched
+    over every image. Prefix tokens are not turned.
+    """
+
+    def __init__(self, head_width: int, trained_grid: int = 16, prefix: int = 1) -> None:
+        super().__init__()
+        half = head_width // 2
+        self.trained_grid, self.prefix = trained_grid, prefix
+        powers = torch.arange(0, half, 2, dtype=torch.float32) / half
+        self.register_buffer('frequencies', 10000.0**-powers, persistent=False)
+
+    def forward(self, height: int, width: int) -> Grid:
+        rows, columns = self._angles(height), self._angles(width)
+        angles = torch.cat(
+            (
+                rows[:, None].expand(-1, width, -1),
+                columns[None].expand(height, -1, -1),
+            ),
+            dim=2,
+        ).flatten(0, 1)
+        angles = F.pad(angles, (0, 0, self.prefix, 0))
+        return Grid(height, width, angles.cos(), angles.sin())
+
+    def _angles(self, size: int) -> Tensor:
+        place = torch.arange(size, device=self.frequencies.device) / size * self.trained_grid
+        return (place[:, None] * self.frequencies).repeat_interleave(2, dim=1)
+
+
+def rotate(x: Tensor, grid: Grid) -> Tensor:
+    """Turn the channel pairs (2i, 2i+1) of (B,heads,N,C)."""
+    even, odd = x.unflatten(3, (-1, 2)).unbind(4)
+    turned = torch.stack((-odd, even), dim=4).flatten(3)
+    return (x * grid.cosines + turned * grid.sines).to(x.dtype)
