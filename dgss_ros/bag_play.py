@@ -1,0 +1,188 @@
+"""`dgss bag play`: publishes the messages of a bag to live topics, as they were recorded."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rich.console import Console
+from rich.progress import Progress
+
+from dgss_core.bags import BagInfo, BagMessage, BagTopic, bag_info, read_messages
+from dgss_core.errors import DgssError
+from dgss_ros.session import ros_session, wait_until
+
+FLUSH_S = 5.0
+
+
+class Published(NamedTuple):
+    """A message that was handed to the middleware at `time_s` of time.monotonic."""
+
+    message: BagMessage
+    time_s: float
+
+
+def play(
+    bag: Path,
+    *,
+    rate: float = 1.0,
+    as_fast_as_acknowledged: bool = False,
+    topics: Sequence[str] = (),
+    remap: Sequence[str] = (),
+    loop: bool = False,
+    wait_for_subscribers: int = 0,
+) -> None:
+    """Publish the messages of a bag to live topics.
+
+    Args:
+        bag: Bag folder, or its .mcap or .db3 file.
+        rate: Speed: 2 is twice as fast as recorded.
+        as_fast_as_acknowledged: Publish each message when every reliable subscriber has
+            acknowledged the one before, whatever the times in the bag.
+        topics: Topics to publish; all of them by default.
+        remap: Pairs like /camera/image_raw:=/front/image_raw.
+        loop: Start again at the end, until interrupted.
+        wait_for_subscribers: Start when the topics have this many subscribers in all.
+    """
+    console = Console()
+    with ros_session('dgss_bag_play') as node, Progress(console=console, transient=True) as bars:
+        player = BagPlayer(node, bag, topics, remap)
+        for topic, reason in player.skipped.items():
+            console.print(f'Leaves out {topic}: {reason}.')
+        start = time.monotonic()
+        try:
+            if wait_for_subscribers:
+                bar = bars.add_task(f'Waiting for {wait_for_subscribers} subscribers', total=None)
+                while not player.wait_for_subscribers(wait_for_subscribers, timeout_s=1.0):
+                    pass
+                bars.remove_task(bar)
+            start = time.monotonic()
+            while True:
+                bar = bars.add_task(f'Playing {bag}', total=player.count)
+                for _ in player.play(rate, as_fast_as_acknowledged):
+                    bars.advance(bar)
+                if not loop:
+                    break
+                bars.remove_task(bar)
+        except KeyboardInterrupt:
+            console.print('Interrupted.')
+        player.flush()
+    seconds = time.monotonic() - start
+    console.print(f'Published {player.published} messages of {bag} in {seconds:.1f} s.')
+
+
+class BagPlayer:
+    """Publishers of `node` for the topics of a bag. `skipped`: topics left out, and why.
+
+    Raises DgssError for an unreadable bag, and for a named topic that the bag does not hold or
+    whose type is not installed here; without names such topics are skipped.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        bag: str | Path,
+        topics: Collection[str] = (),
+        remap: Sequence[str] = (),
+    ) -> None:
+        self._bag = Path(bag)
+        info = bag_info(self._bag)
+        names = _parse_remap(remap)
+        self.published = 0
+        self.skipped: dict[str, str] = {}
+        self._publishers: dict[str, Publisher] = {}
+        chosen = _choose(info, topics)
+        for topic in chosen:
+            try:
+                message_type = _import_type(topic.msgtype)
+            except (ImportError, AttributeError, ValueError) as error:
+                reason = f'its type {topic.msgtype} is not installed'
+                if topics:
+                    raise DgssError(
+                        f'{topic.name} cannot be played: {reason}; install its package.'
+                    ) from error
+                self.skipped[topic.name] = reason
+                continue
+            self._publishers[topic.name] = node.create_publisher(
+                message_type, names.get(topic.name, topic.name), _qos(topic)
+            )
+        self.count = sum(topic.count for topic in chosen if topic.name in self._publishers)
+
+    def wait_for_subscribers(self, count: int, timeout_s: float) -> bool:
+        """Whether the topics together have `count` subscribers within `timeout_s` seconds."""
+        publishers = self._publishers.values()
+        return wait_until(
+            lambda: sum(p.get_subscription_count() for p in publishers) >= count, timeout_s
+        )
+
+    def play(
+        self, rate: float = 1.0, as_fast_as_acknowledged: bool = False
+    ) -> Iterator[Published]:
+        """Publish every message at its time in the bag divided by `rate`, and yield each then.
+
+        With `as_fast_as_acknowledged`, each instead when all reliable subscribers have received
+        the one before on its topic: nothing is lost to one that keeps what it received (a depth
+        of 1 keeps the newest only).
+        """
+        if not 0 < rate < float('inf'):
+            raise DgssError(f'{rate} is not a rate to play at; give a number above zero.')
+        first_ns = None
+        start = time.monotonic()
+        for message in read_messages(self._bag, self._publishers.keys()):
+            publisher = self._publishers[message.topic]
+            first_ns = message.stamp_ns if first_ns is None else first_ns
+            if not as_fast_as_acknowledged:
+                due = start + (message.stamp_ns - first_ns) / 1e9 / rate
+                time.sleep(max(0.0, due - time.monotonic()))
+            now = time.monotonic()
+            publisher.publish(message.data)
+            self.published += 1
+            if as_fast_as_acknowledged:
+                # In short waits, so that Ctrl-C gets through.
+                while not publisher.wait_for_all_acked(Duration(seconds=0.2)):
+                    pass
+            yield Published(message, now)
+
+    def flush(self) -> None:
+        """Wait a while for the last messages to arrive before the publishers are gone."""
+        for publisher in self._publishers.values():
+            publisher.wait_for_all_acked(Duration(seconds=FLUSH_S))
+
+
+def _choose(info: BagInfo, names: Collection[str]) -> list[BagTopic]:
+    known = {topic.name: topic for topic in info.topics}
+    if unknown := [name for name in names if name not in known]:
+        raise DgssError(
+            f'{info.path} has no topic {unknown[0]}; it has {", ".join(known) or "none"}.'
+        )
+    return [topic for topic in info.topics if not names or topic.name in names]
+
+
+def _parse_remap(pairs: Sequence[str]) -> dict[str, str]:
+    for pair in pairs:
+        if pair.count(':=') != 1 or '' in pair.split(':='):
+            raise DgssError(f'{pair!r} is not a remapping; write it as /from:=/to.')
+    return dict(pair.split(':=') for pair in pairs)
+
+
+def _import_type(name: str) -> Any:
+    package, kind, type_name = name.split('/')
+    return getattr(importlib.import_module(f'{package}.{kind}'), type_name)
+
+
+def _qos(topic: BagTopic) -> QoSProfile:
+    """Reliable, which serves every subscriber; latched where the recorded publisher was."""
+    return QoSProfile(
+        depth=1 if topic.latched else 10,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=(
+            DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE
+        ),
+    )

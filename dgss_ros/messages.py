@@ -1,0 +1,74 @@
+"""ROS messages <-> numpy arrays, without a needless copy."""
+
+from __future__ import annotations
+
+import json
+from array import array
+
+import numpy as np
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header, String
+
+from dgss_core.encodings import decode_image
+from dgss_core.labels import LabelSet
+
+
+def to_rgb(message: Image) -> np.ndarray:
+    """The picture of `message` as RGB uint8 (H, W, 3).
+
+    Raises DgssError for an unknown encoding, too little data or a size of zero.
+    """
+    return decode_image(
+        message.data,
+        width=message.width,
+        height=message.height,
+        step=message.step,
+        encoding=message.encoding,
+        is_bigendian=bool(message.is_bigendian),
+    )
+
+
+def to_image(header: Header, pixels: np.ndarray, encoding: str) -> Image:
+    """An image message with this very header. `pixels`: uint8 (H, W) or (H, W, C)."""
+    message = Image(header=header, encoding=encoding)
+    message.height, message.width = pixels.shape[:2]
+    message.step = pixels.nbytes // pixels.shape[0]
+    message.data = to_array(pixels)
+    return message
+
+
+def to_array(pixels: np.ndarray) -> array:
+    """The bytes of `pixels` as the one type rclpy stores as it is.
+
+    Its setter converts anything else element by element: 0.2 s for a 1280x720 picture.
+    """
+    data = array('B')
+    data.frombytes(memoryview(np.ascontiguousarray(pixels)).cast('B'))
+    return data
+
+
+def to_mask(message: Image) -> np.ndarray:
+    """The ids of a mono8 message, uint8 (H, W): a view of the message."""
+    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
+    return rows[:, : message.width]
+
+
+def to_labels(labels: LabelSet) -> String:
+    """Ids, names and RGB colours of a label set as JSON."""
+    return String(data=json.dumps(labels.to_dict()))
+
+
+def stamp_ns(header: Header) -> int:
+    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+
+
+def raw_stamp_ns(raw: bytes) -> int:
+    """The stamp of a serialized message that begins with a Header, unread otherwise.
+
+    CDR: four bytes of encapsulation, of which the second tells the byte order, then `int32 sec`
+    and `uint32 nanosec`.
+    """
+    order = '<' if raw[1] & 1 else '>'
+    sec = np.frombuffer(raw, f'{order}i4', 1, 4)[0]
+    nanosec = np.frombuffer(raw, f'{order}u4', 1, 8)[0]
+    return int(sec) * 1_000_000_000 + int(nanosec)

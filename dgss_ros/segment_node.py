@@ -1,0 +1,242 @@
+"""The lifecycle node: images come in on `~/image`, masks leave on `~/mask`.
+
+The executor's one thread only puts each image into the mailbox; a worker thread takes the newest,
+runs the network and publishes. An image that cannot be used is counted and reported on
+`/diagnostics`, and the next good one is answered: no message and no service call ends this node.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import NamedTuple
+
+import numpy as np
+import rclpy
+from rclpy._rclpy_pybind11 import RCLError, RCLInvalidROSArgsError, UnknownROSArgsError
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import Image
+
+from dgss_core.bundle import open_bundle
+from dgss_core.errors import DgssError
+from dgss_core.segmenter import Segmenter
+from dgss_ros.counters import FrameCounters
+from dgss_ros.diagnostics import Diagnostics
+from dgss_ros.mailbox import Mailbox, Worker
+from dgss_ros.messages import to_rgb
+from dgss_ros.outputs import Outputs
+from dgss_ros.parameters import Parameters
+from dgss_ros.transport import prepare_process
+
+SUCCESS, FAILURE, ERROR = (
+    TransitionCallbackReturn.SUCCESS,
+    TransitionCallbackReturn.FAILURE,
+    TransitionCallbackReturn.ERROR,
+)
+LOG_PERIOD_S = 5.0
+
+
+class Arrival(NamedTuple):
+    message: Image
+    time_s: float
+
+
+Transition = Callable[['SegmentNode', LifecycleState], TransitionCallbackReturn]
+
+
+def reported(transition: Transition) -> Transition:
+    """Give the reason when a transition does not succeed: rclpy swallows exceptions there."""
+
+    @wraps(transition)
+    def wrapper(self: SegmentNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(self, state)
+        except DgssError as error:
+            self.get_logger().error(str(error))
+            self.diagnostics.set_model(None, str(error))
+            result = FAILURE
+        except Exception as error:
+            self.get_logger().error(traceback.format_exc())
+            self.diagnostics.set_model(None, f'{transition.__name__} failed: {error!r}')
+            result = ERROR
+        self.diagnostics.publish()
+        return result
+
+    return wrapper
+
+
+class SegmentNode(LifecycleNode):
+    """Configure loads the bundle, activate takes images, deactivate stops, cleanup frees."""
+
+    def __init__(self) -> None:
+        super().__init__('dgss')
+        self._mailbox: Mailbox[Arrival] = Mailbox()
+        self._worker = Worker(self._mailbox, self._answer)
+        self._counters = FrameCounters()
+        self._segmenter: Segmenter | None = None
+        self._outputs: Outputs | None = None
+        self._subscription: Subscription | None = None
+        self._settings = Parameters(self, lambda: self._segmenter is not None)
+        self.diagnostics = Diagnostics(self, self._mailbox, self._counters)
+
+    @property
+    def state(self) -> str:
+        return self._state_machine.current_state[1]
+
+    def autostart(self) -> None:
+        if self._settings['autostart'] and self.trigger_configure() == SUCCESS:
+            self.trigger_activate()
+
+    @reported
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        bundle = open_bundle(self._settings['bundle'])
+        segmenter = Segmenter(bundle, self._settings['backend'], self._settings['threads'])
+        # The first call allocates; it must not fall on the first frame of a drive.
+        segmenter(np.zeros((bundle.height, bundle.width, 3), np.uint8))
+        self._segmenter = segmenter
+        self._outputs = Outputs(self, bundle.labels)
+        self.diagnostics.set_model(segmenter)
+        self.get_logger().info(f'Runs {bundle.identity} on {segmenter.backend.name}.')
+        return super().on_configure(state)
+
+    @reported
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = super().on_activate(state)
+        self._worker.start()
+        self._subscription = self.create_subscription(
+            Image,
+            '~/image',
+            lambda message: self._mailbox.put(Arrival(message, time.monotonic())),
+            # Best effort matches every camera; depth 1 keeps old frames from queueing up.
+            QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self.get_logger().info(f'Takes images from {self._subscription.topic_name}.')
+        return result
+
+    @reported
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._stop()
+        return super().on_deactivate(state)
+
+    @reported
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.release()
+        return super().on_cleanup(state)
+
+    @reported
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.release()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured after an unexpected error, ready to be configured again."""
+        error = self.diagnostics.error
+        self.release()
+        self.diagnostics.set_model(None, error)
+        return SUCCESS
+
+    def release(self) -> None:
+        """Stop working and free the network; callable in any state."""
+        self._stop()
+        if self._outputs is not None:
+            self._outputs.destroy()
+        self._outputs = self._segmenter = None
+        self.diagnostics.set_model(None)
+
+    def _stop(self) -> None:
+        if self._subscription is not None:
+            self.destroy_subscription(self._subscription)
+            self._subscription = None
+        self._worker.stop()
+
+    def _answer(self, arrival: Arrival) -> None:
+        """Segment one image and publish the result; runs on the worker thread."""
+        try:
+            image = to_rgb(arrival.message)
+            prediction = self._segmenter(image)
+            opacity = self._settings['overlay_opacity']
+            self._outputs.publish(arrival.message.header, image, prediction, opacity)
+        except DgssError as error:
+            self._counters.count_rejected(str(error))
+            self.get_logger().warning(str(error), throttle_duration_sec=LOG_PERIOD_S)
+        except Exception as error:
+            if not self.context.ok():
+                return  # SIGTERM invalidates the publishers while a frame is in work
+            self._counters.count_failed(f'{type(error).__name__}: {error}')
+            self.get_logger().error(traceback.format_exc(), throttle_duration_sec=LOG_PERIOD_S)
+        else:
+            self._counters.count_processed(time.monotonic() - arrival.time_s)
+
+    def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:  # noqa: N802
+        # rclpy 7.1 lets an illegal transition raise out of the executor, which would end the
+        # process. It has no hook there, only this private method under its mangled name.
+        try:
+            return super()._LifecycleNodeMixin__change_state(transition_id)
+        except RCLError as error:
+            self.get_logger().error(f'Refused a transition from {self.state}: {error}')
+            return FAILURE
+
+
+def spin(node: SegmentNode, executor: SingleThreadedExecutor) -> None:
+    """Serve callbacks until the context is shut down; an exception in one is logged."""
+    while node.context.ok():
+        try:
+            executor.spin_once()
+        except (KeyboardInterrupt, ExternalShutdownException):
+            return
+        except Exception:
+            if node.context.ok():
+                node.get_logger().error(traceback.format_exc())
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; returns the exit code."""
+    prepare_process()
+    node = None
+    try:
+        node = start(sys.argv if args is None else args)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        node.autostart()
+        spin(node, executor)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except DgssError as error:
+        print(f'dgss: error: {error}', file=sys.stderr)
+        return 2
+    finally:
+        # A second Ctrl-C, which `ros2 launch` sends as a rule, must not interrupt the end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if node is not None:
+            node.release()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def start(args: list[str]) -> SegmentNode:
+    """Make the node of a command line; DgssError when that asks for the impossible."""
+    try:
+        if unknown := remove_ros_args(args)[1:]:
+            raise DgssError(f'Unknown arguments {unknown}; ROS arguments follow --ros-args.')
+        rclpy.init(args=args)
+        return SegmentNode()
+    except (UnknownROSArgsError, RCLInvalidROSArgsError, ParameterException) as error:
+        # rcl appends the places in its C code.
+        reason = str(error).split(', at /')[0]
+        raise DgssError(f'The ROS arguments cannot be used: {reason}') from error
+
+
+if __name__ == '__main__':
+    sys.exit(main())

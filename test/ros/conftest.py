@@ -1,0 +1,128 @@
+"""Real nodes in real processes over real DDS; skipped where rclpy is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+WITHOUT_ROS = {'test_mailbox.py'}
+
+# A domain for each test worker, on this host only: tests must meet neither robots nor each other.
+WORKER = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
+RUN = os.getppid() if 'PYTEST_XDIST_WORKER' in os.environ else os.getpid()
+os.environ |= {
+    'ROS_DOMAIN_ID': str(1 + 4 * (RUN % 25) + WORKER % 4),
+    'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+    'PYTHONUNBUFFERED': '1',
+}
+
+
+class WithoutRclpy(pytest.Module):
+    """Stands for a test file that cannot even be imported without ROS messages."""
+
+    def collect(self) -> list:
+        pytest.skip('needs rclpy: source ROS 2, or pip install dgss_ros[ros]')
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> object:
+    if module_path.name not in WITHOUT_ROS and importlib.util.find_spec('rclpy') is None:
+        return WithoutRclpy.from_parent(parent, path=module_path)
+    return None
+
+
+class RunningNode:
+    """The segmentation node in its process, and a client for its lifecycle."""
+
+    def __init__(self, process: subprocess.Popen, ros: object, log: Path) -> None:
+        from dgss_ros.lifecycle import LifecycleClient
+
+        self.process = process
+        self.lifecycle = LifecycleClient(ros)
+        self._log = log
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def end(self, signal_number: int) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(signal_number)
+        return self.process.wait(20)
+
+
+StartNode = Callable[..., RunningNode]
+
+
+@pytest.fixture
+def ros() -> Iterator:
+    """A ROS node for the test, whose callbacks run on a thread."""
+    from dgss_ros.session import ros_session
+
+    with ros_session('test') as node:
+        yield node
+
+
+@pytest.fixture
+def start_node(ros, tmp_path: Path) -> Iterator[StartNode]:
+    """Start the segmentation node with parameters as keywords.
+
+    It must log no traceback, unless `traceback` says that the test provokes one.
+    """
+    from dgss_ros.process import node_process
+
+    nodes = []
+    with ExitStack() as stack:
+
+        def start(*ros_args: str, traceback: bool = False, **parameters: object) -> RunningNode:
+            path = tmp_path / f'node{len(list(tmp_path.glob("*.log")))}.log'
+            log = stack.enter_context(open(path, 'w'))
+            arguments = [*ros_args]
+            for name, value in parameters.items():
+                arguments += ['-p', f'{name}:={value}']
+            process = stack.enter_context(
+                node_process(*arguments, stdout=log, stderr=subprocess.STDOUT)
+            )
+            node = RunningNode(process, ros, path)
+            if not traceback:
+                nodes.append(node)
+            return node
+
+        yield start
+    for node in nodes:
+        assert 'Traceback' not in node.log, node.log
+
+
+@pytest.fixture
+def camera(ros):
+    from camera import Camera
+
+    return Camera(ros)
+
+
+@pytest.fixture
+def diagnostics(ros):
+    from camera import DiagnosticsReader
+
+    return DiagnosticsReader(ros)
+
+
+@pytest.fixture(scope='session')
+def probe_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose network tells which picture it saw: mask = red // 16, confidence = green."""
+    from probe import write_probe_bundle
+
+    return write_probe_bundle(tmp_path_factory.mktemp('bundles') / 'probe')
+
+
+@pytest.fixture(scope='session')
+def slow_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same answers after tens of milliseconds of work."""
+    from probe import write_probe_bundle
+
+    return write_probe_bundle(tmp_path_factory.mktemp('bundles') / 'slow', products=2)

@@ -1,0 +1,79 @@
+"""A small real bundle with a known answer, so that a test sees which image a mask came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper
+
+from dgss_core.bundle import CONFIDENCE, INPUT, MASK, Manifest, write_bundle
+from dgss_core.labels import LabelSet
+
+HEIGHT, WIDTH = 48, 64
+
+
+def write_probe_bundle(folder: Path, products: int = 0) -> Path:
+    """Write a bundle with mask = red // 16 and confidence = green.
+
+    `products`: matrix products of 1000x1000 that the network computes besides, to make it slow.
+    """
+    path = folder.with_suffix('.onnx')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(_network(products), path)
+    manifest = Manifest(
+        name=folder.name,
+        height=HEIGHT,
+        width=WIDTH,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        label_set=LabelSet.load('cityscapes19'),
+        sha256='',
+        producer='test',
+        licence='Apache-2.0',
+        training_data=(),
+    )
+    return write_bundle(folder, path, manifest).folder
+
+
+def _network(products: int) -> onnx.ModelProto:
+    node, constant = helper.make_node, helper.make_tensor
+    nodes = [
+        node('Gather', [INPUT, 'red'], ['red_pixels'], axis=3),
+        node('Div', ['red_pixels', 'sixteen'], ['mask_fast']),
+        node('Gather', [INPUT, 'green'], [CONFIDENCE], axis=3),
+        # Times zero, so that the products change nothing; they depend on the image, so that
+        # they are not computed ahead.
+        node('Cast', [INPUT], ['float_pixels'], to=TensorProto.FLOAT),
+        node('ReduceMax', ['float_pixels'], ['peak'], keepdims=0),
+        node('Div', ['peak', 'large'], ['small']),
+        node('Expand', ['small', 'side'], ['product0']),
+        *(
+            node('MatMul', [f'product{i}', f'product{i}'], [f'product{i + 1}'])
+            for i in range(products)
+        ),
+        node('ReduceMin', [f'product{products}'], ['least'], keepdims=0),
+        node('Mul', ['least', 'zero'], ['nothing']),
+        node('Cast', ['nothing'], ['nothing_byte'], to=TensorProto.UINT8),
+        node('Add', ['mask_fast', 'nothing_byte'], [MASK]),
+    ]
+    constants = [
+        constant('red', TensorProto.INT64, [], [0]),
+        constant('green', TensorProto.INT64, [], [1]),
+        constant('sixteen', TensorProto.UINT8, [], [16]),
+        constant('large', TensorProto.FLOAT, [], [1e6]),
+        constant('zero', TensorProto.FLOAT, [], [0.0]),
+        constant('side', TensorProto.INT64, [2], [1000, 1000]),
+    ]
+    images = ['batch', HEIGHT, WIDTH]
+    graph = helper.make_graph(
+        nodes,
+        'probe',
+        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [*images, 3])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.UINT8, images)
+            for name in (MASK, CONFIDENCE)
+        ],
+        constants,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid('', 18)], ir_version=9)

@@ -1,0 +1,188 @@
+"""The node is led through its states from another process, rightly and wrongly."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from camera import TIMEOUT_S, Camera, DiagnosticsReader, flat
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from probe import write_probe_bundle
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.node import Node
+
+from dgss_core.errors import DgssError
+from dgss_ros.lifecycle import LifecycleClient
+from dgss_ros.messages import to_mask
+from dgss_ros.session import call, wait_until
+
+pytestmark = pytest.mark.ros
+
+
+def set_bundle(ros: Node, folder: Path) -> None:
+    value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(folder))
+    request = SetParameters.Request(parameters=[ParameterMessage(name='bundle', value=value)])
+    client = ros.create_client(SetParameters, '/dgss/set_parameters')
+    (result,) = call(client, request, TIMEOUT_S).results
+    assert result.successful, result.reason
+
+
+def test_the_states_can_be_gone_through_again_and_again(
+    start_node, probe_bundle: Path, camera: Camera
+) -> None:
+    lifecycle = start_node(bundle=probe_bundle).lifecycle
+    assert lifecycle.state == 'unconfigured'
+    camera.subscribe('mask')
+    for red in (20, 40, 60):
+        lifecycle.configure()
+        assert lifecycle.state == 'inactive'
+        lifecycle.activate()
+        assert lifecycle.state == 'active'
+        camera.connect()
+        mask = to_mask(camera.answer(flat(red))['mask'])
+        assert np.unique(mask).tolist() == [red // 16]
+        lifecycle.deactivate()
+        before = len(camera.received['mask'])
+        camera.send(flat(red))
+        time.sleep(0.3)
+        assert len(camera.received['mask']) == before
+        lifecycle.cleanup()
+        assert lifecycle.state == 'unconfigured'
+
+
+def test_frames_are_answered_after_a_pause(start_node, probe_bundle: Path, camera: Camera) -> None:
+    lifecycle = start_node(bundle=probe_bundle, autostart=True).lifecycle
+    camera.subscribe('mask')
+    for _ in range(3):
+        camera.connect()
+        camera.answer(flat(20))
+        lifecycle.deactivate()
+        lifecycle.activate()
+
+
+def test_illegal_transitions_are_refused_and_change_nothing(
+    start_node, ros: Node, probe_bundle: Path, camera: Camera
+) -> None:
+    lifecycle = start_node(bundle=probe_bundle).lifecycle
+    for illegal in (lifecycle.activate, lifecycle.cleanup):
+        with pytest.raises(DgssError, match='and is unconfigured'):
+            illegal()
+    lifecycle.configure()
+    lifecycle.activate()
+    for illegal in (lifecycle.configure, lifecycle.cleanup):
+        with pytest.raises(DgssError, match='and is active'):
+            illegal()
+    client = ros.create_client(ChangeState, '/dgss/change_state')
+    for unknown in (Transition(id=99), Transition(label='fly')):
+        request = ChangeState.Request(transition=unknown)
+        assert not call(client, request, TIMEOUT_S).success
+    camera.subscribe('mask')
+    camera.connect()
+    camera.answer(flat(1))
+
+
+def damage_all(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def damage_checksum(folder: Path) -> None:
+    network = folder / 'model.onnx'
+    data = bytearray(network.read_bytes())
+    data[len(data) // 2] ^= 1
+    network.write_bytes(data)
+
+
+def damage_manifest(folder: Path) -> None:
+    (folder / 'manifest.json').write_text('{"schema": 1}')
+
+
+@pytest.mark.parametrize(
+    ('damage', 'reason'),
+    [
+        (damage_all, 'There is no bundle at'),
+        (damage_checksum, 'is not the file its manifest describes'),
+        (damage_manifest, 'manifest.json lacks'),
+    ],
+)
+def test_a_bad_bundle_fails_with_its_reason_and_a_good_one_works_then(
+    start_node,
+    ros: Node,
+    probe_bundle: Path,
+    tmp_path: Path,
+    camera: Camera,
+    diagnostics: DiagnosticsReader,
+    damage,
+    reason: str,
+) -> None:
+    bad = write_probe_bundle(tmp_path / 'bad')
+    damage(bad)
+    node = start_node(bundle=bad)
+    with pytest.raises(DgssError, match=reason):
+        node.lifecycle.configure()
+    assert reason in node.log
+    diagnostics.wait(
+        'model', lambda s, _: s.level == DiagnosticStatus.ERROR and reason in s.message
+    )
+    assert node.lifecycle.state == 'unconfigured'
+    set_bundle(ros, probe_bundle)
+    node.lifecycle.configure()
+    node.lifecycle.activate()
+    camera.subscribe('mask')
+    camera.connect()
+    camera.answer(flat(1))
+    diagnostics.wait('model', lambda s, _: s.level == DiagnosticStatus.OK)
+
+
+def test_an_exception_within_a_transition_is_logged_and_survived(
+    start_node, ros: Node, probe_bundle: Path, camera: Camera
+) -> None:
+    """A wrong QoS override raises deep inside rclpy, while the publishers are made."""
+    node = start_node(
+        '-p',
+        'qos_overrides./dgss/confidence.publisher.reliability:=perhaps',
+        bundle=probe_bundle,
+        traceback=True,
+    )
+    for _ in range(2):
+        with pytest.raises(DgssError, match=r'and is unconfigured: .*perhaps'):
+            node.lifecycle.configure()
+    assert 'Traceback' in node.log
+    assert node.end(signal.SIGINT) == 0
+
+
+def test_shutdown_is_final_and_the_process_ends_in_order(
+    start_node, probe_bundle: Path, camera: Camera
+) -> None:
+    node = start_node(bundle=probe_bundle, autostart=True)
+    camera.subscribe('mask')
+    camera.connect()
+    node.lifecycle.shutdown()
+    assert node.lifecycle.state == 'finalized'
+    with pytest.raises(DgssError, match='cannot shut down while it is finalized'):
+        node.lifecycle.shutdown()
+    assert node.end(signal.SIGTERM) == 0
+
+
+def test_a_node_that_is_not_there_is_named(ros: Node) -> None:
+    client = LifecycleClient(ros, '/nowhere', timeout_s=0.3)
+    with pytest.raises(DgssError, match='no service /nowhere/change_state'):
+        client.configure()
+
+
+def test_autostart_with_a_bad_bundle_leaves_a_node_that_can_be_mended(
+    start_node, ros: Node, tmp_path: Path, probe_bundle: Path
+) -> None:
+    node = start_node(bundle=tmp_path / 'nothing', autostart=True)
+    assert node.lifecycle.state == 'unconfigured'
+    assert wait_until(lambda: 'There is no bundle at' in node.log, TIMEOUT_S)
+    set_bundle(ros, probe_bundle)
+    node.lifecycle.configure()
+    assert node.lifecycle.state == 'inactive'

@@ -1,0 +1,181 @@
+"""Parameters: one table, read at start, set at run time, refused with reasons."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from camera import TIMEOUT_S, Camera, flat
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+
+from dgss_ros.messages import to_rgb
+from dgss_ros.parameters import PARAMETERS
+from dgss_ros.session import call, wait_until
+
+pytestmark = pytest.mark.ros
+CONFIG = Path(__file__).parents[2] / 'config' / 'segment.yaml'
+NODE = [sys.executable, '-m', 'dgss_ros.segment_node']
+
+
+class ParameterClient:
+    def __init__(self, ros: Node) -> None:
+        self._set = ros.create_client(SetParameters, '/dgss/set_parameters')
+        self._get = ros.create_client(GetParameters, '/dgss/get_parameters')
+
+    def set_message(self, message: ParameterMessage) -> str:
+        """The reason for which the node refuses; empty when it does not."""
+        request = SetParameters.Request(parameters=[message])
+        (result,) = call(self._set, request, TIMEOUT_S).results
+        assert result.successful == (not result.reason)
+        return result.reason
+
+    def set(self, name: str, value: object) -> str:
+        return self.set_message(Parameter(name, value=value).to_parameter_msg())
+
+    def get(self, name: str) -> object:
+        (value,) = call(self._get, GetParameters.Request(names=[name]), TIMEOUT_S).values
+        return Parameter.from_parameter_msg(ParameterMessage(name=name, value=value)).value
+
+
+def test_the_shipped_file_holds_every_parameter_with_its_default() -> None:
+    content = yaml.safe_load(CONFIG.read_text())
+    assert content == {'/**': {'ros__parameters': {p.name: p.default for p in PARAMETERS}}}
+    for parameter in PARAMETERS:
+        assert parameter.description.split(';')[0].split('.')[0][:30] in CONFIG.read_text()
+
+
+def test_parameters_are_refused_with_reasons_and_taken_when_right(
+    start_node, ros: Node, probe_bundle: Path, tmp_path: Path
+) -> None:
+    node = start_node(bundle=probe_bundle)
+    client = ParameterClient(ros)
+    assert 'read-only' in client.set('autostart', True)
+    assert 'declared' in client.set('no_such_parameter', 1)
+    assert 'Max: 1.0' in client.set('overlay_opacity', 1.5)
+    assert 'Max: 256' in client.set('threads', 1000)
+    assert 'type' in client.set('threads', 'many')
+    assert 'one of auto, onnxruntime' in client.set('backend', 'abacus')
+    assert client.set('threads', 1) == ''
+    assert client.get('threads') == 1
+    node.lifecycle.configure()
+    for name, value in (('bundle', str(tmp_path)), ('threads', 2), ('backend', 'auto')):
+        assert 'can only be set while the node is unconfigured' in client.set(name, value)
+    assert client.get('bundle') == str(probe_bundle)
+    assert client.set('overlay_opacity', 1.0) == ''
+    node.lifecycle.cleanup()
+    assert client.set('threads', 2) == ''
+
+
+def test_a_request_that_makes_rclpy_raise_does_not_end_the_node(start_node, ros: Node) -> None:
+    node = start_node(traceback=True)
+    client = ParameterClient(ros)
+    assert client.get('threads') == 0
+    nonsense = ParameterMessage(name='threads', value=ParameterValue(type=99))
+    ros.create_client(SetParameters, '/dgss/set_parameters').call_async(
+        SetParameters.Request(parameters=[nonsense])
+    )
+    assert wait_until(lambda: '99 is not a valid' in node.log, TIMEOUT_S)
+    assert client.set('threads', 1) == ''
+    assert client.get('threads') == 1
+
+
+def test_every_parameter_is_described(start_node, ros: Node) -> None:
+    start_node()
+    names = [parameter.name for parameter in PARAMETERS]
+    client = ros.create_client(DescribeParameters, '/dgss/describe_parameters')
+    request = DescribeParameters.Request(names=names)
+    descriptors = call(client, request, TIMEOUT_S).descriptors
+    found = {descriptor.name: descriptor for descriptor in descriptors}
+    assert list(found) == names
+    assert all('Can be set' in descriptor.description for descriptor in descriptors)
+    assert found['autostart'].read_only
+    assert not found['bundle'].read_only
+    assert found['threads'].integer_range[0].to_value == 256
+    assert found['overlay_opacity'].floating_point_range[0].to_value == 1.0
+    assert found['backend'].additional_constraints == 'one of auto, onnxruntime'
+    assert found['overlay_opacity'].type == ParameterType.PARAMETER_DOUBLE
+
+
+def test_opacity_takes_effect_at_once(
+    start_node, ros: Node, probe_bundle: Path, camera: Camera
+) -> None:
+    start_node(bundle=probe_bundle, autostart=True)
+    camera.subscribe('overlay')
+    camera.connect()
+    client = ParameterClient(ros)
+    image = flat(100, 50)
+    for opacity, expected in ((0.0, [100, 50, 0]), (1.0, [250, 170, 30])):
+        assert client.set('overlay_opacity', opacity) == ''
+        painted = to_rgb(camera.answer(image)['overlay'])
+        assert np.unique(painted.reshape(-1, 3), axis=0).tolist() == [expected]
+
+
+def test_command_line_and_file_reach_the_node(
+    start_node, ros: Node, probe_bundle: Path, tmp_path: Path
+) -> None:
+    """What the launch file passes on: a file, overrides, a namespace and the image topic."""
+    file = tmp_path / 'mine.yaml'
+    file.write_text(f'/**:\n  ros__parameters:\n    bundle: {probe_bundle}\n    threads: 1\n')
+    node = start_node(
+        *('-r', '__ns:=/front', '-r', '~/image:=/camera/image_raw'),
+        *('--params-file', str(CONFIG), '--params-file', str(file), '--log-level', 'info'),
+        autostart=True,
+    )
+    camera = Camera(ros, '/camera/image_raw', '/front/dgss')
+    camera.subscribe('mask')
+    camera.connect()
+    assert 'Takes images from /camera/image_raw' in node.log
+    assert 'Runs probe@' in node.log
+
+
+def test_qos_can_be_overridden(start_node, ros: Node, probe_bundle: Path, camera: Camera) -> None:
+    start_node(
+        *('-p', 'qos_overrides./dgss/mask.publisher.reliability:=best_effort'),
+        *('-p', 'qos_overrides./dgss/image.subscription.reliability:=reliable'),
+        bundle=probe_bundle,
+        autostart=True,
+    )
+
+    def reliability(infos: list) -> list[str]:
+        return [info.qos_profile.reliability.name for info in infos]
+
+    assert wait_until(lambda: bool(ros.get_publishers_info_by_topic('/dgss/mask')), TIMEOUT_S)
+    assert reliability(ros.get_publishers_info_by_topic('/dgss/mask')) == ['BEST_EFFORT']
+    assert wait_until(lambda: bool(ros.get_subscriptions_info_by_topic('/dgss/image')), TIMEOUT_S)
+    assert reliability(ros.get_subscriptions_info_by_topic('/dgss/image')) == ['RELIABLE']
+    received: list[Image] = []
+    ros.create_subscription(Image, '/dgss/confidence', received.append, 5)
+    assert wait_until(lambda: camera.send(flat(3)) and bool(received), TIMEOUT_S)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (['--frobnicate'], 'Unknown arguments'),
+        (['--ros-args', '--frobnicate'], 'frobnicate'),
+        (['--ros-args', '-p', 'overlay_opacity:=7.0'], 'out of range'),
+        (['--ros-args', '-p', 'threads:=many'], 'threads'),
+        (['--ros-args', '-p', 'backend:=abacus'], 'one of auto, onnxruntime'),
+        (['--ros-args', '--params-file', '/nowhere.yaml'], '/nowhere.yaml'),
+    ],
+)
+def test_a_wrong_start_ends_in_one_sentence(arguments: list[str], sentence: str) -> None:
+    done = subprocess.run([*NODE, *arguments], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert done.stderr.startswith('dgss: error: ')
+    assert sentence in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_a_misspelt_parameter_is_pointed_out(start_node, probe_bundle: Path) -> None:
+    node = start_node(bundel=probe_bundle)
+    assert wait_until(lambda: 'Does not know the parameters bundel' in node.log, TIMEOUT_S)

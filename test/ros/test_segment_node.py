@@ -1,0 +1,207 @@
+"""Images in, masks out, between two processes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from array import array
+from pathlib import Path
+
+import numpy as np
+import pytest
+from camera import TIMEOUT_S, Camera, DiagnosticsReader, flat
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from dgss_core.labels import LabelSet
+from dgss_core.paint import overlay
+from dgss_ros.messages import stamp_ns, to_image, to_mask, to_rgb
+from dgss_ros.outputs import LATCHED_QOS
+from dgss_ros.session import wait_until
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture
+def active(start_node, probe_bundle: Path, camera: Camera):
+    node = start_node(bundle=probe_bundle, autostart=True)
+    camera.subscribe('mask', 'confidence')
+    camera.connect()
+    return node
+
+
+def test_an_answer_bears_the_header_and_size_of_its_image(active, camera: Camera) -> None:
+    for size in [(64, 48), (640, 360), (321, 123), (1, 1), (48, 64)]:
+        for red, green in [(0, 0), (100, 7), (47, 255)]:
+            answers = camera.answer(flat(red, green, size))
+            for name, value in (('mask', red // 16), ('confidence', green)):
+                message = answers[name]
+                assert (message.width, message.height, message.step) == (*size, size[0])
+                assert (message.encoding, message.is_bigendian) == ('mono8', 0)
+                assert np.unique(to_mask(message)).tolist() == [value]
+
+
+def test_the_order_of_channels_is_honoured(active, camera: Camera) -> None:
+    image = flat(200, 3)
+    for encoding, sent in [
+        ('rgb8', image),
+        ('bgr8', image[..., ::-1]),
+        ('bgra8', np.dstack([image[..., ::-1], image[..., 2]])),
+    ]:
+        mask = to_mask(camera.answer(sent, encoding)['mask'])
+        assert np.unique(mask).tolist() == [200 // 16]
+
+
+def test_unusable_images_are_counted_and_the_next_good_one_is_answered(
+    active, camera: Camera, diagnostics: DiagnosticsReader
+) -> None:
+    def broken(**changes: object) -> Image:
+        message = to_image(camera.header(), flat(9), 'rgb8')
+        for name, value in changes.items():
+            setattr(message, name, value)
+        return message
+
+    images = [
+        broken(encoding='infrared12'),
+        broken(data=array('B', bytes(100))),
+        broken(data=array('B')),
+        broken(width=0),
+        broken(step=64),
+        broken(height=2**32 - 1, width=2**32 - 1, step=2**32 - 1),
+    ]
+    for rejected, message in enumerate(images, 1):
+        camera.publish(message)
+        diagnostics.wait('frames', lambda _, v, n=rejected: v['rejected'] == str(n))
+        assert np.unique(to_mask(camera.answer(flat(80))['mask'])).tolist() == [5]
+    values = diagnostics.values('frames')
+    assert 'infrared12' not in values['last_error']
+    assert values['failed'] == '0'
+    camera.publish(images[0])
+    diagnostics.wait(
+        'frames', lambda s, _: s.level == DiagnosticStatus.WARN and 'infrared12' in s.message
+    )
+    assert 'infrared12' in active.log
+    diagnostics.wait('frames', lambda s, _: s.level == DiagnosticStatus.OK)
+
+
+def test_under_overload_the_newest_frame_wins(
+    start_node, slow_bundle: Path, camera: Camera, diagnostics: DiagnosticsReader
+) -> None:
+    start_node(bundle=slow_bundle, autostart=True)
+    camera.subscribe('mask')
+    camera.connect()
+    sent = {}
+    for index in range(100):
+        message = camera.send(flat(16 * (index % 16)))
+        sent[stamp_ns(message.header)] = index
+        time.sleep(0.01)
+    masks = camera.received['mask']
+    assert wait_until(lambda: sent.get(stamp_ns(masks[-1].header)) == 99, TIMEOUT_S), (
+        'the last frame has no answer'
+    )
+    masks = [mask for mask in masks if stamp_ns(mask.header) in sent]
+    answered = [sent[stamp_ns(mask.header)] for mask in masks]
+    assert answered == sorted(set(answered))
+    for index, mask in zip(answered, masks, strict=True):
+        assert np.unique(to_mask(mask)).tolist() == [index % 16]
+    assert len(answered) < 90
+    # A queue would answer old frames at the end: the last but one is nearly as new as the last.
+    assert answered[-2] > 75
+    values = diagnostics.wait(
+        'frames',
+        lambda _, v: int(v['received']) == int(v['processed']) + int(v['dropped']) > 50,
+    )
+    assert int(values['dropped']) > 0
+
+
+def test_the_overlay_is_painted_for_a_subscriber(
+    start_node, probe_bundle: Path, camera: Camera
+) -> None:
+    start_node(bundle=probe_bundle, autostart=True, overlay_opacity=0.25)
+    camera.subscribe('mask', 'overlay')
+    camera.connect()
+    image = flat(100, 50, (320, 180))
+    message = camera.answer(image)['overlay']
+    assert (message.encoding, message.width, message.height) == ('rgb8', 320, 180)
+    mask = np.full((180, 320), 100 // 16, np.uint8)
+    expected = overlay(image, mask, LabelSet.load('cityscapes19'), 0.25)
+    assert np.array_equal(to_rgb(message), expected)
+
+
+def test_the_label_set_waits_for_late_subscribers(active, ros: Node) -> None:
+    received: list[String] = []
+    ros.create_subscription(String, '/dgss/labels', received.append, LATCHED_QOS)
+    assert wait_until(lambda: len(received) == 1, TIMEOUT_S)
+    assert '"bicycle"' in received[0].data
+
+
+def test_diagnostics_tell_what_runs_and_how(
+    active, camera: Camera, diagnostics: DiagnosticsReader
+) -> None:
+    for _ in range(5):
+        camera.answer(flat(1))
+    values = diagnostics.wait('frames', lambda _, v: int(v['processed']) >= 5)
+    assert 0 < float(values['latency_ms_p50']) <= float(values['latency_ms_p99'])
+    assert diagnostics.values('model') == {
+        'state': 'active',
+        'bundle': diagnostics.values('model')['bundle'],
+        'bundle_folder': diagnostics.values('model')['bundle_folder'],
+        'backend': 'onnxruntime',
+        'label_set': 'cityscapes19',
+        'network_size': '64x48',
+    }
+    assert diagnostics.values('model')['bundle'].startswith('probe@')
+    status = diagnostics.status['dgss: frames']
+    diagnostics.wait('frames', lambda s, _: s.level == DiagnosticStatus.WARN)
+    status = diagnostics.status['dgss: frames']
+    assert status.message.startswith('no image on /dgss/image for')
+
+
+@pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM'])
+@pytest.mark.parametrize('busy', [False, True])
+def test_a_signal_ends_the_node_in_order(
+    start_node, slow_bundle: Path, camera: Camera, name: str, busy: bool
+) -> None:
+    node = start_node(bundle=slow_bundle, autostart=True)
+    camera.subscribe('mask')
+    camera.connect()
+    if busy:
+        for red in range(10):
+            camera.send(flat(red))
+    assert node.end(getattr(signal, name)) == 0, node.log
+
+
+def test_a_second_interrupt_does_not_disturb_the_end(start_node, slow_bundle: Path) -> None:
+    node = start_node(bundle=slow_bundle, autostart=True)
+    assert wait_until(lambda: 'Takes images' in node.log, TIMEOUT_S)
+    for _ in range(3):
+        node.process.send_signal(signal.SIGINT)
+        time.sleep(0.01)
+    assert node.process.wait(20) == 0, node.log
+
+
+def test_the_node_needs_no_torch(active, camera: Camera) -> None:
+    camera.answer(flat(1))
+    mapped = Path(f'/proc/{active.process.pid}/maps')
+    if not mapped.exists():
+        pytest.skip('needs /proc')
+    assert 'onnxruntime' in mapped.read_text()
+    assert 'torch' not in mapped.read_text()
+    command = 'import sys, dgss_ros.segment_node; sys.exit("torch" in sys.modules)'
+    assert subprocess.run([sys.executable, '-c', command]).returncode == 0
+
+
+def test_a_reliable_camera_and_a_best_effort_reader_are_served_too(
+    active, ros: Node, camera: Camera
+) -> None:
+    from rclpy.qos import ReliabilityPolicy
+
+    received: list[Image] = []
+    qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+    ros.create_subscription(Image, '/dgss/mask', received.append, qos)
+    assert wait_until(lambda: camera.answer(flat(7)) and bool(received), TIMEOUT_S)
