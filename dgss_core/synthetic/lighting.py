@@ -45,33 +45,36 @@ def light_of(condition: str, style: Style) -> Light:
     """The light of a condition, varied by the seed."""
     rng = stream(style.seed, 50, CONDITIONS.index(condition))
     day = _day(style, rng)
-    warm = style.lamp_warmth
-    lamp = (1.0, 0.72 + 0.2 * (1 - warm), 0.38 + 0.5 * (1 - warm))
     if condition == 'day':
         return day
-    if condition == 'dusk':
-        return replace(_dusk(style, rng), lamp_color=lamp)
-    if condition == 'night':
-        glow = rng.uniform(0.6, 1.6)
-        return replace(
-            day,
-            sun=_rgb(0, 0, 0),
-            above=_rgb(0.010, 0.012, 0.019) * glow,
-            below=_rgb(0.008, 0.007, 0.006) * glow,
-            zenith=_rgb(0.003, 0.004, 0.008) * glow,
-            horizon=_rgb(0.022, 0.018, 0.016) * glow,
-            cloud=_rgb(0.014, 0.012, 0.011) * glow,
-            exposure=rng.uniform(1.1, 1.7),
-            lamps=0.95,
-            street_lamps=rng.uniform(10, 32),
-            head_lamps=rng.uniform(22, 60),
-            lamp_color=lamp,
-            visibility=3000.0,
-            noise=2.4,
-            bloom=0.55,
-        )
-    gray = rng.uniform(0.3, 0.5) * _rgb(0.98, 1.0, 1.03)
-    flat = replace(
+    make = {'dusk': _dusk, 'night': _night, 'fog': _fog, 'rain': _rain, 'snow': _snow}[condition]
+    warm = style.lamp_warmth
+    lamp = (1.0, 0.72 + 0.2 * (1 - warm), 0.38 + 0.5 * (1 - warm))
+    return replace(make(day, style, rng), lamp_color=lamp)
+
+
+def _night(day: Light, style: Style, rng) -> Light:
+    glow = rng.uniform(0.6, 1.6)
+    return replace(
+        day,
+        sun=_rgb(0, 0, 0),
+        above=_rgb(0.010, 0.012, 0.019) * glow,
+        below=_rgb(0.008, 0.007, 0.006) * glow,
+        zenith=_rgb(0.003, 0.004, 0.008) * glow,
+        horizon=_rgb(0.022, 0.018, 0.016) * glow,
+        cloud=_rgb(0.014, 0.012, 0.011) * glow,
+        exposure=rng.uniform(1.1, 1.7),
+        lamps=0.95,
+        street_lamps=rng.uniform(10, 32),
+        head_lamps=rng.uniform(22, 60),
+        visibility=3000.0,
+        noise=2.4,
+        bloom=0.55,
+    )
+
+
+def _overcast(day: Light, gray: np.ndarray) -> Light:
+    return replace(
         day,
         sun=_rgb(0, 0, 0),
         above=gray * 1.15,
@@ -82,27 +85,48 @@ def light_of(condition: str, style: Style) -> Light:
         cover=0.8,
         lamps=0.8,
         exposure=1.35,
-        lamp_color=lamp,
     )
-    if condition == 'fog':
-        pale = gray * rng.uniform(1.1, 1.5)
-        return replace(
-            flat,
-            cover=0.0,
-            zenith=pale,
-            horizon=pale,
-            cloud=pale,
-            visibility=rng.uniform(40, 150),
-            bloom=0.3,
-        )
-    if condition == 'rain':
-        dark = rng.uniform(0.6, 0.9)
-        return replace(
-            flat, above=gray * dark * 1.1, below=gray * dark * 0.35,
-            visibility=rng.uniform(250, 700), noise=1.5, bloom=0.25,
-        )  # fmt: skip
+
+
+def _gray(rng) -> np.ndarray:
+    return rng.uniform(0.3, 0.5) * _rgb(0.98, 1.0, 1.03)
+
+
+def _fog(day: Light, style: Style, rng) -> Light:
+    gray = _gray(rng)
+    pale = gray * rng.uniform(1.1, 1.5)
     return replace(
-        flat, above=gray * 1.1, below=gray * 0.8, visibility=rng.uniform(150, 450), noise=1.3
+        _overcast(day, gray),
+        cover=0.0,
+        zenith=pale,
+        horizon=pale,
+        cloud=pale,
+        visibility=rng.uniform(40, 150),
+        bloom=0.3,
+    )
+
+
+def _rain(day: Light, style: Style, rng) -> Light:
+    gray = _gray(rng)
+    dark = rng.uniform(0.6, 0.9)
+    return replace(
+        _overcast(day, gray),
+        above=gray * dark * 1.1,
+        below=gray * dark * 0.35,
+        visibility=rng.uniform(250, 700),
+        noise=1.5,
+        bloom=0.25,
+    )
+
+
+def _snow(day: Light, style: Style, rng) -> Light:
+    gray = _gray(rng)
+    return replace(
+        _overcast(day, gray),
+        above=gray * 1.1,
+        below=gray * 0.8,
+        visibility=rng.uniform(150, 450),
+        noise=1.3,
     )
 
 
@@ -128,7 +152,7 @@ def _day(style: Style, rng) -> Light:
     )
 
 
-def _dusk(style: Style, rng) -> Light:
+def _dusk(day: Light, style: Style, rng) -> Light:
     below_horizon = rng.random() < 0.45
     height = np.deg2rad(rng.uniform(3, 9))
     a = style.sun_azimuth

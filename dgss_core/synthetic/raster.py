@@ -112,12 +112,8 @@ class GBuffer:
         ).astype(int)
         if (high <= low).any():
             return
-        inverse = np.linalg.inv(plane)
-        x0, y0 = low
-        columns = inverse[2, 0] * (np.arange(x0, high[0]) + 0.5)
-        rows = inverse[2, 1] * (np.arange(y0, high[1]) + 0.5) + inverse[2, 2]
-        near = np.add.outer(rows, columns).astype(np.float32)
-        roi = slice(y0, high[1]), slice(x0, high[0])
+        roi = slice(low[1], high[1]), slice(low[0], high[0])
+        near = _inverse_depth(plane, low, high)
         inside = np.zeros(near.shape, np.uint8)
         corners = np.clip((outline - low - 0.5) * (1 << _BITS), -1e8, 1e8).astype(np.int32)
         cv2.fillConvexPoly(inside, corners, 1, cv2.LINE_8, _BITS)
@@ -146,6 +142,14 @@ class GBuffer:
         np.copyto(self.label[roi], label, where=visible, casting='unsafe')
         face = self.face_of(_normal(span) if normal is None else normal)
         np.copyto(self.face[roi], face, where=painted, casting='unsafe')
+
+
+def _inverse_depth(plane, low, high) -> np.ndarray:
+    """1 / depth of a plane over the pixels [low, high): affine in the image's coordinates."""
+    across, down, constant = np.linalg.inv(plane)[2]
+    columns = across * (np.arange(low[0], high[0]) + 0.5)
+    rows = down * (np.arange(low[1], high[1]) + 0.5) + constant
+    return np.add.outer(rows, columns).astype(np.float32)
 
 
 def _warp(texture: Texture, outline, plane, low):
