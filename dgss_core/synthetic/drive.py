@@ -125,7 +125,7 @@ class StreetDrive:
             share = weather.snow_share(
                 view.up, view.label, patches, view.lateral, self.style.lane, albedo
             )
-            albedo += (np.float32([0.78, 0.81, 0.86]) - albedo) * share[..., None]
+            albedo += (np.array([0.78, 0.81, 0.86], np.float32) - albedo) * share[..., None]
         radiance = albedo * self._irradiance(view, shade, blocks)
         radiance += albedo * (view.emission * (light.lamps * 2.6))[..., None]
         sky = lighting.sky(light, self.stock.noise, view.across, view.rise, index / self.fps)
@@ -163,7 +163,7 @@ class StreetDrive:
             total = total + self._lamps(view, blocks)
         if light.head_lamps:
             beam = lighting.head_light(light, view.across, view.rise, view.near)
-            total = total + beam * np.float32([1.0, 0.96, 0.86])
+            total = total + beam * np.array([1.0, 0.96, 0.86], np.float32)
         return total.astype(np.float32)
 
     def _lamps(self, view: '_View', blocks) -> np.ndarray:

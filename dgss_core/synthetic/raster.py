@@ -24,8 +24,7 @@ class Texture:
         solid, self.label = None, None
         if labels is not None:
             gone = labels == TRANSPARENT
-            solid = np.where(gone, 0, 255).astype(np.uint8)
-            solid = cv2.GaussianBlur(solid, (0, 0), 0.7)
+            solid = cv2.GaussianBlur(np.where(gone, 0, 255).astype(np.uint8), (0, 0), 0.7)
             # Neighbours' labels under the silhouette's rim, where its smooth edge may reach.
             rim = cv2.erode(labels, np.ones((5, 5), np.uint8))
             labels = np.where(gone, rim, labels)
@@ -82,7 +81,8 @@ class GBuffer:
         self._faces = {self.normals[0]: 0}
 
     def face_of(self, normal) -> int:
-        key = tuple(round(float(n), 2) for n in normal)
+        s, y, z = (round(float(n), 2) for n in normal)
+        key = s, y, z
         if key not in self._faces:
             self._faces[key] = len(self.normals)
             self.normals.append(key)
@@ -126,9 +126,10 @@ class GBuffer:
         else:
             warp, level = _warp(texture, outline, plane, low)
             shown = (near.shape[1], near.shape[0])
-            source, solid, labels, alpha = (
+            source = _warped(level[0], warp, shown, True)
+            solid, labels, alpha = (
                 None if part is None else _warped(part, warp, shown, smooth)
-                for part, smooth in zip(level, (True, True, False, True), strict=True)
+                for part, smooth in zip(level[1:], (True, False, True), strict=True)
             )
             label = texture.label if texture.label is not None else label
             if solid is not None:

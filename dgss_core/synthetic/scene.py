@@ -37,7 +37,7 @@ class Scene:
     def __init__(self, street: Street, buffer: GBuffer, shade: GroundShade) -> None:
         self.street, self.buffer, self.shade = street, buffer, shade
         self.here = buffer.camera.s
-        self.jobs: list[tuple[float, object]] = []
+        self.jobs: list[tuple[float, tuple]] = []
 
     def add_block(self, block: Block) -> None:
         for corners, texture, label in block.quads:

@@ -37,8 +37,8 @@ class GroundShade:
 
     def __init__(self, camera: Camera, street: Street, toward_sun) -> None:
         self.camera, self.street = camera, street
-        self.cast = np.zeros((camera.height, camera.width), np.uint8)
-        self.contact = np.zeros_like(self.cast)
+        self.cast: np.ndarray = np.zeros((camera.height, camera.width), np.uint8)
+        self.contact: np.ndarray = np.zeros_like(self.cast)
         lean = -np.asarray(toward_sun[:2]) / max(toward_sun[2], 0.12)
         self.lean = lean * min(1.0, 3.0 / max(np.hypot(*lean), 1e-6))
 
@@ -73,8 +73,8 @@ class GroundShade:
         wide = middle + (corners - middle) * np.array([1.03, 1.12])
         self._fill(self.contact, wide[:, 0], wide[:, 1], z, 255)
         top = corners + self.lean * height * 0.85
-        hull = np.concatenate([corners, top]).astype(np.float32)
-        hull = cv2.convexHull(hull)[:, 0]
+        both = np.concatenate([corners, top]).astype(np.float32)
+        hull = cv2.convexHull(both)[:, 0]
         self._fill(self.cast, hull[:, 0], hull[:, 1], z, 255)
 
     def _fill(self, mask, s, y, z, value) -> None:

@@ -102,8 +102,9 @@ def facade(rng, width: float, height: float, kind: str, noise: np.ndarray, blind
     if brick:
         _brickwork(image, noise)
     light = np.zeros((h, w), np.uint8)
-    frame = tint(rng, [(232, 230, 224), (70, 62, 56), (190, 180, 165)][rng.integers(3)], 8)
-    frame = [float(c) for c in frame]
+    frame = tint(
+        rng, [(232, 230, 224), (70, 62, 56), (190, 180, 165)][rng.integers(3)], 8
+    ).tolist()
     glass = tint(rng, (70, 84, 98), 12)
     floor = int(rng.uniform(2.7, 3.5) * DENSITY)
     pitch = int(rng.uniform(1.7, 3.4) * DENSITY)
