@@ -1,0 +1,161 @@
+"""`dgss bench modules`: our networks against plain formulations of the same mathematics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from dgss_core.adapters.reins import Reins
+from dgss_core.errors import DgssError
+from dgss_core.heads.mask2former.deformable import DeformableAttention, Sizes
+from dgss_core.heads.mask2former.pixel_decoder import PixelDecoder
+
+
+class PlainDeformableAttention(DeformableAttention):
+    """Deformable attention the way it is usually written in PyTorch.
+
+    Values stay heads-last until each level is copied into an image, sampling locations of all
+    levels are computed at once, and the samples of all levels are stacked before the sum.
+    """
+
+    def forward(self, queries: Tensor, values: Tensor, places: Tensor, sizes: Sizes) -> Tensor:
+        batch, count, width = queries.shape
+        head_width = width // self.heads
+        values = self.value(values).view(batch, -1, self.heads, head_width)
+        slots = (batch, count, self.heads, self.levels, self.points)
+        offsets = self.offsets(queries).view(*slots, 2)
+        weights = self.weights(queries).view(*slots[:3], -1).softmax(-1).view(slots)
+        extent = torch.tensor([(w, h) for h, w in sizes], dtype=queries.dtype)
+        places = places[None, :, None, None, None]
+        grids = 2 * (places + offsets / extent[None, None, None, :, None]) - 1
+        samples, start = [], 0
+        for level, (h, w) in enumerate(sizes):
+            image = values[:, start : start + h * w].flatten(2).transpose(1, 2)
+            image = image.reshape(batch * self.heads, head_width, h, w)
+            grid = grids[:, :, :, level].transpose(1, 2).flatten(0, 1)
+            samples.append(F.grid_sample(image, grid, align_corners=False))
+            start += h * w
+        weights = weights.transpose(1, 2).reshape(batch * self.heads, 1, count, -1)
+        summed = (torch.stack(samples, dim=-2).flatten(-2) * weights).sum(-1)
+        return self.out(summed.view(batch, width, count).transpose(1, 2).contiguous())
+
+
+class PlainReins(Reins):
+    """Rein with the tokens of all layers multiplied out and einsum over token-first features."""
+
+    def forward(self, x: Tensor, layer: int, prefix: int = 0) -> Tensor:
+        cls, x = x[:, :prefix], x[:, prefix:].permute(1, 0, 2)
+        tokens = self.layer_tokens()[layer]
+        similarity = torch.einsum('nbc,mc->nbm', x, tokens) * x.shape[-1] ** -0.5
+        similarity = F.softmax(similarity, dim=-1)
+        mixed = torch.einsum('nbm,mc->nbc', similarity[:, :, 1:], self.feature(tokens[1:]))
+        change = self.delta(mixed + x) * self.scale
+        return torch.cat((cls, (x + change).permute(1, 0, 2)), dim=1)
+
+
+@dataclass
+class Contest:
+    """One module of ours, its plain counterpart, and what both are called with."""
+
+    name: str
+    ours: nn.Module
+    plain: nn.Module
+    call: Callable[[nn.Module], Tensor]
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Time forward without and with a graph, and backward; both modules in turn."""
+        for side, module in (('ours', self.ours), ('plain', self.plain)):
+            start = time.perf_counter()
+            with torch.no_grad():
+                self.call(module)
+            inferred = time.perf_counter()
+            loss = self.call(module).square().mean()
+            built = time.perf_counter()
+            loss.backward()
+            ended = time.perf_counter()
+            module.zero_grad()
+            spans = (inferred - start, built - inferred, ended - built)
+            for kind, span in zip(('inference', 'forward', 'backward'), spans, strict=True):
+                self.seconds.setdefault(f'{side} {kind}', []).append(span)
+
+    def result(self, kind: str) -> tuple[float, float, float]:
+        """Seconds of ours and of plain (medians), and the median of their ratios."""
+        ours, plain = self.seconds[f'ours {kind}'], self.seconds[f'plain {kind}']
+        ratios = [a / b for a, b in zip(ours, plain, strict=True)]
+        return median(ours), median(plain), median(ratios)
+
+
+def pixel_decoder_contest(height: int, width: int, layers: int = 6) -> Contest:
+    """Mask2Former's pixel decoder behind four maps of 1024 channels (Rein, VLTSeg)."""
+    channels = (1024,) * 4
+    ours = PixelDecoder(channels, layers=layers)
+    for layer in ours.layers:
+        nn.init.normal_(layer.attention.offsets.weight, std=0.02)
+        nn.init.normal_(layer.attention.weights.weight, std=0.02)
+    plain = PixelDecoder(channels, layers=layers)
+    for layer in plain.layers:
+        attention = layer.attention
+        layer.attention = PlainDeformableAttention(
+            attention.value.in_features, attention.levels, attention.heads, attention.points
+        )
+    plain.load_state_dict(ours.state_dict())
+    features = [
+        torch.randn(1, count, -(-height // stride), -(-width // stride))
+        for count, stride in zip(channels, (4, 8, 16, 32), strict=True)
+    ]
+
+    def call(module: nn.Module) -> Tensor:
+        mask_feature, memories = module(features)
+        return torch.cat([mask_feature.flatten(), *(m.flatten() for m in memories)])
+
+    return Contest(f'pixel decoder, {layers} layers', ours, plain, call)
+
+
+def reins_contest(height: int, width: int, layers: int = 24) -> Contest:
+    """Rein behind every block of a ViT-L/16."""
+    ours, plain = Reins(layers, 1024), PlainReins(layers, 1024)
+    plain.load_state_dict(ours.state_dict())
+    tokens = torch.randn(1, 1 + (height // 16) * (width // 16), 1024)
+
+    def call(module: nn.Module) -> Tensor:
+        x = tokens
+        for layer in range(layers):
+            x = module(x, layer, prefix=1)
+        return x
+
+    return Contest(f'Rein, {layers} layers', ours, plain, call)
+
+
+def modules(*, height: int = 512, width: int = 512, repeats: int = 5, threads: int = 0) -> None:
+    """Time our modules against plain PyTorch formulations of the same networks, on the CPU.
+
+    Args:
+        height: of the image the feature maps belong to, in pixels
+        width: of the image
+        repeats: runs of each, in turn; medians are shown
+        threads: of PyTorch, 0 leaves its choice
+    """
+    if min(height, width) < 32 or repeats < 1:
+        raise DgssError('Give a height and a width of 32 or more, and at least one repeat.')
+    if threads:
+        torch.set_num_threads(threads)
+    table = Table('module', 'pass', 'ours, ms', 'plain, ms', 'ours / plain')
+    for contest in (pixel_decoder_contest(height, width), reins_contest(height, width)):
+        contest.run()
+        contest.seconds.clear()
+        for _ in range(repeats):
+            contest.run()
+        for kind in ('inference', 'forward', 'backward'):
+            ours, plain, ratio = contest.result(kind)
+            milliseconds = (f'{seconds * 1e3:.1f}' for seconds in (ours, plain))
+            table.add_row(contest.name, kind, *milliseconds, f'{ratio:.2f}')
+    Console().print(table)
