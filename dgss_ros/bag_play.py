@@ -19,7 +19,8 @@ from dgss_core.bags import BagInfo, BagMessage, BagTopic, bag_info, read_message
 from dgss_core.errors import DgssError
 from dgss_ros.session import ros_session, wait_until
 
-FLUSH_S = 5.0
+FLUSH_S = 4.0
+"""A little above the 3 s after which a writer asks for what it was not told."""
 
 
 class Published(NamedTuple):
@@ -53,7 +54,7 @@ def play(
     """
     console = Console()
     with ros_session('dgss_bag_play') as node, Progress(console=console, transient=True) as bars:
-        player = BagPlayer(node, bag, topics, remap)
+        player = BagPlayer(node, bag, topics, remap, as_fast_as_acknowledged)
         for topic, reason in player.skipped.items():
             console.print(f'Leaves out {topic}: {reason}.')
         start = time.monotonic()
@@ -66,7 +67,7 @@ def play(
             start = time.monotonic()
             while True:
                 bar = bars.add_task(f'Playing {bag}', total=player.count)
-                for _ in player.play(rate, as_fast_as_acknowledged):
+                for _ in player.play(rate):
                     bars.advance(bar)
                 if not loop:
                     break
@@ -81,6 +82,10 @@ def play(
 class BagPlayer:
     """Publishers of `node` for the topics of a bag. `skipped`: topics left out, and why.
 
+    `as_fast_as_acknowledged`: publish each message when all reliable subscribers have received
+    the one before on its topic, whatever the times in the bag. Nothing is lost then to one that
+    keeps what it received (a depth of 1 keeps the newest only).
+
     Raises DgssError for an unreadable bag, and for a named topic that the bag does not hold or
     whose type is not installed here; without names such topics are skipped.
     """
@@ -91,7 +96,9 @@ class BagPlayer:
         bag: str | Path,
         topics: Collection[str] = (),
         remap: Sequence[str] = (),
+        as_fast_as_acknowledged: bool = False,
     ) -> None:
+        self._as_fast_as_acknowledged = as_fast_as_acknowledged
         self._bag = Path(bag)
         info = bag_info(self._bag)
         names = _parse_remap(remap)
@@ -111,7 +118,7 @@ class BagPlayer:
                 self.skipped[topic.name] = reason
                 continue
             self._publishers[topic.name] = node.create_publisher(
-                message_type, names.get(topic.name, topic.name), _qos(topic)
+                message_type, names.get(topic.name, topic.name), self._qos(topic)
             )
         self.count = sum(topic.count for topic in chosen if topic.name in self._publishers)
 
@@ -122,29 +129,22 @@ class BagPlayer:
             lambda: sum(p.get_subscription_count() for p in publishers) >= count, timeout_s
         )
 
-    def play(
-        self, rate: float = 1.0, as_fast_as_acknowledged: bool = False
-    ) -> Iterator[Published]:
-        """Publish every message at its time in the bag divided by `rate`, and yield each then.
-
-        With `as_fast_as_acknowledged`, each instead when all reliable subscribers have received
-        the one before on its topic: nothing is lost to one that keeps what it received (a depth
-        of 1 keeps the newest only).
-        """
+    def play(self, rate: float = 1.0) -> Iterator[Published]:
+        """Publish every message at its time in the bag divided by `rate`, and yield each then."""
         if not 0 < rate < float('inf'):
             raise DgssError(f'{rate} is not a rate to play at; give a number above zero.')
-        first_ns = None
-        start = time.monotonic()
+        first_ns, start = None, 0.0
         for message in read_messages(self._bag, self._publishers.keys()):
             publisher = self._publishers[message.topic]
-            first_ns = message.stamp_ns if first_ns is None else first_ns
-            if not as_fast_as_acknowledged:
+            if first_ns is None:
+                first_ns, start = message.stamp_ns, time.monotonic()
+            if not self._as_fast_as_acknowledged:
                 due = start + (message.stamp_ns - first_ns) / 1e9 / rate
                 time.sleep(max(0.0, due - time.monotonic()))
             now = time.monotonic()
             publisher.publish(message.data)
             self.published += 1
-            if as_fast_as_acknowledged:
+            if self._as_fast_as_acknowledged:
                 # In short waits, so that Ctrl-C gets through.
                 while not publisher.wait_for_all_acked(Duration(seconds=0.2)):
                     pass
@@ -154,6 +154,18 @@ class BagPlayer:
         """Wait a while for the last messages to arrive before the publishers are gone."""
         for publisher in self._publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=FLUSH_S))
+
+    def _qos(self, topic: BagTopic) -> QoSProfile:
+        """Reliable, which serves every subscriber; latched where the recorded publisher was."""
+        # A writer asks for acknowledgement at once only when its history is full.
+        single = topic.latched or self._as_fast_as_acknowledged
+        return QoSProfile(
+            depth=1 if single else 10,
+            reliability=ReliabilityPolicy.RELIABLE,
+            durability=(
+                DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE
+            ),
+        )
 
 
 def _choose(info: BagInfo, names: Collection[str]) -> list[BagTopic]:
@@ -175,14 +187,3 @@ def _parse_remap(pairs: Sequence[str]) -> dict[str, str]:
 def _import_type(name: str) -> Any:
     package, kind, type_name = name.split('/')
     return getattr(importlib.import_module(f'{package}.{kind}'), type_name)
-
-
-def _qos(topic: BagTopic) -> QoSProfile:
-    """Reliable, which serves every subscriber; latched where the recorded publisher was."""
-    return QoSProfile(
-        depth=1 if topic.latched else 10,
-        reliability=ReliabilityPolicy.RELIABLE,
-        durability=(
-            DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE
-        ),
-    )
