@@ -3,14 +3,19 @@
 import pytest
 import torch
 
+from dgss_core.adapters.reins import Reins
+from dgss_core.encoders.vits import dinov2, eva02
 from dgss_core.errors import DgssError
 from dgss_core.heads.deeplab import DeepLabHead
 from dgss_core.heads.mask2former import Mask2FormerHead
 from dgss_core.heads.mask2former.decoder import MaskDecoder
 from dgss_core.heads.mask2former.text_classifier import TextClassifier
 from dgss_core.importers import mask2former_detectron2, mask2former_mmdet
+from dgss_core.importers.adapters import import_reins
+from dgss_core.importers.encoders import import_dinov2, import_eva02
 from dgss_core.importers.famix_head import deeplab_head
 from dgss_core.importers.keys import load_exactly, take_prefix
+from dgss_core.inference import slide
 from dgss_core.losses.matching import targets_of
 from dgss_core.losses.set_criterion import SetCriterion
 
@@ -104,6 +109,81 @@ def test_rein_losses(record):
         layer, _, kind = name.rpartition('.')
         index = int(layer[1:]) if layer else last
         assert ours[f'{names[kind]}_{index}'].item() == pytest.approx(value.item(), abs=MODULE)
+
+
+def rein_encoder(record: dict):
+    """DINOv2 with Rein, as the record's configuration describes it."""
+    cfg = record['cfg']['backbone']
+    reins = cfg['reins_config']
+    encoder = dinov2(
+        cfg['embed_dim'],
+        cfg['depth'],
+        cfg['num_heads'],
+        cfg['patch_size'],
+        cfg['img_size'],
+        cfg['out_indices'],
+        mlp_ratio=cfg['mlp_ratio'],
+        layer_scale=cfg['init_values'],
+        pad=False,
+    )
+    encoder.adapter = Reins(
+        reins['num_layers'],
+        reins['embed_dims'],
+        reins['token_length'],
+        reins.get('lora_dim'),
+        reins['query_dims'],
+        reins['patch_size'],
+    )
+    weights = take_prefix(record['state_dict'], 'backbone.')
+    base = {k: v for k, v in weights.items() if not k.startswith('reins.')}
+    adapter = import_reins(take_prefix(weights, 'reins.'))
+    adapter = {f'adapter.{key}': value for key, value in adapter.items()}
+    load_exactly(encoder, import_dinov2(base) | adapter, 'the record')
+    return encoder.eval()
+
+
+def vltseg_encoder(record: dict):
+    cfg = record['cfg']['backbone']
+    encoder = eva02(
+        cfg['embed_dim'],
+        cfg['depth'],
+        cfg['num_heads'],
+        cfg['patch_size'],
+        cfg['img_size'],
+        cfg['out_indices'],
+        pyramid='learned',
+        hidden=int(cfg['embed_dim'] * cfg['mlp_ratio']),
+        trained_grid=cfg['pt_hw_seq_len'],
+        pad=False,
+    )
+    weights = import_eva02(take_prefix(record['state_dict'], 'backbone.'))
+    load_exactly(encoder, weights, 'the record')
+    return encoder.eval()
+
+
+@pytest.mark.parametrize(
+    ('name', 'build'), [('rein_full_model', rein_encoder), ('vltseg_full_model', vltseg_encoder)]
+)
+@torch.no_grad()
+def test_whole_image_and_sliding_window(record, name, build):
+    r = record(name)
+    encoder, head, theirs = build(r), mmdet_head(r), r['outputs']
+    linked = {}
+    if head.decoder.linked:
+        linked['queries'] = encoder.adapter.queries()
+        assert_close(linked['queries'], theirs['queries'], MODULE)
+    features = encoder(r['inputs']['x'])
+    for ours, recorded in zip(features, theirs['feats'], strict=True):
+        assert_close(ours, recorded, MODULE)
+
+    def model(images):
+        return head.at_size(encoder(images), images.shape[-2:], **linked)
+
+    assert_close(model(r['inputs']['x']), theirs['seg_logits'], MODEL)
+    test = r['cfg']['test_cfg']
+    for batch in (1, 3):
+        scores = slide(model, r['inputs']['big'], test['crop_size'], test['stride'], batch=batch)
+        assert_close(scores, theirs['slide'], MODEL)
 
 
 def clouds_head(record: dict) -> Mask2FormerHead:
