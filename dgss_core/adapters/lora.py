@@ -63,11 +63,11 @@ class LoRALinear(nn.Linear):
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """The plain linear layer that gives the same output."""
+        """The plain linear layer that gives the same output; its weight is frozen too."""
         outputs, inputs = self.weight.shape
         linear = nn.Linear(inputs, outputs, self.bias is not None, device='meta')
         weight = self.weight + self.scale * self.lora_b @ self.lora_a
-        linear.weight, linear.bias = nn.Parameter(weight), self.bias
+        linear.weight, linear.bias = nn.Parameter(weight, requires_grad=False), self.bias
         return linear
 
 

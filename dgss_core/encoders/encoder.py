@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dgss_core.encoders.weights import load_weights
+from dgss_core.errors import DgssError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -26,8 +27,8 @@ class Encoder(nn.Module, ABC):
     H and W to be a multiple of: other sizes are padded at the right and bottom by repeating the
     edge, and the maps are cropped back to ceil(size / cell), where `cells` are the pixels one
     cell of a map really spans (`strides` rounds them to powers of two, for a patch of 14).
-    `pad=False` hands the image over as it is and leaves the remainder to the network, as the
-    published FAMix and VLTSeg do.
+    `pad=False` hands the image over as it is, and the network drops a remainder where it meets
+    one: patches, pools and coarse maps of the published FAMix, Rein and VLTSeg do.
 
     `adapter`, if set, is called as `adapter(tokens (B,N,C), index)` after each block (plain
     ViTs) or stage (others) and its result goes on in place of the tokens.
@@ -49,12 +50,11 @@ class Encoder(nn.Module, ABC):
         mean: Sequence[float],
         std: Sequence[float],
         pad: bool = True,
-        minimum: int = 1,
     ) -> None:
         super().__init__()
         self.channels, self.cells = tuple(channels), tuple(cells)
         self.strides = tuple(2 ** round(log2(cell)) for cell in cells)
-        self.size_multiple, self.minimum, self.pad = size_multiple, minimum, pad
+        self.size_multiple, self.pad = size_multiple, pad
         self.mean, self.std = tuple(mean), tuple(std)
         self.adapter: nn.Module | None = None
         self.checkpointing = False
@@ -62,8 +62,14 @@ class Encoder(nn.Module, ABC):
     def forward(self, x: Tensor) -> list[Tensor]:
         height, width = x.shape[-2:]
         if not self.pad:
+            if min(height, width) < self.size_multiple:
+                raise DgssError(
+                    f'An image of {width} x {height} is too small for this encoder without '
+                    f'padding; give at least {self.size_multiple} pixels, or build it with '
+                    'pad=True.'
+                )
             return self.maps(x)
-        down, right = (self._padded(size) - size for size in (height, width))
+        down, right = (-size % self.size_multiple for size in (height, width))
         if down or right:
             x = F.pad(x, (0, right, 0, down), mode='replicate')
         return [
@@ -107,9 +113,6 @@ class Encoder(nn.Module, ABC):
     def load_pretrained(self, state: dict[str, Tensor], origin: str) -> None:
         """Load weights under this module's own names. Raises DgssError as `load_weights` does."""
         load_weights(self, self.fit(state), origin, may_lack=self.new_parts)
-
-    def _padded(self, size: int) -> int:
-        return max(ceil(size / self.size_multiple) * self.size_multiple, self.minimum)
 
 
 def hold_frozen(module: nn.Module) -> None:

@@ -40,10 +40,11 @@ class StagedEncoder(Encoder):
     def maps(self, x: Tensor) -> list[Tensor]:
         maps = []
         for name, part in self.network.items():
-            x = self.run(part, x)
             if name in self.ends:
-                x = self.adapt(x, len(maps))
+                x = self.adapt(self.run(part, x), len(maps))
                 maps.append(x)
+            else:
+                x = part(x)
         return maps
 
     def trunk(self) -> list[list[nn.Module]]:

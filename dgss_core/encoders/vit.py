@@ -55,14 +55,15 @@ class Attention(nn.Module):
         self.norm = nn.LayerNorm(width, eps=eps) if inner_norm else nn.Identity()
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+    def forward(self, x: Tensor, grid: Grid, allowed: Tensor | None = None) -> Tensor:
+        """`allowed` (B,1,N,N) bool says which tokens each token may look at; None is all."""
         q, k, v = (
             project(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for project in (self.q, self.k, self.v)
         )
         if grid.cosines is not None:
             q, k = rotate(q, grid), rotate(k, grid)
-        x = F.scaled_dot_product_attention(q, k, v)
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
         return self.proj(self.norm(x.transpose(1, 2).flatten(2)))
 
 
@@ -111,8 +112,8 @@ class Block(nn.Module):
         self.scale2 = LayerScale(width, layer_scale) if scaled else nn.Identity()
         self.drop = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        x = x + self.drop(self.scale1(self.attention(self.norm1(x), grid)))
+    def forward(self, x: Tensor, grid: Grid, allowed: Tensor | None = None) -> Tensor:
+        x = x + self.drop(self.scale1(self.attention(self.norm1(x), grid, allowed)))
         return x + self.drop(self.scale2(self.mlp(self.norm2(x))))
 
 
@@ -180,11 +181,10 @@ class VisionTransformer(Encoder):
         super().__init__(
             channels=(width,) * len(scales),
             cells=[patch / scale for scale in scales],
-            size_multiple=patch,
+            size_multiple=round(patch / min(1.0, *scales)),
             mean=mean,
             std=std,
             pad=pad,
-            minimum=round(patch / min(1.0, *scales)),
         )
         self.embed = embed
         self.first_norm = nn.Identity() if first_norm is None else first_norm

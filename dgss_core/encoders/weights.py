@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -47,19 +48,7 @@ def read_file(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         except SafetensorError as error:
             raise DgssError(f'{path} is not a whole safetensors file ({error}).') from None
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = next((line for line in str(error).splitlines() if 'GLOBAL' in line), 'pickle')
-        raise DgssError(
-            f'{path} holds more than tensors ({reason.strip()}), and running code from a '
-            'weight file is refused; save its state_dict alone, best as safetensors.'
-        ) from None
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise DgssError(
-            f'{path} is not a torch weight file ({str(error).splitlines()[0]}); OpenAI '
-            'archives are read through open_clip:<model>/openai.'
-        ) from None
+    content = _unpickle(path)
     for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -72,6 +61,25 @@ def read_file(path: Path) -> dict[str, Tensor]:
             'model.state_dict() to it.'
         )
     return dict(content)
+
+
+def _unpickle(path: Path) -> object:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            return torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        lines = [line for line in str(error).splitlines() if 'GLOBAL' in line]
+        reason = lines[0].strip() if lines else 'a pickle of an unknown kind'
+        raise DgssError(
+            f'{path} holds more than tensors ({reason}), and running code from a weight file is '
+            'refused; save its state_dict alone, best as safetensors.'
+        ) from None
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise DgssError(
+            f'{path} is not a torch weight file ({_reason(error)}); OpenAI archives are read '
+            'through open_clip:<model>/openai.'
+        ) from None
 
 
 def load_weights(
@@ -123,8 +131,11 @@ def _from_open_clip(name: str) -> dict[str, Tensor]:
 
 
 def _not_downloaded(name: str, error: Exception) -> DgssError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DgssError(
-        f'{name} could not be loaded ({reason}); connect to the network once, or give the path '
-        'of a local weight file.'
+        f'{name} could not be loaded ({_reason(error)}); connect to the network once, or give '
+        'the path of a local weight file.'
     )
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), '') or type(error).__name__
