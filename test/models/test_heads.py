@@ -5,8 +5,12 @@ import math
 import pytest
 import torch
 
+from dgss_core.encoders.positions import Grid
+from dgss_core.encoders.vit import Attention, Block, Mlp
+from dgss_core.encoders.vits import dinov2, eva02
 from dgss_core.errors import DgssError
 from dgss_core.heads.deeplab import DeepLabHead
+from dgss_core.heads.eomt import EomtHead, split_off_head
 from dgss_core.heads.head import Head
 from dgss_core.heads.light_conv import LightConvHead
 from dgss_core.heads.linear import LinearHead
@@ -135,7 +139,7 @@ class HeadContract:
 
     def test_levels_without_strides_are_refused(self):
         with pytest.raises(DgssError, match='one stride for each feature map'):
-            type(self.head())(self.levels[0], self.levels[1][:-1], CLASSES)
+            type(self.head())(self.levels[0], (*self.levels[1], self.levels[1][-1]), CLASSES)
 
 
 class TestLightConvHead(HeadContract):
@@ -270,6 +274,77 @@ class TestTextMask2FormerHead(HeadContract):
     def test_every_prompt_needs_its_embedding(self):
         with pytest.raises(DgssError, match='4 embeddings for 5 prompts'):
             TextClassifier(16, 12, torch.randn(4, 7), (2, 3))
+
+
+class TestEomtHead(HeadContract):
+    levels = ((16,), (16,))
+    golden = (0.6734, 1.1007, 0.767, 0.6734, 1.101, 0.7667)
+
+    def make(self):
+        blocks = [Block(16, Attention(16, 2), Mlp(16, 32, torch.nn.GELU())) for _ in range(2)]
+        criterion = SetCriterion(points=128)
+        return EomtHead(*self.levels, CLASSES, blocks, queries=6, criterion=criterion)
+
+    def test_evaluation_needs_no_masks(self):
+        head = self.head().train()
+        assert len(head.predict(self.features())) == 3
+        assert len(head.eval().predict(self.features())) == 1
+
+    def test_a_fully_annealed_head_trains_as_it_evaluates(self):
+        head = self.head()
+        head.anneal(1.0)
+        trained = head.train().predict(self.features())[-1]
+        evaluated = head.eval().predict(self.features())[-1]
+        assert torch.allclose(trained.masks, evaluated.masks, atol=1e-5)
+        head.anneal(0.0)
+        masked = head.train().predict(self.features())[-1]
+        assert not torch.allclose(masked.masks, evaluated.masks, atol=1e-3)
+
+    def test_masks_are_let_go_block_by_block(self):
+        head = self.head()
+        shares = []
+        for progress in (0.0, 0.25, 0.375, 0.5, 0.75, 1.0):
+            head.anneal(progress)
+            shares.append([round(share, 3) for share in head.masked_share.tolist()])
+        half = round(0.5**0.9, 3)
+        assert shares == [[1, 1], [1, 1], [half, 1], [0, 1], [0, 0], [0, 0]]
+
+    def test_a_masked_query_sees_its_own_patches_only(self):
+        head = self.head()
+        masks = -torch.ones(1, 6, 8, 8)
+        masks[:, :, :4] = 1
+        allowed = head.allowed(masks, Grid(4, 4), torch.tensor(1.0))[0, 0]
+        assert allowed[6:].all()
+        assert allowed[:6, :6].all()
+        assert allowed[:6, 6:].reshape(6, 4, 4)[:, :2].all()
+        assert not allowed[:6, 6:].reshape(6, 4, 4)[:, 2:].any()
+        assert head.allowed(masks, Grid(4, 4), torch.tensor(0.0)).all()
+
+    @pytest.mark.parametrize('build', [dinov2, eva02])
+    def test_takes_over_the_last_blocks_of_a_vit(self, build):
+        torch.manual_seed(0)
+        encoder = build(32, 4, 2, image_size=64, taps=(1,), pyramid='none')
+        head = split_off_head(encoder, CLASSES, blocks=2, queries=6)
+        assert len(encoder.blocks) == len(head.blocks) == 2
+        scores = head.eval()(encoder.eval()(torch.randn(1, 3, 80, 48)))
+        assert scores.shape == (1, CLASSES, 20, 12)
+        features = encoder(torch.randn(1, 3, 80, 48))
+        program = torch.export.export(head, (features,))
+        assert torch.allclose(program.module()(features), head(features), atol=1e-5)
+
+    def test_a_vit_with_other_taps_is_refused(self):
+        encoder = dinov2(32, 4, 2, image_size=64)
+        with pytest.raises(DgssError, match=r"needs taps=\(1,\) and pyramid='none'"):
+            split_off_head(encoder, CLASSES, blocks=2)
+
+    def test_impossible_stride(self):
+        with pytest.raises(DgssError, match='one map of stride 2 or more'):
+            EomtHead(*PYRAMID, CLASSES)
+
+    def test_has_the_published_size(self):
+        with torch.device('meta'):
+            head = EomtHead((1024,), (16,), 19)
+        assert sum(p.numel() for p in head.parameters()) == pytest.approx(11.7e6, rel=0.01)
 
 
 def test_a_synonym_counts_as_its_class():
