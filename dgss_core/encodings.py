@@ -121,7 +121,7 @@ def decode_compressed(data: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     cut short.
     """
     buffer = np.frombuffer(data, np.uint8)
-    content = memoryview(buffer)
+    content = buffer.data
     width, height = _compressed_size(content)
     if not 0 < width * height <= max_pixels:
         raise DgssError(
@@ -179,7 +179,8 @@ def _samples(
     buffer: np.ndarray, rows: int, width: int, step: int, layout: Encoding, is_bigendian: bool
 ) -> np.ndarray:
     """View the image in `buffer` as (rows, width[, channels]), copied only where rows need it."""
-    shape, strides = (rows, width), (step, layout.channels * layout.depth)
+    shape: tuple[int, ...] = (rows, width)
+    strides: tuple[int, ...] = (step, layout.channels * layout.depth)
     if layout.channels > 1:
         shape, strides = (*shape, layout.channels), (*strides, layout.depth)
     if layout.depth == 1:

@@ -33,7 +33,7 @@ def overlay(
     if not 0 <= opacity <= 1:
         raise ValueError(f'opacity must be 0 to 1, not {opacity}')
     blend = cv2.addWeighted(image, 1 - opacity, colorize(mask, label_set), opacity, 0)
-    unlabelled = cv2.compare(mask, len(label_set), cv2.CMP_GE)
+    unlabelled = (mask >= len(label_set)).astype(np.uint8)
     return cv2.copyTo(image, unlabelled, blend)
 
 

@@ -76,7 +76,7 @@ class BagRecorder:
             self._writer.open()
         return self
 
-    def record(self, topic: str, msgtype: str, stamp_ns: int, data: bytes) -> None:
+    def record(self, topic: str, msgtype: str, stamp_ns: int, data: bytes | memoryview) -> None:
         """Append one message; `msgtype` like sensor_msgs/msg/Image, `data` its CDR with header.
 
         Raises DgssError for a type outside the standard ROS 2 interfaces.

@@ -54,14 +54,12 @@ def write(
     """
     if frames is not None and frames < 1:
         raise DgssError(f'frames is {frames}; give 1 or more.')
-    named = tuple(conditions.split(',')) if conditions else ()
-    unknown = [name for name in named if name not in CONDITIONS]
-    if unknown:
-        raise DgssError(f'Unknown condition {unknown[0]!r}; choose of {", ".join(CONDITIONS)}.')
+    named = _conditions(conditions)
+    total: int | None
     if source == SYNTHETIC:
         if labels is not None:
             raise DgssError('The synthetic drive brings its own labels; leave --labels out.')
-        count = FRAMES_PER_CONDITION if frames is None else frames
+        count = frames or FRAMES_PER_CONDITION
         drive = synthetic_frames(named or CONDITIONS, count, fps, seed)
         total = count * len(named or CONDITIONS)
     else:
@@ -103,6 +101,14 @@ def synthetic_frames(
                 labels=seen.labels,
                 condition=condition,
             )
+
+
+def _conditions(listed: str | None) -> tuple[str, ...]:
+    named = tuple(listed.split(',')) if listed else ()
+    unknown = [name for name in named if name not in CONDITIONS]
+    if unknown:
+        raise DgssError(f'Unknown condition {unknown[0]!r}; choose of {", ".join(CONDITIONS)}.')
+    return named
 
 
 def _in_condition(frames: Iterator[Frame], conditions: tuple[str, ...]) -> Iterator[Frame]:

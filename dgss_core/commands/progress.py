@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 from rich.console import Console
@@ -18,8 +18,11 @@ from rich.progress import (
 Item = TypeVar('Item')
 
 
-def with_progress(items: Iterable[Item], title: str, total: int | None) -> Iterator[Item]:
-    """Iterate `items`; `total` None shows a bar without an end. Silent where stderr is a file."""
+def with_progress(items: Iterable[Item], title: str, total: int | None) -> Generator[Item]:
+    """Iterate `items`; `total` None shows a bar without an end. Silent where stderr is a file.
+
+    Close it when leaving early, so that the bar is gone before anything else is printed.
+    """
     console = Console(stderr=True)
     columns = (
         TextColumn('{task.description}'),

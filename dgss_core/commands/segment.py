@@ -165,7 +165,7 @@ def _write_frame(output: Path, frame: Frame, mask: np.ndarray, painted: np.ndarr
     height = max(1, round(THUMBNAIL_WIDTH * painted.shape[0] / painted.shape[1]))
     thumbnail = cv2.resize(painted, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
     # imencode and not imwrite, which does not say why it failed.
-    (output / 'masks' / f'{frame.name}.png').write_bytes(cv2.imencode('.png', mask)[1])
+    (output / 'masks' / f'{frame.name}.png').write_bytes(cv2.imencode('.png', mask)[1].tobytes())
     (output / 'overlays' / f'{frame.name}.jpg').write_bytes(encode_jpeg(painted))
     (output / 'frames' / f'{frame.name}.jpg').write_bytes(encode_jpeg(frame.image))
     (output / 'thumbnails' / f'{frame.name}.jpg').write_bytes(encode_jpeg(thumbnail, 80))
