@@ -26,6 +26,10 @@ def as_is(scores: Tensor) -> Tensor:
     return scores
 
 
+def softmax(scores: Tensor) -> Tensor:
+    return scores.softmax(dim=1)
+
+
 def whole(model: Model, images: Tensor, multiple: int = 1) -> Tensor:
     """Scores (B,C,H,W) of images (B,3,H,W) seen at once.
 
@@ -62,9 +66,11 @@ def window_weight(size: Size, weighting: Weighting, like: Tensor) -> Tensor:
 class Overlap:
     """Weighted mean of windows laid over one another."""
 
+    total: Tensor | None = None
+    weights: Tensor
+
     def __init__(self, weight: Tensor) -> None:
         self.weight = weight
-        self.total: Tensor | None = None
 
     def add(self, scores: Tensor, image: int, top: int, left: int, shape: tuple[int, ...]) -> None:
         """Lay scores (C,h,w) on `image` of the batch; `shape` is that of the images, (B,3,H,W)."""
@@ -77,6 +83,8 @@ class Overlap:
         self.weights[image, :, rows, columns] += self.weight
 
     def mean(self) -> Tensor:
+        if self.total is None:
+            raise ValueError('no window was laid down')
         return self.total / self.weights
 
 
@@ -146,7 +154,7 @@ def augmented(
     if not ratios or min(ratios) <= 0:
         raise DgssError(f'image scales must be above zero, not {ratios}; for example 0.5 1.0.')
     size = tuple(images.shape[-2:])
-    total, count = 0, 0
+    total, count = images.new_zeros(()), 0
     for ratio in ratios:
         scaled = images
         if ratio != 1:
@@ -170,7 +178,7 @@ def refine_unsure(
     share: float = 0.8,
     batch: int = 4,
     multiple: int = 1,
-    to_probabilities: Model = lambda scores: scores.softmax(dim=1),
+    to_probabilities: Model = softmax,
 ) -> Tensor:
     """A coarse look at the whole image, and a close look only where that was unsure (VFMSeg).
 
@@ -188,10 +196,13 @@ def refine_unsure(
             unsure.append(place)
         else:
             overlap.add(cut(base, [place], size)[0], *place, images.shape)
-    for group in chunks(unsure, batch):
+
+    def look_again(group: list[Place]) -> Tensor:
         known = cut(base, group, size)
-        scores = whole(lambda x, known=known: fine(x, known), cut(images, group, size), multiple)
-        for place, score in zip(group, scores, strict=True):
+        return whole(lambda x: fine(x, known), cut(images, group, size), multiple)
+
+    for group in chunks(unsure, batch):
+        for place, score in zip(group, look_again(group), strict=True):
             overlap.add(score, *place, images.shape)
     return overlap.mean()
 
@@ -227,7 +238,8 @@ class Inference:
         def predict(x: Tensor) -> Tensor:
             if self.window is None:
                 return activate(whole(model, x, self.multiple))
-            stride = self.stride or tuple(max(1, side * 2 // 3) for side in self.window)
+            height, width = self.window
+            stride = self.stride or (max(1, height * 2 // 3), max(1, width * 2 // 3))
             return slide(
                 model,
                 x,

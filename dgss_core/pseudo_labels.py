@@ -19,7 +19,7 @@ Segmenter = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 def class_masks(labels: np.ndarray, num_classes: int = 19) -> dict[int, np.ndarray]:
     """(H,W) bool mask of every class present in labels (H,W), rising; ids past the last drop."""
     present = (int(c) for c in np.unique(labels))
-    return {c: labels == c for c in present if 0 <= c < num_classes}
+    return {c: np.equal(labels, c) for c in present if 0 <= c < num_classes}
 
 
 def components(mask: np.ndarray, min_area: int = 5000) -> np.ndarray:
@@ -72,7 +72,7 @@ def refine(
     clean = without_overlaps(best_masks(*segment(prompts)))
     ends = np.cumsum([len(found) for found in parts.values()])
     per_class = np.split(clean, ends[:-1])
-    refined = {c: masks.any(axis=0) for c, masks in zip(parts, per_class, strict=True)}
+    refined = {c: np.any(masks, axis=0) for c, masks in zip(parts, per_class, strict=True)}
     return as_target(refined, labels.shape)
 
 

@@ -1,9 +1,11 @@
 """The one way maps are resized here."""
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear resize of (B,C,h,w) to (B,C,*size), pixel centres aligned (align_corners=False)."""
     return F.interpolate(x, size=tuple(size), mode='bilinear', align_corners=False)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dgss_core.adapters.reins import Reins
 from dgss_core.errors import DgssError
 from dgss_core.heads.mask2former.deformable import DeformableAttention, Sizes
-from dgss_core.heads.mask2former.pixel_decoder import PixelDecoder
+from dgss_core.heads.mask2former.pixel_decoder import EncoderLayer, PixelDecoder
 
 
 class PlainDeformableAttention(DeformableAttention):
@@ -98,13 +98,16 @@ def pixel_decoder_contest(height: int, width: int, layers: int = 6) -> Contest:
     """Mask2Former's pixel decoder behind four maps of 1024 channels (Rein, VLTSeg)."""
     channels = (1024,) * 4
     ours = PixelDecoder(channels, layers=layers)
-    for layer in ours.layers:
-        nn.init.normal_(layer.attention.offsets.weight, std=0.02)
-        nn.init.normal_(layer.attention.weights.weight, std=0.02)
+    for module in ours.modules():
+        if isinstance(module, DeformableAttention):
+            nn.init.normal_(module.offsets.weight, std=0.02)
+            nn.init.normal_(module.weights.weight, std=0.02)
     plain = PixelDecoder(channels, layers=layers)
-    for layer in plain.layers:
-        attention = layer.attention
-        layer.attention = PlainDeformableAttention(
+    for module in plain.modules():
+        if not isinstance(module, EncoderLayer):
+            continue
+        attention = module.attention
+        module.attention = PlainDeformableAttention(
             attention.value.in_features, attention.levels, attention.heads, attention.points
         )
     plain.load_state_dict(ours.state_dict())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dgss_core.encoders.positions import Grid, Rotation
-from dgss_core.encoders.vit import Block, VisionTransformer
+from dgss_core.encoders.vit import VisionTransformer
 from dgss_core.errors import DgssError
 from dgss_core.heads.head import Head
 from dgss_core.heads.mask2former.decoder import QueryMasks, mlp3
@@ -50,13 +50,14 @@ class EomtHead(Head):
     """
 
     probabilities = True
+    masked_share: Tensor
 
     def __init__(
         self,
         channels: Sequence[int],
         strides: Sequence[int],
         num_classes: int,
-        blocks: Sequence[Block] = (),
+        blocks: Sequence[nn.Module] = (),
         rotation: Rotation | None = None,
         queries: int = 100,
         criterion: SetCriterion | None = None,
@@ -70,10 +71,10 @@ class EomtHead(Head):
             )
         (width,) = self.channels
         self.blocks = nn.ModuleList(blocks)
-        self.rotation = None
+        self.rotation: Rotation | None = None
         if rotation is not None:
             # The queries stand where the class token stood, and are not turned either.
-            head_width = 4 * len(rotation.frequencies)
+            head_width = 4 * len(rotation.get_buffer('frequencies'))
             self.rotation = Rotation(head_width, rotation.trained_grid, prefix=queries)
         self.queries = nn.Parameter(torch.randn(queries, width))
         self.norm = nn.LayerNorm(width, eps=1e-6)

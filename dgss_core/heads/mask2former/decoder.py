@@ -154,7 +154,7 @@ class MaskDecoder(nn.Module):
         """Every prediction, the last one being the result."""
         content, places = self.start(queries)
         x = content.expand(len(mask_feature), -1, -1)
-        sizes = [tuple(memory.shape[-2:]) for memory in memories]
+        sizes = [(memory.shape[-2], memory.shape[-1]) for memory in memories]
         tokens = [
             memory.flatten(2).transpose(1, 2) + embedding
             for memory, embedding in zip(memories, self.level_embedding, strict=True)

@@ -1,6 +1,7 @@
 """Multi-scale deformable attention by `grid_sample`: no compiled operator."""
 
 import math
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -58,10 +59,11 @@ class DeformableAttention(nn.Module):
         values = self.value(values).transpose(1, 2)
         values = values.reshape(batch * self.heads, width // self.heads, -1)
         levels = values.split([h * w for h, w in sizes], dim=-1)
-        attended = 0
+        attended = []
         for level, (h, w) in enumerate(sizes):
             # Offsets are in pixels of the level; grid_sample counts from -1 to 1.
             grid = 2 * (places[:, None] + offsets[level] / offsets.new_tensor((w, h))) - 1
             sampled = F.grid_sample(levels[level].unflatten(2, (h, w)), grid, align_corners=False)
-            attended = attended + (sampled * weights[level]).sum(-1)
-        return self.out(attended.view(batch, width, count).transpose(1, 2))
+            attended.append((sampled * weights[level]).sum(-1))
+        total = reduce(torch.add, attended)
+        return self.out(total.view(batch, width, count).transpose(1, 2))

@@ -77,16 +77,17 @@ class PixelDecoder(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        for conv in (*(branch[0] for branch in self.project), self.lateral[0], self.join[0]):
-            nn.init.kaiming_uniform_(conv.weight, a=1)
-            if conv.bias is not None:
-                nn.init.zeros_(conv.bias)
+        for conv in self.modules():
+            if isinstance(conv, nn.Conv2d) and conv is not self.mask_feature:
+                nn.init.kaiming_uniform_(conv.weight, a=1)
+                if conv.bias is not None:
+                    nn.init.zeros_(conv.bias)
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Mask feature at the finest map's size, and the memories from coarse to fine."""
         finest, *coarse = features
         maps = [project(x) for project, x in zip(self.project, reversed(coarse), strict=True)]
-        sizes = [tuple(x.shape[-2:]) for x in maps]
+        sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
         memories = self.attend(maps, sizes)
         fine = self.lateral(finest)
         fine = self.join(fine + resize(memories[-1], fine.shape[-2:]))

@@ -40,6 +40,8 @@ class TextClassifier(nn.Module):
         prompts: rows of every class.
     """
 
+    text: Tensor
+
     def __init__(self, width: int, mask_width: int, text: Tensor, prompts: Sequence[int]) -> None:
         super().__init__()
         if sum(prompts) != len(text):
