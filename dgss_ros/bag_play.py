@@ -13,9 +13,9 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rich.console import Console
-from rich.progress import Progress
 
 from dgss_core.bags import BagInfo, BagMessage, BagTopic, bag_info, read_messages
+from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError
 from dgss_ros.session import ros_session, wait_until
 
@@ -35,43 +35,40 @@ def play(
     *,
     rate: float = 1.0,
     as_fast_as_acknowledged: bool = False,
-    topics: Sequence[str] = (),
-    remap: Sequence[str] = (),
+    topics: str | None = None,
+    remap: str | None = None,
     loop: bool = False,
     wait_for_subscribers: int = 0,
 ) -> None:
-    """Publish the messages of a bag to live topics.
+    """Publish the messages of a bag to live topics, at their times or as fast as they are taken.
 
     Args:
-        bag: Bag folder, or its .mcap or .db3 file.
-        rate: Speed: 2 is twice as fast as recorded.
-        as_fast_as_acknowledged: Publish each message when every reliable subscriber has
-            acknowledged the one before, whatever the times in the bag.
-        topics: Topics to publish; all of them by default.
-        remap: Pairs like /camera/image_raw:=/front/image_raw.
-        loop: Start again at the end, until interrupted.
-        wait_for_subscribers: Start when the topics have this many subscribers in all.
+        bag: bag folder, or an .mcap or .db3 file
+        rate: speed; 2 is twice as fast as recorded
+        as_fast_as_acknowledged: publish each message when every reliable subscriber has
+            received the one before, whatever the times in the bag
+        topics: topics to publish, with commas between; all when left out
+        remap: /from:=/to, with commas between
+        loop: start again at the end, until Ctrl-C
+        wait_for_subscribers: start when the topics have this many subscribers in all
     """
     console = Console()
-    with ros_session('dgss_bag_play') as node, Progress(console=console, transient=True) as bars:
-        player = BagPlayer(node, bag, topics, remap, as_fast_as_acknowledged)
+    names, pairs = (text.split(',') if text else () for text in (topics, remap))
+    with ros_session('dgss_bag_play') as node:
+        player = BagPlayer(node, bag, names, pairs, as_fast_as_acknowledged)
         for topic, reason in player.skipped.items():
             console.print(f'Leaves out {topic}: {reason}.')
         start = time.monotonic()
         try:
-            if wait_for_subscribers:
-                bar = bars.add_task(f'Waiting for {wait_for_subscribers} subscribers', total=None)
+            with console.status(f'Waiting for {wait_for_subscribers} subscribers ...'):
                 while not player.wait_for_subscribers(wait_for_subscribers, timeout_s=1.0):
                     pass
-                bars.remove_task(bar)
             start = time.monotonic()
             while True:
-                bar = bars.add_task(f'Playing {bag}', total=player.count)
-                for _ in player.play(rate):
-                    bars.advance(bar)
+                for _ in with_progress(player.play(rate), f'Playing {bag}', player.count):
+                    pass
                 if not loop:
                     break
-                bars.remove_task(bar)
         except KeyboardInterrupt:
             console.print('Interrupted.')
         player.flush()

@@ -8,6 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rclpy.node import Node
+
+from dgss_core.errors import DgssError
+from dgss_ros.lifecycle import LifecycleClient
+from dgss_ros.session import ros_session
 
 STOP_S = 10.0
 PR_SET_PDEATHSIG = 1
@@ -31,18 +39,49 @@ def node_process(*ros_args: str, **popen_options: object) -> Iterator[subprocess
     try:
         yield process
     finally:
-        stop(process)
-
-
-def stop(process: subprocess.Popen) -> int:
-    """Stop a process by SIGINT, or by SIGKILL after a while; returns its exit code."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
         try:
-            return process.wait(STOP_S)
+            process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             process.kill()
-    return process.wait()
+            process.wait()
+
+
+@dataclass(frozen=True)
+class ActiveNode:
+    """`process` runs the node, which logs to the file `log`; `ros` is a node of our own."""
+
+    process: subprocess.Popen
+    log: Path
+    ros: Node
+    lifecycle: LifecycleClient
+
+    def check(self) -> None:
+        """Raise DgssError when the process has ended."""
+        if self.process.poll() is not None:
+            raise DgssError(
+                f'The node ended with code {self.process.returncode}; look at its log {self.log}.'
+            )
+
+
+@contextmanager
+def active_node(
+    bundle: Path | None, log: Path, image_topic: str = '/camera/image_raw'
+) -> Iterator[ActiveNode]:
+    """Start a node on a bundle (None for the embedded one), configure it and activate it."""
+    arguments = ['-r', f'~/image:={image_topic}']
+    if bundle is not None:
+        arguments += ['-p', f'bundle:={Path(bundle).resolve()}']
+    with (
+        open(log, 'w') as output,
+        ros_session('dgss_client') as ros,
+        node_process(*arguments, stdout=output, stderr=output) as process,
+    ):
+        node = ActiveNode(process, log, ros, LifecycleClient(ros))
+        node.lifecycle.configure()
+        node.lifecycle.activate()
+        yield node
 
 
 def _end_with_parent() -> None:

@@ -64,7 +64,7 @@ def test_every_message_arrives_byte_for_byte_when_acknowledged(ros: Node, bag: P
             *PLAY,
             str(bag),
             '--as_fast_as_acknowledged=true',
-            '--remap=["/camera/camera_info:=/front/info"]',
+            '--remap=/camera/camera_info:=/front/info',
             '--wait_for_subscribers=2',
         ],
         capture_output=True,
@@ -111,7 +111,7 @@ def test_a_latched_topic_reaches_a_late_subscriber(ros: Node, bag: Path) -> None
 def test_an_endless_play_ends_in_order(ros: Node, bag: Path, signal_number: int) -> None:
     received = collect(ros, '/camera/camera_info', CameraInfo)
     process = subprocess.Popen(
-        [*PLAY, str(bag), '--loop=true', '--rate=20', '--topics=["/camera/camera_info"]'],
+        [*PLAY, str(bag), '--loop=true', '--rate=20', '--topics=/camera/camera_info'],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
