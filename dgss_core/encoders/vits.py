@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from timm.models.vision_transformer_sam import Block as TimmSamBlock
-from torch import Tensor, nn
+from torch import nn
 
 from dgss_core.encoders.encoder import CLIP_MEAN, CLIP_STD, HALF, IMAGENET_MEAN, IMAGENET_STD
-from dgss_core.encoders.positions import Grid, Rotation
+from dgss_core.encoders.positions import Rotation
 from dgss_core.encoders.pyramid import BilinearPyramid, LearnedPyramid, OneScale
+from dgss_core.encoders.sam import SamBlock
 from dgss_core.encoders.vit import (
     Attention,
     Block,
@@ -185,17 +185,6 @@ def eva02(
     )
 
 
-class SamBlock(nn.Module):
-    """timm's SAM block (windowed attention with relative positions) on a token sequence."""
-
-    def __init__(self, block: TimmSamBlock) -> None:
-        super().__init__()
-        self.block = block
-
-    def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        return self.block(x.unflatten(1, (grid.height, grid.width))).flatten(1, 2)
-
-
 def sam(
     width: int,
     depth: int,
@@ -216,17 +205,7 @@ def sam(
     """
     grid, everywhere = _grid(image_size, patch), _quarters(depth)
     blocks = [
-        SamBlock(
-            TimmSamBlock(
-                width,
-                heads,
-                norm_layer=_Norm,
-                drop_path=rate,
-                use_rel_pos=True,
-                window_size=0 if index in everywhere else window,
-                input_size=grid,
-            )
-        )
+        SamBlock(width, heads, 0 if index in everywhere else window, grid[0], rate)
         for index, rate in enumerate(_rates(drop_path, depth))
     ]
     embed = PatchEmbedding(width, patch, grid, class_token=False)
@@ -234,11 +213,6 @@ def sam(
     return VisionTransformer(
         embed, blocks, taps, _pyramid(pyramid, width, taps), mean, std, pad=pad
     )
-
-
-class _Norm(nn.LayerNorm):
-    def __init__(self, width: int, **options: object) -> None:
-        super().__init__(width, eps=1e-6, **options)
 
 
 def _rates(highest: float, depth: int) -> list[float]:

@@ -88,10 +88,12 @@ def import_sam(weights: Weights) -> Weights:
     rules = (
         *EMBED,
         (r'neck\..*', ''),
-        (BLOCK + r'\.mlp\.lin([12])\.(\w+)', r'blocks.\1.block.mlp.fc\2.\3'),
-        (BLOCK + r'\.((?:norm|attn|mlp).*)', r'blocks.\1.block.\2'),
+        *BLOCKS,
+        (BLOCK + r'\.mlp\.lin([12])\.(weight|bias)', r'blocks.\1.mlp.fc\2.\3'),
+        (BLOCK + r'\.attn\.rel_pos_h', r'blocks.\1.attention.positions.rows'),
+        (BLOCK + r'\.attn\.rel_pos_w', r'blocks.\1.attention.positions.columns'),
     )
-    renamed = rename(weights, rules, source)
+    renamed = _split_qkv(rename(weights, rules, source))
     return renamed | {'embed.table': renamed['embed.table'].flatten(1, 2)}
 
 

@@ -177,7 +177,7 @@ TARGETS = {
     'clip': ('q', 'v'),
     'siglip': ('fc1',),
     'eva02': ('q', 'k', 'v', 'proj', 'w1', 'w2', 'w3'),
-    'sam': ('qkv', 'proj'),
+    'sam': ('q', 'v', 'proj'),
 }
 
 
