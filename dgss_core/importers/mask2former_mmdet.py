@@ -38,8 +38,6 @@ RULES = (
     (r'querys2feat\.(.*)', r'decoder.content.\1'),
     (r'mask_embed\.(.*)', r'decoder.mask_embedding.\1'),
     (r'cls_embed\.(.*)', r'decoder.classifier.linear.\1'),
-    # The class weights of the loss, which mmdetection may keep with the weights.
-    (r'loss_cls\.class_weight', ''),
 )
 
 
