@@ -50,7 +50,7 @@ EXTRAS = {
         'pytest-xdist',
         'ruff',
     ],
-    'test': ['pytest', 'pytest-timeout'],
+    'test': ['hypothesis', 'onnx', 'pytest', 'pytest-timeout'],
 }
 
 setup(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dgss_core import __version__
 from dgss_core.bundle import CONFIDENCE, INPUT, MASK, Bundle, Manifest, write_bundle
-from dgss_core.losses.segmentation import resize
+from dgss_core.resize import resize
 from dgss_core.systems.model import SegmentationModel
 
 

@@ -55,6 +55,7 @@ class Args:
         rate: peak learning rate of the head; the encoder's is a third of it
         drives: seeds of the synthetic drive to train on
         frames: frames per synthetic drive
+        test_frames: frames of each of ten unseen synthetic drives to score on
         seed: seed of everything random
         workers: loader processes
     """
@@ -62,13 +63,14 @@ class Args:
     data: Path
     weights: Path
     output: Path = Path('runs/street')
-    steps: int = 2400
+    steps: int = 2200
     batch: int = 8
     crop: tuple[int, int] = (384, 512)
     size: tuple[int, int] = (448, 640)
     rate: float = 2e-3
-    drives: int = 60
+    drives: int = 48
     frames: int = 12
+    test_frames: int = 12
     seed: int = 1
     workers: int = 1
 
@@ -179,7 +181,7 @@ def finish(model: SegmentationModel, args: Args) -> None:
     splits = {
         'CamVid day_test': datasets.CamVid(args.data / 'camvid', 'day_test'),
         'CamVid dusk': datasets.CamVid(args.data / 'camvid', 'dusk'),
-        'synthetic drive, unseen seeds': datasets.Synthetic(range(10), 12),
+        'synthetic drive, unseen seeds': datasets.Synthetic(range(10), args.test_frames),
     }
     for _ in range(2):
         bundle = export_bundle(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgss_core.labels import IGNORE, LabelSet
-from dgss_core.losses.segmentation import resize
+from dgss_core.resize import resize
 
 
 class MergedLoss(nn.Module):

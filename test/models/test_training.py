@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torchvision.tv_tensors import Image
+
+from dgss_core.augment import Exposure, augment, training_augmentation
+from dgss_core.bundle import open_bundle
+from dgss_core.labels import IGNORE, LabelSet
+from dgss_core.losses.merged import MergedLoss
+
+CITYSCAPES, CAMVID = LabelSet.load('cityscapes19'), LabelSet.load('camvid11')
+SCRIPT = Path(__file__).parents[2] / 'training' / 'train_street.py'
+
+
+def test_merged_loss_is_cross_entropy_for_the_models_own_labels() -> None:
+    scores, labels = torch.randn(2, 19, 6, 8), torch.randint(0, 19, (2, 6, 8))
+    labels[0, 0] = IGNORE
+    loss = MergedLoss(CITYSCAPES, [CAMVID])(scores, labels)
+    torch.testing.assert_close(loss, F.cross_entropy(scores, labels, ignore_index=IGNORE))
+
+
+def test_a_coarse_label_is_satisfied_by_any_class_it_merges() -> None:
+    criterion = MergedLoss(CITYSCAPES, [CAMVID])
+    bicyclist = criterion.offset['camvid11'] + CAMVID.names.index('bicyclist')
+    labels = torch.full((1, 1, 1), bicyclist)
+
+    def loss(name: str) -> float:
+        scores = torch.full((1, 19, 1, 1), -20.0)
+        scores[0, CITYSCAPES.names.index(name)] = 20.0
+        return criterion(scores, labels).item()
+
+    assert all(loss(name) < 1e-4 for name in ('rider', 'motorcycle', 'bicycle'))
+    assert loss('person') > 10
+
+
+def test_merged_loss_is_zero_where_nothing_is_labelled() -> None:
+    labels = torch.full((1, 4, 4), IGNORE)
+    scores = torch.randn(1, 19, 4, 4, requires_grad=True)
+    loss = MergedLoss(CITYSCAPES, [CAMVID])(scores, labels)
+    loss.backward()
+    assert loss.item() == 0
+    assert scores.grad.abs().max() == 0
+
+
+def test_augmentation_moves_image_and_labels_alike() -> None:
+    torch.manual_seed(0)
+    labels = torch.zeros(60, 80, dtype=torch.long)
+    labels[:, 40:] = 7
+    image = (labels[None] * 30).expand(3, -1, -1).to(torch.uint8)
+    crop = training_augmentation(48, 64).transforms[0]
+    for _ in range(5):
+        x, y = augment(crop, image, labels)
+        assert x.shape == (3, 48, 64)
+        assert y.shape == (48, 64)
+        assert ((x[0] > 105) == (y == 7)).float().mean() > 0.98
+    x, y = augment(training_augmentation(48, 64), image, labels)
+    assert x.dtype == torch.uint8
+    assert set(y.unique().tolist()) <= {0, 7}
+
+
+def test_exposure_darkens_and_leaves_labels_alone() -> None:
+    dark = Exposure(gamma=(2.0, 2.0), gain=(0.5, 0.5), tint=0, noise=0)
+    image = Image(torch.full((3, 4, 4), 128, dtype=torch.uint8))
+    expected = int((128 / 255) ** 2 * 0.5 * 255)
+    assert dark(image).unique().tolist() == [expected]
+
+
+@pytest.mark.timeout(600)
+def test_the_training_script_makes_a_bundle(shared: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable, SCRIPT, '--data', shared / 'data', '--output', tmp_path, '--steps', '2',
+        '--weights', shared / 'weights/mobilenetv2_imagenet_fp16.safetensors', '--batch', '2',
+        '--crop', '[64,96]', '--size', '[64,96]', '--drives', '1', '--frames', '1',
+        '--test_frames', '1', '--workers', '0',
+    ]  # fmt: skip
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert set(open_bundle(tmp_path / 'bundle').manifest.metrics) == {
+        'mIoU CamVid day_test', 'mIoU CamVid dusk', 'mIoU synthetic drive, unseen seeds'
+    }  # fmt: skip
