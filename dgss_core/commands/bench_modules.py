@@ -138,7 +138,7 @@ def reins_contest(height: int, width: int, layers: int = 24) -> Contest:
     return Contest(f'Rein, {layers} layers', ours, plain, call)
 
 
-def modules(*, height: int = 512, width: int = 512, repeats: int = 5, threads: int = 0) -> None:
+def modules(*, height: int = 256, width: int = 256, repeats: int = 5, threads: int = 0) -> None:
     """Time our modules against plain PyTorch formulations of the same networks, on the CPU.
 
     Args:
