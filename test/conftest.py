@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# One thread per test process: several that spin for the same cores wait for each other.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get('DGSS_SHARED', ROOT.parent / 'shared'))
 
