@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from dgss_core.encoders.encoder import Encoder
+from dgss_core.encoders.memory import graph_bytes
 from dgss_core.errors import DgssError
 
 POLICIES = ('frozen', 'last_block', 'last_stage', 'full')
@@ -26,3 +29,12 @@ def freeze(encoder: Encoder, policy: str) -> None:
     for module in trained.get(policy, []):
         module.requires_grad_(True)
     encoder.train(encoder.training)
+
+
+def kept_bytes(encoder: Encoder, x: Tensor) -> dict[str, int]:
+    """Bytes autograd keeps of one forward pass under each policy; leaves `encoder` 'full'."""
+    kept = {}
+    for policy in POLICIES:
+        freeze(encoder, policy)
+        kept[policy] = graph_bytes(lambda: encoder(x))
+    return kept

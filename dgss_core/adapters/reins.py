@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,8 +49,10 @@ class Reins(nn.Module):
         self.rank = rank
         self.feature, self.delta = nn.Linear(width, width), nn.Linear(width, width)
         self.scale = None if zero_delta else nn.Parameter(torch.tensor(scale))
-        self.to_query = nn.Linear(width, query_width) if link else None
-        self.merge = nn.Linear(3 * query_width, query_width) if link else None
+        self.link = link
+        if link:
+            self.to_query = nn.Linear(width, query_width)
+            self.merge = nn.Linear(3 * query_width, query_width)
         self._initialise(patch, width)
 
     def layer_tokens(self) -> Tensor:
@@ -75,7 +78,7 @@ class Reins(nn.Module):
 
         Every token's query over the layers: greatest, mean and last, interleaved by channel.
         """
-        if self.to_query is None:
+        if not self.link:
             raise ValueError('built without the link to queries: give link=True')
         queries = self.to_query(self.layer_tokens())
         seen = torch.stack((queries.amax(dim=0), queries.mean(dim=0), queries[-1]), dim=-1)
@@ -100,7 +103,7 @@ class Reins(nn.Module):
 class StageReins(nn.Module):
     """Rein for ResNet and ConvNeXt: one `Reins` of a single layer per stage, queries summed."""
 
-    def __init__(self, widths: Sequence[int], **options: object) -> None:
+    def __init__(self, widths: Sequence[int], **options: Any) -> None:
         super().__init__()
         self.stages = nn.ModuleList(Reins(1, width, **options) for width in widths)
 
@@ -110,4 +113,5 @@ class StageReins(nn.Module):
 
     def queries(self) -> Tensor:
         """Queries (tokens,query_width), the same for every image."""
-        return torch.stack([stage.queries() for stage in self.stages]).sum(dim=0)
+        queries = [stage.queries() for stage in self.stages if isinstance(stage, Reins)]
+        return torch.stack(queries).sum(dim=0)

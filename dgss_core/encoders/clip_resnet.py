@@ -60,7 +60,7 @@ class AttentionPool(nn.Module):
         self.v_proj, self.c_proj = nn.Linear(width, width), nn.Linear(width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        size = tuple(x.shape[-2:])
+        size = (x.shape[-2], x.shape[-1])
         x = x.flatten(2).transpose(1, 2)
         x = torch.cat((x.mean(dim=1, keepdim=True), x), dim=1)
         x = x + resample_table(self.positional_embedding[None], (self.grid, self.grid), size)

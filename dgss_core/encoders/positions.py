@@ -56,6 +56,8 @@ class Rotation(nn.Module):
     over every image. Prefix tokens are not turned.
     """
 
+    frequencies: Tensor
+
     def __init__(self, head_width: int, trained_grid: int = 16, prefix: int = 1) -> None:
         super().__init__()
         half = head_width // 2
@@ -80,8 +82,8 @@ class Rotation(nn.Module):
         return (place[:, None] * self.frequencies).repeat_interleave(2, dim=1)
 
 
-def rotate(x: Tensor, grid: Grid) -> Tensor:
-    """Turn the channel pairs (2i, 2i+1) of (B,heads,N,C)."""
+def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Turn the channel pairs (2i, 2i+1) of (B,heads,N,C) by angles (N,C)."""
     even, odd = x.unflatten(3, (-1, 2)).unbind(4)
     turned = torch.stack((-odd, even), dim=4).flatten(3)
-    return (x * grid.cosines + turned * grid.sines).to(x.dtype)
+    return (x * cosines + turned * sines).to(x.dtype)

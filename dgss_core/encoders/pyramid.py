@@ -8,7 +8,13 @@ from torch import Tensor, nn
 SCALES = (4.0, 2.0, 1.0, 0.5)
 
 
-class BilinearPyramid(nn.Module):
+class Pyramid(nn.Module):
+    """Taps (B,C,h,w) of equal size to maps `scales` times as large."""
+
+    scales: tuple[float, ...]
+
+
+class BilinearPyramid(Pyramid):
     """Four taps resized bilinearly by 4, 2, 1 and 1/2 (Rein, section 2.3 of its code base)."""
 
     scales = SCALES
@@ -20,7 +26,7 @@ class BilinearPyramid(nn.Module):
         ]
 
 
-class LearnedPyramid(nn.Module):
+class LearnedPyramid(Pyramid):
     """Four taps resized by 4, 2, 1 and 1/2 with transposed convolutions (ViTDet, VLTSeg)."""
 
     scales = SCALES
@@ -41,7 +47,7 @@ class LearnedPyramid(nn.Module):
         return [self.up4(fine), self.up2(middle), coarse, self.down2(coarsest)]
 
 
-class OneScale(nn.Module):
+class OneScale(Pyramid):
     """Every tap as it is, at the stride of the patch."""
 
     def __init__(self, taps: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -26,12 +27,12 @@ from dgss_core.importers.encoders import (
 )
 from dgss_core.importers.keys import Weights
 
-Builder = Callable[..., nn.Module]
+Builder = Callable[..., Any]
 Importer = Callable[[Weights, dict], Weights]
 
 
-def _entry(network: Builder, importer: Importer, pretrained: str, **sizes: object) -> Builder:
-    def build(weights: str | Path | None = None, **options: object) -> nn.Module:
+def _entry(network: Builder, importer: Importer, pretrained: str, **sizes: Any) -> Builder:
+    def build(weights: str | Path | None = None, **options: Any) -> nn.Module:
         encoder = network(**{**sizes, **options})
         if weights is not None:
             source = pretrained if weights == 'pretrained' else weights
@@ -42,7 +43,7 @@ def _entry(network: Builder, importer: Importer, pretrained: str, **sizes: objec
     return build
 
 
-def _dinov2(timm_name: str, width: int, depth: int, heads: int, **sizes: object) -> Builder:
+def _dinov2(timm_name: str, width: int, depth: int, heads: int, **sizes: Any) -> Builder:
     pretrained = f'timm:{timm_name}.lvd142m'
     return _entry(
         dinov2,
@@ -55,7 +56,7 @@ def _dinov2(timm_name: str, width: int, depth: int, heads: int, **sizes: object)
     )
 
 
-def _clip_vit(model: str, width: int, depth: int, heads: int, **sizes: object) -> Builder:
+def _clip_vit(model: str, width: int, depth: int, heads: int, **sizes: Any) -> Builder:
     return _entry(
         clip_vit,
         lambda state, _: import_clip_vit(state),
@@ -74,7 +75,7 @@ def _clip_resnet(model: str, layers: tuple[int, ...]) -> Builder:
     return _entry(ClipResNet, convert, f'open_clip:{model}/openai', layers=layers)
 
 
-def _eva02(pretrained: str, inner_norm: bool, taps: tuple[int, ...], **sizes: object) -> Builder:
+def _eva02(pretrained: str, inner_norm: bool, taps: tuple[int, ...], **sizes: Any) -> Builder:
     def convert(state: Weights, options: dict) -> Weights:
         return import_eva02(state, inner_norm and not options.get('inner_norm', True))
 
@@ -113,7 +114,7 @@ def _sam(timm_name: str, width: int, depth: int, heads: int) -> Builder:
     )
 
 
-def _stages(name: str, pretrained: str, size_multiple: int, **sizes: object) -> Builder:
+def _stages(name: str, pretrained: str, size_multiple: int, **sizes: Any) -> Builder:
     return _entry(
         StagedEncoder,
         lambda state, _: import_timm_stages(state),
@@ -145,7 +146,13 @@ ENCODERS: dict[str, Builder] = {
         mean=CLIP_MEAN,
         std=CLIP_STD,
     ),
-    'eva02-l': _eva02('timm:eva02_large_patch14_224.mim_m38m', inner_norm=False, taps=REIN_TAPS),
+    'eva02-l': _eva02(
+        'timm:eva02_large_patch14_224.mim_m38m',
+        inner_norm=False,
+        taps=REIN_TAPS,
+        mean=CLIP_MEAN,
+        std=CLIP_STD,
+    ),
     'dinov2-s': _dinov2('vit_small_patch14_dinov2', 384, 12, 6),
     'dinov2-b': _dinov2('vit_base_patch14_dinov2', 768, 12, 12),
     'dinov2-l': _dinov2('vit_large_patch14_dinov2', 1024, 24, 16, taps=REIN_TAPS),
@@ -162,7 +169,7 @@ ENCODERS: dict[str, Builder] = {
 }
 
 
-def build_encoder(name: str, weights: str | Path | None = None, **options: object) -> nn.Module:
+def build_encoder(name: str, weights: str | Path | None = None, **options: Any) -> nn.Module:
     """Build one of `ENCODERS`.
 
     `weights` is None (random), 'pretrained' (the usual download), `timm:<model>[.<tag>]`,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import timm
+from timm.models import FeatureListNet
 from timm.models.convnext import ConvNeXtStage
 from torch import Tensor, nn
 
@@ -18,6 +20,8 @@ class StagedEncoder(Encoder):
     Networks of other families than ResNet and ConvNeXt may need another `size_multiple`.
     """
 
+    network: FeatureListNet
+
     def __init__(
         self,
         name: str,
@@ -25,12 +29,13 @@ class StagedEncoder(Encoder):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         pad: bool = True,
-        **options: object,
+        **options: Any,
     ) -> None:
         network = timm.create_model(name, features_only=True, **options)
+        assert isinstance(network, FeatureListNet)
         info = [
             (entry['module'].replace('.', '_'), entry['num_chs'], entry['reduction'])
-            for entry in network.feature_info
+            for entry in network.feature_info.get_dicts()
             if entry['reduction'] >= 4
         ]
         names, channels, strides = zip(*info, strict=True)
@@ -38,7 +43,7 @@ class StagedEncoder(Encoder):
         self.network, self.ends = network, names
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        maps = []
+        maps: list[Tensor] = []
         for name, part in self.network.items():
             if name in self.ends:
                 x = self.adapt(self.run(part, x), len(maps))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dgss_core.encoders.encoder import Encoder
 from dgss_core.encoders.positions import Grid, Rotation, resample_patch, resample_table, rotate
+from dgss_core.encoders.pyramid import Pyramid
 from dgss_core.errors import DgssError
 
 
@@ -61,8 +62,8 @@ class Attention(nn.Module):
             project(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for project in (self.q, self.k, self.v)
         )
-        if grid.cosines is not None:
-            q, k = rotate(q, grid), rotate(k, grid)
+        if grid.cosines is not None and grid.sines is not None:
+            q, k = (rotate(x, grid.cosines, grid.sines) for x in (q, k))
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
         return self.proj(self.norm(x.transpose(1, 2).flatten(2)))
 
@@ -107,9 +108,11 @@ class Block(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width, eps=eps), nn.LayerNorm(width, eps=eps)
         self.attention, self.mlp = attention, mlp
-        scaled = layer_scale is not None
-        self.scale1 = LayerScale(width, layer_scale) if scaled else nn.Identity()
-        self.scale2 = LayerScale(width, layer_scale) if scaled else nn.Identity()
+        self.scale1: nn.Module = nn.Identity()
+        self.scale2: nn.Module = nn.Identity()
+        if layer_scale is not None:
+            self.scale1 = LayerScale(width, layer_scale)
+            self.scale2 = LayerScale(width, layer_scale)
         self.drop = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor, grid: Grid, allowed: Tensor | None = None) -> Tensor:
@@ -168,7 +171,7 @@ class VisionTransformer(Encoder):
         embed: PatchEmbedding,
         blocks: Sequence[nn.Module],
         taps: Sequence[int],
-        pyramid: nn.Module,
+        pyramid: Pyramid,
         mean: Sequence[float],
         std: Sequence[float],
         rotation: Rotation | None = None,

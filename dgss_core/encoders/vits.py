@@ -16,7 +16,7 @@ from torch import nn
 
 from dgss_core.encoders.encoder import CLIP_MEAN, CLIP_STD, HALF, IMAGENET_MEAN, IMAGENET_STD
 from dgss_core.encoders.positions import Rotation
-from dgss_core.encoders.pyramid import BilinearPyramid, LearnedPyramid, OneScale
+from dgss_core.encoders.pyramid import BilinearPyramid, LearnedPyramid, OneScale, Pyramid
 from dgss_core.encoders.sam import SamBlock
 from dgss_core.encoders.vit import (
     Attention,
@@ -229,7 +229,7 @@ def _quarters(depth: int) -> tuple[int, ...]:
     return tuple(depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
 
 
-def _pyramid(name: str, width: int, taps: Sequence[int]) -> nn.Module:
+def _pyramid(name: str, width: int, taps: Sequence[int]) -> Pyramid:
     if name == 'bilinear':
         return BilinearPyramid()
     if name == 'learned':

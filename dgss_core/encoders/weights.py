@@ -6,6 +6,7 @@ import pickle
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -30,7 +31,7 @@ def read_weights(weights: str | Path) -> dict[str, Tensor]:
     if library == 'timm':
         state = _from_timm(name)
     elif library == 'open_clip':
-        state = _from_open_clip(name)
+        state = open_clip_model(name).visual.state_dict()
     else:
         state = read_file(Path(weights))
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
@@ -115,7 +116,8 @@ def _from_timm(name: str) -> dict[str, Tensor]:
         raise _not_downloaded(f'timm:{name}', error) from error
 
 
-def _from_open_clip(name: str) -> dict[str, Tensor]:
+def open_clip_name(name: str) -> tuple[str, str]:
+    """`<model>/<tag>` as two words; DgssError when open_clip does not list them."""
     import open_clip
 
     model, _, tag = name.partition('/')
@@ -124,8 +126,16 @@ def _from_open_clip(name: str) -> dict[str, Tensor]:
             f'open_clip has no weights {name!r}; write <model>/<tag> as in '
             'open_clip.list_pretrained().'
         )
+    return model, tag
+
+
+def open_clip_model(name: str) -> Any:
+    """The whole CLIP `<model>/<tag>` with its weights, in eval mode."""
+    import open_clip
+
+    model, tag = open_clip_name(name)
     try:
-        return open_clip.create_model(model, pretrained=tag).visual.state_dict()
+        return open_clip.create_model(model, pretrained=tag).eval()
     except Exception as error:
         raise _not_downloaded(f'open_clip:{name}', error) from error
 

@@ -107,7 +107,7 @@ def import_clip_vit(weights: Weights, class_embedding_twice: bool = False) -> We
     source = "CLIP's image transformer"
     weights = _below(weights, ('visual.',))
     if 'patch_embed.proj.weight' in weights:
-        rules = (*EMBED, *BLOCKS, (r'norm_pre\.(weight|bias)', r'first_norm.\1'))
+        rules: Rules = (*EMBED, *BLOCKS, (r'norm_pre\.(weight|bias)', r'first_norm.\1'))
         _require(weights, ('cls_token', 'pos_embed', 'norm_pre.weight'), source)
     else:
         rules = CLIP

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dgss_core.adapters.freezing import POLICIES, freeze
+from dgss_core.adapters.freezing import POLICIES, freeze, kept_bytes
 from dgss_core.encoders import ENCODERS, Encoder, build_encoder
 from dgss_core.encoders.clip_resnet import ClipResNet
 from dgss_core.encoders.memory import graph_bytes
@@ -337,10 +337,7 @@ def test_frozen_batch_norm_keeps_its_statistics_in_training():
 
 def test_memory_falls_with_what_is_frozen():
     encoder = dinov2(**VIT | {'depth': 8})
-    x, kept = image(1, 64, 96), {}
-    for policy in POLICIES:
-        freeze(encoder, policy)
-        kept[policy] = graph_bytes(lambda: encoder(x))
+    kept = kept_bytes(encoder, image(1, 64, 96))
     assert kept['frozen'] == 0
     assert kept['last_block'] < 0.2 * kept['full']
     assert kept['last_block'] < kept['last_stage'] < 0.4 * kept['full']

@@ -1,0 +1,59 @@
+"""Prompts: class names, their synonyms and styles, put into templates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dgss_core.errors import DgssError
+from dgss_core.labels import LabelSet
+
+VOID = 'photo'
+"""What FAMix calls a patch without a class."""
+
+
+@cache
+def templates(name: str) -> tuple[str, ...]:
+    """Templates with one `{}`: 'imagenet80' (OpenAI's CLIP), 'vild14', 'plain'."""
+    if name == 'plain':
+        return ('{}',)
+    if name == 'imagenet80':
+        from open_clip import OPENAI_IMAGENET_TEMPLATES
+
+        return tuple(template('{}') for template in OPENAI_IMAGENET_TEMPLATES)
+    sets = _data('prompts')
+    if name not in sets:
+        known = ', '.join(('imagenet80', *sets, 'plain'))
+        raise DgssError(f'There is no prompt set {name!r}; choose {known}.')
+    return tuple(sets[name])
+
+
+@cache
+def styles() -> tuple[str, ...]:
+    """The 20 styles of FAMix, without the word "style"."""
+    return tuple(_data('styles'))
+
+
+def styled(class_name: str, style: str) -> str:
+    """What FAMix puts into the templates: 'Urban Grit style road'."""
+    return f'{style} style {class_name}'
+
+
+def synonyms(label_set: LabelSet) -> list[list[str]]:
+    """Words for every class in the order of its ids; its own name where we know no others."""
+    known = _data('synonyms')
+    return [list(known.get(name, [name])) for name in label_set.names]
+
+
+def fill(names: Sequence[str], template_set: Sequence[str]) -> list[str]:
+    """Every name in every template, all templates of the first name first."""
+    return [template.format(name) for name in names for template in template_set]
+
+
+@cache
+def _data(name: str) -> Any:
+    return yaml.safe_load((Path(__file__).parent / f'{name}.yaml').read_text())
