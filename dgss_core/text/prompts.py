@@ -56,4 +56,4 @@ def fill(names: Sequence[str], template_set: Sequence[str]) -> list[str]:
 
 @cache
 def _data(name: str) -> Any:
-    return yaml.safe_load((Path(__file__).parent / f'{name}.yaml').read_text())
+    return yaml.safe_load((Path(__file__).parent / 'data' / f'{name}.yaml').read_text())
