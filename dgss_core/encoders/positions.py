@@ -60,10 +60,8 @@ class Rotation(nn.Module):
 
     def __init__(self, head_width: int, trained_grid: int = 16, prefix: int = 1) -> None:
         super().__init__()
-        half = head_width // 2
-        self.trained_grid, self.prefix = trained_grid, prefix
-        powers = torch.arange(0, half, 2, dtype=torch.float32) / half
-        self.register_buffer('frequencies', 10000.0**-powers, persistent=False)
+        self.head_width, self.trained_grid, self.prefix = head_width, trained_grid, prefix
+        self.register_buffer('frequencies', _frequencies(head_width), persistent=False)
 
     def forward(self, height: int, width: int) -> Grid:
         rows, columns = self._angles(height), self._angles(width)
@@ -78,8 +76,15 @@ class Rotation(nn.Module):
         return Grid(height, width, angles.cos(), angles.sin())
 
     def _angles(self, size: int) -> Tensor:
-        place = torch.arange(size, device=self.frequencies.device) / size * self.trained_grid
-        return (place[:, None] * self.frequencies).repeat_interleave(2, dim=1)
+        # Anew in float32: the buffer is rounded when the model is cast to half precision.
+        frequencies = _frequencies(self.head_width, self.frequencies.device)
+        place = torch.arange(size, device=frequencies.device) / size * self.trained_grid
+        return (place[:, None] * frequencies).repeat_interleave(2, dim=1)
+
+
+def _frequencies(head_width: int, device: torch.device | None = None) -> Tensor:
+    half = head_width // 2
+    return 10000.0 ** -(torch.arange(0, half, 2, dtype=torch.float32, device=device) / half)
 
 
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:

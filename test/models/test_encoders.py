@@ -292,6 +292,14 @@ def test_published_remainders_are_a_switch():
         assert [y.shape[-1] for y in as_published(x)] == [19, 10, 5, 3]
 
 
+def test_rotation_keeps_its_precision_in_half_precision():
+    encoder = eva02(**VIT)
+    exact = encoder.rotation(4, 5).cosines
+    assert torch.equal(encoder.bfloat16().rotation(4, 5).cosines, exact)
+    maps = encoder(image(1, 64, 96).bfloat16())
+    assert all(x.dtype == torch.bfloat16 and x.isfinite().all() for x in maps)
+
+
 def test_too_small_without_padding():
     with pytest.raises(DgssError, match='at least 32 pixels'):
         dinov2(**VIT, pad=False)(image(1, 64, 20))
