@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dgss_core.errors import DgssError
+from dgss_core.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
+from dgss_core.encoders.weights import read_weights
+from dgss_core.importers.keys import Weights, rename
 
 STAGES = (
     # expansion, channels, blocks, stride of the first block
@@ -43,15 +43,15 @@ class InvertedResidual(nn.Module):
         return x + self.layers(x) if self.residual else self.layers(x)
 
 
-class MobileNetV2(nn.Module):
-    """Width 1.0. (B,3,H,W) normalised RGB, any H and W, to four maps at strides 4, 8, 16, 32."""
+class MobileNetV2(Encoder):
+    """Width 1.0. Four maps at strides 4, 8, 16, 32; any H and W of 1 and more.
 
-    strides, channels = (tuple(column) for column in zip(*TAPS.values(), strict=True))
-    size_multiple = 1
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    `weights`: a file with ImageNet weights in the layout that `import_mobilenetv2` knows.
+    """
 
     def __init__(self, weights: str | Path | None = None) -> None:
-        super().__init__()
+        strides, channels = zip(*TAPS.values(), strict=True)
+        super().__init__(channels, strides, 1, IMAGENET_MEAN, IMAGENET_STD)
         self.stem = nn.Sequential(*_conv_bn(3, 32, 3, 2), nn.ReLU6())
         self.blocks, inputs = nn.ModuleList(), 32
         for expansion, outputs, count, stride in STAGES:
@@ -60,40 +60,33 @@ class MobileNetV2(nn.Module):
                 self.blocks.append(block)
                 inputs = outputs
         if weights is not None:
-            self.load_imagenet(Path(weights))
+            self.load_pretrained(import_mobilenetv2(read_weights(weights)), str(weights))
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def maps(self, x: Tensor) -> list[Tensor]:
         x, maps = self.stem(x), []
         for index, block in enumerate(self.blocks):
-            x = block(x)
+            x = self.adapt(self.run(block, x), index)
             if index in TAPS:
                 maps.append(x)
         return maps
 
-    def load_imagenet(self, path: Path) -> None:
-        """Load a safetensors file with the keys `stem.*`, `b.<block>.*`.
+    def trunk(self) -> list[list[nn.Module]]:
+        ends = [tap + 1 for tap in TAPS]
+        stages = [list(self.blocks[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
+        return [[self.stem, *stages[0]], *stages[1:]]
 
-        `head.*`, the 1280-channel layer in front of the ImageNet classifier, has no place here.
-        Raises DgssError when a key is missing, unknown or of another shape.
-        """
-        if not path.is_file():
-            raise DgssError(
-                f'There is no weight file {path}; give the path of a safetensors file.'
-            )
-        state = {
-            re.sub(r'^b\.(\d+)\.', r'blocks.\1.layers.', key): tensor.float()
-            for key, tensor in load_file(path).items()
-            if not key.startswith('head.')
-        }
-        ours = {k: v for k, v in self.state_dict().items() if 'num_batches_tracked' not in k}
-        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in ours.items()}:
-            missing = sorted(set(ours) - set(state))[:3]
-            unknown = sorted(set(state) - set(ours))[:3]
-            raise DgssError(
-                f'{path} does not hold a MobileNetV2 of width 1.0 (missing {missing}, unknown '
-                f'{unknown}, or other shapes); give a file for this encoder.'
-            )
-        self.load_state_dict(state, strict=False)
+
+def import_mobilenetv2(weights: Weights) -> Weights:
+    """Our names for the keys `stem.*` and `b.<block>.<layer>.*`.
+
+    `head.*`, the 1280-channel layer in front of the ImageNet classifier, is left out.
+    """
+    rules = [
+        (r'head\..*', ''),
+        (r'(stem\..*)', r'\1'),
+        (r'b\.(\d+)\.(.*)', r'blocks.\1.layers.\2'),
+    ]
+    return rename(weights, rules, 'a MobileNetV2')
 
 
 def _conv_bn(

@@ -18,6 +18,8 @@ class OnnxRuntimeBackend:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        # Threads that spin between two images take the cores from the camera and the middleware.
+        options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         try:
             self._session = ort.InferenceSession(
                 str(bundle.onnx_path), options, providers=['CPUExecutionProvider']

@@ -44,7 +44,7 @@ def test_imagenet_weights_give_the_maps_of_the_reference(shared: Path) -> None:
 def test_other_weights_are_refused(tmp_path: Path) -> None:
     path = tmp_path / 'other.safetensors'
     save_file({'stem.0.weight': torch.zeros(16, 3, 3, 3)}, path)
-    with pytest.raises(DgssError, match='does not hold a MobileNetV2'):
+    with pytest.raises(DgssError, match=r'stem\.0\.weight|missing'):
         MobileNetV2(path)
     with pytest.raises(DgssError, match='There is no weight file'):
         MobileNetV2(tmp_path / 'nowhere')
