@@ -216,9 +216,13 @@ def _percentiles(seconds: list[float]) -> dict[str, float]:
 
 
 def _print(report: dict) -> None:
-    load = f'{report["rate_hz"]:g} Hz' if report['rate_hz'] else 'the next frame at each mask'
-    table = Table(title=f'{report["bundle"]}, {report["size"]}, {load}', title_justify='left')
-    table.add_column('')
+    load = (
+        f'{report["rate_hz"]:g} Hz'
+        if report['rate_hz']
+        else 'the next frame as soon as a mask is back'
+    )
+    table = Table()
+    table.add_column(f'{report["bundle"]}, {report["size"]}')
     for name in ('p50', 'p95', 'p99'):
         table.add_column(f'{name} ms', justify='right')
     for title, key in (
@@ -227,6 +231,7 @@ def _print(report: dict) -> None:
     ):
         table.add_row(title, *(f'{value:.1f}' for value in report[key].values()))
     console = Console()
+    console.print(f'Load: {load}.')
     console.print(table)
     console.print(
         f'ratio {report["ratio"]:.2f} of medians (target: at most {report["target_ratio"]}); '

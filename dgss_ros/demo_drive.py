@@ -1,4 +1,4 @@
-"""The drive of the demo: real dusk where there is some, and a synthetic street in all weathers."""
+"""The drive of the demo: a synthetic street in all conditions, and real dusk where there is."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class DemoDrive:
         return len(self._names) + self._frames * len(CONDITIONS)
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, (leg, frame) in enumerate(chain(self._real(), self._synthetic())):
+        for index, (leg, frame) in enumerate(chain(self._synthetic(), self._real())):
             stamp_ns = FIRST_STAMP_NS + round(index * 1e9 / RATE_HZ)
             self.legs[stamp_ns] = leg
             yield replace(frame, stamp_ns=stamp_ns)

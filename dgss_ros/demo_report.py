@@ -138,7 +138,8 @@ def print_report(console: Console, report: dict[str, Any], output: Path) -> None
     console.print(
         'latency  '
         + '   '.join(f'{name} {_number(value, 1)} ms' for name, value in latency.items())
-        + '   from a published frame to its mask'
+        + '   (frame published to mask received)',
+        soft_wrap=True,
     )
     dgss, python = _command('dgss'), _shown(Path(sys.executable))
     console.print(

@@ -30,10 +30,15 @@ class Outputs:
     def __init__(self, node: LifecycleNode, labels: LabelSet) -> None:
         self._node = node
         self._labels = labels
-        self._mask = self._create('mask')
-        self._confidence = self._create('confidence')
-        self._overlay = self._create('overlay')
+        self._images: list[LifecyclePublisher] = []
         self._label_set = node.create_publisher(String, '~/labels', LATCHED_QOS)
+        try:
+            self._mask, self._confidence, self._overlay = map(
+                self._create, ('mask', 'confidence', 'overlay')
+            )
+        except Exception:
+            self.destroy()
+            raise
         self._label_set.publish(to_labels(labels))
 
     def publish(
@@ -49,15 +54,17 @@ class Outputs:
             self._overlay.publish(to_image(header, painted, 'rgb8'))
 
     def destroy(self) -> None:
-        for publisher in (self._mask, self._confidence, self._overlay):
+        for publisher in self._images:
             self._node.destroy_lifecycle_publisher(publisher)
         self._node.destroy_publisher(self._label_set)
 
     def _create(self, name: str) -> LifecyclePublisher:
-        return self._node.create_lifecycle_publisher(
+        publisher = self._node.create_lifecycle_publisher(
             Image,
             f'~/{name}',
             # A new one each time: rclpy writes the overrides of a topic into the profile itself.
             QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
+        self._images.append(publisher)
+        return publisher

@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import wraps
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.signals import SignalHandlerOptions, install_signal_handlers
 from rclpy.subscription import Subscription
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
@@ -66,6 +68,8 @@ def reported(transition: Transition) -> Transition:
             self.diagnostics.set_model(None, str(error))
             result = FAILURE
         except Exception as error:
+            if not self.context.ok():
+                return FAILURE  # SIGTERM took the context away while the transition ran
             self.get_logger().error(traceback.format_exc())
             self.diagnostics.set_model(None, f'{transition.__name__} failed: {error!r}')
             result = ERROR
@@ -203,12 +207,15 @@ def spin(node: SegmentNode, executor: SingleThreadedExecutor) -> None:
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; returns the exit code."""
     prepare_process()
-    node = None
+    ends = ExitStack()
     try:
         node = start(sys.argv if args is None else args)
+        ends.callback(node.destroy_node)
+        ends.callback(node.release)
         executor = SingleThreadedExecutor()
+        ends.callback(executor.shutdown)
         executor.add_node(node)
-        node.autostart()
+        executor.create_task(node.autostart)
         spin(node, executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
@@ -216,11 +223,7 @@ def main(args: list[str] | None = None) -> int:
         print(f'dgss: error: {error}', file=sys.stderr)
         return 2
     finally:
-        # A second Ctrl-C, which `ros2 launch` sends as a rule, must not interrupt the end.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if node is not None:
-            node.release()
-            node.destroy_node()
+        ends.close()
         rclpy.try_shutdown()
     return 0
 
@@ -230,8 +233,15 @@ def start(args: list[str]) -> SegmentNode:
     try:
         if unknown := remove_ros_args(args)[1:]:
             raise DgssError(f'Unknown arguments {unknown}; ROS arguments follow --ros-args.')
-        rclpy.init(args=args)
-        return SegmentNode()
+        # While the node is made, SIGTERM is an exception in this thread as SIGINT is. From then
+        # on both only make rclpy shut down the context: an exception could come amid anything.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        node = SegmentNode()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        install_signal_handlers(SignalHandlerOptions.ALL)
+        return node
     except (UnknownROSArgsError, RCLInvalidROSArgsError, ParameterException) as error:
         # rcl appends the places in its C code.
         reason = str(error).split(', at /')[0]

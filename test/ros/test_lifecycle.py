@@ -154,6 +154,7 @@ def test_an_exception_within_a_transition_is_logged_and_survived(
     for _ in range(2):
         with pytest.raises(DgssError, match=r'and is unconfigured: .*perhaps'):
             node.lifecycle.configure()
+    assert wait_until(lambda: ros.count_publishers('/dgss/mask') == 0, TIMEOUT_S)
     assert 'Traceback' in node.log
     assert node.end(signal.SIGINT) == 0
 
