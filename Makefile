@@ -45,13 +45,16 @@ clean:
 	rm -rf build demo dist install log runs *.egg-info .pytest_cache .ruff_cache .mypy_cache
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo 'Making $(VENV)'
+	@$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
+	@$(BIN)/python -m pip install -qq --upgrade pip
 
 $(VENV)/.run-ready: setup.py constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(ROS:,=)]'
+	@echo 'Installing what runs (about half a minute)'
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[$(ROS:,=)]'
 	@touch $@
 
 $(VENV)/.test-ready: setup.py constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(ROS)train,dev]'
+	@echo 'Installing what trains and tests (torch: a few minutes)'
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[$(ROS)train,dev]'
 	@touch $@ $(VENV)/.run-ready
