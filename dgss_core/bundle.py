@@ -42,8 +42,8 @@ class Manifest:
     name: str
     height: int
     width: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     label_set: LabelSet
     sha256: str
     producer: str

@@ -44,10 +44,12 @@ def run_verb(verb: str, arguments: Sequence[str]) -> Any:
     parameters = inspect.signature(function).parameters.values()
     options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
     positional = {p.name for p in parameters} - options
-    parser = Parser(prog=f'dgss {verb}', description=inspect.getdoc(function).split('\n\n')[0])
+    parser = Parser(
+        prog=f'dgss {verb}', description=(inspect.getdoc(function) or '').split('\n\n')[0]
+    )
     for skip, as_positional in ((options, True), (positional, False)):
         parser.add_function_arguments(
-            function, as_group=False, as_positional=as_positional, skip=skip
+            function, as_group=False, as_positional=as_positional, skip={*skip}
         )
     switches = {f'--{p.name}' for p in parameters if isinstance(p.default, bool)}
     values = parser.instantiate(parser.parse_args(list(_spell_out(arguments, switches))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -52,7 +52,7 @@ class LabelSet:
         if len(set(self.names)) != len(self.names):
             raise DgssError(f'Label set {self.name!r} names a label twice; make the names unique.')
         for label in self.labels:
-            if len(label.color) != 3 or not all(0 <= c <= 255 for c in label.color):
+            if not all(0 <= c <= 255 for c in label.color):
                 raise DgssError(
                     f'Label {label.name!r} of {self.name!r} needs a colour of three values '
                     f'0 to 255, not {list(label.color)}.'
@@ -115,7 +115,7 @@ class LabelSet:
         """Build from the YAML or manifest form; DgssError names `origin` and what is missing."""
         try:
             labels = tuple(
-                Label(int(entry['id']), str(entry['name']), tuple(map(int, entry['color'])))
+                Label(int(entry['id']), str(entry['name']), _color(entry['color']))
                 for entry in data['labels']
             )
             return cls(str(data['name']), labels, dict(data.get('merges') or {}))
@@ -140,3 +140,8 @@ class LabelSet:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise DgssError(f'{path} is not readable as YAML: {error}') from error
         return cls.from_dict(data, str(path))
+
+
+def _color(values: Sequence[int]) -> tuple[int, int, int]:
+    red, green, blue = map(int, values)
+    return red, green, blue

@@ -20,6 +20,8 @@ class MergedLoss(nn.Module):
     The labels of all sets share one id space: `offset[name]` is added to the ids of that set.
     """
 
+    members: Tensor
+
     def __init__(self, label_set: LabelSet, others: Sequence[LabelSet]) -> None:
         super().__init__()
         self.offset = {label_set.name: 0}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dgss_core.encoders.encoder import Encoder
 from dgss_core.heads.head import Head
 from dgss_core.labels import LabelSet
 
@@ -16,7 +17,10 @@ class SegmentationModel(nn.Module):
     for RGB in [0, 1].
     """
 
-    def __init__(self, encoder: nn.Module, head: Head, label_set: LabelSet) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, encoder: Encoder, head: Head, label_set: LabelSet) -> None:
         super().__init__()
         self.encoder, self.head, self.label_set = encoder, head, label_set
         for name in ('mean', 'std'):
