@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 # One thread per test process: several that spin for the same cores wait for each other.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+# A shell starts background jobs with SIGINT ignored, and every process under test inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get('DGSS_SHARED', ROOT.parent / 'shared'))
