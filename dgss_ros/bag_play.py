@@ -132,25 +132,31 @@ class BagPlayer:
             raise DgssError(f'{rate} is not a rate to play at; give a number above zero.')
         first_ns, start = None, 0.0
         for message in read_messages(self._bag, self._publishers.keys()):
-            publisher = self._publishers[message.topic]
             if first_ns is None:
                 first_ns, start = message.stamp_ns, time.monotonic()
             if not self._as_fast_as_acknowledged:
                 due = start + (message.stamp_ns - first_ns) / 1e9 / rate
                 time.sleep(max(0.0, due - time.monotonic()))
             now = time.monotonic()
-            publisher.publish(message.data)
+            self.publish(message.topic, message.data)
             self.published += 1
             if self._as_fast_as_acknowledged:
                 # In short waits, so that Ctrl-C gets through.
-                while not publisher.wait_for_all_acked(Duration(seconds=0.2)):
+                while not self._acknowledged(message.topic):
                     pass
             yield Published(message, now)
+
+    def publish(self, topic: str, data: bytes) -> None:
+        """Publish a serialized message of one's own on a topic of the bag."""
+        self._publishers[topic].publish(data)
 
     def flush(self) -> None:
         """Wait a while for the last messages to arrive before the publishers are gone."""
         for publisher in self._publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=FLUSH_S))
+
+    def _acknowledged(self, topic: str) -> bool:
+        return self._publishers[topic].wait_for_all_acked(Duration(seconds=0.2))
 
     def _qos(self, topic: BagTopic) -> QoSProfile:
         """Reliable, which serves every subscriber; latched where the recorded publisher was."""

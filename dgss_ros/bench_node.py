@@ -28,9 +28,10 @@ from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError
 from dgss_core.segmenter import Segmenter
 from dgss_core.synthetic import CONDITIONS, StreetDrive
+from dgss_ros.domain import use_private_domain
 from dgss_ros.messages import stamp_ns, to_image
 from dgss_ros.process import active_node
-from dgss_ros.session import private_domain, wait_until
+from dgss_ros.session import wait_until
 
 IMAGE_TOPIC = '/bench/image'
 TURNS = 10
@@ -64,7 +65,7 @@ def node(
     if frames < TURNS or rate < 0:
         raise DgssError(f'Give at least {TURNS} frames and a rate of 0 or more.')
     opened = open_bundle(bundle)
-    private_domain()
+    use_private_domain()
     images = [StreetDrive(0, c, width, height).frame(0).image for c in CONDITIONS]
     trips: list[float] = []
     calls: list[float] = []

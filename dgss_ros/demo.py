@@ -14,9 +14,9 @@ from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError
 from dgss_ros.demo_drive import DemoDrive, find_camvid
 from dgss_ros.demo_report import draw_sheet, make_report, print_report, score
+from dgss_ros.domain import use_private_domain
 from dgss_ros.process import active_node
 from dgss_ros.replay import replay
-from dgss_ros.session import private_domain
 
 
 def demo(
@@ -40,12 +40,12 @@ def demo(
         raise DgssError(f'frames is {frames}; give 1 or more.')
     opened = open_bundle(bundle)
     drive = DemoDrive(find_camvid(data), frames, seed)
-    private_domain()
     output.mkdir(parents=True, exist_ok=True)
     drive_bag, mask_bag = output / 'drive', output / 'masks'
 
     shown = with_progress(drive, 'Writing the drive', len(drive))
     write_bag(drive_bag, shown, overwrite=True)
+    use_private_domain()
     with active_node(bundle, output / 'node.log', IMAGE_TOPIC) as node:
         times = replay(drive_bag, mask_bag, node, IMAGE_TOPIC)
     scores = score(drive_bag, mask_bag, drive.legs, opened.labels)

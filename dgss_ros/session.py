@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -18,16 +17,6 @@ from rclpy.node import Node
 
 from dgss_core.errors import DgssError
 from dgss_ros.transport import prepare_process
-
-
-def private_domain() -> None:
-    """Keep a demo or benchmark away from robots, and from others of its kind on this host.
-
-    A node called /dgss that is steering a vehicle must not be deactivated by a demo. A domain
-    that the user has chosen is kept.
-    """
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
 
 
 @contextmanager

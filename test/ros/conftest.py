@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-WITHOUT_ROS = {'test_mailbox.py'}
+from dgss_ros.domain import reserve_domain
 
-# A domain for each test worker, on this host only: tests must meet neither robots nor each other.
-WORKER = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
-RUN = os.getppid() if 'PYTEST_XDIST_WORKER' in os.environ else os.getpid()
+WITHOUT_ROS = {'test_domain.py', 'test_mailbox.py'}
+
+# A domain for each test process: tests must meet neither robots nor each other.
 os.environ |= {
-    'ROS_DOMAIN_ID': str(1 + 4 * (RUN % 25) + WORKER % 4),
+    'ROS_DOMAIN_ID': str(reserve_domain()),
     'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
     'PYTHONUNBUFFERED': '1',
 }
