@@ -46,21 +46,22 @@ class DemoDrive:
         return len(self._names) + self._frames * len(CONDITIONS)
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, (leg, frame) in enumerate(chain(self._synthetic(), self._real())):
+        real = self._real(self._camvid) if self._camvid else ()
+        for index, (leg, frame) in enumerate(chain(self._synthetic(), real)):
             stamp_ns = FIRST_STAMP_NS + round(index * 1e9 / RATE_HZ)
             self.legs[stamp_ns] = leg
             yield replace(frame, stamp_ns=stamp_ns)
 
-    def _real(self) -> Iterator[tuple[Leg, Frame]]:
+    def _real(self, camvid: Path) -> Iterator[tuple[Leg, Frame]]:
         leg = Leg('CamVid', 'dusk', 'camvid11')
         for name in self._names:
-            image = read_image(self._camvid / 'images' / f'{name}.jpg')
-            labels = read_labels(self._camvid / 'labels_cs19' / f'{name}.png')
+            image = read_image(camvid / 'images' / f'{name}.jpg')
+            labels = read_labels(camvid / 'labels_cs19' / f'{name}.png')
             yield leg, Frame(name, image, 0, labels, leg.condition)
 
     def _synthetic(self) -> Iterator[tuple[Leg, Frame]]:
         for frame in synthetic_frames(CONDITIONS, self._frames, RATE_HZ, self._seed):
-            yield Leg('synthetic', frame.condition, 'cityscapes19'), frame
+            yield Leg('synthetic', str(frame.condition), 'cityscapes19'), frame
 
 
 def find_camvid(data: Path | None) -> Path | None:

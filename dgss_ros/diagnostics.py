@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
 
 from dgss_core.segmenter import Segmenter
 from dgss_ros.counters import FrameCounters, FrameReport
@@ -18,10 +19,20 @@ SILENCE_S = 2.0
 
 
 class Diagnostics:
-    """Publishes `NODE: model` (what runs, or why nothing does) and `NODE: frames`."""
+    """Publishes `NODE: model` (what runs, or why nothing does) and `NODE: frames`.
 
-    def __init__(self, node: LifecycleNode, mailbox: Mailbox, counters: FrameCounters) -> None:
+    `state` tells the lifecycle state of the node.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        state: Callable[[], str],
+        mailbox: Mailbox,
+        counters: FrameCounters,
+    ) -> None:
         self._node = node
+        self._state = state
         self._mailbox = mailbox
         self._counters = counters
         self._name = node.get_fully_qualified_name().lstrip('/')
@@ -44,13 +55,13 @@ class Diagnostics:
         self._segmenter, self._error = segmenter, error
 
     def publish(self) -> None:
-        state = self._node.state
+        state = self._state()
         array = DiagnosticArray(status=[self._model(state), self._frames(state)])
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(array)
 
     def _model(self, state: str) -> DiagnosticStatus:
-        values = {'state': state}
+        values: dict[str, object] = {'state': state}
         if self._segmenter is not None:
             bundle = self._segmenter.bundle
             values |= {
@@ -74,7 +85,7 @@ class Diagnostics:
         elapsed = max(now - then, 1e-3)
         rates = [(received - received_before) / elapsed]
         rates.append((report.processed - before.processed) / elapsed)
-        values = {
+        values: dict[str, object] = {
             'received': received,
             'processed': report.processed,
             'dropped': self._mailbox.dropped,

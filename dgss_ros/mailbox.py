@@ -57,16 +57,16 @@ class Mailbox(Generic[Item]):
 
 
 class Worker(Generic[Item]):
-    """A thread that hands each item of `mailbox` to `work`, which must not raise."""
+    """A thread that takes every item of `mailbox`, while it is started."""
 
-    def __init__(self, mailbox: Mailbox[Item], work: Callable[[Item], None]) -> None:
+    def __init__(self, mailbox: Mailbox[Item]) -> None:
         self._mailbox = mailbox
-        self._work = work
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
+    def start(self, work: Callable[[Item], None]) -> None:
+        """Hand each item to `work`, which must not raise, on a new thread."""
         self._mailbox.open()
-        self._thread = threading.Thread(target=self._run, name='segmentation')
+        self._thread = threading.Thread(target=self._run, args=(work,), name='segmentation')
         self._thread.start()
 
     def stop(self) -> None:
@@ -76,6 +76,6 @@ class Worker(Generic[Item]):
             self._thread.join()
             self._thread = None
 
-    def _run(self) -> None:
+    def _run(self, work: Callable[[Item], None]) -> None:
         while (item := self._mailbox.take()) is not None:
-            self._work(item)
+            work(item)

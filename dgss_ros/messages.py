@@ -43,7 +43,7 @@ def to_array(pixels: np.ndarray) -> array:
     Its setter converts anything else element by element: 0.2 s for a 1280x720 picture.
     """
     data = array('B')
-    data.frombytes(memoryview(np.ascontiguousarray(pixels)).cast('B'))
+    data.frombytes(np.ascontiguousarray(pixels).data.cast('B'))
     return data
 
 

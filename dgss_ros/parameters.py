@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -40,8 +41,8 @@ class Declaration:
             read_only=self.change == AT_START,
         )
         if self.bounds and isinstance(self.default, int):
-            low, high = map(int, self.bounds)
-            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+            first, last = map(int, self.bounds)
+            descriptor.integer_range = [IntegerRange(from_value=first, to_value=last, step=1)]
         elif self.bounds:
             low, high = self.bounds
             descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
@@ -109,7 +110,7 @@ class Parameters:
                 ) from error
         self._warn_of_unknown()
 
-    def __getitem__(self, name: str) -> str | int | float | bool:
+    def __getitem__(self, name: str) -> Any:
         return self._node.get_parameter(name).value
 
     def _warn_of_unknown(self) -> None:

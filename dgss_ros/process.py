@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rclpy.node import Node
 
@@ -22,7 +23,7 @@ PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
-def node_process(*ros_args: str, **popen_options: object) -> Iterator[subprocess.Popen]:
+def node_process(*ros_args: str, **popen_options: Any) -> Iterator[subprocess.Popen]:
     """Start the node with `--ros-args *ros_args` and stop it at the end of the block.
 
     It is stopped by SIGINT, and killed when that does not help. It also ends when this process

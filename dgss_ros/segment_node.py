@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import wraps
+from functools import partial, wraps
 from typing import NamedTuple
 
 import numpy as np
@@ -53,6 +53,13 @@ class Arrival(NamedTuple):
     time_s: float
 
 
+class Loaded(NamedTuple):
+    """What the node holds from configure to cleanup."""
+
+    segmenter: Segmenter
+    outputs: Outputs
+
+
 Transition = Callable[['SegmentNode', LifecycleState], TransitionCallbackReturn]
 
 
@@ -85,13 +92,12 @@ class SegmentNode(LifecycleNode):
     def __init__(self) -> None:
         super().__init__('dgss')
         self._mailbox: Mailbox[Arrival] = Mailbox()
-        self._worker = Worker(self._mailbox, self._answer)
+        self._worker = Worker(self._mailbox)
         self._counters = FrameCounters()
-        self._segmenter: Segmenter | None = None
-        self._outputs: Outputs | None = None
+        self._loaded: Loaded | None = None
         self._subscription: Subscription | None = None
-        self._settings = Parameters(self, lambda: self._segmenter is not None)
-        self.diagnostics = Diagnostics(self, self._mailbox, self._counters)
+        self._settings = Parameters(self, lambda: self._loaded is not None)
+        self.diagnostics = Diagnostics(self, lambda: self.state, self._mailbox, self._counters)
 
     @property
     def state(self) -> str:
@@ -107,16 +113,16 @@ class SegmentNode(LifecycleNode):
         segmenter = Segmenter(bundle, self._settings['backend'], self._settings['threads'])
         # The first call allocates; it must not fall on the first frame of a drive.
         segmenter(np.zeros((bundle.height, bundle.width, 3), np.uint8))
-        self._segmenter = segmenter
-        self._outputs = Outputs(self, bundle.labels)
+        self._loaded = Loaded(segmenter, Outputs(self, bundle.labels))
         self.diagnostics.set_model(segmenter)
         self.get_logger().info(f'Runs {bundle.identity} on {segmenter.backend.name}.')
         return super().on_configure(state)
 
     @reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        assert self._loaded is not None, 'the state machine configures before it activates'
         result = super().on_activate(state)
-        self._worker.start()
+        self._worker.start(partial(self._answer, self._loaded))
         self._subscription = self.create_subscription(
             Image,
             '~/image',
@@ -153,9 +159,9 @@ class SegmentNode(LifecycleNode):
     def release(self) -> None:
         """Stop working and free the network; callable in any state."""
         self._stop()
-        if self._outputs is not None:
-            self._outputs.destroy()
-        self._outputs = self._segmenter = None
+        if self._loaded is not None:
+            self._loaded.outputs.destroy()
+            self._loaded = None
         self.diagnostics.set_model(None)
 
     def _stop(self) -> None:
@@ -164,13 +170,13 @@ class SegmentNode(LifecycleNode):
             self._subscription = None
         self._worker.stop()
 
-    def _answer(self, arrival: Arrival) -> None:
+    def _answer(self, loaded: Loaded, arrival: Arrival) -> None:
         """Segment one image and publish the result; runs on the worker thread."""
         try:
             image = to_rgb(arrival.message)
-            prediction = self._segmenter(image)
+            prediction = loaded.segmenter(image)
             opacity = self._settings['overlay_opacity']
-            self._outputs.publish(arrival.message.header, image, prediction, opacity)
+            loaded.outputs.publish(arrival.message.header, image, prediction, opacity)
         except DgssError as error:
             self._counters.count_rejected(str(error))
             self.get_logger().warning(str(error), throttle_duration_sec=LOG_PERIOD_S)
@@ -186,7 +192,7 @@ class SegmentNode(LifecycleNode):
         # rclpy 7.1 lets an illegal transition raise out of the executor, which would end the
         # process. It has no hook there, only this private method under its mangled name.
         try:
-            return super()._LifecycleNodeMixin__change_state(transition_id)
+            return super()._LifecycleNodeMixin__change_state(transition_id)  # type: ignore[misc]
         except RCLError as error:
             self.get_logger().error(f'Refused a transition from {self.state}: {error}')
             return FAILURE

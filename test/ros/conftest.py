@@ -125,4 +125,4 @@ def slow_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same answers after tens of milliseconds of work."""
     from probe import write_probe_bundle
 
-    return write_probe_bundle(tmp_path_factory.mktemp('bundles') / 'slow', products=2)
+    return write_probe_bundle(tmp_path_factory.mktemp('bundles') / 'slow', products=6)

@@ -46,8 +46,8 @@ def test_stopping_a_worker_finishes_the_item_in_work_and_drops_the_next() -> Non
         time.sleep(0.1)
         done.append(item)
 
-    worker = Worker(mailbox, work)
-    worker.start()
+    worker = Worker(mailbox)
+    worker.start(work)
     mailbox.put(1)
     assert started.wait(5)
     mailbox.put(2)
@@ -60,9 +60,9 @@ def test_stopping_a_worker_finishes_the_item_in_work_and_drops_the_next() -> Non
 def test_a_worker_can_start_again() -> None:
     mailbox: Mailbox[int] = Mailbox()
     done: list[int] = []
-    worker = Worker(mailbox, done.append)
+    worker = Worker(mailbox)
     for item in (1, 2):
-        worker.start()
+        worker.start(done.append)
         mailbox.put(item)
         deadline = time.monotonic() + 5
         while len(done) < item and time.monotonic() < deadline:
@@ -75,8 +75,8 @@ def test_a_worker_can_start_again() -> None:
 def test_every_item_of_fast_producers_is_either_worked_on_or_counted_as_dropped() -> None:
     mailbox: Mailbox[int] = Mailbox()
     done: list[int] = []
-    worker = Worker(mailbox, done.append)
-    worker.start()
+    worker = Worker(mailbox)
+    worker.start(done.append)
     threads = [
         threading.Thread(target=lambda: [mailbox.put(i) for i in range(1, 2001)]) for _ in range(3)
     ]
