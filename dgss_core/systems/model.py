@@ -27,14 +27,30 @@ class SegmentationModel(nn.Module):
             values = torch.tensor(getattr(encoder, name)).view(1, 3, 1, 1) * 255
             self.register_buffer(name, values, persistent=False)
 
+    def normalise(self, images: Tensor) -> Tensor:
+        """RGB in [0, 255] as the encoder wants it."""
+        return (images - self.mean) / self.std
+
     def features(self, images: Tensor) -> list[Tensor]:
         """Feature maps for RGB images, float (B, 3, H, W) in [0, 255]."""
-        return self.encoder((images - self.mean) / self.std)
+        return self.encoder(self.normalise(images))
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B, classes, h, w) at the head's stride for RGB (B, 3, H, W) in [0, 255]."""
         return self.head(self.features(images))
 
+    def at_size(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Scores (B, classes, *size), by default at the images' size, as papers evaluate them.
+
+        Where the resize happens matters: Mask2Former resizes its masks before their sigmoid.
+        """
+        return self.head.at_size(self.features(images), size or image_size(images))
+
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Named losses, to be summed, for labels (B, H, W) long where 255 is ignored."""
         return self.head.loss(self.features(images), labels)
+
+
+def image_size(images: Tensor) -> tuple[int, int]:
+    """Height and width of images (B, 3, H, W)."""
+    return images.shape[-2], images.shape[-1]
