@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,16 @@ from safetensors.torch import save_file
 from dgss_core.errors import DgssError
 from dgss_core.importers.keys import load_exactly
 from dgss_core.labels import LabelSet
-from dgss_core.systems.model import SegmentationModel
+from dgss_core.systems import SegmentationModel, build_system
 
 SCHEMA = 'dgss-checkpoint/1'
-
-Build = Callable[..., SegmentationModel]
 
 
 @dataclass(frozen=True)
 class About:
     """What a checkpoint says of itself beside its label set.
 
-    `sizes` are the options its system was built with, plain JSON values. `source` and
+    `sizes` are the options of `build_system` it was made with, plain JSON values. `source` and
     `source_sha256` name the file it was converted from, `licence` the terms of the weights.
     """
 
@@ -100,17 +98,15 @@ def read_about(path: Path) -> tuple[About, LabelSet]:
     return about, LabelSet.from_dict(labels, str(path))
 
 
-def load_checkpoint(path: Path, build: Build | None = None) -> SegmentationModel:
+def load_checkpoint(path: Path) -> SegmentationModel:
     """The model a checkpoint holds, in eval mode.
 
-    `build(system, label_set=..., **sizes)` makes the network, by default `build_system`. Raises
-    DgssError for a file that is no checkpoint, not whole, or does not fit its own description.
+    Raises DgssError for a file that is no checkpoint, not whole, or does not fit its own
+    description.
     """
     about, label_set = read_about(path)
-    if build is None:
-        from dgss_core.systems.registry import build_system as build
     try:
-        model = build(about.system, label_set=label_set, **about.sizes)
+        model = build_system(about.system, label_set=label_set, **about.sizes)
     except TypeError as error:
         raise DgssError(
             f'{path} was written with options this version does not know ({error}); convert the '

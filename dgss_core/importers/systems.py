@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 
 import torch
 
@@ -135,14 +134,8 @@ IMPORTERS: dict[str, SystemImporter] = {
 
 
 def import_system(system: str, weights: Weights, base: Weights | None = None) -> Weights:
-    """Through one of `IMPORTERS`. Raises DgssError for an unknown name, as each of them does."""
-    if system not in IMPORTERS:
-        near = get_close_matches(system, IMPORTERS, n=3, cutoff=0.4) or list(IMPORTERS)
-        raise DgssError(
-            f'there are no published checkpoints of a system {system!r}; '
-            f'did you mean {", ".join(near)}?'
-        )
-    return IMPORTERS[system](weights, base)
+    """Import for a system named `<published>-<encoder>`, `<published>` out of `IMPORTERS`."""
+    return IMPORTERS[system.partition('-')[0]](weights, base)
 
 
 def load_system(model: SegmentationModel, weights: Weights, origin: str) -> None:

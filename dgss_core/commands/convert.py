@@ -1,0 +1,113 @@
+"""`dgss convert`: a published checkpoint becomes one of ours."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from dgss_core.checkpoint import About, save_checkpoint
+from dgss_core.encoders.weights import read_weights
+from dgss_core.errors import DgssError
+from dgss_core.importers.systems import import_system, load_system
+from dgss_core.labels import LabelSet
+from dgss_core.systems import SYSTEMS, build_system
+
+LICENCES = {
+    'rein': 'code GPL-3.0; no separate licence of the weights is known',
+    'vltseg': 'CC-BY-NC-4.0: not for commercial use',
+    'clouds': 'code Apache-2.0; no separate licence of the weights is known',
+    'famix': 'Apache-2.0 by its README, which ships no licence file',
+}
+"""What the publishers state about their files."""
+
+
+def convert(
+    source: Path,
+    *,
+    system: str,
+    output: Path,
+    base: Path | None = None,
+    labels: str = 'cityscapes19',
+    overwrite: bool = False,
+) -> None:
+    """Convert a published checkpoint to a checkpoint of this package.
+
+    Args:
+        source: the published file
+        system: what it is, rein-dinov2-l for example; a wrong name lists the known ones
+        output: the .safetensors file to write
+        base: the frozen encoder's file, where the published one leaves it out (Rein)
+        labels: the label set it was trained for, by name or as a YAML file
+        overwrite: replace the output if it exists
+    """
+    about = convert_file(source, system, output, base, LabelSet.load(labels), overwrite)
+    print(f'{output}: {about.system} from {about.source}; licence: {about.licence}')
+
+
+def convert_file(
+    source: Path,
+    system: str,
+    output: Path,
+    base: Path | None,
+    label_set: LabelSet,
+    overwrite: bool = False,
+    **sizes: Any,
+) -> About:
+    """As `convert`, with the options `sizes` of `build_system`; returns what was written down."""
+    if system not in publishable():
+        near = get_close_matches(system, publishable(), n=3, cutoff=0.5) or publishable()
+        raise DgssError(
+            f'There are no published checkpoints of a system {system!r}; '
+            f'did you mean {", ".join(near)}?'
+        )
+    if output.suffix != '.safetensors':
+        raise DgssError(f'{output} must end in .safetensors; that is what is written.')
+    if output.exists() and not overwrite:
+        raise DgssError(f'{output} exists; give another --output, or --overwrite to replace it.')
+    weights = import_system(
+        system, read_weights(source), None if base is None else read_weights(base)
+    )
+    given = sizes.pop('encoder_options', {})
+    sizes['encoder_options'] = {**encoder_options(system, weights), **given}
+    model = build_system(system, label_set=label_set, **sizes)
+    load_system(model, weights, str(source))
+    licence = LICENCES[system.partition('-')[0]]
+    about = About(system, sizes, source.name, _sha256(source), licence)
+    save_checkpoint(model, output, about)
+    return about
+
+
+def publishable() -> list[str]:
+    """The systems whose published files can be converted."""
+    return [name for name in SYSTEMS if name.partition('-')[0] in LICENCES]
+
+
+def encoder_options(system: str, weights: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes the encoder of `build_system` the published one, read from imported weights.
+
+    Published networks drop the pixels a patch or a pool does not divide, except those of
+    CLOUDS, and keep position tables at the grid of their training. VLTSeg leaves the norm inside
+    EVA-02-CLIP's attention out.
+    """
+    options: dict[str, Any] = {}
+    if not system.startswith('clouds'):
+        options['pad'] = False
+    if system.startswith('vltseg-eva02'):
+        options['inner_norm'] = False
+    table, kernel = weights.get('encoder.embed.table'), weights.get('encoder.embed.proj.weight')
+    own_patch = SYSTEMS[system].options.get('patch', 16)
+    if table is not None and kernel is not None and kernel.shape[-1] == own_patch:
+        prefix = 1 if 'encoder.embed.class_token' in weights else 0
+        options['image_size'] = round((table.shape[1] - prefix) ** 0.5) * own_patch
+    return options
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
