@@ -23,7 +23,14 @@ VERBS = {
     'bag play': ('dgss_ros.bag_play', 'play', 'publish a bag to live topics'),
     'bag info': ('dgss_core.commands.bag', 'info', 'what a bag holds'),
     'bundle info': ('dgss_core.commands.bundle', 'info', 'check a bundle and say what it is'),
+    'models': ('dgss_core.commands.models', 'models', 'systems, their parts and their sizes'),
+    'convert': ('dgss_core.commands.convert', 'convert', 'a published checkpoint into ours'),
     'bench node': ('dgss_ros.bench_node', 'node', 'round trip of the node and the bare model'),
+    'bench modules': (
+        'dgss_core.commands.bench_modules',
+        'modules',
+        'our networks against plain formulations of them',
+    ),
 }
 
 

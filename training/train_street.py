@@ -24,14 +24,12 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, WeightedRandomS
 
 from dgss_core import datasets
 from dgss_core.augment import augment, training_augmentation
-from dgss_core.encoders.mobilenetv2 import MobileNetV2
 from dgss_core.evaluate import evaluate
 from dgss_core.export import export_bundle
-from dgss_core.heads.light_conv import LightConvHead
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.losses.merged import MergedLoss
 from dgss_core.segmenter import Segmenter
-from dgss_core.systems.model import SegmentationModel
+from dgss_core.systems import SegmentationModel, build_system
 
 CAMVID, KITTI, DRIVE = 'CamVid day_train', 'KITTI semantics 2015', 'synthetic street drive'
 LICENCE = (
@@ -101,14 +99,12 @@ def setup(args: Args) -> None:
 
 def main(fabric: L.Fabric, args: Args) -> None:
     label_set = LabelSet.load('cityscapes19')
-    encoder = MobileNetV2(args.weights)
-    head = LightConvHead(encoder.channels, encoder.strides, len(label_set), width=128)
-    model = SegmentationModel(encoder, head, label_set)
+    model = build_system('dgss-mobilenetv2', label_set, args.weights)
     criterion = fabric.to_device(MergedLoss(label_set, [LabelSet.load('camvid11')]))
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
     groups = [
-        {'params': encoder.parameters(), 'lr': args.rate / 3},
-        {'params': head.parameters(), 'lr': args.rate},
+        {'params': model.encoder.parameters(), 'lr': args.rate / 3},
+        {'params': model.head.parameters(), 'lr': args.rate},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: rate_at(i, args.steps))

@@ -65,7 +65,7 @@ def _clouds(encoder: str) -> System:
 
 def _dgss(encoder: str) -> System:
     options = {'pyramid': 'none'}
-    return System(dgss_vit, encoder, 'LoRA', 'ViT conv', 'ours, after VFMSeg, AAAI 2025', options)
+    return System(dgss_vit, encoder, 'LoRA', 'ViT conv', 'after VFMSeg, AAAI 2025', options)
 
 
 SYSTEMS: dict[str, System] = {

@@ -1,0 +1,50 @@
+"""`dgss models`: the systems that can be built and trained."""
+
+from __future__ import annotations
+
+import json as json_text
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from dgss_core.systems import SYSTEMS, build_system
+
+
+def models(*, json: bool = False) -> None:
+    """List every system with its parts, its size and where it was published.
+
+    Args:
+        json: print JSON instead of a table, parameters counted singly
+    """
+    rows = [describe(name) for name in SYSTEMS]
+    if json:
+        print(json_text.dumps(rows, indent=2))
+        return
+    table = Table(box=None, caption='sides: height and width are padded to a multiple of it')
+    for column in ('name', 'encoder', 'adapter', 'head', 'total, M', 'trained, M', 'sides'):
+        table.add_column(column, no_wrap=True)
+    table.add_column('paper', overflow='fold')
+    for row in rows:
+        counts = (f'{row[key] / 1e6:.2f}' for key in ('parameters', 'trained'))
+        parts = (row['name'], row['encoder'], row['adapter'], row['head'])
+        table.add_row(*parts, *counts, str(row['size_multiple']), row['paper'])
+    # At least wide enough for one line per row, also into a pipe, which has no width.
+    Console(width=max(120, Console().width)).print(table)
+
+
+def describe(name: str) -> dict:
+    """What a system consists of; its network is built without memory for weights."""
+    system = SYSTEMS[name]
+    with torch.device('meta'):
+        model = build_system(name)
+    return {
+        'name': name,
+        'encoder': system.encoder,
+        'adapter': system.adapter,
+        'head': system.head,
+        'parameters': sum(p.numel() for p in model.parameters()),
+        'trained': sum(p.numel() for p in model.parameters() if p.requires_grad),
+        'size_multiple': model.encoder.size_multiple,
+        'paper': system.paper,
+    }
