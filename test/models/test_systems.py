@@ -274,3 +274,11 @@ def test_sliding_windows_over_a_system():
     with torch.no_grad():
         corner = model.at_size(images(61, 90)[..., :48, :48])
     torch.testing.assert_close(scores[..., :13, :32], corner[..., :13, :32], atol=1e-4, rtol=1e-4)
+
+
+def test_the_examples_of_the_documentation_run(capsys):
+    text = (Path(__file__).parents[2] / 'docs' / 'systems.md').read_text()
+    examples = [part.split('```')[0] for part in text.split('```python\n')[1:]]
+    exec(compile(examples[-1], 'docs/systems.md', 'exec'), {})
+    shape = 'torch.Size([1, 360, 640])'
+    assert capsys.readouterr().out == f'{shape} {shape}\n'
