@@ -8,6 +8,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from dgss_core.checkpoint import About, save_checkpoint
 from dgss_core.encoders.weights import read_weights
 from dgss_core.errors import DgssError
@@ -22,6 +25,16 @@ LICENCES = {
     'famix': 'Apache-2.0 by its README, which ships no licence file',
 }
 """What the publishers state about their files."""
+
+NUMBERS = [
+    *(
+        (np.float64(0).__reduce__()[0], f'numpy.{core}.multiarray.scalar')
+        for core in ('core', '_core')
+    ),
+    (np.dtype, 'numpy.dtype'),
+    *(type(np.dtype(kind)) for kind in ('float32', 'float64', 'int64')),
+]
+"""Training programs write scores beside the weights as numbers of numpy. They are no code."""
 
 
 def convert(
@@ -67,9 +80,10 @@ def convert_file(
         raise DgssError(f'{output} must end in .safetensors; that is what is written.')
     if output.exists() and not overwrite:
         raise DgssError(f'{output} exists; give another --output, or --overwrite to replace it.')
-    weights = import_system(
-        system, read_weights(source), None if base is None else read_weights(base)
-    )
+    with torch.serialization.safe_globals(NUMBERS):
+        weights = import_system(
+            system, read_weights(source), None if base is None else read_weights(base)
+        )
     given = sizes.pop('encoder_options', {})
     sizes['encoder_options'] = {**encoder_options(system, weights), **given}
     model = build_system(system, label_set=label_set, **sizes)

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_parity_heads import clouds_head, layout
@@ -250,7 +251,7 @@ def famix(tmp_path):
     model = build_system('famix-rn50', **FAMIX).eval()
     path = tmp_path / 'famix.pth'
     state = as_famix(model.state_dict())
-    torch.save({'cur_itrs': 7, 'model_state': state, 'best_score': 0.5}, path)
+    torch.save({'cur_itrs': 7, 'model_state': state, 'best_score': np.float64(0.5)}, path)
     return model, path
 
 
