@@ -18,6 +18,21 @@ from dgss_core.importers.systems import import_system, load_system
 from dgss_core.labels import LabelSet
 from dgss_core.systems import SYSTEMS, build_system
 
+PUBLISHED = (
+    'rein-dinov2-s',
+    'rein-dinov2-b',
+    'rein-dinov2-l',
+    'rein-eva02-l',
+    'rein-clip-l',
+    'vltseg-eva02-clip-l',
+    'clouds-convnext-l',
+    'clouds-rn50',
+    'clouds-rn101',
+    'famix-rn50',
+    'famix-rn101',
+)
+"""The systems whose published layout is known."""
+
 LICENCES = {
     'rein': 'code GPL-3.0; no separate licence of the weights is known',
     'vltseg': 'CC-BY-NC-4.0: not for commercial use',
@@ -26,7 +41,7 @@ LICENCES = {
 }
 """What the publishers state about their files."""
 
-NUMBERS = [
+NUMBERS: list[Any] = [
     *(
         (np.float64(0).__reduce__()[0], f'numpy.{core}.multiarray.scalar')
         for core in ('core', '_core')
@@ -70,8 +85,8 @@ def convert_file(
     **sizes: Any,
 ) -> About:
     """As `convert`, with the options `sizes` of `build_system`; returns what was written down."""
-    if system not in publishable():
-        near = get_close_matches(system, publishable(), n=3, cutoff=0.5) or publishable()
+    if system not in PUBLISHED:
+        near = get_close_matches(system, PUBLISHED, n=3, cutoff=0.5) or PUBLISHED
         raise DgssError(
             f'There are no published checkpoints of a system {system!r}; '
             f'did you mean {", ".join(near)}?'
@@ -92,11 +107,6 @@ def convert_file(
     about = About(system, sizes, source.name, _sha256(source), licence)
     save_checkpoint(model, output, about)
     return about
-
-
-def publishable() -> list[str]:
-    """The systems whose published files can be converted."""
-    return [name for name in SYSTEMS if name.partition('-')[0] in LICENCES]
 
 
 def encoder_options(system: str, weights: Mapping[str, Any]) -> dict[str, Any]:

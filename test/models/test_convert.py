@@ -13,14 +13,14 @@ from test_parity_heads import clouds_head, layout
 
 from dgss_core.checkpoint import About, load_checkpoint, read_about, save_checkpoint
 from dgss_core.cli import main
-from dgss_core.commands.convert import convert_file, encoder_options
+from dgss_core.commands.convert import LICENCES, PUBLISHED, convert_file, encoder_options
 from dgss_core.encoders.clip_resnet import ClipResNet
 from dgss_core.errors import DgssError
 from dgss_core.importers.keys import load_exactly, take_prefix
-from dgss_core.importers.systems import import_system, load_system, soma_system
+from dgss_core.importers.systems import IMPORTERS, import_system, load_system, soma_system
 from dgss_core.inference import slide
 from dgss_core.labels import Label, LabelSet
-from dgss_core.systems import build_system
+from dgss_core.systems import SYSTEMS, build_system
 
 MODEL = 1e-4
 
@@ -322,6 +322,8 @@ def test_bad_files_are_refused_on_the_command_line(famix, tmp_path, capsys):
     assert 'does not fit' in run(capsys, source, *to)
     wrong = run(capsys, source, '--system', 'famix-rn5', '--output', output)
     assert 'famix-rn50' in wrong
+    assert set(PUBLISHED) <= set(SYSTEMS)
+    assert {name.partition('-')[0] for name in PUBLISHED} == set(LICENCES) <= set(IMPORTERS)
     said = run(capsys, source, '--system', 'vltseg-eva02-clip-l', '--output', output)
     assert 'not a checkpoint of VLTSeg' in said
     said = run(capsys, source, *to[:2], '--output', tmp_path / 'ours.pth')
