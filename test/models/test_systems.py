@@ -18,6 +18,7 @@ from dgss_core.cli import main
 from dgss_core.commands.models import describe
 from dgss_core.errors import DgssError
 from dgss_core.export import DeployedNetwork, export_bundle
+from dgss_core.heads.mask2former import Mask2FormerHead
 from dgss_core.inference import Inference
 from dgss_core.runtimes import load_backend
 from dgss_core.styles import StyleBank
@@ -80,6 +81,38 @@ def filled(name: str) -> SegmentationModel:
             wave = ((wave + 1) * 0.7 + index).sin().view_as(parameter)
             parameter.copy_(wave / max(1, parameter[0].numel() if parameter.ndim else 1) ** 0.5)
     return model.eval()
+
+
+def loud(name: str, frames: torch.Tensor) -> SegmentationModel:
+    """A small random model whose masks of `frames` hold several classes."""
+    model = small(name).eval()
+    for parameter in model.parameters():
+        if parameter.ndim > 1 and not parameter.any():
+            nn.init.normal_(parameter, std=0.02)
+    with torch.no_grad():
+        if isinstance(model.encoder.adapter, Reins):
+            level(model, frames, model.encoder.adapter.merge, 1)
+        if isinstance(model.head, Mask2FormerHead):
+            level(model, frames, model.head.pixel_decoder.mask_feature, 1)
+            level(model, frames, model.head.decoder.mask_embedding[-1], 1)
+            level(model, frames, model.head.decoder.classifier.linear, 4)
+        else:
+            last = [m for m in model.head.modules() if isinstance(m, nn.Conv2d)][-1]
+            level(model, frames, last, 3)
+    return model
+
+
+def level(model: SegmentationModel, frames: torch.Tensor, layer: nn.Module, spread: float) -> None:
+    """Give the last outputs of `layer` mean 0 and a deviation of `spread` in every channel."""
+    seen = []
+    hook = layer.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    model(frames)
+    hook.remove()
+    channels = 1 if isinstance(layer, nn.Conv2d) else -1
+    rows = seen[-1].movedim(channels, 0).flatten(1)
+    std, mean = torch.std_mean(rows, dim=1)
+    layer.weight.mul_((spread / std).view(-1, *[1] * (layer.weight.ndim - 1)))
+    layer.bias.sub_(mean).mul_(spread / std)
 
 
 def images(height: int = 64, width: int = 96) -> torch.Tensor:
@@ -188,6 +221,24 @@ class TestContract:
             assert torch.equal(model(x), other(x))
 
 
+@pytest.mark.parametrize(
+    ('name', 'values'),
+    [
+        ('famix-rn50', (-0.19075, 0.22753, -0.70235, 0.97013)),
+        ('rein-dinov2-l', (1.21209, 0.05558, 0.5877, 0.68787)),
+        ('vltseg-eva02-clip-l', (0.36445, 0.03552, 0.10191, 0.96945)),
+        ('clouds-rn50', (0.54376, 0.02072, 0.31333, 0.81051)),
+        ('dgss-dinov2-l', (-0.54737, -0.82043, -0.69444, 0.6772)),
+        ('dgss-mobilenetv2', (1.45248, -1.13655, 1.21881, 0.88529)),
+    ],
+)
+def test_scores_of_formula_weights_stay_what_they_were(name, values):
+    with torch.no_grad():
+        s = filled(name)(images())
+    ours = torch.stack((s[0, 0, 3, 5], s[1, 7, 10, 12], s[0, 18, 8, 8], s.std()))
+    torch.testing.assert_close(ours, torch.tensor(values), atol=2e-4, rtol=1e-3)
+
+
 @pytest.mark.parametrize('name', ONE_OF_EACH)
 def test_torch_export(name):
     model, x = filled(name), images()
@@ -198,12 +249,13 @@ def test_torch_export(name):
 
 @pytest.mark.parametrize('name', ONE_OF_EACH)
 def test_the_bundle_equals_the_merged_model(name, tmp_path: Path):
-    model = filled(name)
     frames = np.stack([StreetDrive(3, c, 90, 61).frame(0).image for c in ('day', 'fog')])
+    x = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
+    model = loud(name, x)
     with torch.no_grad():
-        before = model(torch.from_numpy(frames).permute(0, 3, 1, 2).float())
+        before = model(x)
         assert bool(merge_lora(model)) == (name == 'dgss-dinov2-l')
-        after = model(torch.from_numpy(frames).permute(0, 3, 1, 2).float())
+        after = model(x)
         torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-4)
         mask, confidence = DeployedNetwork(model, (61, 90))(torch.from_numpy(frames))
     bundle = export_bundle(
@@ -216,6 +268,7 @@ def test_the_bundle_equals_the_merged_model(name, tmp_path: Path):
         training_data=(),
         metrics={},
     )
+    assert len(mask.unique()) > 2
     masks, confidences = load_backend(bundle, 'onnxruntime').run(frames)
     assert (masks == mask.numpy()).mean() >= 0.999
     assert np.abs(confidences.astype(int) - confidence.numpy()).max() <= 1
