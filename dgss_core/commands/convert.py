@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dgss_core.checkpoint import About, save_checkpoint
+from dgss_core.checkpoint import About, read_about, save_checkpoint
 from dgss_core.encoders.weights import read_weights
 from dgss_core.errors import DgssError
 from dgss_core.importers.systems import import_system, load_system
@@ -30,6 +32,7 @@ PUBLISHED = (
     'clouds-rn101',
     'famix-rn50',
     'famix-rn101',
+    'soma-dinov2-l',
 )
 """The systems whose published layout is known."""
 
@@ -38,6 +41,7 @@ LICENCES = {
     'vltseg': 'CC-BY-NC-4.0: not for commercial use',
     'clouds': 'code Apache-2.0; no separate licence of the weights is known',
     'famix': 'Apache-2.0 by its README, which ships no licence file',
+    'soma': 'code MIT; no separate licence of the weights is known',
 }
 """What the publishers state about their files."""
 
@@ -66,8 +70,8 @@ def convert(
     Args:
         source: the published file
         system: what it is, rein-dinov2-l for example; a wrong name lists the known ones
-        output: the .safetensors file to write
-        base: the frozen encoder's file, where the published one leaves it out (Rein)
+        output: the .safetensors file to write; what it is goes into a .json beside it too
+        base: the frozen encoder's file, where the published one leaves it out (Rein, SoMA)
         labels: the label set it was trained for, by name or as a YAML file
         overwrite: replace the output if it exists
     """
@@ -93,12 +97,17 @@ def convert_file(
         )
     if output.suffix != '.safetensors':
         raise DgssError(f'{output} must end in .safetensors; that is what is written.')
-    if output.exists() and not overwrite:
-        raise DgssError(f'{output} exists; give another --output, or --overwrite to replace it.')
+    manifest = output.with_suffix('.json')
+    for path in (output, manifest):
+        if path.exists() and not overwrite:
+            raise DgssError(f'{path} exists; give another --output, or --overwrite to replace it.')
     with torch.serialization.safe_globals(NUMBERS):
         weights = import_system(
             system, read_weights(source), None if base is None else read_weights(base)
         )
+    if system.startswith('soma'):
+        # The importer has merged the adapters.
+        sizes['rank'] = None
     given = sizes.pop('encoder_options', {})
     sizes['encoder_options'] = {**encoder_options(system, weights), **given}
     model = build_system(system, label_set=label_set, **sizes)
@@ -106,6 +115,7 @@ def convert_file(
     licence = LICENCES[system.partition('-')[0]]
     about = About(system, sizes, source.name, _sha256(source), licence)
     save_checkpoint(model, output, about)
+    _write_manifest(output, manifest)
     return about
 
 
@@ -127,6 +137,18 @@ def encoder_options(system: str, weights: Mapping[str, Any]) -> dict[str, Any]:
         prefix = 1 if 'encoder.embed.class_token' in weights else 0
         options['image_size'] = round((table.shape[1] - prefix) ** 0.5) * own_patch
     return options
+
+
+def _write_manifest(checkpoint: Path, path: Path) -> None:
+    about, labels = read_about(checkpoint)
+    content = {**asdict(about), 'label_set': labels.to_dict()}
+    try:
+        path.write_text(json.dumps(content, indent=2) + '\n')
+    except OSError as error:
+        raise DgssError(
+            f'{checkpoint} is written, but {path} beside it could not be ({error}); choose a '
+            'folder with enough room.'
+        ) from error
 
 
 def _sha256(path: Path) -> str:

@@ -17,6 +17,7 @@ from dgss_core.systems.dgss import dgss_light, dgss_vit
 from dgss_core.systems.famix import famix
 from dgss_core.systems.model import SegmentationModel
 from dgss_core.systems.rein import rein
+from dgss_core.systems.soma import soma
 from dgss_core.systems.vltseg import vltseg
 
 
@@ -85,6 +86,7 @@ SYSTEMS: dict[str, System] = {
     'clouds-convnext-l': _clouds('clip-convnext-l'),
     'clouds-rn50': _clouds('clip-rn50'),
     'clouds-rn101': _clouds('clip-rn101'),
+    'soma-dinov2-l': System(soma, 'dinov2-l', 'SoMA', 'Mask2Former', 'SoMA, CVPR 2025', IMAGENET),
     'dgss-dinov2-s': _dgss('dinov2-s'),
     'dgss-dinov2-b': _dgss('dinov2-b'),
     'dgss-dinov2-l': _dgss('dinov2-l'),

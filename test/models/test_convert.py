@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -17,7 +18,7 @@ from dgss_core.commands.convert import LICENCES, PUBLISHED, convert_file, encode
 from dgss_core.encoders.clip_resnet import ClipResNet
 from dgss_core.errors import DgssError
 from dgss_core.importers.keys import load_exactly, take_prefix
-from dgss_core.importers.systems import IMPORTERS, import_system, load_system, soma_system
+from dgss_core.importers.systems import IMPORTERS, import_system, load_system
 from dgss_core.inference import slide
 from dgss_core.labels import Label, LabelSet
 from dgss_core.systems import SYSTEMS, build_system
@@ -271,8 +272,14 @@ def test_a_published_layout_comes_back_as_the_same_model(famix, tmp_path):
     assert len(about.source_sha256) == 64
     assert 'Apache-2.0' in about.licence
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith('.')] == []
-    with pytest.raises(DgssError, match='--overwrite'):
-        convert_file(source, 'famix-rn50', output, None, model.label_set, **FAMIX)
+    beside = json.loads((tmp_path / 'ours.json').read_text())
+    assert beside['label_set'] == model.label_set.to_dict()
+    assert (beside['system'], beside['source_sha256']) == (about.system, about.source_sha256)
+    assert beside['licence'] == about.licence
+    for path in (output, tmp_path / 'ours.json'):
+        with pytest.raises(DgssError, match=f'{path.name} exists.*--overwrite'):
+            convert_file(source, 'famix-rn50', output, None, model.label_set, **FAMIX)
+        path.unlink()
 
 
 @pytest.mark.parametrize(
@@ -347,38 +354,3 @@ def test_a_checkpoint_that_is_not_whole_is_refused(famix, tmp_path):
         load_checkpoint(path)
     with pytest.raises(DgssError, match='There is no checkpoint'):
         load_checkpoint(tmp_path / 'absent.safetensors')
-
-
-def test_soma_adapters_are_merged_on_top_of_the_base():
-    """What training did not move comes back as the base; what it moved is added."""
-    torch.manual_seed(0)
-    base = {
-        'cls_token': torch.randn(1, 1, 6),
-        'pos_embed': torch.randn(1, 5, 6),
-        'patch_embed.proj.weight': torch.randn(6, 3, 2, 2),
-        'patch_embed.proj.bias': torch.randn(6),
-        'blocks.0.mlp.fc1.weight': torch.randn(8, 6),
-        'blocks.0.mlp.fc1.bias': torch.randn(8),
-    }
-    weight = base['blocks.0.mlp.fc1.weight']
-    left, values, right = torch.linalg.svd(weight, full_matrices=False)
-    root = values[-2:].sqrt()
-    lora_a, lora_b = root[:, None] * right[-2:], left[:, -2:] * root
-    prefix = 'backbone.model.blocks.0.mlp.fc1.'
-    small = {
-        f'{prefix}lora_A.weight': lora_a,
-        f'{prefix}lora_B.weight': 2 * lora_b,
-        f'{prefix}bias': torch.ones(8),
-        'decode_head.mask_embed.0.bias': torch.zeros(6),
-    }
-    merged = soma_system(small, base)
-    expected = weight + lora_b @ lora_a
-    assert torch.allclose(merged['encoder.blocks.0.mlp.fc1.weight'], expected, atol=1e-5)
-    assert torch.equal(merged['encoder.blocks.0.mlp.fc1.bias'], torch.ones(8))
-    assert not [key for key in merged if 'lora' in key]
-    full = {f'backbone.model.{key}': value for key, value in base.items()}
-    full[f'{prefix}weight'] = weight - lora_b @ lora_a
-    again = soma_system(full | small)
-    assert torch.allclose(again['encoder.blocks.0.mlp.fc1.weight'], expected, atol=1e-5)
-    with pytest.raises(DgssError, match='leaves the frozen encoder out'):
-        soma_system(small)

@@ -58,6 +58,7 @@ SIZES = {
     'rein': {**MASK2FORMER, 'tokens': 12, 'rank': 4},
     'vltseg': {**MASK2FORMER, 'queries': 12},
     'clouds': {**MASK2FORMER, 'queries': 12},
+    'soma': {**MASK2FORMER, 'queries': 12, 'rank': 4},
     'dgss': {'width': 32, 'groups': 4, 'rank': 4},
 }
 TRAINED = {
@@ -65,6 +66,7 @@ TRAINED = {
     'rein': r'head\..*|encoder\.adapter\..*',
     'vltseg': r'.*',
     'clouds': r'head\..*',
+    'soma': r'head\..*|encoder\.blocks\.[123]\..*\.(q|k|v|proj|fc1|fc2)\.(lora_[ab]|bias)',
     'dgss': r'head\..*|encoder\.blocks\.\d\.attention\.[qkv]\.lora_[ab]',
 }
 ONE_OF_EACH = (
@@ -149,6 +151,11 @@ class TestPublishedSizes:
         head = sum(p.numel() for p in model.head.parameters())
         assert describe(name)['trained'] == adapter + head
 
+    def test_soma_of_the_paper(self):
+        adapters = 4 * 16 * (1024 + 1024) + 2 * 16 * (1024 + 4096)
+        biases = 4 * 1024 + 4096 + 1024
+        assert describe('soma-dinov2-l')['trained'] == 16 * (adapters + biases) + 20_565_204
+
     def test_lora_of_the_paper(self):
         lora = 24 * 3 * 32 * (1024 + 1024)
         assert describe('dgss-dinov2-l')['trained'] == lora + 6_825_491
@@ -187,6 +194,7 @@ GOLDEN = {
     'clouds-convnext-l': (0.0208, 0.1920, 0.1730, 0.4517),
     'clouds-rn50': (0.1581, 0.6370, 1.6803, 0.4416),
     'clouds-rn101': (0.1581, 0.6370, 1.6803, 0.4416),
+    'soma-dinov2-l': (0.2388, 0.2004, 0.0072, 0.4638),
     'dgss-dinov2-s': (-0.0692, -0.1604, 0.0914, 0.2388),
     'dgss-dinov2-b': (-0.0692, -0.1604, 0.0914, 0.2388),
     'dgss-dinov2-l': (-0.0692, -0.1604, 0.0914, 0.2388),
