@@ -21,16 +21,22 @@ def models(*, json: bool = False) -> None:
     if json:
         print(json_text.dumps(rows, indent=2))
         return
-    table = Table(box=None, caption='sides: height and width are padded to a multiple of it')
+    caption = (
+        'sides: height and width are padded to a multiple of it; '
+        "weights: the licence of the encoder's usual download"
+    )
+    table = Table(box=None, caption=caption)
     for column in ('name', 'encoder', 'adapter', 'head', 'total, M', 'trained, M', 'sides'):
         table.add_column(column, no_wrap=True)
+    table.add_column('weights', no_wrap=True)
     table.add_column('paper', overflow='fold')
     for row in rows:
         counts = (f'{row[key] / 1e6:.2f}' for key in ('parameters', 'trained'))
         parts = (row['name'], row['encoder'], row['adapter'], row['head'])
-        table.add_row(*parts, *counts, str(row['size_multiple']), row['paper'])
+        rest = (str(row['size_multiple']), row['weights_licence'], row['paper'])
+        table.add_row(*parts, *counts, *rest)
     # At least wide enough for one line per row, also into a pipe, which has no width.
-    Console(width=max(120, Console().width)).print(table)
+    Console(width=max(130, Console().width)).print(table)
 
 
 def describe(name: str) -> dict:
@@ -46,5 +52,6 @@ def describe(name: str) -> dict:
         'parameters': sum(p.numel() for p in model.parameters()),
         'trained': sum(p.numel() for p in model.parameters() if p.requires_grad),
         'size_multiple': model.encoder.size_multiple,
+        'weights_licence': system.weights_licence,
         'paper': system.paper,
     }

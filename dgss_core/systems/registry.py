@@ -41,6 +41,11 @@ class System:
     paper: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def weights_licence(self) -> str:
+        """The terms of the encoder's pre-trained weights, not of a published whole."""
+        return ENCODER_LICENCES[self.encoder.partition('-')[0]]
+
 
 IMAGENET = {'mean': IMAGENET_MEAN, 'std': IMAGENET_STD}
 
@@ -68,6 +73,17 @@ def _dgss(encoder: str) -> System:
     options = {'pyramid': 'none'}
     return System(dgss_vit, encoder, 'LoRA', 'ViT conv', 'after VFMSeg, AAAI 2025', options)
 
+
+ENCODER_LICENCES = {
+    'clip': 'MIT',
+    'convnext': 'Apache-2.0',
+    'dinov2': 'Apache-2.0',
+    'eva02': 'MIT',
+    'mobilenetv2': 'Apache-2.0',
+    'resnet50': 'Apache-2.0',
+    'sam': 'Apache-2.0',
+}
+"""The terms of the usual download by the family of the encoder, as its publisher states them."""
 
 SYSTEMS: dict[str, System] = {
     'famix-rn50': _famix('clip-rn50'),

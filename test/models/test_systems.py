@@ -171,6 +171,8 @@ def test_models_are_listed(capsys):
     rows = json.loads(capsys.readouterr().out)
     assert [row['name'] for row in rows] == list(SYSTEMS)
     assert rows[0]['size_multiple'] == 16
+    licences = {row['name']: row['weights_licence'] for row in rows}
+    assert (licences['rein-dinov2-l'], licences['famix-rn50']) == ('Apache-2.0', 'MIT')
     assert main(['models']) == 0
     table = capsys.readouterr().out
     assert all(name in table for name in SYSTEMS)
