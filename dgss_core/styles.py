@@ -16,9 +16,18 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Beta
 
-from dgss_core.adapters.style import channel_statistics
 from dgss_core.errors import DgssError
 from dgss_core.losses.segmentation import IGNORE
+
+
+def channel_statistics(x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (unbiased, of variance + eps) of each channel of each map.
+
+    (B,C,H,W) to two (B,C,1,1).
+    """
+    mean = x.mean(dim=(2, 3), keepdim=True)
+    variance = x.var(dim=(2, 3), keepdim=True)
+    return mean, (variance + eps).sqrt()
 
 
 def split_patches(x: Tensor, side: int = 3) -> Tensor:

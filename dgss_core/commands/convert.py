@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dgss_core.bundle import sha256_of
 from dgss_core.checkpoint import About, read_about, save_checkpoint
 from dgss_core.encoders.weights import read_weights
 from dgss_core.errors import DgssError
@@ -113,7 +113,7 @@ def convert_file(
     model = build_system(system, label_set=label_set, **sizes)
     load_system(model, weights, str(source))
     licence = LICENCES[system.partition('-')[0]]
-    about = About(system, sizes, source.name, _sha256(source), licence)
+    about = About(system, sizes, source.name, sha256_of(source), licence)
     save_checkpoint(model, output, about)
     _write_manifest(output, manifest)
     return about
@@ -149,11 +149,3 @@ def _write_manifest(checkpoint: Path, path: Path) -> None:
             f'{checkpoint} is written, but {path} beside it could not be ({error}); choose a '
             'folder with enough room.'
         ) from error
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

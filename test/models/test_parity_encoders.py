@@ -9,7 +9,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dgss_core.adapters.style import channel_statistics
 from dgss_core.encoders.clip_resnet import STRIDES, ClipResNet
 from dgss_core.encoders.vits import clip_vit, dinov2, eva02
 from dgss_core.errors import DgssError
@@ -19,6 +18,7 @@ from dgss_core.importers.encoders import (
     import_dinov2,
     import_eva02,
 )
+from dgss_core.styles import channel_statistics
 
 MODULE = 1e-5
 
