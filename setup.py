@@ -65,7 +65,13 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['dgss_core*', 'dgss_ros*']),
     package_data={
-        'dgss_core': ['label_sets/*.yaml', 'bundles/*/*', 'commands/*.in', 'text/data/*'],
+        'dgss_core': [
+            'label_sets/*.yaml',
+            'bundles/*/*',
+            'bundles/*/frames/*',
+            'commands/*.in',
+            'text/data/*',
+        ],
         'dgss_ros': ['*.xml'],
     },
     data_files=[

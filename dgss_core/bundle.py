@@ -1,125 +1,63 @@
 """The bundle: the one artefact that passes from training to the vehicle.
 
-A bundle is a folder with two files: `manifest.json`, which says everything a runtime has to
-know (label set, network size, checksum, licence, figures), and the ONNX network it names. The
-network takes uint8 RGB images of one fixed size and gives uint8 masks and confidences: the
-normalisation and the arg-max are inside it, so no user ever types a mean, a size or a tensor name.
+A bundle is a folder: `manifest.json` says everything a runtime has to know (label set, network
+size, checksums, licence, figures), and beside it lie the ONNX network it names and the reference
+frames. The network takes uint8 RGB images of one fixed size and gives uint8 masks and
+confidences: the normalisation and the arg-max are inside it, so no user ever types a mean, a
+size or a tensor name.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+import cv2
+import numpy as np
 
 from dgss_core.errors import DgssError
+from dgss_core.frames import read_image, read_labels
 from dgss_core.labels import LabelSet
+from dgss_core.manifest import NETWORK, Manifest
 
-SCHEMA = 1
 MANIFEST = 'manifest.json'
-NETWORK = 'model.onnx'
+FRAMES = 'frames'
 EMBEDDED = Path(__file__).parent / 'bundles' / 'street'
 """The bundle that comes with the package and serves where no other is named."""
 
 INPUT, MASK, CONFIDENCE = 'images', 'mask', 'confidence'
-"""Tensor names of the network, the same in every bundle."""
+"""Tensor names of the network, the same in every bundle; uint8."""
+UNCERTAINTY, STATISTICS = 'uncertainty', 'statistics'
+"""Outputs that a network may have besides.
+
+`uncertainty`: uint8 (N, H, W), the entropy of the classes; 255 is most unsure. `statistics`:
+float32 (N, K), means and standard deviations of the channels of an early feature map.
+"""
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """What `manifest.json` holds.
+class ReferenceFrame:
+    """What the network answered in fp32 when it was exported.
 
-    `height`, `width`: network size in pixels; the segmenter resizes images to it.
-    `mean`, `std`: the RGB normalisation (for values 0 to 1) that is inside the network, for the
-    record. `metrics`: figures by the name of the split they were measured on.
+    `condition`: one of `dgss_core.synthetic.CONDITIONS`. `image`: RGB uint8 (H, W, 3) at network
+    size; `mask`, `confidence`: uint8 (H, W).
     """
 
     name: str
-    height: int
-    width: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    label_set: LabelSet
-    sha256: str
-    producer: str
-    licence: str
-    training_data: tuple[str, ...]
-    metrics: dict[str, float] = field(default_factory=dict)
-    network: str = NETWORK
-    schema: int = SCHEMA
-
-    def to_json(self) -> str:
-        data = asdict(self) | {'label_set': self.label_set.to_dict()}
-        return json.dumps({'schema': data.pop('schema'), **data}, indent=2) + '\n'
-
-    @classmethod
-    def from_json(cls, text: str, origin: str) -> Manifest:
-        """Parse and check a manifest; DgssError names `origin` and the first thing wrong."""
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DgssError(f'{origin} is not JSON ({error}); export the bundle again.') from error
-        if not isinstance(data, dict) or data.get('schema') != SCHEMA:
-            found = data.get('schema') if isinstance(data, dict) else None
-            raise DgssError(
-                f'{origin} has schema {found!r} and this version reads schema {SCHEMA}; '
-                'export the bundle again with this version, or install the one that wrote it.'
-            )
-        fields = set(cls.__dataclass_fields__)
-        missing = fields - set(data) - {'metrics'}
-        unknown = set(data) - fields
-        if missing or unknown:
-            what = f'lacks {sorted(missing)}' if missing else f'has unknown {sorted(unknown)}'
-            raise DgssError(f'{origin} {what}; export the bundle again.')
-        _check_fields(data, origin)
-        label_set = LabelSet.from_dict(data['label_set'], f'label_set in {origin}')
-        tuples = {key: tuple(data[key]) for key in ('mean', 'std', 'training_data')}
-        return cls(**data | tuples | {'label_set': label_set})
-
-
-def _check_fields(data: dict[str, Any], origin: str) -> None:
-    """Refuse values of a wrong type or range, by the manifest key they stand under."""
-
-    def numbers(value: Any) -> bool:
-        return (
-            isinstance(value, list)
-            and len(value) == 3
-            and all(isinstance(v, (int, float)) for v in value)
-        )
-
-    network = data['network']
-    checks = {
-        'name': isinstance(data['name'], str) and data['name'] != '',
-        'height': type(data['height']) is int and 0 < data['height'] <= 8192,
-        'width': type(data['width']) is int and 0 < data['width'] <= 8192,
-        'mean': numbers(data['mean']),
-        'std': numbers(data['std']),
-        'sha256': isinstance(data['sha256'], str) and len(data['sha256']) == 64,
-        'producer': isinstance(data['producer'], str),
-        'licence': isinstance(data['licence'], str),
-        'training_data': isinstance(data['training_data'], list),
-        'metrics': isinstance(data.get('metrics', {}), dict),
-        # A plain file name: a manifest may not reach outside its own folder.
-        'network': isinstance(network, str)
-        and network == Path(network).name
-        and network not in ('', '.', '..'),
-    }
-    wrong = [key for key, right in checks.items() if not right]
-    if wrong:
-        raise DgssError(
-            f'{origin} has an unusable value for {wrong[0]}: {data.get(wrong[0])!r}; '
-            'export the bundle again.'
-        )
+    condition: str
+    image: np.ndarray
+    mask: np.ndarray
+    confidence: np.ndarray
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle whose manifest and checksum have been checked."""
+    """An opened bundle whose manifest and checksums have been checked."""
 
     folder: Path
     manifest: Manifest
@@ -141,15 +79,45 @@ class Bundle:
         return self.folder / self.manifest.network
 
     @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the network, with the weights beside it where it has such."""
+        weights = self.manifest.files.get(f'{self.manifest.network}.data')
+        if weights is None:
+            return self.manifest.sha256
+        return hashlib.sha256(f'{self.manifest.sha256}{weights}'.encode()).hexdigest()
+
+    @property
     def identity(self) -> str:
-        """Name and the first eight digits of the checksum, for logs and diagnostics."""
-        return f'{self.manifest.name}@{self.manifest.sha256[:8]}'
+        """Name and the first eight digits of the fingerprint, for logs and diagnostics."""
+        return f'{self.manifest.name}@{self.fingerprint[:8]}'
+
+    def frames(self) -> list[ReferenceFrame]:
+        """The reference frames, read anew; none in a bundle that was written without.
+
+        Raises DgssError for one that cannot be read or is not of the network's size.
+        """
+        suffix = f'.{MASK}.png'
+        masks = [path for path in self.manifest.files if path.startswith(f'{FRAMES}/')]
+        names = sorted(Path(path).name.removesuffix(suffix) for path in masks if suffix in path)
+        return [self._frame(name) for name in names]
+
+    def _frame(self, name: str) -> ReferenceFrame:
+        stem = self.folder / FRAMES / name
+        image = read_image(Path(f'{stem}.png'))
+        mask, confidence = (read_labels(Path(f'{stem}.{kind}.png')) for kind in (MASK, CONFIDENCE))
+        for array in (image, mask, confidence):
+            if array.shape[:2] != (self.height, self.width):
+                raise DgssError(
+                    f'The reference frame {stem} is not {self.width}x{self.height} as the '
+                    'network is; export the bundle again.'
+                )
+        return ReferenceFrame(name, name.rpartition('_')[0], image, mask, confidence)
 
 
 def open_bundle(path: str | Path | None = None) -> Bundle:
     """Open the bundle at `path`, or the embedded one for None or ''.
 
-    Checks the manifest against its schema and the network against its checksum; a backend checks
+    Checks the manifest against its schema and every file against its checksum; a backend checks
     the network's tensors when it loads them. Raises DgssError.
     """
     folder = Path(path) if path else EMBEDDED
@@ -165,44 +133,85 @@ def open_bundle(path: str | Path | None = None) -> Bundle:
         text = manifest_path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise DgssError(f'{manifest_path} cannot be read: {error}.') from error
-    bundle = Bundle(folder, Manifest.from_json(text, str(manifest_path)))
-    if not bundle.onnx_path.is_file():
-        raise DgssError(
-            f'The bundle {folder} lacks its network {bundle.manifest.network}; '
-            'copy the whole folder again.'
-        )
-    found = sha256_of(bundle.onnx_path)
-    if found != bundle.manifest.sha256:
-        raise DgssError(
-            f'{bundle.onnx_path} is not the file its manifest describes (sha256 {found[:12]}..., '
-            f'expected {bundle.manifest.sha256[:12]}...); copy or export the bundle again.'
-        )
-    return bundle
+    manifest = Manifest.from_json(text, str(manifest_path))
+    for name, sha256 in {manifest.network: manifest.sha256, **manifest.files}.items():
+        _check_file(folder / name, sha256)
+    return Bundle(folder, manifest)
 
 
 def write_bundle(
-    folder: Path, network: Path, manifest: Manifest, overwrite: bool = False
+    folder: Path,
+    network: Path,
+    manifest: Manifest,
+    overwrite: bool = False,
+    frames: Sequence[ReferenceFrame] = (),
 ) -> Bundle:
-    """Write `network` and `manifest` (its sha256 filled in here) as a bundle, whole or not at all.
+    """Write `network`, `frames` and `manifest` as a bundle, whole or not at all.
 
-    Raises DgssError when `folder` exists and `overwrite` is not set.
+    The checksums of the manifest are filled in here. Weights that lie beside the network as
+    `<network>.data` are copied with it. Raises DgssError when `folder` exists and `overwrite` is
+    not set, or cannot be written.
     """
     folder = Path(folder)
     if folder.exists() and not overwrite:
         raise DgssError(f'{folder} already exists; choose another folder or pass --overwrite.')
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
     try:
-        staging.chmod(0o755)
-        shutil.copyfile(network, staging / NETWORK)
-        manifest = replace(manifest, network=NETWORK, sha256=sha256_of(staging / NETWORK))
-        (staging / MANIFEST).write_text(manifest.to_json())
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
+        try:
+            staging.chmod(0o755)
+            _fill(staging, network, manifest, frames)
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(staging, folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise DgssError(
+            f'{folder} could not be written ({error}); choose a folder with enough room that you '
+            'may write to.'
+        ) from error
     return open_bundle(folder)
+
+
+def _fill(
+    folder: Path, network: Path, manifest: Manifest, frames: Sequence[ReferenceFrame]
+) -> None:
+    shutil.copyfile(network, folder / NETWORK)
+    weights = network.with_name(f'{network.name}.data')
+    if weights.exists():
+        shutil.copyfile(weights, folder / weights.name)
+    if frames:
+        (folder / FRAMES).mkdir()
+    for frame in frames:
+        stem = folder / FRAMES / frame.name
+        _write_png(Path(f'{stem}.png'), frame.image[..., ::-1])
+        _write_png(Path(f'{stem}.{MASK}.png'), frame.mask)
+        _write_png(Path(f'{stem}.{CONFIDENCE}.png'), frame.confidence)
+    files = {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in sorted(folder.rglob('*'))
+        if path.is_file() and path != folder / NETWORK
+    }
+    manifest = replace(manifest, network=NETWORK, sha256=sha256_of(folder / NETWORK), files=files)
+    (folder / MANIFEST).write_text(manifest.to_json())
+
+
+def _write_png(path: Path, array: np.ndarray) -> None:
+    path.write_bytes(cv2.imencode('.png', array, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes())
+
+
+def _check_file(path: Path, sha256: str) -> None:
+    if not path.is_file():
+        raise DgssError(
+            f'The bundle {path.parent} lacks {path.name}; copy the whole folder again.'
+        )
+    found = sha256_of(path)
+    if found != sha256:
+        raise DgssError(
+            f'{path} is not the file its manifest describes (sha256 {found[:12]}..., expected '
+            f'{sha256[:12]}...); copy or export the bundle again.'
+        )
 
 
 def sha256_of(path: Path) -> str:

@@ -6,7 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dgss_core.bundle import EMBEDDED, MANIFEST, Bundle, open_bundle, write_bundle
+from dgss_core.bundle import (
+    CONFIDENCE,
+    EMBEDDED,
+    MANIFEST,
+    MASK,
+    Bundle,
+    ReferenceFrame,
+    open_bundle,
+    write_bundle,
+)
 from dgss_core.errors import DgssError
 from dgss_core.runtimes import load_backend
 
@@ -28,7 +37,7 @@ def test_a_bundle_opens_as_it_was_written(probe_bundle: Bundle) -> None:
 def test_the_embedded_bundle_is_whole_small_and_says_its_licence() -> None:
     bundle = open_bundle()
     assert bundle.folder == EMBEDDED
-    assert sum(file.stat().st_size for file in EMBEDDED.iterdir()) < 12e6
+    assert sum(file.stat().st_size for file in EMBEDDED.rglob('*')) < 12e6
     assert 'non-commercial' in bundle.manifest.licence
     assert any('CamVid' in data for data in bundle.manifest.training_data)
     load_backend(bundle)
@@ -45,12 +54,66 @@ def test_the_embedded_bundle_is_whole_small_and_says_its_licence() -> None:
         ({'network': '/etc/passwd'}, 'unusable value for network'),
         ({'label_set': {}}, 'is not a label set'),
         ({'surprise': 1}, 'unknown'),
+        ({'precision': 'int4'}, 'unusable value for precision'),
+        ({'files': {'../a': '0' * 64}}, 'unusable value for files'),
+        ({'files': {'/etc/passwd': '0' * 64}}, 'unusable value for files'),
+        ({'files': {'a': 'short'}}, 'unusable value for files'),
+        ({'files': {'a': '0' * 64}}, 'lacks a'),
         ({'sha256': '0' * 64}, 'is not the file its manifest describes'),
     ],
 )
 def test_a_wrong_manifest_is_refused(probe_bundle: Bundle, changes: dict, says: str) -> None:
     with pytest.raises(DgssError, match=says):
         open_bundle(edit(probe_bundle, **changes))
+
+
+def test_manifests_from_before_precision_and_files_open(probe_bundle: Bundle) -> None:
+    path = probe_bundle.folder / MANIFEST
+    data = json.loads(path.read_text())
+    del data['precision'], data['files']
+    path.write_text(json.dumps(data))
+    bundle = open_bundle(probe_bundle.folder)
+    assert (bundle.manifest.precision, bundle.manifest.files) == ('fp32', {})
+    assert bundle.frames() == []
+
+
+def frame(name: str, size: tuple[int, int] = (48, 64)) -> ReferenceFrame:
+    rng = np.random.default_rng(len(name))
+    image, mask, confidence = (
+        rng.integers(0, 256, (*size, *channels), np.uint8) for channels in ((3,), (), ())
+    )
+    return ReferenceFrame(name, name.split('_')[0], image, mask, confidence)
+
+
+def test_reference_frames_come_back_as_they_were(probe_bundle: Bundle, tmp_path: Path) -> None:
+    written = [frame('day_0'), frame('day_1'), frame('night_0')]
+    network, manifest = probe_bundle.onnx_path, probe_bundle.manifest
+    bundle = write_bundle(tmp_path / 'framed', network, manifest, frames=written)
+    assert len(bundle.manifest.files) == 9
+    for ours, given in zip(bundle.frames(), written, strict=True):
+        assert (ours.name, ours.condition) == (given.name, given.condition)
+        for key in ('image', 'mask', 'confidence'):
+            assert np.array_equal(getattr(ours, key), getattr(given, key))
+    (bundle.folder / 'frames' / 'day_0.png').write_bytes(b'')
+    with pytest.raises(DgssError, match=r'day_0.png is not the file its manifest describes'):
+        open_bundle(bundle.folder)
+    odd = write_bundle(tmp_path / 'odd', network, manifest, frames=[frame('fog_0', (2, 2))])
+    with pytest.raises(DgssError, match='is not 64x48 as the network is'):
+        odd.frames()
+
+
+def test_weights_beside_the_network_are_part_of_the_bundle(
+    probe_bundle: Bundle, tmp_path: Path
+) -> None:
+    network = tmp_path / 'model.onnx'
+    network.write_bytes(probe_bundle.onnx_path.read_bytes())
+    prints = set()
+    for index in range(2):
+        network.with_name('model.onnx.data').write_bytes(bytes([index]))
+        bundle = write_bundle(tmp_path / f'{index}', network, probe_bundle.manifest)
+        assert bundle.manifest.sha256 == probe_bundle.manifest.sha256
+        prints.add(bundle.fingerprint)
+    assert len(prints | {probe_bundle.fingerprint}) == 3
 
 
 def test_what_is_missing_or_corrupt_is_named(probe_bundle: Bundle, tmp_path: Path) -> None:
@@ -61,7 +124,7 @@ def test_what_is_missing_or_corrupt_is_named(probe_bundle: Bundle, tmp_path: Pat
     with pytest.raises(DgssError, match='copy or export the bundle again'):
         open_bundle(probe_bundle.folder)
     probe_bundle.onnx_path.unlink()
-    with pytest.raises(DgssError, match='lacks its network'):
+    with pytest.raises(DgssError, match=r'lacks model\.onnx'):
         open_bundle(probe_bundle.folder)
     (probe_bundle.folder / MANIFEST).write_text('{')
     with pytest.raises(DgssError, match='is not JSON'):
@@ -100,6 +163,6 @@ def test_writing_never_overwrites_unasked(probe_bundle: Bundle) -> None:
 
 def test_a_backend_takes_any_number_of_images(probe_bundle: Bundle) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), np.uint8)
-    masks, confidences = load_backend(probe_bundle).run(images)
-    assert np.array_equal(masks, images[..., 0] // 16)
-    assert np.array_equal(confidences, images[..., 1])
+    outputs = load_backend(probe_bundle).run(images)
+    assert np.array_equal(outputs['mask'], images[..., 0] // 16)
+    assert np.array_equal(outputs['confidence'], images[..., 1])
