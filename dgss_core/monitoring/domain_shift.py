@@ -1,0 +1,140 @@
+"""How far the frames of a drive lie from those the network was trained on.
+
+Four descriptors of a frame, from the picture to the prediction:
+
+- `image`: mean and standard deviation of brightness and of two opponent colours, and sharpness;
+- `features`: channel means and standard deviations of an early feature map, where the network
+  gives them. That they carry the style of a picture, and so its domain, is Huang and Belongie,
+  "Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization", ICCV 2017, sec. 5;
+- `confidence`: its mean and the share of pixels below one half. The mean follows the accuracy
+  under shift: Guillory et al., "Predicting with Confidence on Unseen Distributions", ICCV 2021;
+- `classes`: the square root of each class's share, whose variance does not depend on the share
+  (Hellinger; Rao, "A review of canonical coordinates", Qüestiió 19, 1995).
+
+The distance in one descriptor is the Mahalanobis distance with a diagonal covariance, per
+dimension: the root mean square of the differences in standard deviations of the source. About 1
+is ordinary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from dgss_core.errors import DgssError
+from dgss_core.labels import IGNORE
+
+if TYPE_CHECKING:
+    from dgss_core.segmenter import Prediction
+
+Descriptors = dict[str, np.ndarray]
+
+SMALL = (160, 96)
+"""Width and height at which a picture is described."""
+SPREAD_FLOOR = {'image': 0.01, 'features': 1e-3, 'confidence': 0.01, 'classes': 0.02}
+"""Least standard deviation: a class the source hardly knows must not outweigh all others."""
+
+
+@dataclass(frozen=True)
+class SourceStatistics:
+    """Mean and standard deviation over source frames of each value of each descriptor.
+
+    `frames`: how many frames. `mean`, `std`: by the name of the descriptor.
+    """
+
+    frames: int
+    mean: dict[str, tuple[float, ...]]
+    std: dict[str, tuple[float, ...]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form a manifest holds, ready for JSON."""
+        return {
+            'frames': self.frames,
+            'mean': {name: list(values) for name, values in self.mean.items()},
+            'std': {name: list(values) for name, values in self.std.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], origin: str = 'source') -> SourceStatistics:
+        """Build from the manifest form; DgssError names `origin` and what is wrong."""
+        try:
+            mean, std = (
+                {str(name): tuple(map(float, values)) for name, values in data[key].items()}
+                for key in ('mean', 'std')
+            )
+            frames = int(data['frames'])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DgssError(
+                f'{origin} holds no source statistics ({error!r}); export the bundle again.'
+            ) from error
+        sizes = [{name: len(values) for name, values in part.items()} for part in (mean, std)]
+        if sizes[0] != sizes[1] or not set(SPREAD_FLOOR) >= set(mean) or not mean:
+            raise DgssError(
+                f'{origin} has source statistics with means of {sizes[0]} and standard '
+                f'deviations of {sizes[1]} values; export the bundle again.'
+            )
+        return cls(frames, mean, std)
+
+
+def collect(frames: Iterable[tuple[np.ndarray, Prediction]], num_classes: int) -> SourceStatistics:
+    """Describe source frames, which training stores in the bundle.
+
+    `frames`: RGB images, uint8 (H, W, 3), each with the prediction for it; take them from many
+    drives, for the distance is counted in how much these differ. Raises DgssError for fewer
+    than two.
+    """
+    described = [describe(image, prediction, num_classes) for image, prediction in frames]
+    if len(described) < 2:
+        raise DgssError(
+            f'{len(described)} source frames have no spread; give at least two, better hundreds.'
+        )
+    mean, std = {}, {}
+    for name in described[0]:
+        values = np.array([descriptors[name] for descriptors in described], np.float64)
+        mean[name] = _rounded(values.mean(0))
+        std[name] = _rounded(values.std(0, ddof=1))
+    return SourceStatistics(len(described), mean, std)
+
+
+def describe(image: np.ndarray, prediction: Prediction, num_classes: int) -> Descriptors:
+    """The descriptors of one frame, float64 vectors by name.
+
+    `image`: RGB uint8 (H, W, 3). Pixels without a label (255) are left out of `confidence` and
+    `classes`; `features` is absent where the prediction has no statistics.
+    """
+    descriptors = {'image': _describe_image(image)}
+    if prediction.statistics is not None:
+        descriptors['features'] = prediction.statistics.astype(np.float64).ravel()
+    step = max(1, round((prediction.mask.size / 40_000) ** 0.5))
+    mask = prediction.mask[::step, ::step]
+    confidence = prediction.confidence[::step, ::step][mask != IGNORE]
+    labelled = max(1, confidence.size)
+    descriptors['confidence'] = np.array(
+        [confidence.sum() / labelled / 255, (confidence < 128).sum() / labelled]
+    )
+    counts = np.bincount(mask.ravel(), minlength=num_classes)[:num_classes]
+    descriptors['classes'] = np.sqrt(counts / labelled)
+    return descriptors
+
+
+def _describe_image(image: np.ndarray) -> np.ndarray:
+    small = cv2.resize(image, SMALL, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    red, green, blue = cv2.split(small)
+    brightness = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    planes = [brightness, red - green, blue - (red + green) / 2]
+    edges = np.abs(np.diff(brightness, axis=1)).mean()
+    return np.array(
+        [plane.mean() for plane in planes]
+        + [plane.std() for plane in planes]
+        # As a logarithm, because fog and blur divide the contrast of edges.
+        + [np.log(edges + 1e-3)],
+        np.float64,
+    )
+
+
+def _rounded(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(f'{value:.5g}') for value in values)
