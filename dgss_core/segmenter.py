@@ -1,27 +1,47 @@
-"""From a camera image to a mask: resize to the network, run the backend, resize back."""
+"""From camera images to masks: resize to the network, run the backend, resize back."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
-from dgss_core.bundle import Bundle
+from dgss_core.bundle import CONFIDENCE, MASK, STATISTICS, UNCERTAINTY, Bundle
 from dgss_core.errors import DgssError
 from dgss_core.runtimes import Backend, load_backend
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """`mask`: ids of the label set; `confidence`: 255 is certain. Both uint8 (H, W)."""
+    """`mask`: ids of the label set; `confidence`: 255 is certain. Both uint8 (H, W).
+
+    `uncertainty`: uint8 (H, W), 255 is most unsure; `statistics`: float32 (K,), of the features.
+    Both None where the bundle does not offer them.
+    """
 
     mask: np.ndarray
     confidence: np.ndarray
+    uncertainty: np.ndarray | None = None
+    statistics: np.ndarray | None = None
+
+    def resized(self, width: int, height: int) -> Prediction:
+        """The same for an image of another size, each pixel the nearest of these."""
+
+        def resize(array: np.ndarray) -> np.ndarray:
+            return _resize(array, (width, height), cv2.INTER_NEAREST)
+
+        return replace(
+            self,
+            mask=resize(self.mask),
+            confidence=resize(self.confidence),
+            uncertainty=None if self.uncertainty is None else resize(self.uncertainty),
+        )
 
 
 class Segmenter:
-    """A bundle loaded into a backend. Call it with one image at a time, from one thread at a time.
+    """A bundle loaded into a backend; may be called from several threads at once.
 
     `backend`: the name of a backend, or a loaded one. Raises DgssError as `load_backend` does.
     """
@@ -38,20 +58,41 @@ class Segmenter:
 
         Raises DgssError for an array of another kind.
         """
+        return self.batch([image])[0]
+
+    def batch(self, images: Sequence[np.ndarray]) -> list[Prediction]:
+        """Segment several images, of any sizes, in one call of the network."""
+        predictions = self.predict([self.prepare(image) for image in images])
+        return [
+            prediction.resized(image.shape[1], image.shape[0])
+            for image, prediction in zip(images, predictions, strict=True)
+        ]
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """Resize an image to the network; raises DgssError as a call does."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
             raise DgssError(
                 f'An image must be RGB uint8 (H, W, 3), not {image.dtype} {image.shape}.'
             )
         size = (self.bundle.width, self.bundle.height)
-        height, width = image.shape[:2]
         # Averaging over the pixels that fall together keeps thin things when the image shrinks.
-        shrinks = width > size[0] and height > size[1]
-        resized = _resize(image, size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        masks, confidences = self.backend.run(np.ascontiguousarray(resized)[None])
-        return Prediction(
-            _resize(masks[0], (width, height), cv2.INTER_NEAREST),
-            _resize(confidences[0], (width, height), cv2.INTER_NEAREST),
-        )
+        shrinks = image.shape[1] > size[0] and image.shape[0] > size[1]
+        return _resize(image, size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+    def predict(self, prepared: Sequence[np.ndarray]) -> list[Prediction]:
+        """Run the network once on images that `prepare` gave; the results have network size."""
+        tensors = self.backend.run(np.stack(prepared))
+        names = {
+            'mask': MASK,
+            'confidence': CONFIDENCE,
+            'uncertainty': UNCERTAINTY,
+            'statistics': STATISTICS,
+        }
+        found = {field: tensors[name] for field, name in names.items() if name in tensors}
+        return [
+            Prediction(**{field: tensor[index] for field, tensor in found.items()})
+            for index in range(len(prepared))
+        ]
 
 
 def _resize(array: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:

@@ -6,8 +6,12 @@ import importlib.util
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from dgss_core.bundle import Bundle
 
 # One thread per test process: several that spin for the same cores wait for each other.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -25,6 +29,16 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f'{SHARED} is absent: it holds data that may not be committed')
     return SHARED
+
+
+@pytest.fixture
+def probe_bundle(tmp_path: Path) -> Bundle:
+    """A bundle whose network is known: mask = red // 16, confidence = green."""
+    from probe import write_probe_bundle
+
+    from dgss_core.bundle import open_bundle
+
+    return open_bundle(write_probe_bundle(tmp_path / 'probe'))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

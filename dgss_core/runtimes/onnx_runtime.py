@@ -32,9 +32,14 @@ class OnnxRuntimeBackend:
             ) from error
         self._check_tensors(bundle)
 
-    def run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        masks, confidences = self._session.run([MASK, CONFIDENCE], {INPUT: images})
-        return masks, confidences
+        self._outputs = [tensor.name for tensor in self._session.get_outputs()]
+        self.identity = f'ONNX Runtime {ort.__version__}, CPU'
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(self._outputs, self._session.run(None, {INPUT: images}), strict=True))
+
+    def close(self) -> None:
+        del self._session
 
     def _check_tensors(self, bundle: Bundle) -> None:
         """Refuse a network whose tensors are not those every bundle must have."""
@@ -46,7 +51,9 @@ class OnnxRuntimeBackend:
             for tensor in tensors
             if tensor.type == 'tensor(uint8)'
         }
-        if found != expected or [t.name for t in self._session.get_inputs()] != [INPUT]:
+        if not expected.items() <= found.items() or [
+            t.name for t in self._session.get_inputs()
+        ] != [INPUT]:
             actual = {tensor.name: (tensor.type, tensor.shape) for tensor in tensors}
             raise DgssError(
                 f'{bundle.onnx_path} has the tensors {actual}, and a bundle of {bundle.width}x'

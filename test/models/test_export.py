@@ -44,12 +44,13 @@ def test_the_bundle_equals_the_model_for_any_number_of_images(tmp_path: Path) ->
     with torch.no_grad():
         mask, confidence = DeployedNetwork(model, (90, 160))(torch.from_numpy(images))
     backend = load_backend(bundle)
-    masks, confidences = backend.run(images)
+    outputs = backend.run(images)
+    masks, confidences = outputs['mask'], outputs['confidence']
     assert (masks == mask.numpy()).mean() >= 0.9999
     assert np.abs(confidences.astype(int) - confidence.numpy()).max() <= 1
     assert len(np.unique(masks)) > 4
     for index, image in enumerate(images):
-        assert (backend.run(image[None])[0][0] == masks[index]).mean() >= 0.9999
+        assert (backend.run(image[None])['mask'][0] == masks[index]).mean() >= 0.9999
 
 
 def test_the_manifest_says_what_the_model_is(tmp_path: Path) -> None:

@@ -254,7 +254,8 @@ def test_the_bundle_equals_the_merged_model(name, tmp_path: Path):
         metrics={},
     )
     assert len(mask.unique()) > 2
-    masks, confidences = load_backend(bundle, 'onnxruntime').run(frames)
+    outputs = load_backend(bundle, 'onnxruntime').run(frames)
+    masks, confidences = outputs['mask'], outputs['confidence']
     assert (masks == mask.numpy()).mean() >= 0.9999
     assert np.abs(confidences.astype(int) - confidence.numpy()).max() <= 1
     assert np.abs(exported_probabilities(bundle, frames) - probabilities.numpy()).max() < 1e-3
