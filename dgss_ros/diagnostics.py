@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from dgss_core.segmenter import Segmenter
-from dgss_ros.counters import FrameCounters, FrameReport
-from dgss_ros.mailbox import Mailbox
+from dgss_ros.cameras import Camera
+from dgss_ros.counters import FrameReport
 
 PERIOD_S = 1.0
+Task = tuple[str, bytes, str, dict[str, object]]
+"""Name, level, message and values of one status."""
 SILENCE_S = 2.0
 """An active node without a frame for this long warns."""
 
@@ -28,21 +30,17 @@ class Diagnostics:
         self,
         node: Node,
         state: Callable[[], str],
-        mailbox: Mailbox,
-        counters: FrameCounters,
+        cameras: Sequence[Camera],
     ) -> None:
         self._node = node
         self._state = state
-        self._mailbox = mailbox
-        self._counters = counters
+        self._flows = [_Flow(camera) for camera in cameras]
         self._name = node.get_fully_qualified_name().lstrip('/')
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # Not the node's clock: a simulation that stands still must not silence the diagnostics.
         self._timer = node.create_timer(
             PERIOD_S, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
-        self._last = (time.monotonic(), 0, counters.report())
-        self._last_frame = time.monotonic()
         self._segmenter: Segmenter | None = None
         self._error = ''
 
@@ -56,11 +54,14 @@ class Diagnostics:
 
     def publish(self) -> None:
         state = self._state()
-        array = DiagnosticArray(status=[self._model(state), self._frames(state)])
+        frames = [flow.status(state) for flow in self._flows]
+        array = DiagnosticArray(
+            status=[self._status(*task) for task in (self._model(state), *frames)]
+        )
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(array)
 
-    def _model(self, state: str) -> DiagnosticStatus:
+    def _model(self, state: str) -> Task:
         values: dict[str, object] = {'state': state}
         if self._segmenter is not None:
             bundle = self._segmenter.bundle
@@ -72,11 +73,32 @@ class Diagnostics:
                 'network_size': f'{bundle.width}x{bundle.height}',
             }
         if self._error:
-            return self._status('model', DiagnosticStatus.ERROR, self._error, values)
-        return self._status('model', DiagnosticStatus.OK, state, values)
+            return 'model', DiagnosticStatus.ERROR, self._error, values
+        return 'model', DiagnosticStatus.OK, state, values
 
-    def _frames(self, state: str) -> DiagnosticStatus:
-        now, received, report = time.monotonic(), self._mailbox.received, self._counters.report()
+    def _status(
+        self, task: str, level: bytes, message: str, values: dict[str, object]
+    ) -> DiagnosticStatus:
+        return DiagnosticStatus(
+            level=level,
+            name=f'{self._name}: {task}',
+            message=message,
+            hardware_id='dgss',
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        )
+
+
+class _Flow:
+    """How the frames of one camera come and go, from one report to the next."""
+
+    def __init__(self, camera: Camera) -> None:
+        self._camera = camera
+        self._last = (time.monotonic(), 0, camera.counters.report())
+        self._last_frame = time.monotonic()
+
+    def status(self, state: str) -> Task:
+        slot = self._camera.slot
+        now, received, report = time.monotonic(), slot.received, self._camera.counters.report()
         then, received_before, before = self._last
         self._last = (now, received, report)
         # A frame counts as silence's end only while active: activating starts the wait anew.
@@ -88,7 +110,8 @@ class Diagnostics:
         values: dict[str, object] = {
             'received': received,
             'processed': report.processed,
-            'dropped': self._mailbox.dropped,
+            'dropped': slot.dropped,
+            'skipped': report.skipped,
             'rejected': report.rejected,
             'failed': report.failed,
             'last_error': report.last_error,
@@ -99,7 +122,8 @@ class Diagnostics:
             for name, value in zip(('p50', 'p95', 'p99'), report.latency_ms, strict=True):
                 values[f'latency_ms_{name}'] = f'{value:.1f}'
         level, message = self._judge(state, report, before, now)
-        return self._status('frames', level, message or f'{rates[1]:.1f} Hz', values)
+        task = f'{self._camera.name} frames'.strip()
+        return task, level, message or f'{rates[1]:.1f} Hz', values
 
     def _judge(
         self, state: str, report: FrameReport, before: FrameReport, now: float
@@ -112,20 +136,8 @@ class Diagnostics:
         if state != 'active':
             return DiagnosticStatus.OK, f'no frames are taken while {state}'
         if now - self._last_frame > SILENCE_S:
-            topic = self._node.resolve_topic_name('~/image')
             return DiagnosticStatus.WARN, (
-                f'no image on {topic} for {now - self._last_frame:.0f} s; look whether the camera '
-                'runs, or remap ~/image to its topic'
+                f'no image on {self._camera.topic} for {now - self._last_frame:.0f} s; look '
+                'whether the camera runs, or remap the image to its topic'
             )
         return DiagnosticStatus.OK, ''
-
-    def _status(
-        self, task: str, level: bytes, message: str, values: dict[str, object]
-    ) -> DiagnosticStatus:
-        return DiagnosticStatus(
-            level=level,
-            name=f'{self._name}: {task}',
-            message=message,
-            hardware_id='dgss',
-            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
-        )

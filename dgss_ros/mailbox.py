@@ -1,81 +1,156 @@
-"""Newest frame wins: a one-slot mailbox and the one thread that empties it."""
+"""Newest frame wins: a slot for each sender, and the worker threads that empty them in turn."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Item = TypeVar('Item')
 
 
-class Mailbox(Generic[Item]):
-    """One slot that holds the newest item; an item it replaces was dropped.
+class Slot(Generic[Item]):
+    """Holds the newest item of one sender; made by `Mailbox.slot`.
 
-    `received` and `dropped` count since the mailbox was made. A closed mailbox refuses items
-    without counting them.
+    `received` and `dropped` count since it was made: an item that is replaced was dropped.
+    """
+
+    def __init__(self, mailbox: Mailbox[Item]) -> None:
+        self._mailbox = mailbox
+        self.item: Item | None = None
+        self.filled_s = 0.0  # when it last ceased to be empty
+        self.turn = 0  # of the batch that took from it last
+        self.in_work = False
+        self.received = 0
+        self.dropped = 0
+
+    def put(self, item: Item) -> None:
+        self._mailbox.put(self, item)
+
+    def drop(self) -> None:
+        if self.item is not None:
+            self.dropped += 1
+            self.item = None
+
+
+class Mailbox(Generic[Item]):
+    """Slots, from which batches are taken: the sender served longest ago comes first.
+
+    No two items of one sender are ever in work at once, so each sender's items leave in the order
+    they came. A closed mailbox refuses items without counting them.
     """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._item: Item | None = None
+        self._slots: list[Slot[Item]] = []
         self._open = False
-        self.received = 0
-        self.dropped = 0
+        self._turns = 0
+
+    def slot(self) -> Slot[Item]:
+        with self._condition:
+            self._slots.append(Slot(self))
+            return self._slots[-1]
 
     def open(self) -> None:
         with self._condition:
             self._open = True
 
     def close(self) -> None:
-        """Drop what waits and let `take` return None."""
+        """Drop what waits and let `take` return nothing."""
         with self._condition:
             self._open = False
-            self._drop()
+            for slot in self._slots:
+                slot.drop()
             self._condition.notify_all()
 
-    def put(self, item: Item) -> None:
+    def put(self, slot: Slot[Item], item: Item) -> None:
         with self._condition:
             if not self._open:
                 return
-            self._drop()
-            self._item = item
-            self.received += 1
-            self._condition.notify()
+            if slot.item is None:
+                slot.filled_s = time.monotonic()
+            slot.drop()
+            slot.item = item
+            slot.received += 1
+            self._condition.notify_all()
 
-    def take(self) -> Item | None:
-        """Wait for an item and empty the slot; None once the mailbox is closed."""
+    def take(self, max_size: int = 1, max_wait_s: float = 0.0) -> list[tuple[Slot[Item], Item]]:
+        """Wait for items and empty their slots; nothing once the mailbox is closed.
+
+        A batch smaller than `max_size` is given when nobody else could add to it, or when its
+        first item has waited for `max_wait_s`. The caller tells `done` when it is.
+        """
         with self._condition:
-            self._condition.wait_for(lambda: self._item is not None or not self._open)
-            item, self._item = self._item, None
-            return item
+            while self._open:
+                free = [slot for slot in self._slots if not slot.in_work]
+                ready = [slot for slot in free if slot.item is not None]
+                wait_s = None
+                if ready:
+                    full = len(ready) >= min(max_size, len(free))
+                    due_s = min(slot.filled_s for slot in ready) + max_wait_s
+                    wait_s = 0.0 if full else due_s - time.monotonic()
+                    if wait_s <= 0:
+                        return self._hand_out(ready, max_size)
+                self._condition.wait(wait_s)
+            return []
 
-    def _drop(self) -> None:
-        if self._item is not None:
-            self.dropped += 1
-            self._item = None
+    def done(self, slots: list[Slot[Item]]) -> None:
+        """Let the senders of a batch have their next items taken."""
+        with self._condition:
+            for slot in slots:
+                slot.in_work = False
+            self._condition.notify_all()
+
+    def settle(self) -> None:
+        """Wait until all that is in work now is done."""
+        with self._condition:
+            before = self._turns
+            self._condition.wait_for(
+                lambda: not any(slot.in_work and slot.turn <= before for slot in self._slots)
+            )
+
+    def _hand_out(self, ready: list[Slot[Item]], max_size: int) -> list[tuple[Slot[Item], Item]]:
+        self._turns += 1
+        batch = []
+        for slot in sorted(ready, key=lambda slot: slot.turn)[:max_size]:
+            assert slot.item is not None
+            batch.append((slot, slot.item))
+            slot.item, slot.in_work, slot.turn = None, True, self._turns
+        return batch
 
 
-class Worker(Generic[Item]):
-    """A thread that takes every item of `mailbox`, while it is started."""
+class Workers(Generic[Item]):
+    """Threads that take every item of `mailbox`, while they are started."""
 
     def __init__(self, mailbox: Mailbox[Item]) -> None:
         self._mailbox = mailbox
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
-    def start(self, work: Callable[[Item], None]) -> None:
-        """Hand each item to `work`, which must not raise, on a new thread."""
+    def start(
+        self,
+        work: Callable[[list[Item]], None],
+        count: int = 1,
+        max_size: int = 1,
+        max_wait_s: float = 0.0,
+    ) -> None:
+        """Hand each batch to `work`, which must not raise, on one of `count` new threads."""
+
+        def run() -> None:
+            while batch := self._mailbox.take(max_size, max_wait_s):
+                work([item for _, item in batch])
+                self._mailbox.done([slot for slot, _ in batch])
+
         self._mailbox.open()
-        self._thread = threading.Thread(target=self._run, args=(work,), name='segmentation')
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=run, name=f'segmentation {number}') for number in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Let the item in work finish, drop the one that waits, and join the thread."""
+        """Let what is in work finish, drop what waits, and join the threads."""
         self._mailbox.close()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-
-    def _run(self, work: Callable[[Item], None]) -> None:
-        while (item := self._mailbox.take()) is not None:
-            work(item)
+        for thread in self._threads:
+            thread.join()
+        self._threads = []

@@ -6,18 +6,20 @@ import json
 from array import array
 
 import numpy as np
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
-from dgss_core.encodings import decode_image
+from dgss_core.encodings import decode_compressed, decode_image
 from dgss_core.labels import LabelSet
 
 
-def to_rgb(message: Image) -> np.ndarray:
+def to_rgb(message: Image | CompressedImage) -> np.ndarray:
     """The picture of `message` as RGB uint8 (H, W, 3).
 
     Raises DgssError for an unknown encoding, too little data or a size of zero.
     """
+    if isinstance(message, CompressedImage):
+        return decode_compressed(message.data)
     return decode_image(
         message.data,
         width=message.width,

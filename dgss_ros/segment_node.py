@@ -1,20 +1,19 @@
 """The lifecycle node: images come in on `~/image`, masks leave on `~/mask`.
 
-The executor's one thread only puts each image into the mailbox; a worker thread takes the newest,
-runs the network and publishes. An image that cannot be used is counted and reported on
-`/diagnostics`, and the next good one is answered: no message and no service call ends this node.
+The executor's one thread only puts each image into its camera's slot; worker threads take the
+newest of each camera, run the network and publish. An image that cannot be used is counted and
+reported on `/diagnostics`, and the next good one is answered: no message and no service call ends
+this node.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial, wraps
-from typing import NamedTuple
+from functools import wraps
 
 import numpy as np
 import rclpy
@@ -22,22 +21,18 @@ from rclpy._rclpy_pybind11 import RCLError, RCLInvalidROSArgsError, UnknownROSAr
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.signals import SignalHandlerOptions, install_signal_handlers
-from rclpy.subscription import Subscription
 from rclpy.utilities import remove_ros_args
-from sensor_msgs.msg import Image
 
 from dgss_core.bundle import open_bundle
 from dgss_core.errors import DgssError
 from dgss_core.segmenter import Segmenter
-from dgss_ros.counters import FrameCounters
+from dgss_ros.cameras import Arrival, Camera
 from dgss_ros.diagnostics import Diagnostics
-from dgss_ros.mailbox import Mailbox, Worker
-from dgss_ros.messages import to_rgb
-from dgss_ros.outputs import Outputs
+from dgss_ros.mailbox import Mailbox
+from dgss_ros.outputs import LabelOutputs
 from dgss_ros.parameters import Parameters
+from dgss_ros.pipeline import Pipeline
 from dgss_ros.transport import prepare_process
 
 SUCCESS, FAILURE, ERROR = (
@@ -45,21 +40,6 @@ SUCCESS, FAILURE, ERROR = (
     TransitionCallbackReturn.FAILURE,
     TransitionCallbackReturn.ERROR,
 )
-LOG_PERIOD_S = 5.0
-
-
-class Arrival(NamedTuple):
-    message: Image
-    time_s: float
-
-
-class Loaded(NamedTuple):
-    """What the node holds from configure to cleanup."""
-
-    segmenter: Segmenter
-    outputs: Outputs
-
-
 Transition = Callable[['SegmentNode', LifecycleState], TransitionCallbackReturn]
 
 
@@ -91,13 +71,15 @@ class SegmentNode(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__('dgss')
+        self._pipeline: Pipeline | None = None
+        self._settings = Parameters(self, lambda: self._pipeline is not None)
         self._mailbox: Mailbox[Arrival] = Mailbox()
-        self._worker = Worker(self._mailbox)
-        self._counters = FrameCounters()
-        self._loaded: Loaded | None = None
-        self._subscription: Subscription | None = None
-        self._settings = Parameters(self, lambda: self._loaded is not None)
-        self.diagnostics = Diagnostics(self, lambda: self.state, self._mailbox, self._counters)
+        self._cameras = [
+            Camera(self, name, self._settings, self._mailbox)
+            for name in self._settings['cameras'] or ['']
+        ]
+        self._labels: LabelOutputs | None = None
+        self.diagnostics = Diagnostics(self, lambda: self.state, self._cameras)
 
     @property
     def state(self) -> str:
@@ -109,29 +91,40 @@ class SegmentNode(LifecycleNode):
 
     @reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            segmenter = self._load()
+            self._labels = LabelOutputs(self)
+            for camera in self._cameras:
+                camera.configure()
+        except Exception:
+            self.release()
+            raise
+        self._pipeline = Pipeline(self, self._mailbox, segmenter)
+        self._labels.publish(segmenter.labels)
+        self.diagnostics.set_model(segmenter)
+        return super().on_configure(state)
+
+    def _load(self) -> Segmenter:
+        """Load the bundle into its backend and warm it up."""
         bundle = open_bundle(self._settings['bundle'])
         segmenter = Segmenter(bundle, self._settings['backend'], self._settings['threads'])
         # The first call allocates; it must not fall on the first frame of a drive.
         segmenter(np.zeros((bundle.height, bundle.width, 3), np.uint8))
-        self._loaded = Loaded(segmenter, Outputs(self, bundle.labels))
-        self.diagnostics.set_model(segmenter)
-        self.get_logger().info(f'Runs {bundle.identity} on {segmenter.backend.name}.')
-        return super().on_configure(state)
+        self.get_logger().info(f'Runs {bundle.identity} on {segmenter.backend.identity}.')
+        return segmenter
 
     @reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        assert self._loaded is not None, 'the state machine configures before it activates'
+        assert self._pipeline is not None, 'the state machine configures before it activates'
         result = super().on_activate(state)
-        self._worker.start(partial(self._answer, self._loaded))
-        self._subscription = self.create_subscription(
-            Image,
-            '~/image',
-            lambda message: self._mailbox.put(Arrival(message, time.monotonic())),
-            # Best effort matches every camera; depth 1 keeps old frames from queueing up.
-            QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        self._pipeline.start(
+            self._settings['workers'],
+            self._settings['batch.max_size'],
+            self._settings['batch.max_wait_ms'] / 1e3,
         )
-        self.get_logger().info(f'Takes images from {self._subscription.topic_name}.')
+        for camera in self._cameras:
+            camera.activate()
+            self.get_logger().info(f'Takes images from {camera.topic}.')
         return result
 
     @reported
@@ -159,34 +152,21 @@ class SegmentNode(LifecycleNode):
     def release(self) -> None:
         """Stop working and free the network; callable in any state."""
         self._stop()
-        if self._loaded is not None:
-            self._loaded.outputs.destroy()
-            self._loaded = None
+        for camera in self._cameras:
+            camera.cleanup()
+        if self._labels is not None:
+            self._labels.destroy()
+            self._labels = None
+        if self._pipeline is not None:
+            self._pipeline.segmenter.backend.close()
+            self._pipeline = None
         self.diagnostics.set_model(None)
 
     def _stop(self) -> None:
-        if self._subscription is not None:
-            self.destroy_subscription(self._subscription)
-            self._subscription = None
-        self._worker.stop()
-
-    def _answer(self, loaded: Loaded, arrival: Arrival) -> None:
-        """Segment one image and publish the result; runs on the worker thread."""
-        try:
-            image = to_rgb(arrival.message)
-            prediction = loaded.segmenter(image)
-            opacity = self._settings['overlay_opacity']
-            loaded.outputs.publish(arrival.message.header, image, prediction, opacity)
-        except DgssError as error:
-            self._counters.count_rejected(str(error))
-            self.get_logger().warning(str(error), throttle_duration_sec=LOG_PERIOD_S)
-        except Exception as error:
-            if not self.context.ok():
-                return  # SIGTERM invalidates the publishers while a frame is in work
-            self._counters.count_failed(f'{type(error).__name__}: {error}')
-            self.get_logger().error(traceback.format_exc(), throttle_duration_sec=LOG_PERIOD_S)
-        else:
-            self._counters.count_processed(time.monotonic() - arrival.time_s)
+        for camera in self._cameras:
+            camera.deactivate()
+        if self._pipeline is not None:
+            self._pipeline.stop()
 
     def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:  # noqa: N802
         # rclpy 7.1 lets an illegal transition raise out of the executor, which would end the

@@ -18,7 +18,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
 from dgss_ros.messages import to_rgb
-from dgss_ros.parameters import PARAMETERS
+from dgss_ros.parameter_table import PARAMETERS
 from dgss_ros.session import call, wait_until
 
 pytestmark = pytest.mark.ros
@@ -47,10 +47,16 @@ class ParameterClient:
 
 
 def test_the_shipped_file_holds_every_parameter_with_its_default() -> None:
-    content = yaml.safe_load(CONFIG.read_text())
-    assert content == {'/**': {'ros__parameters': {p.name: p.default for p in PARAMETERS}}}
-    for parameter in PARAMETERS:
-        assert parameter.description.split(';')[0].split('.')[0][:30] in CONFIG.read_text()
+    content = yaml.safe_load(CONFIG.read_text())['/**']['ros__parameters']
+    assert flatten(content) == {p.name: p.default for p in PARAMETERS}
+
+
+def flatten(tree: dict, prefix: str = '') -> dict[str, object]:
+    leaves: dict[str, object] = {}
+    for key, value in tree.items():
+        name = f'{prefix}{key}'
+        leaves |= flatten(value, f'{name}.') if isinstance(value, dict) else {name: value}
+    return leaves
 
 
 def test_parameters_are_refused_with_reasons_and_taken_when_right(
@@ -63,11 +69,13 @@ def test_parameters_are_refused_with_reasons_and_taken_when_right(
     assert 'Max: 1.0' in client.set('overlay_opacity', 1.5)
     assert 'Max: 256' in client.set('threads', 1000)
     assert 'type' in client.set('threads', 'many')
-    assert 'one of auto, onnxruntime' in client.set('backend', 'abacus')
+    assert 'use auto or one of onnxruntime' in client.set('backend', 'abacus')
+    assert 'one of 0, 90, 180, 270' in client.set('input.rotation', 45)
+    assert 'x, y, width and height' in client.set('input.roi', [1, 2, 3])
     assert client.set('threads', 1) == ''
     assert client.get('threads') == 1
     node.lifecycle.configure()
-    for name, value in (('bundle', str(tmp_path)), ('threads', 2), ('backend', 'auto')):
+    for name, value in (('workers', 2), ('threads', 2), ('backend', 'auto')):
         assert 'can only be set while the node is unconfigured' in client.set(name, value)
     assert client.get('bundle') == str(probe_bundle)
     assert client.set('overlay_opacity', 1.0) == ''
@@ -101,7 +109,7 @@ def test_every_parameter_is_described(start_node, ros: Node) -> None:
     assert not found['bundle'].read_only
     assert found['threads'].integer_range[0].to_value == 256
     assert found['overlay_opacity'].floating_point_range[0].to_value == 1.0
-    assert found['backend'].additional_constraints == 'one of auto, onnxruntime'
+    assert found['output.size'].additional_constraints == 'one of input, network'
     assert found['overlay_opacity'].type == ParameterType.PARAMETER_DOUBLE
 
 
@@ -164,7 +172,10 @@ def test_qos_can_be_overridden(start_node, ros: Node, probe_bundle: Path, camera
         (['--ros-args', '--frobnicate'], 'frobnicate'),
         (['--ros-args', '-p', 'overlay_opacity:=7.0'], 'out of range'),
         (['--ros-args', '-p', 'threads:=many'], 'threads'),
-        (['--ros-args', '-p', 'backend:=abacus'], 'one of auto, onnxruntime'),
+        (['--ros-args', '-p', 'backend:=abacus'], 'use auto or one of onnxruntime'),
+        (['--ros-args', '-p', 'cameras:=[front, front]'], 'names one twice'),
+        (['--ros-args', '-p', 'cameras:=["a/b"]'], 'cannot name a camera'),
+        (['--ros-args', '-p', 'cameras:=[input]'], 'begins names of parameters'),
         (['--ros-args', '--params-file', '/nowhere.yaml'], '/nowhere.yaml'),
     ],
 )

@@ -214,14 +214,14 @@ def test_what_nobody_subscribes_to_is_not_computed(ros: Node) -> None:
     """An impossible opacity shows whether the overlay is painted: paint refuses it."""
     node = LifecycleNode('idle', context=ros.context)
     try:
-        outputs = Outputs(node, LabelSet.load('cityscapes19'))
+        outputs, labels = Outputs(node, '~/'), LabelSet.load('cityscapes19')
         image, prediction = flat(1), Prediction(*np.zeros((2, 48, 64), np.uint8))
-        outputs.publish(Header(), image, prediction, opacity=7.0)
+        outputs.publish(Header(), image, prediction, labels, opacity=7.0)
         ros.create_subscription(Image, '/idle/overlay', lambda _: None, 1)
         assert wait_until(lambda: node.count_subscribers('/idle/overlay') == 1, TIMEOUT_S)
         with pytest.raises(ValueError, match='opacity'):
             assert not wait_until(
-                lambda: outputs.publish(Header(), image, prediction, opacity=7.0), 5.0
+                lambda: outputs.publish(Header(), image, prediction, labels, opacity=7.0), 5.0
             )
     finally:
         node.destroy_node()

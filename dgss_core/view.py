@@ -1,0 +1,70 @@
+"""The part of a camera image that the network sees, and the way back to the camera's pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from dgss_core.errors import DgssError
+
+ROTATIONS = (0, 90, 180, 270)
+_TURNS = {
+    90: cv2.ROTATE_90_CLOCKWISE,
+    180: cv2.ROTATE_180,
+    270: cv2.ROTATE_90_COUNTERCLOCKWISE,
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """`rotation`: degrees clockwise (0, 90, 180 or 270) that turn the camera's image upright.
+
+    `roi`: the region of interest as x, y, width and height in the camera's own pixels, before
+    it is turned; None for the whole image.
+    """
+
+    rotation: int = 0
+    roi: tuple[int, int, int, int] | None = None
+
+    def region(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """The region within an image of this size; DgssError when the image does not hold it."""
+        if self.roi is None:
+            return 0, 0, width, height
+        x, y, w, h = self.roi
+        if x + w > width or y + h > height:
+            raise DgssError(
+                f'The region of interest {list(self.roi)} (x, y, width, height) does not lie '
+                f'within the {width}x{height} image; correct the roi of this camera.'
+            )
+        return self.roi
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """Cut the region out of an image (H, W[, C]) and turn it upright.
+
+        The result is a view where nothing has to be turned. Raises DgssError as `region` does.
+        """
+        x, y, w, h = self.region(image.shape[1], image.shape[0])
+        part = image[y : y + h, x : x + w]
+        return cv2.rotate(part, _TURNS[self.rotation]) if self.rotation else part
+
+    def turn_back(self, upright: np.ndarray) -> np.ndarray:
+        """Turn what lies upright as the camera's own image lies."""
+        return cv2.rotate(upright, _TURNS[360 - self.rotation]) if self.rotation else upright
+
+    def restore(self, upright: np.ndarray, width: int, height: int, fill: int) -> np.ndarray:
+        """Lay a map of the upright region, (H, W) of any size, over the camera's pixels.
+
+        It is resized to the region by the nearest value; the result is (height, width) with
+        `fill` outside the region.
+        """
+        x, y, w, h = self.region(width, height)
+        part = self.turn_back(upright)
+        if part.shape[1::-1] != (w, h):
+            part = cv2.resize(part, (w, h), interpolation=cv2.INTER_NEAREST)
+        if (w, h) == (width, height):
+            return part
+        whole = np.full((height, width), fill, part.dtype)
+        whole[y : y + h, x : x + w] = part
+        return whole

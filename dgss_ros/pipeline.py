@@ -1,0 +1,74 @@
+"""From arrivals to answers, on the worker threads."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rclpy.node import Node
+
+from dgss_core.errors import DgssError
+from dgss_core.segmenter import Segmenter
+from dgss_ros.cameras import Arrival, Camera
+from dgss_ros.mailbox import Mailbox, Workers
+
+LOG_PERIOD_S = 5.0
+
+
+class Pipeline:
+    """Takes batches from `mailbox`, runs them through a segmenter and lets the cameras answer.
+
+    What goes wrong with an image is counted at its camera and logged; the next one is served.
+    """
+
+    def __init__(self, node: Node, mailbox: Mailbox[Arrival], segmenter: Segmenter) -> None:
+        self.segmenter = segmenter
+        self._node = node
+        self._mailbox = mailbox
+        self._workers = Workers(mailbox)
+
+    def start(self, workers: int, max_batch: int, max_wait_s: float) -> None:
+        self._workers.start(self._work, workers, max_batch, max_wait_s)
+
+    def stop(self) -> None:
+        """Let what is in work finish, and drop what waits."""
+        self._workers.stop()
+
+    def swap(self, segmenter: Segmenter) -> Segmenter:
+        """Serve the next batches by another segmenter; returns the old one, no longer in use."""
+        old, self.segmenter = self.segmenter, segmenter
+        self._mailbox.settle()
+        return old
+
+    def _work(self, batch: list[Arrival]) -> None:
+        segmenter = self.segmenter  # the same for the whole batch, whatever swap does meanwhile
+        frames = []
+        for arrival in batch:
+            with self._watched(arrival.camera):
+                if frame := arrival.camera.look(arrival, segmenter):
+                    frames.append(frame)
+        if not frames:
+            return
+        with self._watched(*(frame.camera for frame in frames)):
+            predictions = segmenter.predict([frame.prepared for frame in frames])
+            for frame, prediction in zip(frames, predictions, strict=True):
+                with self._watched(frame.camera):
+                    frame.camera.answer(frame, prediction, segmenter.labels)
+
+    @contextmanager
+    def _watched(self, *cameras: Camera) -> Iterator[None]:
+        """Count what goes wrong within as lost frames of these cameras; nothing is raised."""
+        logger = self._node.get_logger()
+        try:
+            yield
+        except DgssError as error:
+            for camera in cameras:
+                camera.counters.count_rejected(str(error))
+            logger.warning(str(error), throttle_duration_sec=LOG_PERIOD_S)
+        except Exception as error:
+            if not self._node.context.ok():
+                return  # SIGTERM invalidates the publishers while a frame is in work
+            for camera in cameras:
+                camera.counters.count_failed(f'{type(error).__name__}: {error}')
+            logger.error(traceback.format_exc(), throttle_duration_sec=LOG_PERIOD_S)
