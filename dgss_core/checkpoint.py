@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from dgss_core.errors import DgssError
+from dgss_core.files import flush
 from dgss_core.importers.keys import load_exactly
 from dgss_core.labels import LabelSet
 from dgss_core.systems import SegmentationModel, build_system
@@ -57,10 +58,10 @@ def save_checkpoint(model: SegmentationModel, path: Path, about: About) -> None:
         os.close(handle)
         try:
             save_file(weights, name, metadata)
-            _flush(Path(name))
+            flush(Path(name))
             os.chmod(name, 0o644)
             os.replace(name, path)
-            _flush(path.parent)
+            flush(path.parent)
         finally:
             Path(name).unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
@@ -116,11 +117,3 @@ def load_checkpoint(path: Path) -> SegmentationModel:
         weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     load_exactly(model, weights, str(path))
     return model.eval()
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
