@@ -67,6 +67,8 @@ setup(
     package_data={
         'dgss_core': [
             'label_sets/*.yaml',
+            'datasets/*.yaml',
+            'datasets/catalog/*.yaml',
             'bundles/*/*',
             'bundles/*/frames/*',
             'commands/*.in',

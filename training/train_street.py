@@ -140,8 +140,8 @@ def rate_at(step: int, steps: int) -> float:
 
 def training_loader(args: Args, offset: dict[str, int]) -> DataLoader:
     shares = {
-        CAMVID: (0.45, datasets.CamVid(args.data / 'camvid', 'day_train')),
-        KITTI: (0.2, datasets.Kitti(args.data / 'kitti')),
+        CAMVID: (0.45, datasets.build_dataset('camvid', args.data / 'camvid', 'day_train')),
+        KITTI: (0.2, datasets.build_dataset('kitti', args.data / 'kitti')),
         DRIVE: (0.35, datasets.Synthetic(range(1000, 1000 + args.drives), args.frames)),
     }
     parts = [
@@ -175,8 +175,8 @@ def finish(model: SegmentationModel, args: Args) -> None:
     save(model, args.output)
     folder, metrics = args.output / 'bundle', {}
     splits = {
-        'CamVid day_test': datasets.CamVid(args.data / 'camvid', 'day_test'),
-        'CamVid dusk': datasets.CamVid(args.data / 'camvid', 'dusk'),
+        'CamVid day_test': datasets.build_dataset('camvid', args.data / 'camvid', 'day_test'),
+        'CamVid dusk': datasets.build_dataset('camvid', args.data / 'camvid', 'dusk'),
         'synthetic drive, unseen seeds': datasets.Synthetic(range(10), args.test_frames),
     }
     for _ in range(2):

@@ -1,8 +1,40 @@
-"""Datasets: labelled driving frames as numpy arrays, one short file per dataset."""
+"""Datasets: labelled driving frames as numpy arrays, one short YAML file per dataset."""
 
-from dgss_core.datasets.camvid import CamVid
-from dgss_core.datasets.kitti import Kitti
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dgss_core.datasets.layout import CATALOG, load_layout
+from dgss_core.datasets.pairs import Pairs
 from dgss_core.datasets.sample import Dataset, Sample
-from dgss_core.datasets.synthetic import Synthetic
+from dgss_core.datasets.synthetic import SYNTHETIC, Synthetic
+from dgss_core.errors import DgssError
 
-__all__ = ['CamVid', 'Dataset', 'Kitti', 'Sample', 'Synthetic']
+DATASETS = (*sorted(path.stem for path in CATALOG.glob('*.yaml')), SYNTHETIC)
+"""Names that `build_dataset` knows besides the YAML files of others."""
+
+__all__ = ['DATASETS', 'Dataset', 'Pairs', 'Sample', 'Synthetic', 'build_dataset']
+
+
+def build_dataset(
+    name: str | Path,
+    root: str | Path | None = None,
+    split: str | None = None,
+    **options: Any,
+) -> Dataset:
+    """Open one split of a dataset.
+
+    `name` is one of `DATASETS` or the path of a YAML file; `root` the folder or zip as it was
+    downloaded. `split` None is the first one. `options` are those of `Pairs` (condition, mapping,
+    listing, labelled), or of `Synthetic` (frames, conditions, seeds, step, width, height), which
+    needs no root. Raises DgssError, also for an option or a root that does not fit.
+    """
+    try:
+        if name == SYNTHETIC:
+            return Synthetic.of_split(split, **options)
+        if root is None:
+            raise DgssError(f'{name} needs a root: the folder or zip that holds the dataset.')
+        return Pairs(load_layout(name), root, split, **options)
+    except TypeError as error:
+        raise DgssError(f'{name}: {error}') from error

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 
-from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 
 
@@ -25,31 +22,22 @@ class Sample:
 
 
 class Dataset(Protocol):
-    """Labelled frames in a fixed order; every access reads the frame anew."""
+    """Labelled frames in a fixed order; every access reads the frame anew.
+
+    `title` says what is read, to be printed with every score: dataset, split, condition, and the
+    label map where several are in use. `fingerprint` changes when the content does.
+    """
 
     label_set: LabelSet
+    title: str
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
 
+    def labels(self, index: int) -> np.ndarray:
+        """The labels alone, uint8 (H, W)."""
+        ...
 
-def read_pair(image: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read an RGB image and its label PNG; DgssError for a missing, broken or unequal pair."""
-    rgb = _read(image, cv2.IMREAD_COLOR)[..., ::-1]
-    ids = _read(labels, cv2.IMREAD_UNCHANGED)
-    if ids.ndim != 2 or ids.dtype != np.uint8:
-        raise DgssError(f'{labels} must be a one-channel 8-bit PNG of ids, not {ids.shape}.')
-    if ids.shape != rgb.shape[:2]:
-        raise DgssError(
-            f'{labels} is {ids.shape[1]}x{ids.shape[0]} and its image is '
-            f'{rgb.shape[1]}x{rgb.shape[0]}; the two must be of one size.'
-        )
-    return np.ascontiguousarray(rgb), ids
-
-
-def _read(path: Path, flags: int) -> np.ndarray:
-    array = cv2.imread(str(path), flags) if path.is_file() else None
-    if array is None:
-        raise DgssError(f'{path} is missing or not a readable image; copy the dataset again.')
-    return array
+    @property
+    def fingerprint(self) -> str: ...

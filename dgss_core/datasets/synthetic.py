@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
+import numpy as np
+
+from dgss_core import __version__
 from dgss_core.datasets.sample import Sample
+from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 from dgss_core.synthetic import CONDITIONS, StreetDrive
+from dgss_core.synthetic.drive import SyntheticFrame
+
+SYNTHETIC = 'synthetic'
+SPLITS = {'train': range(1000, 1048), 'val': range(900, 906), 'test': range(10)}
+"""Seeds of the drives of each split."""
 
 
 class Synthetic:
@@ -29,20 +40,42 @@ class Synthetic:
     ) -> None:
         self.seeds, self.frames, self.step = tuple(seeds), frames, step
         self.conditions, self.size = tuple(conditions), (width, height)
+        self.title = f'synthetic drive, {len(self.seeds)} seeds, {len(self)} frames'
+
+    @classmethod
+    def of_split(cls, split: str | None = None, **options: Any) -> Synthetic:
+        """The drives of `split` (train when None), 12 frames each; DgssError for another."""
+        if split is not None and split not in SPLITS:
+            raise DgssError(
+                f'The synthetic drive has no split {split!r}; use one of {", ".join(SPLITS)}.'
+            )
+        return cls(**{'seeds': SPLITS[split or 'train'], 'frames': 12} | options)
 
     def __len__(self) -> int:
         return len(self.seeds) * self.frames
 
     def __getitem__(self, index: int) -> Sample:
+        name, condition, picture = self._render(index)
+        return Sample(name, picture.image, picture.labels, condition)
+
+    def labels(self, index: int) -> np.ndarray:
+        """Uint8 (H, W)."""
+        return self._render(index)[2].labels
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the options and of the version of the package that draws the frames."""
+        options = (__version__, self.seeds, self.frames, self.step, self.conditions, self.size)
+        return hashlib.sha256(repr(options).encode()).hexdigest()
+
+    def _render(self, index: int) -> tuple[str, str, SyntheticFrame]:
         if not 0 <= index < len(self):
             raise IndexError(index)
         seed, frame = self.seeds[index // self.frames], index % self.frames
         # Shifting by the seed's place gives each seed another first condition.
         condition = self.conditions[(index // self.frames + frame) % len(self.conditions)]
         picture = _drive(seed, condition, *self.size).frame(frame * self.step)
-        return Sample(
-            f'{condition}_{seed}_{frame * self.step}', picture.image, picture.labels, condition
-        )
+        return f'{condition}_{seed}_{frame * self.step}', condition, picture
 
 
 @lru_cache(maxsize=16)

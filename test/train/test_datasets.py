@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dgss_core.datasets import CamVid, Kitti, Synthetic
+from dgss_core.datasets import Synthetic, build_dataset
 from dgss_core.errors import DgssError
 from dgss_core.labels import IGNORE
 from dgss_core.synthetic import CONDITIONS
@@ -18,49 +18,49 @@ def write(path: Path, array: np.ndarray) -> None:
 
 
 def camvid(root: Path) -> Path:
-    write(root / 'images/a.jpg', np.full((6, 8, 3), (0, 0, 200), np.uint8))
-    write(root / 'labels11/a.png', np.tile(np.arange(8, dtype=np.uint8) + 4, (6, 1)))
+    write(root / 'images/a_0.jpg', np.full((6, 8, 3), (0, 0, 200), np.uint8))
+    write(root / 'labels11/a_0.png', np.tile(np.arange(8, dtype=np.uint8) + 4, (6, 1)))
     (root / 'splits').mkdir()
     for split in ('day_train', 'dusk'):
-        (root / 'splits' / f'{split}.txt').write_text('a\n')
+        (root / 'splits' / f'{split}.txt').write_text('a_0\n')
     return root
 
 
 def test_camvid_reads_rgb_and_turns_void_into_ignore(tmp_path: Path) -> None:
-    sample = CamVid(camvid(tmp_path), 'day_train')[0]
+    sample = build_dataset('camvid', camvid(tmp_path), 'day_train')[0]
     assert sample.image[0, 0].tolist() == pytest.approx([200, 0, 0], abs=4)
     assert sample.labels[0].tolist() == [4, 5, 6, 7, 8, 9, 10, IGNORE]
-    assert (sample.name, sample.condition) == ('a', 'day')
-    assert CamVid(tmp_path, 'dusk')[0].condition == 'dusk'
+    assert (sample.name, sample.condition) == ('a_0', 'day')
 
 
 def test_what_is_wrong_with_a_copy_is_said(tmp_path: Path) -> None:
     root = camvid(tmp_path)
-    with pytest.raises(DgssError, match="no CamVid split 'night'"):
-        CamVid(root, 'night')
-    write(root / 'labels11/a.png', np.zeros((3, 8), np.uint8))
+    with pytest.raises(DgssError, match="no split 'night'"):
+        build_dataset('camvid', root, 'night')
+    write(root / 'labels11/a_0.png', np.zeros((3, 8), np.uint8))
     with pytest.raises(DgssError, match='must be of one size'):
-        CamVid(root, 'dusk')[0]
-    write(root / 'labels11/a.png', np.zeros((6, 8, 3), np.uint8))
-    with pytest.raises(DgssError, match='one-channel'):
-        CamVid(root, 'dusk')[0]
-    (root / 'images/a.jpg').unlink()
-    with pytest.raises(DgssError, match='missing or not a readable image'):
-        CamVid(root, 'dusk')[0]
-    with pytest.raises(DgssError, match=r'holds no images'):
-        Kitti(tmp_path / 'kitti')
+        build_dataset('camvid', root, 'dusk')[0]
+    write(root / 'labels11/a_0.png', np.zeros((6, 8, 3), np.uint8))
+    with pytest.raises(DgssError, match='holds colours'):
+        build_dataset('camvid', root, 'dusk')[0]
+    (root / 'images/a_0.jpg').unlink()
+    with pytest.raises(DgssError, match='holds no images/'):
+        build_dataset('camvid', root, 'dusk')[0]
+    with pytest.raises(DgssError, match=r'There is no .*kitti'):
+        build_dataset('kitti', tmp_path / 'kitti')
 
 
 def test_the_shared_copies_are_whole(shared: Path) -> None:
     root = shared / 'data/camvid'
     sizes = {
-        split: len(CamVid(root, split)) for split in ('day_train', 'day_val', 'day_test', 'dusk')
+        split: len(build_dataset('camvid', root, split))
+        for split in ('day_train', 'day_val', 'day_test', 'dusk')
     }
     assert sizes == {'day_train': 305, 'day_val': 101, 'day_test': 171, 'dusk': 62}
-    sample = CamVid(root, 'dusk')[0]
+    sample = build_dataset('camvid', root, 'dusk')[0]
     assert sample.image.shape == (360, 480, 3)
     assert set(np.unique(sample.labels)) <= {*range(11), IGNORE}
-    kitti = Kitti(shared / 'data/kitti')
+    kitti = build_dataset('kitti', shared / 'data/kitti')
     assert len(kitti) == 200
     assert set(np.unique(kitti[0].labels)) <= {*range(19), IGNORE}
 

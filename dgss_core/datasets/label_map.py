@@ -1,0 +1,131 @@
+"""From the ids that a dataset stores to the ids of a label set."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+
+from dgss_core.datasets.storage import Storage
+from dgss_core.errors import DgssError
+from dgss_core.labels import IGNORE, LabelSet
+
+UNKNOWN = 254
+"""Marks ids that a map does not know; label sets of the datasets have fewer classes."""
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """A lookup table uint8 (256,) from stored ids to ids of a label set.
+
+    Ids without a class go to 255, ids that the dataset does not have to `UNKNOWN`. `classes`: the
+    dataset's own name of every stored id; `colors`: what a palette PNG should show per stored
+    id; both where they are known.
+    """
+
+    name: str
+    table: np.ndarray
+    classes: tuple[str, ...] = ()
+    colors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+    def apply(self, stored: np.ndarray) -> np.ndarray:
+        """Map stored ids uint8 (H, W); DgssError names an id outside the map."""
+        labels = cv2.LUT(stored, self.table)
+        if outside := self.outside(stored, labels):
+            raise DgssError(
+                f'The labels hold the id {outside[0]}, which is outside the map {self.name!r}; '
+                'use the label files of this very dataset and version.'
+            )
+        return labels
+
+    def outside(self, stored: np.ndarray, labels: np.ndarray) -> list[int]:
+        """Stored ids that the map does not know."""
+        unknown = labels == UNKNOWN
+        return np.unique(stored[unknown]).tolist() if unknown.any() else []
+
+
+def label_map(
+    entry: Mapping[str, Any], name: str | None, label_set: LabelSet, storage: Storage
+) -> LabelMap:
+    """The map of one `labels` entry of a dataset file.
+
+    Without `map`, stored ids are those of the label set and `highest` is the last one in use.
+    `map` names one table of maps.yaml, or several of which `name` chooses. A table with `names`
+    goes by class names: those of `classes`, or of the JSON configuration that `classes_file`
+    names in the dataset. Raises DgssError for a map that is not there.
+    """
+    offered = entry.get('map', ())
+    offered = (offered,) if isinstance(offered, str) else tuple(offered)
+    if name is not None and name not in offered:
+        raise DgssError(
+            f'This dataset has no label map {name!r}; '
+            + (f'use one of {", ".join(offered)}.' if offered else 'leave it out.')
+        )
+    if not offered:
+        highest = int(entry.get('highest', len(label_set) - 1))
+        return LabelMap('label set', _table(dict(enumerate(label_set.names)), highest, label_set))
+    name = name or offered[0]
+    known = _maps()
+    if name not in known:
+        raise DgssError(f'There is no label map {name!r}; use one of {", ".join(known)}.')
+    rules = known[name]
+    if 'ids' in rules:
+        ids = {int(stored): label for stored, label in rules['ids'].items()}
+        colors = {i: label_set.labels[label_set.names.index(ids[i])].color for i in ids}
+        return LabelMap(name, _table(ids, int(rules['highest']), label_set), colors=colors)
+    classes, painted = _classes(entry, storage)
+    ids = {i: label for i, c in enumerate(classes) if (label := _by_name(c, rules['names']))}
+    return LabelMap(name, _table(ids, len(classes) - 1, label_set), tuple(classes), painted)
+
+
+def _table(ids: Mapping[int, str], highest: int, label_set: LabelSet) -> np.ndarray:
+    table = np.full(256, UNKNOWN, np.uint8)
+    table[: highest + 1] = IGNORE
+    table[IGNORE] = IGNORE
+    for stored, label in ids.items():
+        if label not in label_set.names:
+            raise DgssError(f'{label!r} is not a label of {label_set.name!r}; correct the map.')
+        if stored <= highest:
+            table[stored] = label_set.names.index(label)
+    return table
+
+
+def _by_name(name: str, rules: Mapping[str, str | None]) -> str | None:
+    """The label of the first rule whose pattern fits `name`, in lower case letters and digits."""
+    plain = re.sub('[^a-z0-9]', '', name.lower())
+    return next((label for rule, label in rules.items() if fnmatchcase(plain, rule)), None)
+
+
+def _classes(
+    entry: Mapping[str, Any], storage: Storage
+) -> tuple[list[str], dict[int, tuple[int, ...]]]:
+    """Class names by stored id, and their colours where the dataset's configuration tells them."""
+    wanted = entry.get('classes_file')
+    found = next((n for n in storage.names if f'/{n}'.endswith(f'/{wanted}')), None)
+    if found is None:
+        if 'classes' in entry:
+            return list(entry['classes']), {}
+        raise DgssError(f'{storage.root} lacks {wanted}, which names the classes; copy it too.')
+    try:
+        labels = json.loads(storage.read(found))['labels']
+        names = [entry['readable'] for entry in labels]
+        return names, {i: tuple(entry['color']) for i, entry in enumerate(labels)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DgssError(
+            f'{storage.where(found)} is not the configuration of the dataset ({error!r}); '
+            'copy it again.'
+        ) from error
+
+
+@cache
+def _maps() -> dict[str, Any]:
+    return yaml.safe_load(Path(__file__).with_name('maps.yaml').read_text())

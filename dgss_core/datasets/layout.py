@@ -1,0 +1,125 @@
+"""A dataset as its YAML file describes it: which files are frames, and what their ids mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dgss_core.errors import DgssError
+from dgss_core.labels import LabelSet
+
+CATALOG = Path(__file__).parent / 'catalog'
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split. `folder` stands for `{split}` in the paths; `listing` is a text file of frame
+    names inside the dataset; `count` is how many frames the published split has."""
+
+    folder: str
+    images: tuple[str, ...]
+    labels: tuple[Mapping[str, Any], ...]
+    listing: str | None = None
+    count: int | None = None
+    labelled: bool = True
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A dataset file.
+
+    `sizes`: the (width, height) its images have. `gaps`: whether frames without labels belong to
+    it and are passed over. `conditions`: the condition of a field's value, by field.
+    """
+
+    name: str
+    title: str
+    source: str
+    label_set: LabelSet
+    splits: Mapping[str, Split]
+    frame_name: str = '{name}'
+    condition: str = 'day'
+    conditions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    sizes: tuple[tuple[int, int], ...] = ()
+    gaps: bool = False
+    palette: bool = False
+
+    def split(self, name: str | None) -> Split:
+        """The split of that name, the first one for None; DgssError names those there are."""
+        name = name or next(iter(self.splits))
+        if name not in self.splits:
+            raise DgssError(
+                f'{self.title} has no split {name!r}; use one of {", ".join(self.splits)}.'
+            )
+        return self.splits[name]
+
+
+def load_layout(name: str | Path) -> Layout:
+    """The dataset of that name in the catalog, or the one a YAML file of your own describes.
+
+    Raises DgssError for a name that is not there and a file that does not describe a dataset.
+    """
+    known = {path.stem: path for path in sorted(CATALOG.glob('*.yaml'))}
+    path = known.get(str(name), Path(name))
+    if not path.is_file():
+        raise DgssError(
+            f'There is no dataset {str(name)!r}; use one of {", ".join([*known, "synthetic"])} '
+            'or the path of a YAML file.'
+        )
+    try:
+        data = yaml.safe_load(path.read_text())
+        return _layout(path, data)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DgssError(f'{path} is not readable as YAML: {error}') from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DgssError(
+            f'{path} does not describe a dataset ({error!r}); it needs at least images, labels '
+            'and label_set, as docs/datasets.md says.'
+        ) from error
+
+
+def _layout(path: Path, data: dict[str, Any]) -> Layout:
+    unknown = set(data) - {*Layout.__dataclass_fields__, 'images', 'labels'}
+    if unknown:
+        raise DgssError(f'{path} says {", ".join(sorted(unknown))}, which no dataset file knows.')
+    splits = {
+        name: _split(name, data, own or {})
+        for name, own in data.get('splits', {'all': {}}).items()
+    }
+    rest = {k: v for k, v in data.items() if k not in ('images', 'labels', 'splits', 'label_set')}
+    rest['sizes'] = tuple(tuple(size) for size in data.get('sizes', ()))
+    defaults = {'name': path.stem, 'title': path.stem, 'source': ''}
+    label_set = data['label_set']
+    if str(label_set).endswith('.yaml'):
+        label_set = path.parent / label_set
+    return Layout(label_set=LabelSet.load(label_set), splits=splits, **defaults | rest)
+
+
+def _split(name: str, data: Mapping[str, Any], own: Mapping[str, Any]) -> Split:
+    merged = {'images': data.get('images'), 'labels': data.get('labels'), 'folder': name, **own}
+    images, labels = (_several(merged.pop(key)) for key in ('images', 'labels'))
+    entries = tuple({'path': e} if isinstance(e, str) else dict(e) for e in labels)
+    return Split(images=images, labels=entries, **merged)
+
+
+def _several(value: Any) -> tuple:
+    if value is None:
+        raise KeyError('images or labels')
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def path_pattern(path: str, split: str) -> re.Pattern[str]:
+    """What a path template stands for: `{field}` is a part of a name, `{path}` may span folders,
+    `*` is anything within a name; folders in front of it do not matter."""
+    pattern = re.escape(path.replace('{split}', split)).replace(r'\*', '[^/]*')
+    pattern = re.sub(
+        r'\\\{(\w+)\\\}',
+        lambda field: f'(?P<{field[1]}>{".+?" if field[1] == "path" else "[^/]+?"})',
+        pattern,
+    )
+    return re.compile(f'(?:^|.*/){pattern}$')

@@ -1,0 +1,231 @@
+"""A dataset of image and label files, wherever its layout says they lie."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from string import Formatter
+
+import numpy as np
+
+from dgss_core.datasets.decode import RED, decode_ids
+from dgss_core.datasets.label_map import LabelMap, label_map
+from dgss_core.datasets.layout import Layout, path_pattern
+from dgss_core.datasets.polygons import draw_polygons
+from dgss_core.datasets.sample import Sample
+from dgss_core.datasets.storage import Storage
+from dgss_core.encodings import decode_compressed
+from dgss_core.errors import DgssError
+from dgss_core.labels import IGNORE
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """Where the labels of a frame are, how they are stored and what the ids mean."""
+
+    path: str
+    map: LabelMap
+    channel: int | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One frame: its files in the storage; `labels` is None where it has none."""
+
+    name: str
+    condition: str
+    image: str
+    labels: LabelFile | None
+
+
+class Pairs:
+    """Frames of one split of a layout, from a folder or zips.
+
+    `condition` keeps the frames of that condition only. `mapping` chooses among the label maps of
+    the layout. `listing` is a text file that names the frames to keep, one per line. With
+    `labelled` frames without labels are an error, unless the layout says that they belong to it;
+    without it every frame is kept, and its labels are 255 where there are none.
+
+    Raises DgssError where that leaves no frame.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        root: str | Path,
+        split: str | None = None,
+        *,
+        condition: str | None = None,
+        mapping: str | None = None,
+        listing: str | Path | None = None,
+        labelled: bool = True,
+    ) -> None:
+        self.layout, self.label_set = layout, layout.label_set
+        self.split = layout.split(split)
+        self.storage = Storage(root)
+        self.pairs = self._find(mapping)
+        if self.split.listing:
+            self._keep(self.storage.read(self._member(self.split.listing)).decode(), 'its listing')
+        if listing is not None:
+            self._keep(_read_listing(listing), str(listing))
+        if condition is not None:
+            self.pairs = [pair for pair in self.pairs if pair.condition == condition]
+            if not self.pairs:
+                raise DgssError(f'{layout.title} has no frames of the condition {condition!r}.')
+        self.unlabelled = [pair for pair in self.pairs if pair.labels is None]
+        if labelled:
+            self._drop_unlabelled()
+        maps = {pair.labels.map.name for pair in self.pairs if pair.labels}
+        several = any(isinstance(entry.get('map'), list) for entry in self.split.labels)
+        words = [f'{layout.title} {split or next(iter(layout.splits))}']
+        words += [condition] if condition else []
+        words += [f'map {" and ".join(sorted(maps))}'] if several else []
+        self.title = ', '.join([*words, f'{len(self)} frames'])
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        pair = self.pairs[index]
+        image = self.image(index)
+        labels = self.labels(index) if pair.labels else np.full(image.shape[:2], IGNORE, np.uint8)
+        if labels.shape != image.shape[:2]:
+            raise DgssError(
+                f'{self.storage.where(pair.labels.path if pair.labels else "")} is '
+                f'{labels.shape[1]}x{labels.shape[0]} and its image is '
+                f'{image.shape[1]}x{image.shape[0]}; the two must be of one size.'
+            )
+        return Sample(pair.name, image, labels, pair.condition)
+
+    def image(self, index: int) -> np.ndarray:
+        """RGB uint8 (H, W, 3); DgssError names a file that cannot be read."""
+        path = self.pairs[index].image
+        try:
+            return decode_compressed(self.storage.read(path))
+        except DgssError as error:
+            raise DgssError(f'{self.storage.where(path)}: {error}') from error
+
+    def labels(self, index: int) -> np.ndarray:
+        """Uint8 (H, W); DgssError names a file that cannot be read or an id outside the map."""
+        file = self.pairs[index].labels
+        if file is None:
+            raise DgssError(f'{self.storage.where(self.pairs[index].image)} has no labels.')
+        try:
+            return file.map.apply(self.stored_ids(file))
+        except DgssError as error:
+            raise DgssError(f'{self.storage.where(file.path)}: {error}') from error
+
+    def stored_ids(self, file: LabelFile) -> np.ndarray:
+        """The ids as the dataset stores them, uint8 (H, W)."""
+        data = self.storage.read(file.path)
+        if file.path.endswith('.json'):
+            return draw_polygons(data, file.map.classes)
+        return decode_ids(data, file.channel)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes when a frame, a label file or the label map does; sha256 in hex digits."""
+        digest = hashlib.sha256()
+        for pair in self.pairs:
+            digest.update(f'{pair.image} {self.storage.stamp(pair.image)}\n'.encode())
+            if pair.labels:
+                digest.update(
+                    f'{pair.labels.path} {self.storage.stamp(pair.labels.path)}'.encode()
+                )
+                digest.update(pair.labels.map.table.tobytes())
+        return digest.hexdigest()
+
+    def _find(self, mapping: str | None) -> list[Pair]:
+        names = sorted(self.storage.names)
+        images: dict[str, dict[str, str]] = {}
+        for path in self.split.images:
+            images = dict(_matching(names, path, self.split.folder))
+            if images:
+                break
+        else:
+            raise DgssError(
+                f'{self.storage.root} holds no {" nor ".join(self.split.images)}, where '
+                f'{self.layout.title} has its images; {self.storage.advice}'
+            )
+        labels = [self._label_files(names, entry, mapping) for entry in self.split.labels]
+        frames: dict[str, Pair] = {}
+        for image, fields in images.items():
+            name = self.layout.frame_name.format(**fields)
+            found = (files[key] for keys, files in labels if (key := _key(fields, keys)) in files)
+            # The same frame may lie twice under the root; the first one counts.
+            frames.setdefault(name, Pair(name, self._condition(fields), image, next(found, None)))
+        return list(frames.values())
+
+    def _label_files(
+        self, names: list[str], entry: dict, mapping: str | None
+    ) -> tuple[tuple[str, ...], dict[tuple[str, ...], LabelFile]]:
+        """Fields of the path of one `labels` entry, and the files by the values of these."""
+        path = entry['path']
+        keys = tuple(
+            field for _, field, _, _ in Formatter().parse(path) if field and field != 'split'
+        )
+        matching = list(_matching(names, path, self.split.folder))
+        if not matching:
+            return keys, {}
+        meaning = label_map(entry, mapping, self.label_set, self.storage)
+        channel = RED if entry.get('channel') == 'red' else None
+        files: dict[tuple[str, ...], LabelFile] = {}
+        for name, fields in matching:
+            files.setdefault(_key(fields, keys), LabelFile(name, meaning, channel))
+        return keys, files
+
+    def _condition(self, fields: dict[str, str]) -> str:
+        for field, conditions in self.layout.conditions.items():
+            if (value := fields.get(field)) in conditions:
+                return conditions[value]
+        return fields.get('condition', self.layout.condition)
+
+    def _member(self, name: str) -> str:
+        return next((n for n in self.storage.names if f'/{n}'.endswith(f'/{name}')), name)
+
+    def _keep(self, text: str, origin: str) -> None:
+        wanted = [PurePosixPath(line.strip()).stem for line in text.splitlines() if line.strip()]
+        by_name = {PurePosixPath(pair.image).stem: pair for pair in self.pairs}
+        by_name |= {pair.name: pair for pair in self.pairs}
+        missing = [name for name in wanted if name not in by_name]
+        if missing or not wanted:
+            raise DgssError(
+                f'{origin} names {len(missing)} of {len(wanted)} frames that '
+                f'{self.storage.root} does not have ({", ".join(missing[:3])}); '
+                'copy them, or take them out of the list.'
+            )
+        self.pairs = [by_name[name] for name in wanted]
+
+    def _drop_unlabelled(self) -> None:
+        if not self.split.labelled:
+            raise DgssError(
+                f'The labels of this split of {self.layout.title} are not public; '
+                'read it without labels (labelled=False) and score it at its server.'
+            )
+        if self.unlabelled and (not self.layout.gaps or len(self.unlabelled) == len(self.pairs)):
+            paths = ' nor '.join(entry['path'] for entry in self.split.labels)
+            raise DgssError(
+                f'{len(self.unlabelled)} of {len(self.pairs)} frames of {self.storage.root} have '
+                f'no labels, the first is {self.unlabelled[0].image} (neither {paths}); '
+                'copy the labels too, or list the frames to use.'
+            )
+        self.pairs = [pair for pair in self.pairs if pair.labels]
+
+
+def _matching(names: Iterable[str], path: str, split: str) -> Iterable[tuple[str, dict[str, str]]]:
+    pattern = path_pattern(path, split)
+    return ((n, match.groupdict()) for n in names if (match := pattern.match(n)))
+
+
+def _key(fields: dict[str, str], keys: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(fields[key] for key in keys)
+
+
+def _read_listing(path: str | Path) -> str:
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DgssError(f'The list of frames {path} cannot be read: {error}.') from error
