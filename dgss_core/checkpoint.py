@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from dgss_core.errors import DgssError
 from dgss_core.files import flush
@@ -37,9 +38,15 @@ class About:
     licence: str = ''
 
 
-def save_checkpoint(model: SegmentationModel, path: Path, about: About) -> None:
+def save_checkpoint(
+    model: SegmentationModel,
+    path: Path,
+    about: About,
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write `model` to `path`, whole or not at all.
 
+    `weights` are its own unless given: those of a sharded model have to be gathered first.
     Raises DgssError when the folder cannot be written to.
     """
     metadata = {
@@ -51,7 +58,15 @@ def save_checkpoint(model: SegmentationModel, path: Path, about: About) -> None:
         'source_sha256': about.source_sha256,
         'licence': about.licence,
     }
-    weights = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
+    write_tensors(model.state_dict() if weights is None else weights, path, metadata)
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write a safetensors file, whole or not at all: a file that was there stays until then.
+
+    Raises DgssError when the folder cannot be written to.
+    """
+    weights = {key: value.detach().contiguous() for key, value in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')

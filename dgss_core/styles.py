@@ -9,15 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.distributions import Beta
 
+from dgss_core.checkpoint import write_tensors
 from dgss_core.errors import DgssError
-from dgss_core.losses.segmentation import IGNORE
+from dgss_core.labels import IGNORE, LabelSet
+
+SCHEMA = 'dgss-styles/1'
+VOID = 'void'
+"""The name in a bank of patches that have no label."""
 
 
 def channel_statistics(x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
@@ -96,6 +103,33 @@ class StyleBank:
                 styles[index] = torch.stack(found)
         return cls(styles)
 
+    def save(self, path: Path, label_set: LabelSet, encoder: str) -> None:
+        """Write the styles under the names of their classes, mined for `encoder`."""
+        names = {**dict(enumerate(label_set.names)), IGNORE: VOID}
+        tensors = {names[index]: styles for index, styles in self.styles.items()}
+        metadata = {'schema': SCHEMA, 'label_set': label_set.name, 'encoder': encoder}
+        write_tensors(tensors, path, metadata)
+
+    @classmethod
+    def load(cls, path: Path, label_set: LabelSet, encoder: str) -> StyleBank:
+        """Read what `save` wrote; DgssError where it is for other classes or another encoder."""
+        if not path.is_file():
+            raise DgssError(f'There is no style bank {path}; make it with dgss mine-styles.')
+        try:
+            with safe_open(path, framework='pt') as file:
+                metadata = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise DgssError(f'{path} is not a whole safetensors file ({error}).') from error
+        found = tuple(metadata.get(key) for key in ('schema', 'label_set', 'encoder'))
+        if found != (SCHEMA, label_set.name, encoder):
+            raise DgssError(
+                f'{path} holds styles of {found[1]} for {found[2]}, not of {label_set.name} for '
+                f'{encoder}; mine a bank for this training with dgss mine-styles.'
+            )
+        ids = {name: index for index, name in enumerate(label_set.names)} | {VOID: IGNORE}
+        return cls({ids[name]: styles for name, styles in tensors.items()})
+
     def add(self, classes: Sequence[int], means: Tensor, stds: Tensor) -> None:
         """Put one style of (K,C,1,1) means and deviations under each of K classes."""
         pairs = torch.stack((means.flatten(1), stds.flatten(1)), dim=1).detach().cpu()
@@ -119,9 +153,10 @@ class StyleBank:
         return means[..., None, None], stds[..., None, None]
 
 
-def restyle(normalised: Tensor, means: Tensor, stds: Tensor) -> Tensor:
-    """ReLU of normalised patches (K,C,h,w) in the style of means and stds (K,C,1,1)."""
-    return F.relu(stds * normalised + means)
+def restyle(normalised: Tensor, means: Tensor, stds: Tensor, rectify: bool = True) -> Tensor:
+    """Normalised patches (K,C,h,w) in the style of means and stds (K,C,1,1), through a ReLU."""
+    styled = stds * normalised + means
+    return F.relu(styled) if rectify else styled
 
 
 def normalise(patches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -142,6 +177,7 @@ def mix_styles(
     shares: Tensor | float,
     random: Random,
     side: int = 3,
+    rectify: bool = True,
 ) -> Tensor:
     """First-stage maps (B,C,H,W) in mixed styles, patch by patch.
 
@@ -150,6 +186,7 @@ def mix_styles(
         shares: (B,C,1,1) as of `draw_shares`, the same for all patches of an image; 0 takes the
             mined style alone.
         random: draws the styles, patch by patch and image by image within a patch.
+        rectify: whether the stage ends in a ReLU.
     """
     normalised, means, stds = normalise(split_patches(low, side))
     mined_means, mined_stds = (x.to(low) for x in bank.draw(classes.tolist(), random))
@@ -157,7 +194,7 @@ def mix_styles(
         shares = shares.repeat(side * side, 1, 1, 1)
     means = shares * means + (1 - shares) * mined_means
     stds = shares * stds + (1 - shares) * mined_stds
-    return join_patches(restyle(normalised, means, stds), side)
+    return join_patches(restyle(normalised, means, stds, rectify), side)
 
 
 def mine_styles(

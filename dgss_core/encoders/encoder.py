@@ -88,6 +88,10 @@ class Encoder(nn.Module, ABC):
         The stem belongs to the first stage.
         """
 
+    def first_stage(self) -> nn.Module:
+        """The module whose output is the earliest map of features, whose style can be mixed."""
+        return self.trunk()[0][-1]
+
     def train(self, mode: bool = True) -> Encoder:
         super().train(mode)
         hold_frozen(self)

@@ -216,6 +216,9 @@ class VisionTransformer(Encoder):
         stages = [list(self.blocks[a:b]) for a, b in zip(starts, ends, strict=True)]
         return [stem + stages[0], *stages[1:]]
 
+    def first_stage(self) -> nn.Module:
+        return self.blocks[0]
+
     def fit(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Resample the patch kernel and the position table (from a square grid) to ours."""
         state, embed = dict(state), self.embed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import onnx
@@ -26,10 +25,8 @@ from dgss_core.heads.mask2former import Mask2FormerHead
 from dgss_core.inference import Inference
 from dgss_core.resize import resize
 from dgss_core.runtimes import load_backend
-from dgss_core.styles import StyleBank
 from dgss_core.synthetic import StreetDrive
 from dgss_core.systems import SYSTEMS, SegmentationModel, build_system
-from dgss_core.systems.famix import FamixModel
 
 VIT = {'width': 32, 'depth': 4, 'heads': 2, 'taps': (0, 1, 2, 3), 'image_size': 64}
 CLIP_RESNET = {'layers': (1, 1, 1, 2), 'width': 8}
@@ -283,14 +280,9 @@ def test_the_queries_of_rein_come_from_its_tokens():
             assert not torch.allclose(before, model(images()))
 
 
-def test_famix_trains_in_mixed_styles():
+def test_famix_trains_the_last_stage():
     model = small('famix-rn50', train='last_stage').train()
-    assert isinstance(model, FamixModel)
-    bank = StyleBank({255: torch.stack((torch.full((1, 32), 0.5), torch.ones(1, 32)), dim=1)})
-    x, y = images(96, 96), labels(96, 96)
-    loss = model.mixed_loss(x, y, bank, Random(0))['ce']
-    loss.backward()
-    assert abs(loss.item() - model.loss(x, y)['ce'].item()) > 1e-4
+    model.loss(images(96, 96), labels(96, 96))['ce'].backward()
     assert all(p.grad is not None for p in model.encoder.layer4.parameters())
     assert not any(p.requires_grad for p in model.encoder.layer3.parameters())
 

@@ -1,0 +1,1 @@
+"""Training: one explicit loop for every recipe, from one laptop to many nodes."""

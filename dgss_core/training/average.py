@@ -1,0 +1,82 @@
+"""The exponential moving average of a model in training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dgss_core.errors import DgssError
+
+
+@dataclass
+class AverageConfig:
+    """Which average is scored and kept.
+
+    Attributes:
+        decay: part of the average that an update keeps
+        start: step before which the average is the model itself
+        every: steps from one update to the next
+    """
+
+    decay: float = 0.999
+    start: int = 0
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1 or self.every < 1:
+            raise DgssError(
+                f'An average cannot keep {self.decay} of itself every {self.every} steps; give '
+                'a decay of 0 up to 1 and at least one step.'
+            )
+
+
+class Average:
+    """Average of everything about `model` that moves: trained weights and running statistics.
+
+    `state` holds it by name. Frozen weights are shared with the model.
+    """
+
+    def __init__(self, model: nn.Module, config: AverageConfig) -> None:
+        self.config = config
+        self.state = {name: x.detach().clone() for name, x in moving(model).items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the model after `step`, which counts from 1."""
+        if step <= self.config.start:
+            share = 1.0
+        elif (step - self.config.start) % self.config.every == 0:
+            share = 1 - self.config.decay
+        else:
+            return
+        for name, x in moving(model).items():
+            self.state[name].lerp_(x.detach(), share)
+
+    @contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """Inside the block the model is its average."""
+        self._swap(model)
+        try:
+            yield
+        finally:
+            self._swap(model)
+
+    @torch.no_grad()
+    def _swap(self, model: nn.Module) -> None:
+        for name, x in moving(model).items():
+            kept = x.detach().clone()
+            x.copy_(self.state[name])
+            self.state[name].copy_(kept)
+
+
+def moving(model: nn.Module) -> dict[str, Tensor]:
+    """Trained parameters and floating point buffers by name."""
+    return {
+        name: x
+        for name, x in model.state_dict(keep_vars=True).items()
+        if (x.requires_grad if isinstance(x, nn.Parameter) else x.is_floating_point())
+    }

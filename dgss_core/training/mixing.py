@@ -1,0 +1,105 @@
+"""Local style mixing (FAMix, CVPR 2024, section 3.3) inside any encoder.
+
+The styles come from a mined bank, or, where there is none, from the other patches of the batch:
+mixing within a batch as MixStyle (Zhou et al., ICLR 2021), but class by class as FAMix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dgss_core.encoders import Encoder
+from dgss_core.errors import DgssError
+from dgss_core.styles import (
+    StyleBank,
+    draw_shares,
+    mix_styles,
+    normalise,
+    patch_classes,
+    split_patches,
+)
+
+
+@dataclass
+class MixingConfig:
+    """What styles are mixed, and where.
+
+    Attributes:
+        bank: styles that `dgss mine-styles` wrote for this encoder; null takes those of the batch
+        side: patches along each side of an image
+        alpha: both parameters of the Beta distribution of shares
+        probability: of mixing in a step
+    """
+
+    bank: Path | None = None
+    side: int = 3
+    alpha: float = 0.1
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.side < 1 or self.alpha <= 0 or not 0 <= self.probability <= 1:
+            raise DgssError(
+                'Style mixing needs a side of at least 1, an alpha above 0 and a probability of '
+                f'0 to 1, not {self.side}, {self.alpha} and {self.probability}.'
+            )
+
+
+@contextmanager
+def mixed_styles(
+    encoder: Encoder, labels: Tensor, bank: StyleBank | None, config: MixingConfig, seed: int
+) -> Iterator[None]:
+    """Inside the block the first stage of `encoder` gives its maps in mixed styles.
+
+    `labels` (B,H,W) belong to the images that will be encoded; height and width must be multiples
+    of `config.side`, as must those of the map.
+    """
+    if Random(seed).random() >= config.probability:
+        yield
+        return
+    classes = patch_classes(labels, config.side)
+
+    def mix(maps: Tensor) -> Tensor:
+        low = maps.float()
+        # Seeded anew each time: checkpointing runs this twice and must see the same styles.
+        shares = draw_shares(len(low), low.shape[1], config.alpha).to(low)
+        styles = bank or styles_of(low, classes, config.side)
+        # What follows a stage that ends in ReLU must not see anything below zero.
+        rectify = bool(low.amin() >= 0)
+        mixed = mix_styles(low, classes, styles, shares, Random(seed), config.side, rectify)
+        return mixed.to(maps)
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        if output.ndim == 4:
+            return mix(output)
+        return mixed_tokens(output, inputs[1].height, inputs[1].width, mix)
+
+    handle = encoder.first_stage().register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def styles_of(low: Tensor, classes: Tensor, side: int) -> StyleBank:
+    """The styles of the patches of maps (B,C,H,W) as a bank."""
+    _, means, stds = normalise(split_patches(low.detach(), side))
+    bank = StyleBank({})
+    bank.add(classes.tolist(), means, stds)
+    return bank
+
+
+def mixed_tokens(
+    tokens: Tensor, height: int, width: int, mix: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Tokens (B,prefix+height*width,C) of a ViT with `mix` applied to their map."""
+    prefix = tokens.shape[1] - height * width
+    low = tokens[:, prefix:].transpose(1, 2).unflatten(2, (height, width))
+    return torch.cat((tokens[:, :prefix], mix(low).flatten(2).transpose(1, 2)), dim=1)

@@ -1,0 +1,131 @@
+"""Optimisers with a learning rate and a weight decay of each parameter's own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from dgss_core.errors import DgssError
+from dgss_core.systems import SegmentationModel
+from dgss_core.training.schedule import Schedule
+
+NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm)
+LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.MultiheadAttention)
+
+
+@dataclass
+class OptimiserConfig:
+    """How the weights move.
+
+    Attributes:
+        name: the rule
+        rate: learning rate
+        rates: factors on it by pattern of a parameter's name (`encoder.*`); where several fit, all
+        layer_decay: factor on it from each block of the encoder to the one before
+        weight_decay: of every parameter that is not undecayed
+        weight_decay_end: what it falls to along a half cosine; it stays when null
+        undecayed: `norms`, `biases`, `tables` (tokens, embeddings, scales: whatever belongs to no
+            linear, convolution or norm), or patterns of names
+        momentum: of SGD
+        betas: of AdamW
+        clip: greatest norm of all gradients together; null does not clip
+        schedule: of the learning rate
+    """
+
+    name: Literal['adamw', 'sgd'] = 'adamw'
+    rate: float = 1e-4
+    rates: dict[str, float] = field(default_factory=dict)
+    layer_decay: float = 1.0
+    weight_decay: float = 0.05
+    weight_decay_end: float | None = None
+    undecayed: list[str] = field(default_factory=lambda: ['norms', 'tables'])
+    momentum: float = 0.9
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float | None = None
+    schedule: Schedule = field(default_factory=Schedule)
+
+
+def build_optimiser(config: OptimiserConfig, model: SegmentationModel) -> torch.optim.Optimizer:
+    """The optimiser of all trained parameters of `model`, grouped by rate and decay.
+
+    Every group says what is its own: `factor` on the learning rate, `decayed` or not. Raises
+    DgssError for a pattern that fits no parameter.
+    """
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    factors, undecayed = rate_factors(config, model), undecayed_names(config, model)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((factors[name], name not in undecayed), []).append(parameter)
+    settings = [
+        {
+            'params': parameters,
+            'factor': factor,
+            'decayed': decayed,
+            'lr': config.rate * factor,
+            'weight_decay': config.weight_decay if decayed else 0.0,
+        }
+        for (factor, decayed), parameters in groups.items()
+    ]
+    if config.name == 'sgd':
+        return torch.optim.SGD(settings, lr=config.rate, momentum=config.momentum)
+    return torch.optim.AdamW(settings, lr=config.rate, betas=config.betas)
+
+
+def set_rates(
+    optimiser: torch.optim.Optimizer, config: OptimiserConfig, step: int, steps: int
+) -> None:
+    """Give every group the learning rate and weight decay of `step`."""
+    factor = config.schedule.factor(step, steps)
+    decay, end = config.weight_decay, config.weight_decay_end
+    if end is not None:
+        decay = end + (decay - end) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+    for group in optimiser.param_groups:
+        group['lr'] = max(config.schedule.least, config.rate * group['factor'] * factor)
+        group['weight_decay'] = decay if group['decayed'] else 0.0
+
+
+def rate_factors(config: OptimiserConfig, model: SegmentationModel) -> dict[str, float]:
+    """Factor on the learning rate by name of the parameter."""
+    names = [name for name, _ in model.named_parameters()]
+    factors = dict.fromkeys(names, 1.0)
+    blocks = [m for stage in model.encoder.trunk() for m in stage if list(m.parameters())]
+    depth = {id(p): i for i, block in enumerate(blocks) for p in block.parameters()}
+    for name, parameter in model.named_parameters():
+        if id(parameter) in depth:
+            factors[name] = config.layer_decay ** (len(blocks) - depth[id(parameter)])
+    for pattern, factor in config.rates.items():
+        for name in _fitting(pattern, names):
+            factors[name] *= factor
+    return factors
+
+
+def undecayed_names(config: OptimiserConfig, model: nn.Module) -> set[str]:
+    """Names of the parameters without weight decay."""
+    kinds: dict[str, set[str]] = {'norms': set(), 'biases': set(), 'tables': set()}
+    for prefix, module in model.named_modules():
+        for name, _ in module.named_parameters(prefix, recurse=False):
+            if isinstance(module, NORMS):
+                kinds['norms'].add(name)
+            elif name.endswith('bias'):
+                kinds['biases'].add(name)
+            elif not isinstance(module, LAYERS):
+                kinds['tables'].add(name)
+    names = [name for name, _ in model.named_parameters()]
+    chosen = (kinds[rule] if rule in kinds else _fitting(rule, names) for rule in config.undecayed)
+    return set().union(*chosen)
+
+
+def _fitting(pattern: str, names: list[str]) -> set[str]:
+    fitting = {name for name in names if fnmatchcase(name, pattern)}
+    if not fitting:
+        raise DgssError(
+            f'No parameter of this model is called {pattern!r}; write a pattern such as '
+            f"'encoder.*' or '{names[-1]}'."
+        )
+    return fitting

@@ -1,0 +1,99 @@
+"""All of a training that moves, in one file: weights, their average, the optimiser, the step.
+
+Everything random is a function of the seed and the step (`dgss_core.training.chance`), so this is
+enough to go on to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+from dgss_core.checkpoint import write_tensors
+from dgss_core.errors import DgssError
+from dgss_core.training.average import Average
+
+SCHEMA = 'dgss-training/1'
+WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+"""Gathered from all processes to the first, whatever the strategy."""
+
+
+@dataclass
+class TrainingState:
+    """`step` optimiser steps have been taken with `optimiser` on `model`."""
+
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    average: Average | None
+    step: int = 0
+
+    def save(self, path: Path, first: bool = True) -> None:
+        """Write everything to `path`, whole or not at all. Every process must call it; only the
+        `first` writes. Raises DgssError when it cannot."""
+        tensors = {
+            f'weights.{k}': x for k, x in get_model_state_dict(self.model, options=WHOLE).items()
+        }
+        moments = get_optimizer_state_dict(self.model, self.optimiser, options=WHOLE)['state']
+        for name, values in moments.items():
+            tensors |= {f'optimiser.{name}.{key}': x for key, x in values.items()}
+        if self.average is not None:
+            tensors |= {f'average.{k}': gathered(x) for k, x in self.average.state.items()}
+        if first:
+            write_tensors(tensors, path, {'schema': SCHEMA, 'step': str(self.step)})
+
+    def load(self, path: Path) -> None:
+        """Go back to where `save` was called. Raises DgssError for a file of another training."""
+        step, tensors = _read(path)
+        try:
+            self._take(tensors)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise DgssError(
+                f'{path} does not fit this training ({error}); go on with the config it was '
+                'begun with, or choose another --output.'
+            ) from error
+        self.step = step
+
+    def _take(self, tensors: Mapping[str, Tensor]) -> None:
+        moments = get_optimizer_state_dict(self.model, self.optimiser, options=WHOLE)
+        for name, values in moments['state'].items():
+            for key in values:
+                values[key] = tensors.get(f'optimiser.{name}.{key}', values[key])
+        set_optimizer_state_dict(self.model, self.optimiser, moments, options=WHOLE)
+        set_model_state_dict(self.model, _below('weights.', tensors), options=WHOLE)
+        if self.average is not None:
+            # Through the model, which knows how its weights are spread over the processes.
+            averaged = _below('weights.', tensors) | _below('average.', tensors)
+            with self.average.applied(self.model):
+                set_model_state_dict(self.model, averaged, options=WHOLE)
+
+
+def gathered(x: Tensor) -> Tensor:
+    """The whole of a tensor that may be spread over processes, on the CPU."""
+    return (x.full_tensor() if isinstance(x, torch.distributed.tensor.DTensor) else x).cpu()
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)}
+
+
+def _read(path: Path) -> tuple[int, dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework='pt') as file:
+            metadata = file.metadata() or {}
+            if metadata.get('schema') != SCHEMA:
+                raise DgssError(f'{path} is no state of a training; resume where one was begun.')
+            return int(metadata['step']), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise DgssError(f'{path} is not a whole safetensors file ({error}).') from error
