@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -172,6 +173,15 @@ def write_bundle(
             'may write to.'
         ) from error
     return open_bundle(folder)
+
+
+def update_manifest(bundle: Bundle, **changes: Any) -> Bundle:
+    """Change what the manifest says that follows from running the bundle: figures, the source."""
+    manifest = replace(bundle.manifest, **changes)
+    staging = bundle.folder / f'.{MANIFEST}'
+    staging.write_text(manifest.to_json())
+    os.replace(staging, bundle.folder / MANIFEST)
+    return Bundle(bundle.folder, manifest)
 
 
 def _fill(

@@ -11,6 +11,7 @@ from typing import Any
 
 from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
+from dgss_core.monitoring.domain_shift import SourceStatistics
 
 SCHEMA = 1
 NETWORK = 'model.onnx'
@@ -25,7 +26,7 @@ class Manifest:
     `mean`, `std`: the RGB normalisation (for values 0 to 1) that is inside the network, for the
     record. `metrics`: figures by the name of the split they were measured on. `precision`: of
     the network's layers, one of `PRECISIONS`. `files`: SHA-256 of every further file, by its path
-    in the bundle.
+    in the bundle. `source`: frames as it was trained on, described for the domain-shift monitor.
     """
 
     name: str
@@ -41,11 +42,15 @@ class Manifest:
     metrics: dict[str, float] = field(default_factory=dict)
     precision: str = 'fp32'
     files: dict[str, str] = field(default_factory=dict)
+    source: SourceStatistics | None = None
     network: str = NETWORK
     schema: int = SCHEMA
 
     def to_json(self) -> str:
-        data = asdict(self) | {'label_set': self.label_set.to_dict()}
+        data = asdict(self) | {
+            'label_set': self.label_set.to_dict(),
+            'source': self.source and self.source.to_dict(),
+        }
         return json.dumps({'schema': data.pop('schema'), **data}, indent=2) + '\n'
 
     @classmethod
@@ -69,7 +74,10 @@ class Manifest:
         _check_fields(data, origin)
         label_set = LabelSet.from_dict(data['label_set'], f'label_set in {origin}')
         tuples = {key: tuple(data[key]) for key in ('mean', 'std', 'training_data')}
-        return cls(**data | tuples | {'label_set': label_set})
+        source = data.get('source')
+        if source is not None:
+            source = SourceStatistics.from_dict(source, f'source in {origin}')
+        return cls(**data | tuples | {'label_set': label_set, 'source': source})
 
 
 REQUIRED = {

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from dgss_core.bundle import (
-    CONFIDENCE,
     EMBEDDED,
     MANIFEST,
-    MASK,
     Bundle,
     ReferenceFrame,
     open_bundle,
+    update_manifest,
     write_bundle,
 )
 from dgss_core.errors import DgssError
+from dgss_core.monitoring.domain_shift import SourceStatistics
 from dgss_core.runtimes import load_backend
 
 
@@ -59,6 +59,7 @@ def test_the_embedded_bundle_is_whole_small_and_says_its_licence() -> None:
         ({'files': {'/etc/passwd': '0' * 64}}, 'unusable value for files'),
         ({'files': {'a': 'short'}}, 'unusable value for files'),
         ({'files': {'a': '0' * 64}}, 'lacks a'),
+        ({'source': {'frames': 2}}, 'source in .* holds no source statistics'),
         ({'sha256': '0' * 64}, 'is not the file its manifest describes'),
     ],
 )
@@ -70,10 +71,11 @@ def test_a_wrong_manifest_is_refused(probe_bundle: Bundle, changes: dict, says: 
 def test_manifests_from_before_precision_and_files_open(probe_bundle: Bundle) -> None:
     path = probe_bundle.folder / MANIFEST
     data = json.loads(path.read_text())
-    del data['precision'], data['files']
+    del data['precision'], data['files'], data['source']
     path.write_text(json.dumps(data))
     bundle = open_bundle(probe_bundle.folder)
     assert (bundle.manifest.precision, bundle.manifest.files) == ('fp32', {})
+    assert bundle.manifest.source is None
     assert bundle.frames() == []
 
 
@@ -100,6 +102,14 @@ def test_reference_frames_come_back_as_they_were(probe_bundle: Bundle, tmp_path:
     odd = write_bundle(tmp_path / 'odd', network, manifest, frames=[frame('fog_0', (2, 2))])
     with pytest.raises(DgssError, match='is not 64x48 as the network is'):
         odd.frames()
+
+
+def test_figures_and_the_source_are_added_later(probe_bundle: Bundle) -> None:
+    source = SourceStatistics(2, {'image': (0.5, 0.25)}, {'image': (0.1, 0.2)})
+    updated = update_manifest(probe_bundle, metrics={'mIoU': 0.5}, source=source)
+    again = open_bundle(probe_bundle.folder)
+    assert again == updated
+    assert (again.manifest.metrics, again.manifest.source) == ({'mIoU': 0.5}, source)
 
 
 def test_weights_beside_the_network_are_part_of_the_bundle(
