@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,16 +25,16 @@ class Encoding:
     """How one encoding lies in memory.
 
     `channels`: samples per pixel within a row; `depth`: bytes per sample; `to_rgb`: the OpenCV
-    conversion code, None for RGB itself; `halved`: which image sides have to be even because
-    pixels share their chroma; `planes`: rows stored per two image rows (2 plain, 3 with a
-    half-height chroma plane below); `smallest`: least width and height.
+    conversion code or a function, None for RGB itself; `halved`: which image sides have to be
+    even because pixels share their chroma; `chroma`: rows below the picture's own and bytes in
+    each (and its step), in halves of those of the picture; `smallest`: least width and height.
     """
 
     channels: int
-    to_rgb: int | None
+    to_rgb: int | Callable[[np.ndarray], np.ndarray] | None
     depth: int = 1
     halved: str = ''
-    planes: int = 2
+    chroma: tuple[int, int] = (0, 2)
     smallest: int = 1
 
 
@@ -42,6 +43,22 @@ def _bayer(code: int, depth: int) -> Encoding:
     return Encoding(1, code, depth, smallest=3)
 
 
+def _yuv420(code: int, chroma: tuple[int, int]) -> Encoding:
+    return Encoding(1, code, halved='width and height', chroma=chroma)
+
+
+def _nv24_to_rgb(rows: np.ndarray) -> np.ndarray:
+    """Y rows (H, W) over UV rows (2H, W) to RGB; OpenCV has no code for it."""
+    height, width = rows.shape[0] // 3, rows.shape[1]
+    # BT.601 in video range, the weights that OpenCV has for NV12.
+    to_rgb = np.array([[1.164, 0, 1.596], [1.164, -0.391, -0.813], [1.164, 2.018, 0]], np.float32)
+    offset = to_rgb @ np.array([[-16], [-128], [-128]], np.float32)
+    luma = cv2.max(rows[:height], 16)
+    yuv = np.dstack([luma, rows[height:].reshape(height, width, 2)])
+    return cv2.transform(yuv, np.hstack([to_rgb, offset]))
+
+
+_I420 = _yuv420(cv2.COLOR_YUV2RGB_I420, (2, 1))
 _UYVY = Encoding(2, cv2.COLOR_YUV2RGB_UYVY, halved='width')
 _YUYV = Encoding(2, cv2.COLOR_YUV2RGB_YUYV, halved='width')
 
@@ -72,8 +89,11 @@ ENCODINGS = {
     'uyvy': _UYVY,
     'yuv422_yuy2': _YUYV,
     'yuyv': _YUYV,
-    'nv12': Encoding(1, cv2.COLOR_YUV2RGB_NV12, halved='width and height', planes=3),
-    'nv21': Encoding(1, cv2.COLOR_YUV2RGB_NV21, halved='width and height', planes=3),
+    'nv12': _yuv420(cv2.COLOR_YUV2RGB_NV12, (1, 2)),
+    'nv21': _yuv420(cv2.COLOR_YUV2RGB_NV21, (1, 2)),
+    'i420': _I420,
+    'yuv420': _I420,
+    'nv24': Encoding(1, _nv24_to_rgb, chroma=(2, 4)),
 }
 
 
@@ -89,28 +109,21 @@ def decode_image(
     encoding, a step too small, and data too short.
     """
     layout = _layout(encoding)
-    _check_size(width, height, layout, encoding)
-    rows = height * layout.planes // 2
+    _check_size(width, height, step, layout, encoding)
     row_bytes = width * layout.channels * layout.depth
     if step < row_bytes:
         raise DgssError(
             f'The image says step {step}, but a row of {width} {encoding} pixels takes '
             f'{row_bytes} bytes; correct the step at the sender.'
         )
-    buffer = np.frombuffer(data, np.uint8)
-    # The padding of the last row may be left out.
-    needed = step * (rows - 1) + row_bytes
-    if buffer.size < needed:
-        raise DgssError(
-            f'The image data is truncated: {buffer.size} bytes, and {width}x{height} {encoding} '
-            f'with step {step} needs {needed}; look for a sender or transport that cuts messages.'
-        )
-    samples = _samples(buffer, rows, width, step, layout, is_bigendian)
-    if layout.to_rgb is not None:
+    samples = _samples(np.frombuffer(data, np.uint8), width, height, step, encoding, is_bigendian)
+    if isinstance(layout.to_rgb, int):
         samples = cv2.cvtColor(samples, layout.to_rgb)
-    if layout.depth == 2:
-        return cv2.convertScaleAbs(samples, alpha=255 / 65535)
-    return samples if layout.to_rgb is not None else samples.copy()
+    elif layout.to_rgb is not None:
+        samples = layout.to_rgb(samples)
+    elif layout.depth == 1:
+        samples = samples.copy()
+    return cv2.convertScaleAbs(samples, alpha=255 / 65535) if layout.depth == 2 else samples
 
 
 def decode_compressed(data: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -158,7 +171,7 @@ def _layout(encoding: str) -> Encoding:
     )
 
 
-def _check_size(width: int, height: int, layout: Encoding, encoding: str) -> None:
+def _check_size(width: int, height: int, step: int, layout: Encoding, encoding: str) -> None:
     if width < layout.smallest or height < layout.smallest:
         raise DgssError(
             f'The image says it is {width}x{height}; {encoding} needs at least '
@@ -173,20 +186,40 @@ def _check_size(width: int, height: int, layout: Encoding, encoding: str) -> Non
         raise DgssError(
             f'The image says it is {width}x{height}; {encoding} needs an even {layout.halved}.'
         )
+    if step % 2 and layout.chroma[1] == 1:
+        raise DgssError(f'The image says step {step}; {encoding} needs an even step.')
 
 
 def _samples(
-    buffer: np.ndarray, rows: int, width: int, step: int, layout: Encoding, is_bigendian: bool
+    buffer: np.ndarray, width: int, height: int, step: int, encoding: str, is_bigendian: bool
 ) -> np.ndarray:
-    """View the image in `buffer` as (rows, width[, channels]), copied only where rows need it."""
-    shape: tuple[int, ...] = (rows, width)
+    """The picture in `buffer`, (rows, width[, channels]), without padding and in native order."""
+    layout = ENCODINGS[encoding]
+    rows, halves = layout.chroma
+    rows, row_bytes, row_step = height * rows // 2, width * halves // 2, step * halves // 2
+    # The padding of the last row may be left out.
+    needed = step * (height - 1) + width * layout.channels * layout.depth
+    if rows:
+        needed = step * height + row_step * (rows - 1) + row_bytes
+    if buffer.size < needed:
+        raise DgssError(
+            f'The image data is truncated: {buffer.size} bytes, and {width}x{height} {encoding} '
+            f'with step {step} needs {needed}; look for a sender or transport that cuts messages.'
+        )
+    shape: tuple[int, ...] = (height, width)
     strides: tuple[int, ...] = (step, layout.channels * layout.depth)
     if layout.channels > 1:
         shape, strides = (*shape, layout.channels), (*strides, layout.depth)
-    if layout.depth == 1:
-        return np.ndarray(shape, np.uint8, buffer.data, strides=strides)
-    order = '>u2' if is_bigendian else '<u2'
-    return np.ndarray(shape, order, buffer.data, strides=strides).astype(np.uint16)
+    if layout.depth == 2:
+        order = '>u2' if is_bigendian else '<u2'
+        return np.ndarray(shape, order, buffer.data, strides=strides).astype(np.uint16)
+    picture = np.ndarray(shape, np.uint8, buffer.data, strides=strides)
+    if not rows:
+        return picture
+    chroma = np.ndarray(
+        (rows, row_bytes), np.uint8, buffer.data, step * height, strides=(row_step, 1)
+    )
+    return np.concatenate([picture.ravel(), chroma.ravel()]).reshape(-1, width)
 
 
 def _compressed_size(content: memoryview) -> tuple[int, int]:

@@ -37,6 +37,8 @@ def reference(encoding: str, rows: np.ndarray) -> np.ndarray:
         rgb = cv2.cvtColor(pixels, cv2.COLOR_YUV2RGB_YUYV)
     elif encoding in ('nv12', 'nv21'):
         rgb = cv2.cvtColor(pixels, getattr(cv2, f'COLOR_YUV2RGB_{encoding.upper()}'))
+    elif encoding in ('i420', 'yuv420'):
+        rgb = cv2.cvtColor(pixels, cv2.COLOR_YUV2RGB_I420)
     else:
         rgb = cv2.cvtColor(pixels, getattr(cv2, f'COLOR_Bayer{BAYER[encoding[6:10]]}2RGB'))
     if rgb.dtype == np.uint16:
@@ -44,16 +46,25 @@ def reference(encoding: str, rows: np.ndarray) -> np.ndarray:
     return rgb
 
 
-@pytest.mark.parametrize('padding', [0, 1, 7])
+WITH_CHROMA_BELOW = {'nv12': (1, 2), 'nv21': (1, 2), 'i420': (2, 1), 'yuv420': (2, 1)}
+"""Chroma rows for two of the picture, and their halves of its bytes."""
+
+
+@pytest.mark.parametrize('padding', [0, 1, 6, 7])
 @pytest.mark.parametrize('is_bigendian', [False, True])
-@pytest.mark.parametrize('encoding', ENCODINGS)
+@pytest.mark.parametrize('encoding', [name for name in ENCODINGS if name != 'nv24'])
 def test_encoding_equals_opencv_with_any_step(encoding, is_bigendian, padding):
     layout = ENCODINGS[encoding]
     order = f'{">" if is_bigendian else "<"}u{layout.depth}'
     rng = np.random.default_rng(1)
-    rows = HEIGHT * layout.planes // 2
+    chroma_rows, halves = WITH_CHROMA_BELOW.get(encoding, (0, 2))
+    if halves == 1 and padding % 2:
+        pytest.skip('half-size chroma has no odd step')
+    rows = HEIGHT * (2 + chroma_rows * halves // 2) // 2
     samples = rng.integers(0, 256**layout.depth, (rows, WIDTH * layout.channels))
-    lines = [row.astype(order).tobytes() + b'\xaa' * padding for row in samples]
+    lines = [row.astype(order).tobytes() + b'\xaa' * padding for row in samples[:HEIGHT]]
+    chroma = samples[HEIGHT:].reshape(-1, WIDTH * halves // 2)
+    lines += [row.astype(np.uint8).tobytes() + b'\xaa' * (padding * halves // 2) for row in chroma]
     image = decode_image(
         b''.join(lines),
         width=WIDTH,
@@ -67,6 +78,27 @@ def test_encoding_equals_opencv_with_any_step(encoding, is_bigendian, padding):
     assert image.dtype == np.uint8
     assert image.flags.c_contiguous
     assert image.flags.writeable
+
+
+@pytest.mark.parametrize('padding', [0, 5])
+def test_nv24_has_the_colours_of_nv12_at_full_resolution(padding):
+    """Where the chroma is the same over two by two pixels, NV12 says the same."""
+    rng = np.random.default_rng(2)
+    luma = rng.integers(0, 256, (HEIGHT, WIDTH), np.uint8)
+    chroma = rng.integers(0, 256, (HEIGHT // 2, WIDTH // 2, 2), np.uint8)
+    nv12 = np.vstack([luma, chroma.reshape(HEIGHT // 2, WIDTH)])
+    full = chroma.repeat(2, axis=0).repeat(2, axis=1).reshape(HEIGHT, 2 * WIDTH)
+    data = b''.join(row.tobytes() + b'\xaa' * padding for row in luma)
+    data += b''.join(row.tobytes() + b'\xaa' * 2 * padding for row in full)
+    step = WIDTH + padding
+    image = decode_image(data, width=WIDTH, height=HEIGHT, step=step, encoding='nv24')
+    expected = cv2.cvtColor(nv12, cv2.COLOR_YUV2RGB_NV12)
+    assert np.abs(image.astype(int) - expected).max() <= 1
+    data = data[: len(data) - 2 * padding]
+    last = decode_image(data, width=WIDTH, height=HEIGHT, step=step, encoding='nv24')
+    np.testing.assert_array_equal(last, image)
+    with pytest.raises(DgssError, match='truncated'):
+        decode_image(data[:-1], width=WIDTH, height=HEIGHT, step=step, encoding='nv24')
 
 
 @pytest.mark.parametrize(
@@ -118,6 +150,7 @@ def test_last_row_may_come_without_its_padding():
         ({'width': 2**16, 'height': 2**16}, 'damaged header'),
         ({'encoding': 'yuyv', 'width': 3}, 'even width'),
         ({'encoding': 'nv12', 'height': 3}, 'even width and height'),
+        ({'encoding': 'i420', 'step': 13}, 'even step'),
         ({'encoding': 'bayer_rggb8', 'width': 2}, 'at least 3x3'),
     ],
 )
