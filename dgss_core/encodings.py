@@ -53,7 +53,7 @@ def _nv24_to_rgb(rows: np.ndarray) -> np.ndarray:
     # BT.601 in video range, the weights that OpenCV has for NV12.
     to_rgb = np.array([[1.164, 0, 1.596], [1.164, -0.391, -0.813], [1.164, 2.018, 0]], np.float32)
     offset = to_rgb @ np.array([[-16], [-128], [-128]], np.float32)
-    luma = cv2.max(rows[:height], 16)
+    luma = np.maximum(rows[:height], 16)
     yuv = np.dstack([luma, rows[height:].reshape(height, width, 2)])
     return cv2.transform(yuv, np.hstack([to_rgb, offset]))
 
