@@ -51,7 +51,7 @@ class TemporalSmoother:
 
     def __init__(self) -> None:
         self._state: _State | None = None
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
 
     def __call__(
         self,
@@ -95,10 +95,10 @@ class TemporalSmoother:
             return None
         grey, flow = past.grey, None
         if motion:
-            flow = self._flow.calc(now.grey, past.grey, None)
-            grey = cv2.remap(
-                grey, *_moved_grid(flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            )
+            flow = np.zeros((*grey.shape, 2), np.float32)
+            self._flow.calc(now.grey, past.grey, flow)
+            x, y = _moved_grid(flow)
+            grey = cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         difference = cv2.blur(cv2.absdiff(now.grey, grey), (5, 5)).astype(np.float32)
         trust = np.exp(-np.square(difference / GREY_TOLERANCE))
         if trust.mean() < CUT:
@@ -142,17 +142,19 @@ def _move(state: _State, flow: np.ndarray | None, size: tuple[int, int]) -> _Sta
     """The state seen where `flow` (float32 (h, w, 2), at the size of the grey picture) points."""
     if flow is None:
         return state
-    scale = np.float32([size[0] / flow.shape[1], size[1] / flow.shape[0]])
+    scale = np.array([size[0] / flow.shape[1], size[1] / flow.shape[0]], np.float32)
+    x, y = _moved_grid(cv2.resize(flow, size) * scale)
     # Fixed point makes the four moves twice as fast.
-    maps = cv2.convertMaps(*_moved_grid(cv2.resize(flow, size) * scale), cv2.CV_16SC2, True)
+    maps = cv2.convertMaps(x, y, cv2.CV_16SC2, nninterpolation=True)
 
     def moved(plane: np.ndarray, outside: int) -> np.ndarray:
-        return cv2.remap(plane, *maps, cv2.INTER_NEAREST, borderValue=outside)
+        return cv2.remap(plane, maps[0], maps[1], cv2.INTER_NEAREST, borderValue=outside)
 
+    (first, second), (strong, weak) = state.classes, state.evidence
     return replace(
         state,
-        classes=tuple(moved(plane, IGNORE) for plane in state.classes),
-        evidence=tuple(moved(plane, 0) for plane in state.evidence),
+        classes=(moved(first, IGNORE), moved(second, IGNORE)),
+        evidence=(moved(strong, 0), moved(weak, 0)),
     )
 
 

@@ -138,7 +138,7 @@ def change_and_miou(
 
     The points are followed by the optical flow, and left out where the exact labels gainsay it.
     """
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     greys = [cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY) for frame in frames]
     y, x = np.indices(greys[0].shape, np.float32)
     changed = followed = 0

@@ -1,0 +1,94 @@
+"""Pictures that no network can be right on: black, too dark, saturated, blurred, frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+WIDTH = 320
+"""Width in pixels at which a picture is judged; a blur too fine to be seen here does no harm."""
+BLACK = 16
+"""A picture is black when 99 % of its pixels are darker; at night lamps and lane marks are not."""
+TOO_DARK = 20.0
+"""Least mean grey level. Synthetic nights have 38 and more, dusk of CamVid 45 and more."""
+SATURATED = 0.5
+"""Most that may be white; an overexposed sky of CamVid takes up to 0.45."""
+BLURRED = 0.5
+"""Most blur. Sharp frames have 0.10 to 0.36 by day, night, fog, rain and snow; out of focus by a
+Gaussian of 0.6 % of their width (sigma) they have 0.55 and more."""
+FROZEN = 10
+"""Frames in a row that are the same to the last bit, which the noise of a sensor rules out."""
+
+
+@dataclass(frozen=True)
+class ImageQuality:
+    """What one picture measures, beside the constants above.
+
+    `brightness`: mean grey level, 0 to 255. `highlight`: grey level that 99 % of the pixels stay
+    below. `white`: share of pixels at 250 or more. `blur`: 0 to 1. `repeats`: how often the
+    picture has come before in a row.
+    """
+
+    brightness: float
+    highlight: int
+    white: float
+    blur: float
+    repeats: int
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What is wrong with the picture, in words; empty when nothing is."""
+        if self.highlight < BLACK:
+            wrong = {'black': True}
+        else:
+            wrong = {
+                'too dark': self.brightness < TOO_DARK,
+                'saturated': self.white > SATURATED,
+                'blurred': self.blur > BLURRED,
+            }
+        wrong['frozen'] = self.repeats >= FROZEN
+        return tuple(flag for flag, holds in wrong.items() if holds)
+
+
+class QualityMonitor:
+    """Judges the pictures of one camera, in their order."""
+
+    def __init__(self) -> None:
+        self._last: np.ndarray | None = None
+        self._repeats = 0
+
+    def update(self, image: np.ndarray) -> ImageQuality:
+        """Judge the next picture, RGB uint8 (H, W, 3)."""
+        height = max(1, round(WIDTH * image.shape[0] / image.shape[1]))
+        # Few of the pixels are read, so that it takes well under a millisecond.
+        small = cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_LINEAR)
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        same = self._last is not None and np.array_equal(grey, self._last)
+        self._repeats = self._repeats + 1 if same else 0
+        self._last = grey
+        shares = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel() / grey.size
+        return ImageQuality(
+            brightness=float(shares @ np.arange(256)),
+            highlight=int(np.searchsorted(np.cumsum(shares), 0.99)),
+            white=float(shares[250:].sum()),
+            blur=_blur(grey),
+            repeats=self._repeats,
+        )
+
+
+def _blur(grey: np.ndarray) -> float:
+    """How little of the edges another blur takes away, 0 to 1, along the worse direction.
+
+    Independent of contrast, and so of night and fog. Crete et al., "The blur effect: perception
+    and estimation with a new no-reference perceptual blur metric", SPIE 6492, 2007.
+    """
+    shares = []
+    for picture in (grey, cv2.transpose(grey)):
+        blurred = cv2.blur(picture, (1, 9))
+        edges = cv2.absdiff(picture[1:], picture[:-1])
+        lost = cv2.subtract(edges, cv2.absdiff(blurred[1:], blurred[:-1]))
+        total = cv2.sumElems(edges)[0]
+        shares.append(1 - cv2.sumElems(lost)[0] / total if total else 1.0)
+    return max(shares)
