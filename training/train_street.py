@@ -21,9 +21,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, WeightedRandomSampler
+from torchvision.transforms import v2
 
 from dgss_core import datasets
-from dgss_core.augment import augment, training_augmentation
+from dgss_core.augmentation import TrainingAugmentation, exposure_changes
 from dgss_core.evaluate import evaluate
 from dgss_core.export import export_bundle
 from dgss_core.labels import IGNORE, LabelSet
@@ -78,17 +79,23 @@ class Crops(Dataset):
 
     def __init__(self, source: datasets.Dataset, title: str, offset: int, crop: tuple) -> None:
         self.samples = [source[i] for i in track(range(len(source)), f'Reading {title}')]
-        self.offset, self.transform = offset, training_augmentation(*crop)
+        self.offset = offset
+        self.augment = TrainingAugmentation(
+            v2.RandomResizedCrop(crop, scale=(0.2, 1.0), ratio=(1.1, 1.75)),
+            v2.RandomHorizontalFlip(),
+            *exposure_changes(),
+        )
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         sample = self.samples[index]
-        image = torch.from_numpy(sample.image).permute(2, 0, 1)
-        labels = torch.from_numpy(sample.labels).long()
+        seed = int(torch.randint(2**62, ()))
+        image, labels = self.augment(sample.image, sample.labels, seed)
+        labels = labels.long()
         labels[labels != IGNORE] += self.offset
-        return augment(self.transform, image, labels)
+        return image, labels
 
 
 def setup(args: Args) -> None:

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from torchvision.tv_tensors import Image
 
-from dgss_core.augment import Exposure, augment, training_augmentation
 from dgss_core.bundle import open_bundle
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.losses.merged import MergedLoss
@@ -46,29 +44,6 @@ def test_merged_loss_is_zero_where_nothing_is_labelled() -> None:
     loss.backward()
     assert loss.item() == 0
     assert scores.grad.abs().max() == 0
-
-
-def test_augmentation_moves_image_and_labels_alike() -> None:
-    torch.manual_seed(0)
-    labels = torch.zeros(60, 80, dtype=torch.long)
-    labels[:, 40:] = 7
-    image = (labels[None] * 30).expand(3, -1, -1).to(torch.uint8)
-    crop = training_augmentation(48, 64).transforms[0]
-    for _ in range(5):
-        x, y = augment(crop, image, labels)
-        assert x.shape == (3, 48, 64)
-        assert y.shape == (48, 64)
-        assert ((x[0] > 105) == (y == 7)).float().mean() > 0.98
-    x, y = augment(training_augmentation(48, 64), image, labels)
-    assert x.dtype == torch.uint8
-    assert set(y.unique().tolist()) <= {0, 7}
-
-
-def test_exposure_darkens_and_leaves_labels_alone() -> None:
-    dark = Exposure(gamma=(2.0, 2.0), gain=(0.5, 0.5), tint=0, noise=0)
-    image = Image(torch.full((3, 4, 4), 128, dtype=torch.uint8))
-    expected = int((128 / 255) ** 2 * 0.5 * 255)
-    assert dark(image).unique().tolist() == [expected]
 
 
 @pytest.mark.timeout(600)

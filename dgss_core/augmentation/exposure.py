@@ -1,13 +1,12 @@
-"""Training augmentation: crops, and the changes of light a camera meets between noon and night."""
+"""The changes of light a camera meets between noon and night."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor
 from torchvision.transforms import v2
-from torchvision.tv_tensors import Image, Mask
+from torchvision.tv_tensors import Image
 
 
 class Exposure(v2.Transform):
@@ -43,22 +42,3 @@ class Exposure(v2.Transform):
         )
         light += torch.randn_like(light[:1]) * params['noise'] * 255
         return Image(light.clamp_(0, 255).to(torch.uint8))
-
-
-def training_augmentation(height: int, width: int) -> v2.Transform:
-    """Random crop, flip, exposure, colour and blur to `height` x `width` pixels."""
-    return v2.Compose(
-        [
-            v2.RandomResizedCrop((height, width), scale=(0.2, 1.0), ratio=(1.1, 1.75)),
-            v2.RandomHorizontalFlip(),
-            v2.RandomApply([Exposure()], p=0.6),
-            v2.RandomPhotometricDistort(hue=(-0.02, 0.02), p=0.3),
-            v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.8))], p=0.2),
-        ]
-    )
-
-
-def augment(transform: v2.Transform, image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Apply `transform` to an image uint8 (3, H, W) and its labels (H, W) alike."""
-    image, labels = transform(Image(image), Mask(labels))
-    return image.as_subclass(Tensor), labels.as_subclass(Tensor)

@@ -1,0 +1,40 @@
+"""Training augmentation on torchvision v2, and what decides which frame is drawn when."""
+
+from dgss_core.augmentation.class_mix import class_mix
+from dgss_core.augmentation.crop import ScaleCrop
+from dgss_core.augmentation.exposure import Exposure
+from dgss_core.augmentation.photometric import PhotometricDistortion
+from dgss_core.augmentation.sampling import (
+    Draw,
+    Draws,
+    MixedSampler,
+    RareClassSampler,
+    Sampler,
+    UniformSampler,
+)
+from dgss_core.augmentation.statistics import ClassStatistics, class_statistics
+from dgss_core.augmentation.training import (
+    AugmentedFrames,
+    TrainingAugmentation,
+    exposure_changes,
+    training_augmentation,
+)
+
+__all__ = [
+    'AugmentedFrames',
+    'ClassStatistics',
+    'Draw',
+    'Draws',
+    'Exposure',
+    'MixedSampler',
+    'PhotometricDistortion',
+    'RareClassSampler',
+    'Sampler',
+    'ScaleCrop',
+    'TrainingAugmentation',
+    'UniformSampler',
+    'class_mix',
+    'class_statistics',
+    'exposure_changes',
+    'training_augmentation',
+]

@@ -1,0 +1,22 @@
+"""Between the images of torchvision and those of OpenCV."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torchvision.tv_tensors import Image
+
+
+def to_pixels(image: Image) -> np.ndarray:
+    """Image uint8 (3, H, W) as uint8 (H, W, 3)."""
+    return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+
+
+def to_image(pixels: np.ndarray) -> Image:
+    """Pixels uint8 (H, W, 3) as Image uint8 (3, H, W) that shares their memory."""
+    return Image(torch.from_numpy(pixels).permute(2, 0, 1))
+
+
+def uniform(low: float, high: float) -> float:
+    """One draw of torch's generator, as every transform of torchvision draws."""
+    return torch.empty(1).uniform_(low, high).item()

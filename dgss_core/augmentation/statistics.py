@@ -1,0 +1,60 @@
+"""How many pixels of which class every frame of a dataset shows, counted once and kept."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from dgss_core.commands.progress import with_progress
+from dgss_core.datasets import Dataset
+
+
+@dataclass(frozen=True)
+class ClassStatistics:
+    """`counts`: int64 (frames, classes), pixels of each class in each frame."""
+
+    counts: np.ndarray
+
+    @property
+    def frequencies(self) -> np.ndarray:
+        """Share of each class among all labelled pixels, float64 (classes,)."""
+        total = self.counts.sum()
+        return self.counts.sum(0) / total if total else np.zeros(self.counts.shape[1])
+
+
+def class_statistics(dataset: Dataset, cache: Path | None = None) -> ClassStatistics:
+    """Count the labels of `dataset`, or read what was counted of the very same content before.
+
+    Kept as safetensors under `cache`, or $XDG_CACHE_HOME/dgss/statistics, named by the
+    fingerprint of the dataset.
+    """
+    folder = cache or cache_folder()
+    path = folder / f'{dataset.fingerprint[:32]}.safetensors'
+    if path.is_file():
+        return ClassStatistics(load_file(path)['counts'])
+    classes = len(dataset.label_set)
+
+    def count(index: int) -> np.ndarray:
+        return np.bincount(dataset.labels(index).ravel(), minlength=256)[:classes]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        rows = with_progress(
+            pool.map(count, range(len(dataset))), f'Counting {dataset.title}', len(dataset)
+        )
+        counts = np.stack(list(rows)).astype(np.int64)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f'.{os.getpid()}')
+    save_file({'counts': counts}, partial)
+    partial.replace(path)
+    return ClassStatistics(counts)
+
+
+def cache_folder() -> Path:
+    """Where statistics are kept between runs."""
+    home = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
+    return Path(home) / 'dgss' / 'statistics'
