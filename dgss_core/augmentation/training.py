@@ -90,18 +90,18 @@ def exposure_changes() -> list[v2.Transform]:
 class AugmentedFrames(torch.utils.data.Dataset):
     """Several datasets as one, read in augmented crops; is indexed by what a sampler draws.
 
-    Frames are numbered through, dataset after dataset. `offsets` are added to the labels of each
-    dataset except 255, for a loss that tells label sets apart.
+    Frames are numbered through, dataset after dataset. `tables` take the ids of
+    each dataset to those of the training, uint8 (256,); without, they are the same.
     """
 
     def __init__(
         self,
         datasets: Sequence[Dataset],
         augmentation: TrainingAugmentation,
-        offsets: Sequence[int] | None = None,
+        tables: Sequence[np.ndarray] | None = None,
     ) -> None:
         self.datasets, self.augmentation = tuple(datasets), augmentation
-        self.offsets = tuple(offsets or [0] * len(datasets))
+        self.tables = None if tables is None else tuple(map(torch.from_numpy, tables))
         self.ends = np.cumsum([len(dataset) for dataset in datasets])
 
     def __len__(self) -> int:
@@ -113,6 +113,6 @@ class AugmentedFrames(torch.utils.data.Dataset):
         index = draw.index - (int(self.ends[place - 1]) if place else 0)
         sample = self.datasets[place][index]
         image, labels = self.augmentation(sample.image, sample.labels, draw.seed, draw.wanted)
-        if self.offsets[place]:
-            labels = torch.where(labels == 255, labels, labels + self.offsets[place])
+        if self.tables is not None:
+            labels = self.tables[place][labels.long()]
         return image, labels

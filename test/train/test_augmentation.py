@@ -235,8 +235,10 @@ def test_processes_and_resumed_runs_draw_what_one_run_draws() -> None:
 
 
 def test_frames_of_several_datasets_are_numbered_through() -> None:
+    same = np.arange(256, dtype=np.uint8)
+    moved = np.where(same < 19, same + 19, 255).astype(np.uint8)
     frames = AugmentedFrames(
-        [Few(2), Few(3)], TrainingAugmentation(ScaleCrop((40, 50))), offsets=[0, 19]
+        [Few(2), Few(3)], TrainingAugmentation(ScaleCrop((40, 50))), [same, moved]
     )
     assert len(frames) == 5
     image, labels = frames[Draw(3, seed=0)]
