@@ -4,35 +4,44 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from dgss_core.bundle import Bundle
+from dgss_core.engines.cache import EngineCache
+from dgss_core.engines.key import EngineKey
+from dgss_core.engines.proof import RefusedError, other_precisions, require_proof
 from dgss_core.errors import DgssError
 
 Report = Callable[[str], Any]
 """Takes one line of progress or explanation, as `print` and a logger do."""
 
-BACKENDS = {
-    # name: (module that is imported only when the backend is asked for, class)
-    'onnxruntime': ('dgss_core.runtimes.onnx_runtime', 'OnnxRuntimeBackend'),
-}
-NULL = 'null'
-"""The backend without a network, for benchmarks: `null`, or `null:MILLISECONDS`."""
+BACKENDS = ('onnxruntime', 'tensorrt', 'tensorrt_rtx')
+PREFERRED = ('tensorrt', 'tensorrt_rtx', 'onnxruntime')
+"""What `auto` tries: the fastest first, and last what runs everywhere."""
+
+SPECIAL = re.compile(r'null(:\d+)?|torch:.+')
+"""For benchmarks and comparisons: no network at all, which answers after MILLISECONDS
+(`null:20`), and PyTorch with a checkpoint (`torch:PATH`)."""
 
 
 class Backend(Protocol):
     """A loaded network.
 
     `name`: as given to `load_backend`. `identity`: one line for logs and diagnostics, with the
-    library, its version, the device and the precision.
+    library, its version, the device and the precision. `key`: what its answers depend on, under
+    which their proof is kept; None for a reference, which needs none. `sha256`: of the engine.
     """
 
     name: str
     identity: str
+    sha256: str
+
+    @property
+    def key(self) -> EngineKey | None: ...
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Segment RGB images, uint8 (N, H, W, 3) at the bundle's network size.
@@ -49,8 +58,8 @@ class Backend(Protocol):
 
 
 def check_backend(name: str) -> None:
-    """Raise DgssError unless `name` is a backend, `auto`, or `null[:MILLISECONDS]`."""
-    if name != 'auto' and name not in BACKENDS and not re.fullmatch(NULL + r'(:[0-9]+)?', name):
+    """Raise DgssError for a name that `load_backend` does not know."""
+    if name != 'auto' and name not in BACKENDS and not SPECIAL.fullmatch(name):
         raise DgssError(f'There is no backend {name!r}; use auto or one of {", ".join(BACKENDS)}.')
 
 
@@ -65,20 +74,82 @@ def load_backend(
 ) -> Backend:
     """Load the network of `bundle` into the backend `name`; `auto` takes the fastest that works.
 
-    `threads`: CPU threads, 0 for all cores. `cache_dir`: where engines are kept. `report`: takes
-    the lines that say which backend was chosen, why, and how far a build has come. Raises
-    DgssError for an unknown backend, one that is not installed, or a network it cannot run.
+    A backend whose answers are not proven on this machine is verified first. Where it is wrong,
+    a higher precision that the bundle carries is taken, and then, by `auto`, the next backend.
+
+    `name`: `auto`, one of `BACKENDS`, or `SPECIAL`. `threads`: CPU threads, 0 for all cores.
+    `cache_dir`: where engines and proofs are kept, by default `EngineCache`'s folder.
+    `allow_unverified`: skip the proof. `report`: takes the lines that say which backend was
+    chosen, why, and how far a build is. Raises DgssError for an unknown backend, one that is not
+    installed or does not work here, and a network it cannot run.
     """
     check_backend(name)
-    if name.partition(':')[0] == NULL:
+    cache, report = EngineCache(cache_dir), report or _silent
+    left_out: list[str] = []
+    for candidate in PREFERRED if name == 'auto' else (name,):
+        if name == 'auto' and candidate != PREFERRED[-1] and not find_spec(candidate):
+            left_out.append(f'{candidate} is not installed')
+            continue
+        try:
+            backend = _load_proven(bundle, candidate, threads, cache, allow_unverified, report)
+        except DgssError as error:
+            if candidate in (name, PREFERRED[-1]):
+                raise
+            left_out.append(f'{candidate} does not work here: {str(error).rstrip(".")}')
+            continue
+        reasons = f' ({"; ".join(left_out)})' if left_out else ''
+        report(f'Runs {bundle.identity} on {backend.identity}{reasons}.')
+        return backend
+    raise AssertionError('the last candidate either works or raises')
+
+
+def _load_proven(
+    bundle: Bundle,
+    name: str,
+    threads: int,
+    cache: EngineCache,
+    allow_unverified: bool,
+    report: Report,
+) -> Backend:
+    """The first of the bundle's precisions that is proven in this backend."""
+    precisions = [bundle, *other_precisions(bundle)]
+    for precision in precisions:
+        backend = open_backend(precision, name, threads, cache, report)
+        if allow_unverified:
+            return backend
+        try:
+            # The frames are those of the outer bundle: its masks come from the fp32 network.
+            require_proof(backend, precision, bundle.frames, cache, report)
+            return backend
+        except DgssError as error:
+            backend.close()
+            if precision is precisions[-1] or not isinstance(error, RefusedError):
+                raise
+            report(f'{error} Trying a higher precision.')
+    raise AssertionError('the last precision either works or raises')
+
+
+def open_backend(
+    bundle: Bundle, name: str, threads: int, cache: EngineCache, report: Report
+) -> Backend:
+    """Load one network into the backend `name`, proven or not; raises as `load_backend` does."""
+    kind = name.partition(':')[0]
+    if kind == 'null':
         from dgss_core.runtimes.null import NullBackend
 
-        return NullBackend(bundle, name)
-    chosen = next(iter(BACKENDS)) if name == 'auto' else name
-    module, backend = BACKENDS[chosen]
-    try:
-        return getattr(import_module(module), backend)(bundle, threads)
-    except ImportError as error:
-        raise DgssError(
-            f'The backend {chosen} is not installed ({error}); run pip install {chosen}.'
-        ) from error
+        return NullBackend(name)
+    if kind == 'torch':
+        from dgss_core.runtimes.torch_reference import TorchBackend
+
+        return TorchBackend(bundle, name)
+    if kind == 'onnxruntime':
+        from dgss_core.runtimes.onnx_runtime import OnnxRuntimeBackend
+
+        return OnnxRuntimeBackend(bundle, threads, report=report)
+    from dgss_core.runtimes.tensor_rt import TensorRtBackend
+
+    return TensorRtBackend(bundle, name, cache, report)
+
+
+def _silent(line: str) -> None:
+    """Report to nobody."""

@@ -1,0 +1,1 @@
+"""Engines: networks compiled for one machine, kept in a cache, and proven right before use."""
