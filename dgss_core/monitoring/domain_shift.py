@@ -12,8 +12,8 @@ Four descriptors of a frame, from the picture to the prediction:
   (Hellinger; Rao, "A review of canonical coordinates", Qüestiió 19, 1995).
 
 The distance in one descriptor is the Mahalanobis distance with a diagonal covariance, per
-dimension: the root mean square of the differences in standard deviations of the source. About 1
-is ordinary.
+dimension: the root mean square of the differences in standard deviations of the source. A single
+frame of the source has about 1, the mean over a drive as the source knows them less.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ Descriptors = dict[str, np.ndarray]
 
 SMALL = (160, 96)
 """Width and height at which a picture is described."""
+WINDOW = 50
+"""Frames over which a drive is averaged."""
 SPREAD_FLOOR = {'image': 0.01, 'features': 1e-3, 'confidence': 0.01, 'classes': 0.02}
 """Least standard deviation: a class the source hardly knows must not outweigh all others."""
 
@@ -83,9 +85,9 @@ class SourceStatistics:
 def collect(frames: Iterable[tuple[np.ndarray, Prediction]], num_classes: int) -> SourceStatistics:
     """Describe source frames, which training stores in the bundle.
 
-    `frames`: RGB images, uint8 (H, W, 3), each with the prediction for it; take them from many
-    drives, for the distance is counted in how much these differ. Raises DgssError for fewer
-    than two.
+    `frames`: RGB images, uint8 (H, W, 3) at network size, each with the prediction for it; take
+    them from many drives, for the distance is counted in how much these differ. Raises DgssError
+    for fewer than two.
     """
     described = [describe(image, prediction, num_classes) for image, prediction in frames]
     if len(described) < 2:
@@ -103,8 +105,8 @@ def collect(frames: Iterable[tuple[np.ndarray, Prediction]], num_classes: int) -
 def describe(image: np.ndarray, prediction: Prediction, num_classes: int) -> Descriptors:
     """The descriptors of one frame, float64 vectors by name.
 
-    `image`: RGB uint8 (H, W, 3). Pixels without a label (255) are left out of `confidence` and
-    `classes`; `features` is absent where the prediction has no statistics.
+    `image`: RGB uint8 (H, W, 3) at network size. Pixels without a label (255) are left out of
+    `confidence` and `classes`; `features` is absent where the prediction has no statistics.
     """
     descriptors = {'image': _describe_image(image)}
     if prediction.statistics is not None:
@@ -119,6 +121,36 @@ def describe(image: np.ndarray, prediction: Prediction, num_classes: int) -> Des
     counts = np.bincount(mask.ravel(), minlength=num_classes)[:num_classes]
     descriptors['classes'] = np.sqrt(counts / labelled)
     return descriptors
+
+
+class DomainShiftMonitor:
+    """The running distance of the frames of one camera from the source.
+
+    Frames are averaged over all so far, and over about the last `window` once there are more.
+    Descriptors that the source or the prediction lacks are left out.
+    """
+
+    def __init__(self, source: SourceStatistics, window: int = WINDOW) -> None:
+        self._mean = {name: np.array(values) for name, values in source.mean.items()}
+        self._std = {
+            name: np.maximum(values, SPREAD_FLOOR[name]) for name, values in source.std.items()
+        }
+        self._window = window
+        self._frames = 0
+        self._running: Descriptors = {}
+
+    def update(self, image: np.ndarray, prediction: Prediction) -> dict[str, float]:
+        """Take in the next frame, as `describe` does; returns the distance per descriptor."""
+        num_classes = len(self._mean.get('classes', ()))
+        self._frames = min(self._frames + 1, self._window)
+        for name, values in describe(image, prediction, num_classes).items():
+            if name in self._mean:
+                running = self._running.setdefault(name, np.zeros_like(values))
+                running += (values - running) / self._frames
+        return {
+            name: float(np.sqrt(np.mean(np.square((values - self._mean[name]) / self._std[name]))))
+            for name, values in self._running.items()
+        }
 
 
 def _describe_image(image: np.ndarray) -> np.ndarray:
