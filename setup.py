@@ -80,7 +80,10 @@ setup(
         ('share/ament_index/resource_index/packages', ['resource/dgss_ros']),
         ('share/dgss_ros', ['package.xml']),
         ('share/dgss_ros/launch', glob('launch/*.launch.py')),
-        ('share/dgss_ros/config', glob('config/*.yaml')),
+        *(
+            (f'share/dgss_ros/{folder}', glob(f'{folder}/*.*'))
+            for folder in ('config', 'config/foxglove', 'config/rviz', 'config/sros2')
+        ),
     ],
     install_requires=RUNTIME,
     extras_require=EXTRAS,

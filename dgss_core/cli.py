@@ -21,10 +21,18 @@ VERBS = {
     'demo': ('dgss_ros.demo', 'demo', 'a drive through all conditions, node and table included'),
     'bag write': ('dgss_core.commands.bag', 'write', 'frames, a video or the drive into a bag'),
     'bag play': ('dgss_ros.bag_play', 'play', 'publish a bag to live topics'),
+    'bag replay': ('dgss_ros.replay', 'replay', 'a bag through a running node, masks recorded'),
     'bag info': ('dgss_core.commands.bag', 'info', 'what a bag holds'),
     'bundle info': ('dgss_core.commands.bundle', 'info', 'check a bundle and say what it is'),
     'models': ('dgss_core.commands.models', 'models', 'systems, their parts and their sizes'),
     'convert': ('dgss_core.commands.convert', 'convert', 'a published checkpoint into ours'),
+    'generate prompts': ('dgss_core.commands.generate', 'prompts', 'descriptions of street scenes'),
+    'generate images': ('dgss_core.commands.generate', 'images', 'pictures of these by diffusion'),
+    'generate labels': (
+        'dgss_core.commands.generate',
+        'labels',
+        "a teacher's masks of frames, refined by Segment Anything",
+    ),
     'bench node': ('dgss_ros.bench_node', 'node', 'round trip of the node and the bare model'),
     'bench modules': (
         'dgss_core.commands.bench_modules',

@@ -16,7 +16,7 @@ from dgss_ros.demo_drive import DemoDrive, find_camvid
 from dgss_ros.demo_report import draw_sheet, make_report, print_report, score
 from dgss_ros.domain import use_private_domain
 from dgss_ros.process import active_node
-from dgss_ros.replay import replay
+from dgss_ros.replay import Drive, drive_through
 
 
 def demo(
@@ -47,7 +47,8 @@ def demo(
     write_bag(drive_bag, shown, overwrite=True)
     use_private_domain()
     with active_node(bundle, output / 'node.log', IMAGE_TOPIC) as node:
-        times = replay(drive_bag, mask_bag, node, IMAGE_TOPIC)
+        played = Drive(drive_bag, IMAGE_TOPIC)
+        times = drive_through(node.ros, played, mask_bag, check=node.check)
     scores = score(drive_bag, mask_bag, drive.legs, opened.labels)
 
     sheet = draw_sheet(scores, opened.labels)

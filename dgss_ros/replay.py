@@ -1,8 +1,9 @@
-"""A bag through a live node: frames out, masks back, timed and recorded."""
+"""`dgss bag replay`: a bag through a live node: frames out, masks back, timed and recorded."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,20 +13,63 @@ import numpy as np
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import Image
+from rich.console import Console
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from dgss_core.bags import BagRecorder
+from dgss_core.bags import BagRecorder, image_topic
 from dgss_core.commands.progress import with_progress
+from dgss_core.encodings import encode_jpeg
 from dgss_core.errors import DgssError
 from dgss_ros.bag_play import BagPlayer
 from dgss_ros.messages import raw_stamp_ns, to_image
-from dgss_ros.process import ActiveNode
-from dgss_ros.session import wait_until
+from dgss_ros.session import ros_session, wait_until
 
-MASK_TOPIC, CONFIDENCE_TOPIC = '/dgss/mask', '/dgss/confidence'
-GREETINGS, GREETING_S = 60, 0.5
+NODE = '/dgss'
+MASK_TOPIC = f'{NODE}/mask'
+GREETING_S = 0.5
 LAST_MASK_S = 3.0
+
+
+def replay(
+    bag: Path,
+    *,
+    output: Path,
+    rate: float = 1.0,
+    image: str | None = None,
+    node: str = NODE,
+    wait: float = 60.0,
+    overwrite: bool = False,
+) -> None:
+    """Play a bag to a running node and record its masks and confidences, with their stamps.
+
+    Args:
+        bag: bag folder, or an .mcap or .db3 file
+        output: bag folder to write
+        rate: speed; 2 is twice as fast as recorded
+        image: topic of the images the node takes; where left out, that of the bag
+        node: full name of the node
+        wait: seconds that the node has to get ready
+        overwrite: replace an existing bag
+    """
+    topic = image_topic(bag, image).name
+    with ros_session('dgss_bag_replay') as ros:
+        drive = Drive(bag, topic, rate)
+        times = drive_through(ros, drive, output, node=node, wait_s=wait, overwrite=overwrite)
+    console = Console()
+    console.print(f'{len(times.sent)} frames sent, {len(times.received)} masks in {output}.')
+    if times.received:
+        p50, p95, p99 = np.percentile(times.latencies_ms, (50, 95, 99))
+        console.print(f'Latency p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms.')
+
+
+@dataclass(frozen=True)
+class Drive:
+    """A bag to play at `rate` times its pace, and the topic of its images."""
+
+    bag: Path
+    topic: str
+    rate: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -40,55 +84,80 @@ class Replay:
         return np.array([1e3 * (t - self.sent[stamp]) for stamp, t in self.received.items()])
 
 
-def replay(drive: Path, masks: Path, node: ActiveNode, image_topic: str) -> Replay:
-    """Play the bag `drive` to an active node at its own pace; record the answers as bag `masks`.
+def drive_through(
+    ros: Node,
+    drive: Drive,
+    masks: Path,
+    *,
+    node: str = NODE,
+    wait_s: float = 30.0,
+    check: Callable[[], None] = lambda: None,
+    overwrite: bool = True,
+) -> Replay:
+    """Play `drive` to an active node and record the answers as bag `masks`.
 
-    Raises DgssError when the node does not listen to `image_topic` or ends meanwhile.
+    `check` raises when the node has ended. Raises DgssError when no answer comes within `wait_s`
+    seconds.
     """
     sent: dict[int, float] = {}
-    with BagRecorder(masks, overwrite=True) as bag:
-        answers = _Answers(node.ros, bag)
-        player = BagPlayer(node.ros, drive)
-        _greet(node, player, image_topic, answers)
-        for message, time_s in with_progress(player.play(), 'Driving', player.count):
-            if message.topic == image_topic:
+    with BagRecorder(masks, overwrite=overwrite) as bag:
+        answers = _Answers(ros, bag, node)
+        player = BagPlayer(ros, drive.bag)
+        _greet(player, drive.topic, answers, wait_s, check)
+        shown = with_progress(player.play(drive.rate), 'Driving', player.count)
+        for message, time_s in shown:
+            if message.topic == drive.topic:
                 sent[raw_stamp_ns(message.data)] = time_s
-                node.check()
+                check()
             answers.record()
         wait_until(lambda: answers.record() >= sent.keys(), LAST_MASK_S)
     return Replay(sent, answers.received)
 
 
-def _greet(node: ActiveNode, player: BagPlayer, image_topic: str, answers: _Answers) -> None:
+def _greet(
+    player: BagPlayer,
+    topic: str,
+    answers: _Answers,
+    wait_s: float,
+    check: Callable[[], None],
+) -> None:
     """Send a grey picture without a stamp until it is answered.
 
     Only then does each side know of the other: a publisher learns of its subscriber a moment
     after the subscriber learned of it.
     """
-    grey = to_image(Header(), np.full((48, 64), 128, np.uint8), 'mono8')
-    for _ in range(GREETINGS):
-        player.publish(image_topic, serialize_message(grey))
+    grey = np.full((48, 64, 3), 128, np.uint8)
+    greeting: Image | CompressedImage = to_image(Header(), grey, 'rgb8')
+    if topic.endswith('/compressed'):
+        greeting = CompressedImage(format='jpeg', data=encode_jpeg(grey))
+    end = time.monotonic() + wait_s
+    while time.monotonic() < end:
+        player.publish(topic, serialize_message(greeting))
         if wait_until(answers.complete, GREETING_S):
             return
-        node.check()
-    raise DgssError(f'The node does not answer images on {image_topic}; its log is {node.log}.')
+        check()
+    raise DgssError(
+        f'Images on {topic} are not answered (waited {wait_s:g} s); look at the log of the node '
+        'and at the topic it takes images from.'
+    )
 
 
 class _Answers:
     """Masks and confidences on their way from the subscriptions to the bag."""
 
-    def __init__(self, ros: Node, bag: BagRecorder) -> None:
+    def __init__(self, ros: Node, bag: BagRecorder, node: str) -> None:
         self.received: dict[int, float] = {}
         self._bag = bag
         self._greeted: set[str] = set()
         self._waiting: SimpleQueue[tuple[str, float, bytes]] = SimpleQueue()
-        for topic in (MASK_TOPIC, CONFIDENCE_TOPIC):
+        self._mask, self._confidence = f'{node}/mask', f'{node}/confidence'
+        for topic in (self._mask, self._confidence):
             keep = partial(self._keep, topic)
             ros.create_subscription(Image, topic, keep, QoSProfile(depth=50), raw=True)
 
     def complete(self) -> bool:
         """Whether every topic has brought the answer to a greeting."""
-        return self._greeted >= {MASK_TOPIC, CONFIDENCE_TOPIC}
+        return self._greeted >= {self._mask, self._confidence}
 
     def record(self) -> set[int]:
         """Write what has arrived; returns the stamps of all masks so far."""
@@ -96,7 +165,7 @@ class _Answers:
             topic, time_s, raw = self._waiting.get()
             stamp_ns = raw_stamp_ns(raw)
             self._bag.record(topic, 'sensor_msgs/msg/Image', stamp_ns, raw)
-            if topic == MASK_TOPIC:
+            if topic == self._mask:
                 self.received[stamp_ns] = time_s
         return set(self.received)
 

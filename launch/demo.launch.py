@@ -1,0 +1,70 @@
+"""Drives through all conditions with the segmentation node, again and again, and shows it.
+
+ros2 launch dgss_ros demo.launch.py
+ros2 launch dgss_ros demo.launch.py bag:=my_drive rviz:=false
+
+It takes the arguments of segment.launch.py too. For Foxglove, open config/foxglove/segment.json.
+"""
+
+from pathlib import Path
+
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+)
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
+from launch_ros.actions import Node
+from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
+
+from launch import LaunchContext, LaunchDescription
+
+DRIVE = Path.home() / '.ros' / 'dgss' / 'demo_drive'
+FRAMES = '30'
+
+
+def generate_launch_description() -> LaunchDescription:
+    rviz_config = PathJoinSubstitution(
+        [FindPackageShare('dgss_ros'), 'config', 'rviz', 'segment.rviz']
+    )
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                'bag',
+                default_value='',
+                description=f'Drive to play; a synthetic one is made at {DRIVE} if left out.',
+            ),
+            DeclareLaunchArgument(
+                'rviz', default_value='true', choices=['true', 'false'], description='Show it.'
+            ),
+            IncludeLaunchDescription([ThisLaunchFileDir(), '/segment.launch.py']),
+            OpaqueFunction(function=play),
+            Node(
+                package='rviz2',
+                executable='rviz2',
+                arguments=['-d', rviz_config],
+                condition=IfCondition(LaunchConfiguration('rviz')),
+            ),
+        ]
+    )
+
+
+def play(context: LaunchContext) -> list[ExecuteProcess]:
+    bag = LaunchConfiguration('bag').perform(context)
+    player = dgss('bag', 'play', bag or str(DRIVE), '--loop')
+    if bag or DRIVE.exists():
+        return [player]
+    DRIVE.parent.mkdir(parents=True, exist_ok=True)
+    return [
+        dgss(
+            *('bag', 'write', 'synthetic', '--output', str(DRIVE), '--frames', FRAMES),
+            on_exit=player,
+        )
+    ]
+
+
+def dgss(*arguments: str, **options: object) -> ExecuteProcess:
+    command = [ExecutableInPackage('dgss', 'dgss_ros'), *arguments]
+    return ExecuteProcess(cmd=command, output='screen', **options)
