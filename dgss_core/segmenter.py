@@ -74,10 +74,7 @@ class Segmenter:
             raise DgssError(
                 f'An image must be RGB uint8 (H, W, 3), not {image.dtype} {image.shape}.'
             )
-        size = (self.bundle.width, self.bundle.height)
-        # Averaging over the pixels that fall together keeps thin things when the image shrinks.
-        shrinks = image.shape[1] > size[0] and image.shape[0] > size[1]
-        return _resize(image, size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        return fit(image, self.bundle.width, self.bundle.height)
 
     def predict(self, prepared: Sequence[np.ndarray]) -> list[Prediction]:
         """Run the network once on images that `prepare` gave; the results have network size."""
@@ -93,6 +90,13 @@ class Segmenter:
             Prediction(**{field: tensor[index] for field, tensor in found.items()})
             for index in range(len(prepared))
         ]
+
+
+def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize an image as a network was trained to see it."""
+    # Averaging over the pixels that fall together keeps thin things when the image shrinks.
+    shrinks = image.shape[1] > width and image.shape[0] > height
+    return _resize(image, (width, height), cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def _resize(array: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:
