@@ -33,6 +33,7 @@ VERBS = {
         'labels',
         "a teacher's masks of frames, refined by Segment Anything",
     ),
+    'train': ('dgss_core.commands.train', 'train', 'a recipe on one CPU up to many nodes'),
     'bench node': ('dgss_ros.bench_node', 'node', 'round trip of the node and the bare model'),
     'bench modules': (
         'dgss_core.commands.bench_modules',

@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
+import numpy as np
 from rich.progress import track
 
-from dgss_core.datasets import Dataset
+from dgss_core.datasets import Sample
+from dgss_core.labels import LabelSet
 from dgss_core.metrics import ConfusionMatrix
-from dgss_core.segmenter import Segmenter
+from dgss_core.segmenter import Prediction
 
 
-def evaluate(segmenter: Segmenter, dataset: Dataset, title: str = 'Scoring') -> ConfusionMatrix:
+class SegmentsImages(Protocol):
+    """A `Segmenter`, or what stands in for one."""
+
+    @property
+    def labels(self) -> LabelSet: ...
+
+    def __call__(self, image: np.ndarray) -> Prediction: ...
+
+
+class Frames(Protocol):
+    """A `Dataset`, or a part of one."""
+
+    @property
+    def label_set(self) -> LabelSet: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+def evaluate(
+    segmenter: SegmentsImages, dataset: Frames, title: str = 'Scoring', show: bool = True
+) -> ConfusionMatrix:
     """Segment every frame of `dataset` at its own size and count it in one confusion matrix.
 
-    A mask is merged into the dataset's label set first. Raises DgssError where the two sets are
+    `show` draws a progress bar. A mask is merged into the dataset's label set first. Raises DgssError where the two sets are
     different and no merge between them is written.
     """
     merge = segmenter.labels.merge_to(dataset.label_set)
     matrix = ConfusionMatrix(dataset.label_set)
-    for index in track(range(len(dataset)), title):
+    for index in track(range(len(dataset)), title, disable=not show):
         sample = dataset[index]
         matrix.add(merge[segmenter(sample.image).mask], sample.labels)
     return matrix

@@ -23,15 +23,30 @@ class Reading:
     wait_share: float
     memory: int
 
+    def __str__(self) -> str:
+        return (
+            f'{self.images_per_second:.1f} images/s, waiting {self.wait_share:.0%}, '
+            f'{self.memory / 2**30:.1f} GiB'
+        )
+
+    def values(self) -> dict[str, float]:
+        """By name, for a log."""
+        return {
+            'images per second': self.images_per_second,
+            'data wait share': self.wait_share,
+            'peak memory, GiB': self.memory / 2**30,
+        }
+
 
 class Meter:
     """Counts images and the time spent waiting for them."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._restart()
+        self.restart()
 
-    def _restart(self) -> None:
+    def restart(self) -> None:
+        """Forget what happened since the last time."""
         self.images, self.waited, self.started = 0, 0.0, time.perf_counter()
 
     @contextmanager
@@ -47,7 +62,7 @@ class Meter:
             torch.cuda.synchronize(self.device)
         seconds = max(time.perf_counter() - self.started, 1e-9)
         reading = Reading(self.images / seconds, self.waited / seconds, peak_memory(self.device))
-        self._restart()
+        self.restart()
         return reading
 
 

@@ -20,6 +20,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.tensor import DTensor
 
 from dgss_core.checkpoint import write_tensors
 from dgss_core.errors import DgssError
@@ -65,6 +66,11 @@ class TrainingState:
             ) from error
         self.step = step
 
+    def rates(self) -> dict[str, float]:
+        """The learning rates of the groups, for a log."""
+        groups = self.optimiser.param_groups
+        return {f'learning rate/{g["factor"]:g}': g['lr'] for g in groups}
+
     def _take(self, tensors: Mapping[str, Tensor]) -> None:
         moments = get_optimizer_state_dict(self.model, self.optimiser, options=WHOLE)
         for name, values in moments['state'].items():
@@ -80,8 +86,8 @@ class TrainingState:
 
 
 def gathered(x: Tensor) -> Tensor:
-    """The whole of a tensor that may be spread over processes, on the CPU."""
-    return (x.full_tensor() if isinstance(x, torch.distributed.tensor.DTensor) else x).cpu()
+    """The whole of a tensor that may be spread over processes."""
+    return x.full_tensor() if isinstance(x, DTensor) else x
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

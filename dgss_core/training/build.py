@@ -1,0 +1,65 @@
+"""The model of a recipe, and its checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint.state_dict import get_model_state_dict
+
+from dgss_core.checkpoint import About, load_checkpoint, save_checkpoint
+from dgss_core.importers.keys import load_exactly
+from dgss_core.losses.merged import MergedLoss
+from dgss_core.styles import StyleBank
+from dgss_core.systems import SYSTEMS, SegmentationModel, build_system
+from dgss_core.training.config import HardwareConfig, TrainConfig
+from dgss_core.training.objective import Objective
+from dgss_core.training.state import WHOLE
+
+
+def build_model(config: TrainConfig, with_weights: bool = True) -> SegmentationModel:
+    """The model as training begins; without weights where a saved state follows."""
+    start = config.start if with_weights else None
+    weights = config.weights if with_weights and start is None else None
+    model = build_system(config.system, config.label_set, weights, **sizes(config))
+    if start is not None:
+        load_exactly(model, load_checkpoint(start).state_dict(), str(start))
+    return model
+
+
+def sizes(config: TrainConfig) -> dict[str, Any]:
+    """The options of `build_system` beside weights and labels."""
+    return {'encoder_options': config.encoder_options, **config.options}
+
+
+def build_objective(
+    config: TrainConfig,
+    model: SegmentationModel,
+    merged: MergedLoss | None,
+    hardware: HardwareConfig,
+) -> Objective:
+    """What is minimised, prepared for the hardware."""
+    bank = None
+    if config.mixing is not None and config.mixing.bank is not None:
+        encoder = SYSTEMS[config.system].encoder
+        bank = StyleBank.load(config.mixing.bank, model.label_set, encoder)
+    model.encoder.checkpointing = hardware.checkpointing
+    if hardware.compile:
+        model.encoder.compile()
+    if hardware.channels_last:
+        model.to(memory_format=torch.channels_last)
+    return Objective(model, merged, config.mixing, bank)
+
+
+def save_model(
+    config: TrainConfig, model: SegmentationModel, path: Path, first: bool = True
+) -> None:
+    """Write a checkpoint of `model` as it is now. Every process must call it; only the `first`
+    writes. Raises DgssError when it cannot."""
+    weights = get_model_state_dict(model, options=WHOLE)
+    if first:
+        data = ', '.join(source.dataset for source in config.sources)
+        licence = f'encoder {SYSTEMS[config.system].weights_licence}; that of {data}'
+        about = About(config.system, sizes(config), licence=licence)
+        save_checkpoint(model, path, about, weights)

@@ -1,0 +1,245 @@
+"""What a training is: a recipe, the same on every machine, and the hardware it runs on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torchvision.transforms import v2
+
+from dgss_core.augmentation import TrainingAugmentation, training_augmentation
+from dgss_core.augmentation.training import Color
+from dgss_core.datasets import Dataset, build_dataset
+from dgss_core.errors import DgssError
+from dgss_core.inference import Inference
+from dgss_core.training.average import AverageConfig
+from dgss_core.training.mixing import MixingConfig
+from dgss_core.training.optimiser import OptimiserConfig
+
+
+@dataclass
+class SplitConfig:
+    """One split of a dataset.
+
+    Attributes:
+        dataset: its name, or a YAML file of your own
+        split: its name; the dataset's first when null
+        folder: where it lies, in the data folder; the dataset's name when null
+        options: of the dataset (condition, mapping, listing, frames, seeds, ...)
+    """
+
+    dataset: str
+    split: str | None = None
+    folder: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def open(self, data: Path) -> Dataset:
+        """The frames, below the folder `data`. Raises DgssError where they are not there."""
+        root = data / (self.folder or Path(self.dataset).stem)
+        return build_dataset(self.dataset, root, self.split, **self.options)
+
+
+@dataclass
+class RareClasses:
+    """Rare-class sampling.
+
+    Attributes:
+        temperature: the smaller, the more often rare classes are drawn
+        min_pixels: of the class in a frame that is drawn for it
+    """
+
+    temperature: float = 0.01
+    min_pixels: int = 3000
+
+
+@dataclass
+class SourceConfig(SplitConfig):
+    """Frames to learn from.
+
+    Attributes:
+        repeat: how often each is seen where another source's frame is seen once
+        rare: draw frames by the classes they show; null draws all alike
+    """
+
+    repeat: float = 1.0
+    rare: RareClasses | None = None
+
+
+@dataclass
+class ScoredConfig(SplitConfig):
+    """Frames to score on.
+
+    Attributes:
+        height: images are resized to this many pixels before, keeping their shape; labels never
+    """
+
+    height: int | None = None
+
+
+@dataclass
+class AugmentationConfig:
+    """What is shown of a frame, see `dgss_core.augmentation`.
+
+    Attributes:
+        crop: height and width of what the network sees
+        base: what `scale` is relative to: the frame's own size when null, else its short edge, or
+            its height and width
+        scale: least and greatest
+        step: between scales; 0 takes any
+        long_edge: greatest length of the scaled frame
+        shapes: least and greatest width per height of what is cut out and resized to the crop, as
+            torchvision's RandomResizedCrop; `scale` is then the part of the frame's area
+        cat_max_ratio: part of the labelled pixels that one class may have
+        fill: RGB beyond the frame
+        flip: probability
+        color: changes of colour
+    """
+
+    crop: tuple[int, int] = (512, 512)
+    base: int | tuple[int, int] | None = None
+    scale: tuple[float, float] = (1.0, 1.0)
+    step: float = 0.0
+    long_edge: int | None = None
+    shapes: tuple[float, float] | None = None
+    cat_max_ratio: float = 1.0
+    fill: tuple[int, int, int] = (124, 116, 104)
+    flip: float = 0.5
+    color: Color = 'photometric'
+
+    def build(self) -> TrainingAugmentation:
+        options = {k: v for k, v in vars(self).items() if k != 'shapes'}
+        augmentation = training_augmentation(**options)
+        if self.shapes is not None:
+            cut = v2.RandomResizedCrop(self.crop, self.scale, self.shapes)
+            augmentation.transforms = (cut, *augmentation.transforms[1:])
+        return augmentation
+
+
+@dataclass
+class EvaluationConfig:
+    """What is scored during a training, and how images are looked at.
+
+    Attributes:
+        splits: what is scored; the first decides which checkpoint is the best
+        every: steps from one evaluation to the next
+        look: sliding window, scales, flips
+        pictures: frames of the first split to draw into the log
+    """
+
+    splits: list[ScoredConfig] = field(default_factory=list)
+    every: int = 10_000
+    look: Inference = field(default_factory=Inference)
+    pictures: int = 2
+
+
+@dataclass
+class TrainConfig:
+    """A recipe.
+
+    Attributes:
+        system: one of `dgss models`
+        weights: of the encoder, as `dgss models` downloads them, or a file; null is random
+        start: checkpoint of ours to start from
+        label_set: the classes
+        encoder_options: of the encoder (image_size, pad, ...)
+        options: of the system (rank, train, width, ...)
+        sources: what is learnt from
+        augmentation: of what is learnt from
+        label_stride: labels are compared at every so-many-th pixel
+        mixing: style mixing; null mixes nothing
+        steps: optimiser steps
+        batch: images per step, of all processes together
+        optimiser: rates, decays, schedule
+        average: average of the weights, which is then scored and kept; null keeps the last weights
+        evaluation: what is scored
+        save_every: steps from one saved state to the next
+        seed: of everything random
+    """
+
+    system: str
+    sources: list[SourceConfig]
+    weights: str | None = 'pretrained'
+    start: Path | None = None
+    label_set: str = 'cityscapes19'
+    encoder_options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    label_stride: int = 1
+    mixing: MixingConfig | None = None
+    steps: int = 40_000
+    batch: int = 4
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    average: AverageConfig | None = None
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    save_every: int = 1000
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        counts = (
+            self.label_stride,
+            self.steps,
+            self.batch,
+            self.evaluation.every,
+            self.save_every,
+        )
+        if min(counts) < 1 or self.seed < 0:
+            raise DgssError(
+                'label_stride, steps, batch, evaluation.every and save_every are at least 1 and '
+                f'seed at least 0, not {counts} and {self.seed}.'
+            )
+        if not self.sources:
+            raise DgssError('A training needs sources; name at least one dataset.')
+
+
+@dataclass
+class HardwareConfig:
+    """How a recipe is run here; apart from rounding it changes no result.
+
+    Attributes:
+        accelerator: cpu, cuda, or the best there is
+        precision: of the forward pass; weights stay float32
+        at_once: images per process that go through the network together; as many as fit when null
+        workers: loader processes per process
+        strategy: ddp holds all weights in every process, fsdp spreads them
+        checkpointing: recompute the encoder's blocks in the backward pass instead of keeping them
+        compile: compile the encoder
+        channels_last: memory layout of convolutions
+        in_memory: read all frames before the first step and keep them
+    """
+
+    accelerator: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    precision: Literal['32-true', 'bf16-mixed'] = 'bf16-mixed'
+    at_once: int | None = None
+    workers: int = 2
+    strategy: Literal['ddp', 'fsdp'] = 'ddp'
+    checkpointing: bool = False
+    compile: bool = False
+    channels_last: bool = False
+    in_memory: bool = False
+
+    def accumulation(self, batch: int, processes: int) -> int:
+        """Passes per step of each process, so that `processes` see `batch` images together."""
+        share, rest = divmod(batch, processes)
+        at_once = self.at_once or share
+        if rest or not share or share % at_once:
+            raise DgssError(
+                f'A batch of {batch} cannot be shared by {processes} processes with {at_once} '
+                'images at once; let processes times hardware.at_once divide it.'
+            )
+        return share // at_once
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Processes of this training: `devices` on each of `nodes` machines."""
+
+    devices: int = 1
+    nodes: int = 1
+
+    @classmethod
+    def of_environment(cls) -> Launch:
+        """As torchrun started us; one process otherwise."""
+        local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+        return cls(local, int(os.environ.get('WORLD_SIZE', 1)) // local)

@@ -1,0 +1,122 @@
+"""The images of a training: sources, sampling and augmentation of a recipe, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from rich.progress import track
+from torch.utils.data import DataLoader
+
+from dgss_core.augmentation import (
+    AugmentedFrames,
+    Draws,
+    MixedSampler,
+    RareClassSampler,
+    Sampler,
+    UniformSampler,
+    class_statistics,
+)
+from dgss_core.datasets import Dataset, Sample
+from dgss_core.heads.head import PixelHead
+from dgss_core.labels import IGNORE, LabelSet
+from dgss_core.losses.merged import MergedLoss
+from dgss_core.systems import SegmentationModel
+from dgss_core.training.chance import seed_of
+from dgss_core.training.config import HardwareConfig, SourceConfig, TrainConfig
+
+
+class InMemory:
+    """A dataset that is read once."""
+
+    def __init__(self, dataset: Dataset, show: bool) -> None:
+        frames = track(range(len(dataset)), f'Reading {dataset.title}', disable=not show)
+        self.samples = [dataset[index] for index in frames]
+        self.label_set, self.title = dataset.label_set, dataset.title
+        self.fingerprint = dataset.fingerprint
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[index]
+
+    def labels(self, index: int) -> np.ndarray:
+        return self.samples[index].labels
+
+
+def open_sources(config: TrainConfig, data: Path, in_memory: bool, show: bool) -> list[Dataset]:
+    """The sources of a recipe below the folder `data`. Raises DgssError where one is not there."""
+    datasets = [source.open(data) for source in config.sources]
+    return [InMemory(dataset, show) for dataset in datasets] if in_memory else datasets
+
+
+def build_sampler(
+    sources: Sequence[SourceConfig], datasets: Sequence[Dataset], seed: int
+) -> Sampler:
+    """Which frame comes when."""
+    samplers: list[Sampler] = []
+    for index, (source, dataset) in enumerate(zip(sources, datasets, strict=True)):
+        if source.rare is None:
+            samplers.append(UniformSampler(len(dataset), seed_of(seed, index)))
+        else:
+            statistics = class_statistics(dataset)
+            rare = RareClassSampler(statistics, seed_of(seed, index), **asdict(source.rare))
+            samplers.append(rare)
+    if len(samplers) == 1:
+        return samplers[0]
+    shares = [s.repeat * len(d) for s, d in zip(sources, datasets, strict=True)]
+    return MixedSampler(samplers, shares, seed)
+
+
+def label_tables(
+    model: SegmentationModel, datasets: Sequence[Dataset]
+) -> tuple[list[np.ndarray], MergedLoss | None]:
+    """From the ids of each dataset to those of the training, and the loss these need, if any.
+
+    Labels coarser than the model's are kept apart for `MergedLoss` where the head classifies
+    pixels; all others go to the class of the model that they merge into. Raises DgssError where
+    no merge is written.
+    """
+    label_set = model.label_set
+    coarse: dict[str, LabelSet] = {}
+    if isinstance(model.head, PixelHead):
+        found = (dataset.label_set for dataset in datasets)
+        coarse = {labels.name: labels for labels in found if len(labels) < len(label_set)}
+    merged = MergedLoss(label_set, list(coarse.values())) if coarse else None
+    tables = []
+    for dataset in datasets:
+        name = dataset.label_set.name
+        if merged is None or name not in coarse:
+            tables.append(dataset.label_set.merge_to(label_set))
+        else:
+            table = np.full(256, IGNORE, np.uint8)
+            table[: len(coarse[name])] = np.arange(len(coarse[name])) + merged.offset[name]
+            tables.append(table)
+    return tables, merged
+
+
+def build_loader(
+    frames: AugmentedFrames, draws: Draws, hardware: HardwareConfig, at_once: int
+) -> DataLoader:
+    """Endless batches of images uint8 (B,3,H,W) and labels uint8 (B,H,W)."""
+    return DataLoader(
+        frames,
+        at_once,
+        sampler=draws,
+        num_workers=hardware.workers,
+        pin_memory=torch.cuda.is_available() and hardware.accelerator != 'cpu',
+        prefetch_factor=4 if hardware.workers else None,
+        # What is in memory is shared by forking; nothing in a loader touches a GPU.
+        multiprocessing_context='fork' if hardware.workers else None,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)

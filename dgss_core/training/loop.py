@@ -1,0 +1,181 @@
+"""The training loop: every recipe, from one process to many nodes.
+
+setup   recipe -> processes, model, optimiser, data
+main    for each step: images -> losses -> gradients -> weights; now and then score and save
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from dgss_core.augmentation import AugmentedFrames, Draws
+from dgss_core.datasets import Dataset
+from dgss_core.training.average import Average
+from dgss_core.training.build import build_model, build_objective, save_model
+from dgss_core.training.chance import seed_of
+from dgss_core.training.config import HardwareConfig, TrainConfig
+from dgss_core.training.data import build_loader, build_sampler, label_tables, open_sources
+from dgss_core.training.evaluation import ModelSegmenter, score
+from dgss_core.training.meter import Meter
+from dgss_core.training.optimiser import build_optimiser, set_rates
+from dgss_core.training.parallel import build_fabric
+from dgss_core.training.progress import LOG_EVERY, Progress
+from dgss_core.training.record import Record
+from dgss_core.training.state import TrainingState
+from dgss_core.training.watch import Watch
+
+
+@dataclass
+class Training:
+    """Everything `main` works with. `objective` is `state.model` wrapped for its processes."""
+
+    config: TrainConfig
+    hardware: HardwareConfig
+    record: Record
+    objective: nn.Module
+    state: TrainingState
+    loader: DataLoader
+    parts: int
+    scored: list[tuple[Dataset, ModelSegmenter]]
+
+
+def train(
+    config: TrainConfig,
+    data: Path,
+    output: Path,
+    hardware: HardwareConfig,
+    resume: bool = False,
+) -> None:
+    """Train a recipe on the datasets below `data`; the results go to `output`.
+
+    With `resume` it goes on from the last state saved there, to the bit on a CPU. Raises DgssError
+    for whatever is missing or does not fit, and when the loss is no longer a number.
+    """
+    fabric = build_fabric(hardware)
+    training = setup(fabric, config, data, Record(output, fabric.is_global_zero), hardware, resume)
+    main(fabric, training)
+
+
+def setup(
+    fabric: L.Fabric,
+    config: TrainConfig,
+    data: Path,
+    record: Record,
+    hardware: HardwareConfig,
+    resume: bool = False,
+) -> Training:
+    """Build what a training needs, and go back to where it was interrupted."""
+    parts = hardware.accumulation(config.batch, fabric.world_size)
+    sources = open_sources(config, data, hardware.in_memory, fabric.is_global_zero)
+    scored = [(split, split.open(data)) for split in config.evaluation.splits]
+    record.begin(config, hardware, resume)
+    fabric.barrier()
+    resume = resume and record.state.is_file()
+
+    torch.manual_seed(config.seed)
+    model = build_model(config, with_weights=not resume)
+    tables, merged = label_tables(model, sources)
+    inner = build_objective(config, model, merged, hardware)
+    objective = fabric.setup_module(inner)
+    optimiser = build_optimiser(config.optimiser, inner.model)
+    average = Average(inner, config.average) if config.average else None
+    state = TrainingState(inner, optimiser, average)
+    if resume:
+        state.load(record.state)
+        record.rewind(state.step)
+
+    frames = AugmentedFrames(sources, config.augmentation.build(), tables)
+    sampler = build_sampler(config.sources, sources, config.seed)
+    first = state.step * config.batch
+    draws = Draws(sampler, first, fabric.global_rank, fabric.world_size)
+    at_once = config.batch // (parts * fabric.world_size)
+    loader = build_loader(frames, draws, hardware, at_once)
+    looks = [ModelSegmenter(inner.model, config.evaluation.look, s.height) for s, _ in scored]
+    splits = [(dataset, look) for (_, dataset), look in zip(scored, looks, strict=True)]
+    return Training(config, hardware, record, objective, state, loader, parts, splits)
+
+
+def main(fabric: L.Fabric, training: Training) -> None:
+    config, state, record = training.config, training.state, training.record
+    images, meter, watch = iter(training.loader), Meter(fabric.device), Watch()
+    training.objective.train()
+    with Progress(state.step, config.steps, fabric.is_global_zero) as progress:
+        while state.step < config.steps:
+            set_rates(state.optimiser, config.optimiser, state.step, config.steps)
+            watch.add(state.step + 1, *take_step(fabric, training, images, meter))
+            state.step += 1
+            meter.images += config.batch
+            if state.average is not None:
+                state.average.update(state.model, state.step)
+            last = state.step == config.steps
+            saves = last or state.step % config.save_every == 0
+            scores = last or state.step % config.evaluation.every == 0
+            if state.step % LOG_EVERY == 0 or saves or scores:
+                values = watch.check(fabric, record.state)
+                reading = meter.read()
+                record.log(values | reading.values() | state.rates(), state.step)
+                progress.show(state.step, values, reading)
+            if scores:
+                with progress.paused():
+                    evaluate(fabric, training)
+            if saves:
+                state.save(record.state, fabric.is_global_zero)
+            if saves or scores:
+                meter.restart()
+    record.close()
+
+
+def take_step(
+    fabric: L.Fabric, training: Training, images: Iterator, meter: Meter
+) -> tuple[dict[str, Tensor], Tensor]:
+    """One step of the optimiser; the losses of its last part and the norm of the gradients."""
+    config, state, objective = training.config, training.state, training.objective
+    stride = config.label_stride
+    for part in range(training.parts):
+        with meter.waiting():
+            x, labels = next(images)
+        x, labels = fabric.to_device((x, labels[:, ::stride, ::stride]))
+        seed = seed_of(config.seed, state.step, part, fabric.global_rank)
+        torch.manual_seed(seed)
+        with fabric.no_backward_sync(objective, enabled=part < training.parts - 1):
+            losses = objective(x, labels.long(), seed)
+            fabric.backward(sum(losses.values()) / training.parts)
+    norm = fabric.clip_gradients(
+        objective,
+        state.optimiser,
+        max_norm=config.optimiser.clip or math.inf,
+        error_if_nonfinite=False,
+    )
+    state.optimiser.step()
+    state.optimiser.zero_grad()
+    return losses, norm
+
+
+def evaluate(fabric: L.Fabric, training: Training) -> None:
+    """Score every split, draw some frames, and keep the model, also as the best if it is that."""
+    config, state, record = training.config, training.state, training.record
+    inner = state.model
+    shared = training.hardware.strategy != 'fsdp'
+    averaged = nullcontext() if state.average is None else state.average.applied(inner)
+    inner.eval()
+    with averaged, fabric.autocast():
+        is_best = False
+        for index, (dataset, segmenter) in enumerate(training.scored):
+            matrix = score(fabric, segmenter, dataset, shared)
+            if index == 0:
+                is_best = matrix.miou > record.best(dataset.title)
+                record.pictures(segmenter, dataset, config.evaluation.pictures, state.step)
+            record.score(dataset.title, matrix, state.step)
+            fabric.print(f'step {state.step}: {dataset.title}: mIoU {100 * matrix.miou:.2f}')
+        for path in [record.model, *([record.best_model] if is_best else [])]:
+            save_model(config, inner.model, path, fabric.is_global_zero)
+    training.objective.train()

@@ -1,0 +1,47 @@
+"""Processes: one, or many that torchrun starts on one machine or several."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import lightning as L
+from lightning.fabric.strategies import ModelParallelStrategy
+from torch import nn
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+from dgss_core.training.config import HardwareConfig
+
+
+def build_fabric(hardware: HardwareConfig) -> L.Fabric:
+    """As many processes as torchrun started, otherwise one."""
+    local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    world = int(os.environ.get('WORLD_SIZE', 1))
+    strategy: Any = 'auto' if world == 1 else 'ddp'
+    if hardware.strategy == 'fsdp':
+        strategy = ModelParallelStrategy(shard, data_parallel_size=world, tensor_parallel_size=1)
+    fabric = L.Fabric(
+        accelerator=hardware.accelerator,
+        devices=local,
+        num_nodes=world // local,
+        strategy=strategy,
+        precision=hardware.precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def shard(objective: nn.Module, mesh: Any) -> nn.Module:
+    """Spread the parameters of an objective over processes (FSDP2): each block of an encoder by
+    itself, then the rest of each part."""
+    mesh = mesh['data_parallel']
+    for part in objective.children():
+        for name, blocks in part.named_modules():
+            if name.endswith('encoder.blocks'):
+                for block in blocks.children():
+                    fully_shard(block, mesh=mesh)
+        fully_shard(part, mesh=mesh)
+        for method in ('loss', 'at_size'):
+            if hasattr(part, method):
+                register_fsdp_forward_method(part, method)
+    return objective

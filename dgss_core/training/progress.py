@@ -1,0 +1,57 @@
+"""How far a training is: a bar on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from time import perf_counter
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from dgss_core.training.meter import Reading
+
+LOG_EVERY = 20
+"""Steps from one look at the losses to the next."""
+
+
+class Progress:
+    """Step, loss, images per second, share of waiting, memory, time left."""
+
+    def __init__(self, done: int, steps: int, first: bool) -> None:
+        console = Console(stderr=True)
+        self.first, self.terminal = first, console.is_terminal
+        self.begun, self.done, self.steps = perf_counter(), done, steps
+        columns = (
+            TextColumn('{task.description}'),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn('{task.fields[state]}'),
+            TimeRemainingColumn(),
+        )
+        self.bar = RichProgress(*columns, console=console, disable=not first or not self.terminal)
+        self.task = self.bar.add_task('Training', total=steps, completed=done, state='')
+
+    def __enter__(self) -> Progress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside the block others may draw."""
+        self.bar.stop()
+        yield
+        self.bar.start()
+
+    def show(self, step: int, values: Mapping[str, float], reading: Reading) -> None:
+        state = f'loss {values["loss"]:.3f}, {reading}'
+        self.bar.update(self.task, completed=step, state=state)
+        if self.first and not self.terminal:
+            rate = (perf_counter() - self.begun) / max(1, step - self.done)
+            left = timedelta(seconds=round(rate * (self.steps - step)))
+            print(f'step {step}/{self.steps}: {state}, {left} left', flush=True)

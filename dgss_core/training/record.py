@@ -1,0 +1,180 @@
+"""What a training leaves behind: what it was, how it went, what it learnt."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+from torch.utils.tensorboard import SummaryWriter
+
+from dgss_core.datasets import Dataset
+from dgss_core.errors import DgssError
+from dgss_core.metrics import ConfusionMatrix
+from dgss_core.paint import colorize, overlay
+from dgss_core.training.config import HardwareConfig, TrainConfig
+from dgss_core.training.evaluation import ModelSegmenter
+
+PACKAGES = ('torch', 'torchvision', 'lightning', 'timm', 'numpy')
+PICTURE_WIDTH = 640
+
+
+class Record:
+    """The folder of a training.
+
+    `config.yaml` is the whole recipe with every default, `origin.jsonl` the commit, the versions,
+    the command and the hardware of each start, `state.safetensors` what `--resume` goes on from,
+    `model.safetensors` and `best.safetensors` the models, `scores.jsonl` every evaluation, and
+    `events.*` are for TensorBoard. Only the first process writes.
+    """
+
+    def __init__(self, folder: Path, first: bool) -> None:
+        self.folder, self.first = folder, first
+        self.writer: SummaryWriter | None = None
+
+    @property
+    def state(self) -> Path:
+        return self.folder / 'state.safetensors'
+
+    @property
+    def model(self) -> Path:
+        return self.folder / 'model.safetensors'
+
+    @property
+    def best_model(self) -> Path:
+        return self.folder / 'best.safetensors'
+
+    def begin(self, config: TrainConfig, hardware: HardwareConfig, resume: bool) -> None:
+        """Write down what is done here.
+
+        Raises DgssError where the folder holds a training that is not to be resumed or had another
+        recipe, and where it cannot be written to.
+        """
+        if not self.first:
+            return
+        recipe, path = plain(asdict(config)), self.folder / 'config.yaml'
+        if path.exists() and resume:
+            self._check_same(recipe, path)
+        elif path.exists():
+            raise DgssError(
+                f'{self.folder} holds a training already; go on with it by --resume, or choose '
+                'another --output.'
+            )
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(yaml.safe_dump(recipe, sort_keys=False))
+            with (self.folder / 'origin.jsonl').open('a') as file:
+                file.write(json.dumps(origin(config.seed, hardware)) + '\n')
+        except OSError as error:
+            raise DgssError(
+                f'{self.folder} cannot be written to ({error.strerror}); choose another --output.'
+            ) from error
+
+    def _check_same(self, recipe: dict[str, Any], path: Path) -> None:
+        before = yaml.safe_load(path.read_text())
+        changed = sorted(k for k in recipe if before.get(k) != recipe[k])
+        if changed:
+            raise DgssError(
+                f'{self.folder} was begun with another {", ".join(changed)}; resume it with its '
+                f'own recipe: --config {path}.'
+            )
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Scalars for TensorBoard."""
+        if self.first:
+            for name, value in values.items():
+                self._events(step).add_scalar(name, value, step)
+
+    def score(self, title: str, matrix: ConfusionMatrix, step: int) -> None:
+        """One evaluation: its mIoU and the IoU of every class."""
+        if not self.first:
+            return
+        self.log({f'mIoU/{title}': matrix.miou}, step)
+        entry = {
+            'step': step,
+            'on': title,
+            'miou': matrix.miou,
+            'iou': [None if np.isnan(iou) else float(iou) for iou in matrix.iou()],
+        }
+        with (self.folder / 'scores.jsonl').open('a') as file:
+            file.write(json.dumps(entry) + '\n')
+
+    def rewind(self, step: int) -> None:
+        """Forget the evaluations after `step`: they come again."""
+        path = self.folder / 'scores.jsonl'
+        if self.first and path.is_file():
+            kept = [line for line in path.open() if json.loads(line)['step'] <= step]
+            path.write_text(''.join(kept))
+
+    def best(self, title: str) -> float:
+        """The greatest mIoU on a split so far; -1 before the first."""
+        path = self.folder / 'scores.jsonl'
+        entries = [json.loads(line) for line in path.open()] if path.is_file() else []
+        return max((entry['miou'] for entry in entries if entry['on'] == title), default=-1)
+
+    def pictures(self, segmenter: ModelSegmenter, dataset: Dataset, count: int, step: int) -> None:
+        """Image, prediction and labels of some frames, side by side, for TensorBoard.
+
+        Every process must call it; sharded weights are gathered by all of them together.
+        """
+        for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int):
+            sample = dataset[int(index)]
+            mask = segmenter(sample.image).mask
+            if not self.first:
+                continue
+            seen = overlay(sample.image, mask, segmenter.labels)
+            known = colorize(sample.labels, dataset.label_set)
+            row = np.concatenate((sample.image, seen, known), axis=1)
+            height = round(row.shape[0] * 3 * PICTURE_WIDTH / row.shape[1])
+            row = cv2.resize(row, (3 * PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
+            self._events(step).add_image(
+                f'{dataset.title}/{sample.name}', row, step, dataformats='HWC'
+            )
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+    def _events(self, step: int) -> SummaryWriter:
+        if self.writer is None:
+            # What an interrupted run logged beyond its last saved state is told anew.
+            self.writer = SummaryWriter(str(self.folder), purge_step=step)
+        return self.writer
+
+
+def origin(seed: int, hardware: HardwareConfig) -> dict[str, Any]:
+    """Where results come from: code, versions, command, hardware, seed."""
+    return {
+        'commit': _git('rev-parse', 'HEAD'),
+        'changes': _git('diff', 'HEAD'),
+        'command': sys.argv,
+        'python': sys.version.split()[0],
+        'versions': {name: version(name) for name in PACKAGES},
+        'hardware': asdict(hardware),
+        'seed': seed,
+    }
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses turned into dicts, with only what YAML knows in them."""
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _git(*arguments: str) -> str | None:
+    command = ['git', '-C', str(Path(__file__).parent), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,50 @@
+"""Looks at the losses of every step without making a GPU wait for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from dgss_core.errors import DgssError
+from dgss_core.training.state import gathered
+
+
+class Watch:
+    """Losses and gradient norms since the last check."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.losses: list[Tensor] = []
+        self.norms: list[Tensor] = []
+
+    def add(self, step: int, losses: Mapping[str, Tensor], norm: Tensor) -> None:
+        """Take in the losses of `step`, and the norm of the gradients they gave."""
+        self.steps.append(step)
+        self.losses.append(torch.stack([loss.detach().float() for loss in losses.values()]).sum())
+        self.norms.append(gathered(norm.detach()))
+
+    def check(self, fabric: L.Fabric, state: Path) -> dict[str, float]:
+        """Mean loss of all processes, and mean norm, since the last check.
+
+        Raises DgssError naming the first step where either was no number; `state` is the file that
+        holds the last good one.
+        """
+        losses = fabric.all_reduce(torch.stack(self.losses), reduce_op='mean')
+        norms = torch.stack(self.norms)
+        bad = (~(losses.isfinite() & norms.isfinite().to(losses.device))).nonzero().flatten()
+        if len(bad):
+            step, loss = self.steps[int(bad[0])], losses[int(bad[0])].item()
+            kept = (
+                f'{state} is the last good state' if state.is_file() else 'nothing was saved yet'
+            )
+            raise DgssError(
+                f'At step {step} the loss was {loss:.4g} and its gradients were no numbers or '
+                f'infinite; {kept}; lower optimiser.rate, or set optimiser.clip, and begin anew.'
+            )
+        values = {'loss': losses.mean().item(), 'gradient norm': norms.mean().item()}
+        self.steps, self.losses, self.norms = [], [], []
+        return values
