@@ -33,11 +33,13 @@ class LabelSet:
     """An ordered set of classes with the ids 0 to N-1, so that a score map has one channel each.
 
     `merges` holds, per name of another label set, the class of that set each class goes to.
+    `subsets` names groups of classes that scores are also told for.
     """
 
     name: str
     labels: tuple[Label, ...]
     merges: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    subsets: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if not 0 < len(self.labels) <= IGNORE:
@@ -118,7 +120,12 @@ class LabelSet:
                 Label(int(entry['id']), str(entry['name']), _color(entry['color']))
                 for entry in data['labels']
             )
-            return cls(str(data['name']), labels, dict(data.get('merges') or {}))
+            ids = {label.name: label.id for label in labels}
+            subsets = {
+                name: tuple(ids[member] for member in members)
+                for name, members in data.get('subsets', {}).items()
+            }
+            return cls(str(data['name']), labels, dict(data.get('merges') or {}), subsets)
         except (KeyError, TypeError, ValueError) as error:
             raise DgssError(
                 f'{origin} is not a label set ({error!r}); it needs a name and labels, each with '

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,12 @@ def build_dataset(
     listing, labelled), or of `Synthetic` (frames, conditions, seeds, step, width, height), which
     needs no root. Raises DgssError, also for an option or a root that does not fit.
     """
-    try:
-        if name == SYNTHETIC:
-            return Synthetic.of_split(split, **options)
-        if root is None:
-            raise DgssError(f'{name} needs a root: the folder or zip that holds the dataset.')
-        return Pairs(load_layout(name), root, split, **options)
-    except TypeError as error:
-        raise DgssError(f'{name}: {error}') from error
+    kind: Callable[..., Dataset] = Synthetic if name == SYNTHETIC else Pairs
+    known = set(inspect.signature(kind).parameters)
+    if unknown := set(options) - known:
+        raise DgssError(f'{name} has no option {", ".join(sorted(unknown))}; leave it out.')
+    if name == SYNTHETIC:
+        return Synthetic.of_split(split, **options)
+    if root is None:
+        raise DgssError(f'{name} needs a root: the folder or zip that holds the dataset.')
+    return Pairs(load_layout(name), root, split, **options)

@@ -109,11 +109,11 @@ def _classes(
     entry: Mapping[str, Any], storage: Storage
 ) -> tuple[list[str], dict[int, tuple[int, ...]]]:
     """Class names by stored id, and their colours where the dataset's configuration tells them."""
-    wanted = entry.get('classes_file')
-    found = next((n for n in storage.names if f'/{n}'.endswith(f'/{wanted}')), None)
+    if 'classes' in entry:
+        return list(entry['classes']), {}
+    wanted = entry['classes_file']
+    found = storage.find(wanted)
     if found is None:
-        if 'classes' in entry:
-            return list(entry['classes']), {}
         raise DgssError(f'{storage.root} lacks {wanted}, which names the classes; copy it too.')
     try:
         labels = json.loads(storage.read(found))['labels']

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import yaml
@@ -33,8 +34,10 @@ class Split:
 class Layout:
     """A dataset file.
 
-    `sizes`: the (width, height) its images have. `gaps`: whether frames without labels belong to
-    it and are passed over. `conditions`: the condition of a field's value, by field.
+    `sizes`: the (width, height) its images usually have. `gaps`: frames without labels belong to
+    it and are passed over. `stretch`: labels of another size than their image are stretched to
+    it. `palette`: labels are palette PNGs that show the colours of their classes. `conditions`:
+    the condition of a field's value, by field.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Layout:
     conditions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     sizes: tuple[tuple[int, int], ...] = ()
     gaps: bool = False
+    stretch: bool = False
     palette: bool = False
 
     def split(self, name: str | None) -> Split:
@@ -83,7 +87,9 @@ def load_layout(name: str | Path) -> Layout:
         ) from error
 
 
-def _layout(path: Path, data: dict[str, Any]) -> Layout:
+def _layout(path: Path, data: Any) -> Layout:
+    if not isinstance(data, dict):
+        raise TypeError('no keys')
     unknown = set(data) - {*Layout.__dataclass_fields__, 'images', 'labels'}
     if unknown:
         raise DgssError(f'{path} says {", ".join(sorted(unknown))}, which no dataset file knows.')
@@ -104,6 +110,13 @@ def _split(name: str, data: Mapping[str, Any], own: Mapping[str, Any]) -> Split:
     merged = {'images': data.get('images'), 'labels': data.get('labels'), 'folder': name, **own}
     images, labels = (_several(merged.pop(key)) for key in ('images', 'labels'))
     entries = tuple({'path': e} if isinstance(e, str) else dict(e) for e in labels)
+    given = set.intersection(*(set(path_fields(image)) for image in images))
+    for entry in entries:
+        if unknown := set(path_fields(entry['path'])) - given:
+            raise DgssError(
+                f'The labels {entry["path"]} go by {", ".join(sorted(unknown))}, which '
+                f'{" and ".join(images)} do not have; use the same fields in both.'
+            )
     return Split(images=images, labels=entries, **merged)
 
 
@@ -111,6 +124,11 @@ def _several(value: Any) -> tuple:
     if value is None:
         raise KeyError('images or labels')
     return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def path_fields(path: str) -> tuple[str, ...]:
+    """The fields of a path template but for `{split}`, in their order."""
+    return tuple(f for _, f, _, _ in Formatter().parse(path) if f and f != 'split')
 
 
 def path_pattern(path: str, split: str) -> re.Pattern[str]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from string import Formatter
+from typing import Any
 
+import cv2
 import numpy as np
 
 from dgss_core.datasets.decode import RED, decode_ids
 from dgss_core.datasets.label_map import LabelMap, label_map
-from dgss_core.datasets.layout import Layout, path_pattern
+from dgss_core.datasets.layout import Layout, path_fields, path_pattern
 from dgss_core.datasets.polygons import draw_polygons
 from dgss_core.datasets.sample import Sample
 from dgss_core.datasets.storage import Storage
@@ -68,7 +69,8 @@ class Pairs:
         self.storage = Storage(root)
         self.pairs = self._find(mapping)
         if self.split.listing:
-            self._keep(self.storage.read(self._member(self.split.listing)).decode(), 'its listing')
+            listed = self.storage.find(self.split.listing) or self.split.listing
+            self._keep(self.storage.read(listed).decode(), self.storage.where(listed))
         if listing is not None:
             self._keep(_read_listing(listing), str(listing))
         if condition is not None:
@@ -93,12 +95,17 @@ class Pairs:
         image = self.image(index)
         labels = self.labels(index) if pair.labels else np.full(image.shape[:2], IGNORE, np.uint8)
         if labels.shape != image.shape[:2]:
-            raise DgssError(
-                f'{self.storage.where(pair.labels.path if pair.labels else "")} is '
-                f'{labels.shape[1]}x{labels.shape[0]} and its image is '
-                f'{image.shape[1]}x{image.shape[0]}; the two must be of one size.'
-            )
+            labels = self._stretched(pair, labels, image.shape)
         return Sample(pair.name, image, labels, pair.condition)
+
+    def _stretched(self, pair: Pair, labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        size = shape[1], shape[0]
+        if not self.layout.stretch:
+            raise DgssError(
+                f'The image {self.storage.where(pair.image)} is {size[0]}x{size[1]} and its '
+                f'labels are {labels.shape[1]}x{labels.shape[0]}; the two must be of one size.'
+            )
+        return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
 
     def image(self, index: int) -> np.ndarray:
         """RGB uint8 (H, W, 3); DgssError names a file that cannot be read."""
@@ -160,13 +167,10 @@ class Pairs:
         return list(frames.values())
 
     def _label_files(
-        self, names: list[str], entry: dict, mapping: str | None
+        self, names: list[str], entry: Mapping[str, Any], mapping: str | None
     ) -> tuple[tuple[str, ...], dict[tuple[str, ...], LabelFile]]:
         """Fields of the path of one `labels` entry, and the files by the values of these."""
-        path = entry['path']
-        keys = tuple(
-            field for _, field, _, _ in Formatter().parse(path) if field and field != 'split'
-        )
+        path, keys = entry['path'], path_fields(entry['path'])
         matching = list(_matching(names, path, self.split.folder))
         if not matching:
             return keys, {}
@@ -179,12 +183,9 @@ class Pairs:
 
     def _condition(self, fields: dict[str, str]) -> str:
         for field, conditions in self.layout.conditions.items():
-            if (value := fields.get(field)) in conditions:
-                return conditions[value]
+            if fields.get(field) in conditions:
+                return conditions[fields[field]]
         return fields.get('condition', self.layout.condition)
-
-    def _member(self, name: str) -> str:
-        return next((n for n in self.storage.names if f'/{n}'.endswith(f'/{name}')), name)
 
     def _keep(self, text: str, origin: str) -> None:
         wanted = [PurePosixPath(line.strip()).stem for line in text.splitlines() if line.strip()]

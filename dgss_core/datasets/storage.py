@@ -51,6 +51,10 @@ class Storage:
             return f'extract {packed[0]}, only zips are read without that.'
         return 'give the folder that holds the extracted dataset or its zips.'
 
+    def find(self, ending: str) -> str | None:
+        """The first file whose path ends with the names of `ending`."""
+        return next((name for name in self._places if f'/{name}'.endswith(f'/{ending}')), None)
+
     def __contains__(self, name: str) -> bool:
         return name in self._places
 

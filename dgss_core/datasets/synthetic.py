@@ -49,7 +49,8 @@ class Synthetic:
             raise DgssError(
                 f'The synthetic drive has no split {split!r}; use one of {", ".join(SPLITS)}.'
             )
-        return cls(**{'seeds': SPLITS[split or 'train'], 'frames': 12} | options)
+        defaults: dict[str, Any] = {'seeds': SPLITS[split or 'train'], 'frames': 12}
+        return cls(**defaults | options)
 
     def __len__(self) -> int:
         return len(self.seeds) * self.frames
