@@ -161,6 +161,12 @@ def encode_jpeg(image: np.ndarray, quality: int = 90) -> bytes:
     return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Encode RGB, uint8 (H, W, 3), or a mask, uint8 (H, W), as PNG."""
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
+    return cv2.imencode('.png', bgr)[1].tobytes()
+
+
 def _layout(encoding: str) -> Encoding:
     if encoding in ENCODINGS:
         return ENCODINGS[encoding]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -10,6 +10,7 @@ import numpy as np
 
 from dgss_core.bundle import CONFIDENCE, MASK, STATISTICS, UNCERTAINTY, Bundle
 from dgss_core.errors import DgssError
+from dgss_core.labels import IGNORE
 from dgss_core.runtimes import Backend, load_backend
 
 
@@ -26,18 +27,22 @@ class Prediction:
     uncertainty: np.ndarray | None = None
     statistics: np.ndarray | None = None
 
-    def resized(self, width: int, height: int) -> Prediction:
-        """The same for an image of another size, each pixel the nearest of these."""
+    def map(self, change: Callable[[np.ndarray, int], np.ndarray]) -> Prediction:
+        """The same with every plane replaced by `change(plane, outside)`.
 
-        def resize(array: np.ndarray) -> np.ndarray:
-            return _resize(array, (width, height), cv2.INTER_NEAREST)
-
+        `outside` is what the plane holds where nothing was seen: no label, no confidence.
+        """
+        unsure = self.uncertainty
         return replace(
             self,
-            mask=resize(self.mask),
-            confidence=resize(self.confidence),
-            uncertainty=None if self.uncertainty is None else resize(self.uncertainty),
+            mask=change(self.mask, IGNORE),
+            confidence=change(self.confidence, 0),
+            uncertainty=None if unsure is None else change(unsure, 255),
         )
+
+    def resized(self, width: int, height: int) -> Prediction:
+        """The same for an image of another size, each pixel the nearest of these."""
+        return self.map(lambda plane, _: _resize(plane, (width, height), cv2.INTER_NEAREST))
 
 
 class Segmenter:

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
@@ -18,11 +16,13 @@ from std_msgs.msg import Header
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.segmenter import Prediction, Segmenter
 from dgss_core.view import View
+from dgss_ros.camera_info import InfoRelay
 from dgss_ros.counters import FrameCounters, Stopwatch
 from dgss_ros.mailbox import Mailbox
 from dgss_ros.messages import stamp_ns, to_rgb
 from dgss_ros.outputs import Outputs
 from dgss_ros.parameters import Parameters
+from dgss_ros.qos import subscribe
 
 
 class Arrival(NamedTuple):
@@ -48,6 +48,23 @@ class Frame:
     prepared: np.ndarray
     watch: Stopwatch
 
+    def lay_over(self, prediction: Prediction) -> Prediction:
+        """A prediction at network size, laid over the camera's own pixels."""
+        height, width = self.image.shape[:2]
+        return prediction.map(
+            lambda plane, outside: self.view.restore(plane, width, height, outside)
+        )
+
+
+class Answer(NamedTuple):
+    """An image, RGB uint8 (H, W, 3), with its mask, uint8 (H, W), and what made that."""
+
+    header: Header
+    image: np.ndarray
+    mask: np.ndarray
+    labels: LabelSet
+    bundle: str
+
 
 class Camera:
     """Subscription, slot, settings, outputs and counters of one camera.
@@ -68,39 +85,43 @@ class Camera:
         self._pace = Pace()
         self._subscription: Subscription | None = None
         self._outputs: Outputs | None = None
+        self._info: InfoRelay | None = None
+        self._last: tuple[Frame, Prediction, Segmenter] | None = None
 
     @property
     def topic(self) -> str:
         """Where its images come from, remapped and whole."""
-        compressed = self._settings['image_transport'] == 'compressed'
-        return self._node.resolve_topic_name(
-            f'{self._prefix}image/compressed' if compressed else f'{self._prefix}image'
-        )
+        # The plain name is the one to remap, as with every image_transport subscriber.
+        base = self._node.resolve_topic_name(f'{self._prefix}image')
+        return self._node.resolve_topic_name(f'{base}/compressed') if self._is_compressed else base
 
     def configure(self) -> None:
         self._outputs = Outputs(self._node, self._prefix)
+        if self._settings['output.size'] == 'network':
+            self._info = InfoRelay(self._node, self._prefix)
 
     def activate(self) -> None:
-        compressed = self._settings['image_transport'] == 'compressed'
-        self._subscription = self._node.create_subscription(
-            CompressedImage if compressed else Image,
-            f'{self._prefix}image/compressed' if compressed else f'{self._prefix}image',
-            self._receive,
-            # Best effort matches every camera; depth 1 keeps old frames from queueing up.
-            QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        kind = CompressedImage if self._is_compressed else Image
+        self._subscription = subscribe(self._node, kind, self.topic, self._take)
+        if self._info is not None:
+            self._info.activate()
 
     def deactivate(self) -> None:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
+        if self._info is not None:
+            self._info.deactivate()
 
     def cleanup(self) -> None:
         self.deactivate()
+        self._last = None
         if self._outputs is not None:
             self._outputs.destroy()
             self._outputs = None
+        if self._info is not None:
+            self._info.destroy()
+            self._info = None
 
     def look(self, arrival: Arrival, segmenter: Segmenter) -> Frame | None:
         """Decode an image and prepare its view; None when it is older than `input.max_age_ms`.
@@ -118,16 +139,30 @@ class Camera:
         watch.lap('preparation')
         return Frame(self, arrival.message.header, image, view, prepared, watch)
 
-    def answer(self, frame: Frame, prediction: Prediction, labels: LabelSet) -> None:
+    def answer(self, frame: Frame, prediction: Prediction, segmenter: Segmenter) -> None:
         """Refine a prediction at network size and publish it over the camera's own pixels."""
         frame.watch.lap('inference')
-        prediction = self._refine(frame, prediction)
-        prediction = self._lay_over(frame, prediction)
         assert self._outputs is not None, 'frames are answered between configure and cleanup'
+        refined = self._refine(frame, prediction)
+        self._last = (frame, refined, segmenter)
+        if self._info is not None:
+            picture = frame.view.turn_back(frame.prepared)
+            prediction = refined.map(lambda plane, _: frame.view.turn_back(plane))
+            self._info.publish(frame.header, frame.view, frame.image, picture)
+        else:
+            picture, prediction = frame.image, frame.lay_over(refined)
         opacity = self._settings['overlay_opacity']
-        self._outputs.publish(frame.header, frame.image, prediction, labels, opacity)
+        self._outputs.publish(frame.header, picture, prediction, segmenter.labels, opacity)
         frame.watch.lap('publication')
         self.counters.count_processed(frame.watch)
+
+    def last_answer(self) -> Answer | None:
+        """The frame that was answered last, None before the first."""
+        if self._last is None:
+            return None
+        frame, prediction, segmenter = self._last
+        mask = frame.lay_over(prediction).mask
+        return Answer(frame.header, frame.image, mask, segmenter.labels, segmenter.bundle.identity)
 
     def _refine(self, frame: Frame, prediction: Prediction) -> Prediction:
         """What happens to a prediction besides, upright and at network size as `frame.prepared`.
@@ -141,21 +176,11 @@ class Camera:
             prediction = replace(prediction, mask=mask)
         return prediction
 
-    def _lay_over(self, frame: Frame, prediction: Prediction) -> Prediction:
-        height, width = frame.image.shape[:2]
+    @property
+    def _is_compressed(self) -> bool:
+        return self._settings['image_transport'] == 'compressed'
 
-        def restore(upright: np.ndarray, fill: int) -> np.ndarray:
-            return frame.view.restore(upright, width, height, fill)
-
-        unsure = prediction.uncertainty
-        return replace(
-            prediction,
-            mask=restore(prediction.mask, IGNORE),
-            confidence=restore(prediction.confidence, 0),
-            uncertainty=None if unsure is None else restore(unsure, 255),
-        )
-
-    def _receive(self, message: Image | CompressedImage) -> None:
+    def _take(self, message: Image | CompressedImage) -> None:
         now = time.monotonic()
         if self._pace.admits(now, self._settings['input.max_rate']):
             self.slot.put(Arrival(self, message, now))

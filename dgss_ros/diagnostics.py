@@ -43,6 +43,7 @@ class Diagnostics:
         )
         self._segmenter: Segmenter | None = None
         self._error = ''
+        self._progress = ''
 
     @property
     def error(self) -> str:
@@ -50,7 +51,11 @@ class Diagnostics:
 
     def set_model(self, segmenter: Segmenter | None, error: str = '') -> None:
         """Tell what runs from now on, or why nothing does."""
-        self._segmenter, self._error = segmenter, error
+        self._segmenter, self._error, self._progress = segmenter, error, ''
+
+    def set_progress(self, line: str) -> None:
+        """Tell how far the loading of a bundle has come, until the next `set_model`."""
+        self._progress = line
 
     def publish(self) -> None:
         state = self._state()
@@ -74,7 +79,7 @@ class Diagnostics:
             }
         if self._error:
             return 'model', DiagnosticStatus.ERROR, self._error, values
-        return 'model', DiagnosticStatus.OK, state, values
+        return 'model', DiagnosticStatus.OK, self._progress or state, values
 
     def _status(
         self, task: str, level: bytes, message: str, values: dict[str, object]

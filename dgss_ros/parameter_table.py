@@ -238,7 +238,7 @@ PARAMETERS = (
         'output.size',
         str,
         'input',
-        ANY_TIME,
+        UNCONFIGURED,
         'Size of the masks: that of the image, or that of the network with a ~/camera_info to '
         'match.',
         choices=('input', 'network'),

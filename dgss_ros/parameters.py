@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
@@ -30,9 +31,14 @@ class Parameters:
         self._node = node
         self._is_configured = is_configured
         self._declarations: dict[str, Declaration] = {}
+        self._bundle_folders: list[Path] | None = None
         node.add_on_set_parameters_callback(self._check)
         self._declare(PARAMETERS)
         self._declare(camera_parameters(self['cameras']))
+        start = self['bundle']
+        folders = self['bundle_folders'] or ([str(Path(start).parent)] if start else [])
+        self._bundle_folders = [_real(folder) for folder in folders]
+        self.bundle_folder()
         self._warn_of_unknown()
 
     def __getitem__(self, name: str) -> Any:
@@ -44,6 +50,26 @@ class Parameters:
         """The camera's own value of `rotation` or `roi` where it has one, or else of `input`."""
         own = self[f'{camera}.{name}'] if camera else None
         return self[f'input.{name}'] if own is None else own
+
+    def bundle_folder(self) -> Path | None:
+        """Where the bundle lies, links followed; None for the one that comes with the package.
+
+        Raises DgssError when that is outside `bundle_folders`.
+        """
+        return self._check_bundle(self['bundle'])
+
+    def _check_bundle(self, bundle: str) -> Path | None:
+        if not bundle:
+            return None
+        folder = _real(bundle)
+        allowed = self._bundle_folders
+        if allowed is not None and not any(folder.is_relative_to(parent) for parent in allowed):
+            within = ', '.join(map(str, allowed)) or 'empty'
+            raise DgssError(
+                f'The bundle {bundle} lies outside bundle_folders ({within}); start the node with '
+                'bundle_folders that hold it.'
+            )
+        return folder
 
     def _declare(self, declarations: Sequence[Declaration]) -> None:
         for declaration in declarations:
@@ -84,6 +110,12 @@ class Parameters:
                 )
             try:
                 declaration.refuse(parameter.value)
+                if parameter.name == 'bundle':
+                    self._check_bundle(parameter.value)
             except DgssError as error:
                 return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
+
+
+def _real(path: str) -> Path:
+    return Path(path).expanduser().resolve()

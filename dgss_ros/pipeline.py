@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from rclpy.node import Node
@@ -14,6 +14,8 @@ from dgss_ros.cameras import Arrival, Camera
 from dgss_ros.mailbox import Mailbox, Workers
 
 LOG_PERIOD_S = 5.0
+FAILURES_TO_RECOVER = 5
+"""Batches in a row that the network fails on before `recover` is called, on the executor."""
 
 
 class Pipeline:
@@ -22,10 +24,18 @@ class Pipeline:
     What goes wrong with an image is counted at its camera and logged; the next one is served.
     """
 
-    def __init__(self, node: Node, mailbox: Mailbox[Arrival], segmenter: Segmenter) -> None:
+    def __init__(
+        self,
+        node: Node,
+        mailbox: Mailbox[Arrival],
+        segmenter: Segmenter,
+        recover: Callable[[], Awaitable[None]],
+    ) -> None:
         self.segmenter = segmenter
         self._node = node
         self._mailbox = mailbox
+        self._recover = recover
+        self._failures = 0
         self._workers = Workers(mailbox)
 
     def start(self, workers: int, max_batch: int, max_wait_s: float) -> None:
@@ -36,10 +46,14 @@ class Pipeline:
         self._workers.stop()
 
     def swap(self, segmenter: Segmenter) -> Segmenter:
-        """Serve the next batches by another segmenter; returns the old one, no longer in use."""
+        """Serve the next batches by another segmenter; the old one may still be at work."""
         old, self.segmenter = self.segmenter, segmenter
-        self._mailbox.settle()
         return old
+
+    def retire(self, segmenter: Segmenter) -> None:
+        """Free a segmenter that was swapped out, once the batches it still works on are done."""
+        self._mailbox.settle()
+        segmenter.backend.close()
 
     def _work(self, batch: list[Arrival]) -> None:
         segmenter = self.segmenter  # the same for the whole batch, whatever swap does meanwhile
@@ -50,11 +64,19 @@ class Pipeline:
                     frames.append(frame)
         if not frames:
             return
+        predictions = []
         with self._watched(*(frame.camera for frame in frames)):
             predictions = segmenter.predict([frame.prepared for frame in frames])
-            for frame, prediction in zip(frames, predictions, strict=True):
-                with self._watched(frame.camera):
-                    frame.camera.answer(frame, prediction, segmenter.labels)
+        self._note_failure(failed=not predictions)
+        for frame, prediction in zip(frames, predictions, strict=False):
+            with self._watched(frame.camera):
+                frame.camera.answer(frame, prediction, segmenter)
+
+    def _note_failure(self, failed: bool) -> None:
+        self._failures = self._failures + 1 if failed else 0
+        if self._failures >= FAILURES_TO_RECOVER and self._node.executor is not None:
+            self._failures = 0
+            self._node.executor.create_task(self._recover)
 
     @contextmanager
     def _watched(self, *cameras: Camera) -> Iterator[None]:

@@ -8,38 +8,38 @@ this node.
 
 from __future__ import annotations
 
-import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
-from contextlib import ExitStack
-from functools import wraps
+from functools import partial, wraps
+from pathlib import Path
 
-import numpy as np
-import rclpy
-from rclpy._rclpy_pybind11 import RCLError, RCLInvalidROSArgsError, UnknownROSArgsError
-from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy._rclpy_pybind11 import RCLError
+from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.signals import SignalHandlerOptions, install_signal_handlers
-from rclpy.utilities import remove_ros_args
 
-from dgss_core.bundle import open_bundle
 from dgss_core.errors import DgssError
 from dgss_core.segmenter import Segmenter
 from dgss_ros.cameras import Arrival, Camera
 from dgss_ros.diagnostics import Diagnostics
+from dgss_ros.executable import run
+from dgss_ros.loading import load_segmenter
 from dgss_ros.mailbox import Mailbox
 from dgss_ros.outputs import LabelOutputs
 from dgss_ros.parameters import Parameters
 from dgss_ros.pipeline import Pipeline
-from dgss_ros.transport import prepare_process
+from dgss_ros.qos import check_overrides
+from dgss_ros.services import in_thread, offer, save
 
 SUCCESS, FAILURE, ERROR = (
     TransitionCallbackReturn.SUCCESS,
     TransitionCallbackReturn.FAILURE,
     TransitionCallbackReturn.ERROR,
 )
+RECOVERY_PERIOD_S = 10.0
+"""Least time between two attempts to mend a network that fails again and again."""
+
 Transition = Callable[['SegmentNode', LifecycleState], TransitionCallbackReturn]
 
 
@@ -79,7 +79,10 @@ class SegmentNode(LifecycleNode):
             for name in self._settings['cameras'] or ['']
         ]
         self._labels: LabelOutputs | None = None
+        self._recovered_s = -RECOVERY_PERIOD_S
         self.diagnostics = Diagnostics(self, lambda: self.state, self._cameras)
+        offer(self, '~/reload', self._reload)
+        offer(self, '~/save_frame', self._save_frame)
 
     @property
     def state(self) -> str:
@@ -91,27 +94,23 @@ class SegmentNode(LifecycleNode):
 
     @reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        def tell(line: str) -> None:
+            self._tell(line)
+            self.diagnostics.publish()  # nobody else does while this callback runs
+
+        check_overrides(self)
+        segmenter = load_segmenter(self._settings.bundle_folder(), self._settings, tell)
+        self._pipeline = Pipeline(self, self._mailbox, segmenter, self._recover)
         try:
-            segmenter = self._load()
             self._labels = LabelOutputs(self)
             for camera in self._cameras:
                 camera.configure()
         except Exception:
-            self.release()
+            self._release()
             raise
-        self._pipeline = Pipeline(self, self._mailbox, segmenter)
         self._labels.publish(segmenter.labels)
         self.diagnostics.set_model(segmenter)
         return super().on_configure(state)
-
-    def _load(self) -> Segmenter:
-        """Load the bundle into its backend and warm it up."""
-        bundle = open_bundle(self._settings['bundle'])
-        segmenter = Segmenter(bundle, self._settings['backend'], self._settings['threads'])
-        # The first call allocates; it must not fall on the first frame of a drive.
-        segmenter(np.zeros((bundle.height, bundle.width, 3), np.uint8))
-        self.get_logger().info(f'Runs {bundle.identity} on {segmenter.backend.identity}.')
-        return segmenter
 
     @reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -122,9 +121,13 @@ class SegmentNode(LifecycleNode):
             self._settings['batch.max_size'],
             self._settings['batch.max_wait_ms'] / 1e3,
         )
-        for camera in self._cameras:
-            camera.activate()
-            self.get_logger().info(f'Takes images from {camera.topic}.')
+        try:
+            for camera in self._cameras:
+                camera.activate()
+                self.get_logger().info(f'Takes images from {camera.topic}.')
+        except Exception:
+            self._stop()
+            raise
         return result
 
     @reported
@@ -134,23 +137,27 @@ class SegmentNode(LifecycleNode):
 
     @reported
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.release()
+        self._release()
         return super().on_cleanup(state)
 
     @reported
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.release()
+        self._release()
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Back to unconfigured after an unexpected error, ready to be configured again."""
         error = self.diagnostics.error
-        self.release()
+        self._release()
         self.diagnostics.set_model(None, error)
         return SUCCESS
 
-    def release(self) -> None:
-        """Stop working and free the network; callable in any state."""
+    def destroy_node(self) -> None:
+        self._release()
+        super().destroy_node()
+
+    def _release(self) -> None:
+        """Stop working and free the network, in any state."""
         self._stop()
         for camera in self._cameras:
             camera.cleanup()
@@ -168,6 +175,64 @@ class SegmentNode(LifecycleNode):
         if self._pipeline is not None:
             self._pipeline.stop()
 
+    def _tell(self, line: str) -> None:
+        """Log what loading has come to, and show it on the diagnostics."""
+        if not self.context.ok():
+            raise ExternalShutdownException  # SIGTERM: gives up an engine that is being built
+        self.get_logger().info(line)
+        self.diagnostics.set_progress(line)
+
+    async def _reload(self) -> str:
+        """Serve the next frames by the bundle that the parameter names now."""
+        folder = self._settings.bundle_folder()
+        return f'Runs {(await self._replace(folder)).bundle.identity}.'
+
+    async def _recover(self) -> None:
+        """Load the same bundle anew after the network failed again and again."""
+        now = time.monotonic()
+        if self._pipeline is None or now - self._recovered_s < RECOVERY_PERIOD_S:
+            return
+        self._recovered_s = now
+        self.get_logger().error('The network fails again and again; loads it anew.')
+        try:
+            await self._replace(self._pipeline.segmenter.bundle.folder)
+        except DgssError as error:
+            self.get_logger().error(str(error))
+
+    async def _replace(self, folder: Path | None) -> Segmenter:
+        """Load a bundle beside the one that runs, then swap them between two frames."""
+        pipeline = self._pipeline
+        if pipeline is None:
+            raise DgssError(f'The node is {self.state} and runs no bundle; configure it instead.')
+        load = partial(load_segmenter, folder, self._settings, self._tell)
+        segmenter = await in_thread(self, load)
+        if self._pipeline is not pipeline:
+            segmenter.backend.close()
+            raise DgssError('The node was cleaned up meanwhile; configure it instead.')
+        old = pipeline.swap(segmenter)
+        assert self._labels is not None, 'made together with the pipeline'
+        self._labels.publish(segmenter.labels)
+        self.diagnostics.set_model(segmenter)
+        await in_thread(self, partial(pipeline.retire, old))
+        return segmenter
+
+    async def _save_frame(self) -> str:
+        """Write the last answered frame of each camera; returns the names of the files."""
+        answers = {camera.name: camera.last_answer() for camera in self._cameras}
+        folder = Path(self._settings['save_folder']).expanduser()
+
+        def save_all() -> list[Path]:
+            return [
+                path
+                for name, answer in answers.items()
+                if answer is not None
+                for path in save(answer, name, folder)
+            ]
+
+        if paths := await in_thread(self, save_all):
+            return '\n'.join(map(str, paths))
+        raise DgssError('No frame has been answered yet; activate the node and send it images.')
+
     def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:  # noqa: N802
         # rclpy 7.1 lets an illegal transition raise out of the executor, which would end the
         # process. It has no hook there, only this private method under its mangled name.
@@ -178,60 +243,9 @@ class SegmentNode(LifecycleNode):
             return FAILURE
 
 
-def spin(node: SegmentNode, executor: SingleThreadedExecutor) -> None:
-    """Serve callbacks until the context is shut down; an exception in one is logged."""
-    while node.context.ok():
-        try:
-            executor.spin_once()
-        except (KeyboardInterrupt, ExternalShutdownException):
-            return
-        except Exception:
-            if node.context.ok():
-                node.get_logger().error(traceback.format_exc())
-
-
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; returns the exit code."""
-    prepare_process()
-    ends = ExitStack()
-    try:
-        node = start(sys.argv if args is None else args)
-        ends.callback(node.destroy_node)
-        ends.callback(node.release)
-        executor = SingleThreadedExecutor()
-        ends.callback(executor.shutdown)
-        executor.add_node(node)
-        executor.create_task(node.autostart)
-        spin(node, executor)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except DgssError as error:
-        print(f'dgss: error: {error}', file=sys.stderr)
-        return 2
-    finally:
-        ends.close()
-        rclpy.try_shutdown()
-    return 0
-
-
-def start(args: list[str]) -> SegmentNode:
-    """Make the node of a command line; DgssError when that asks for the impossible."""
-    try:
-        if unknown := remove_ros_args(args)[1:]:
-            raise DgssError(f'Unknown arguments {unknown}; ROS arguments follow --ros-args.')
-        # While the node is made, SIGTERM is an exception in this thread as SIGINT is. From then
-        # on both only make rclpy shut down the context: an exception could come amid anything.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        node = SegmentNode()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        install_signal_handlers(SignalHandlerOptions.ALL)
-        return node
-    except (UnknownROSArgsError, RCLInvalidROSArgsError, ParameterException) as error:
-        # rcl appends the places in its C code.
-        reason = str(error).split(', at /')[0]
-        raise DgssError(f'The ROS arguments cannot be used: {reason}') from error
+    return run(SegmentNode, SegmentNode.autostart, sys.argv if args is None else args)
 
 
 if __name__ == '__main__':

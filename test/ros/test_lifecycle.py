@@ -124,7 +124,7 @@ def test_a_bad_bundle_fails_with_its_reason_and_a_good_one_works_then(
 ) -> None:
     bad = write_probe_bundle(tmp_path / 'bad')
     damage(bad)
-    node = start_node(bundle=bad)
+    node = start_node(bundle=bad, bundle_folders=f'[{tmp_path}, {probe_bundle.parent}]')
     with pytest.raises(DgssError, match=reason):
         node.lifecycle.configure()
     assert reason in node.log
@@ -142,20 +142,34 @@ def test_a_bad_bundle_fails_with_its_reason_and_a_good_one_works_then(
 
 
 def test_an_exception_within_a_transition_is_logged_and_survived(
-    start_node, ros: Node, probe_bundle: Path, camera: Camera
+    start_node, ros: Node, probe_bundle: Path
 ) -> None:
-    """A wrong QoS override raises deep inside rclpy, while the publishers are made."""
-    node = start_node(
-        '-p',
-        'qos_overrides./dgss/confidence.publisher.reliability:=perhaps',
-        bundle=probe_bundle,
-        traceback=True,
-    )
+    """A topic that already carries another type makes rclpy raise while publishers are made."""
+    node = start_node('-r', '~/confidence:=/diagnostics', bundle=probe_bundle, traceback=True)
     for _ in range(2):
-        with pytest.raises(DgssError, match=r'and is unconfigured: .*perhaps'):
+        with pytest.raises(DgssError, match=r'and is unconfigured: on_configure failed'):
             node.lifecycle.configure()
     assert wait_until(lambda: ros.count_publishers('/dgss/mask') == 0, TIMEOUT_S)
     assert 'Traceback' in node.log
+    assert node.end(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize(
+    ('override', 'reason'),
+    [
+        ('/dgss/confidence.publisher.reliability:=perhaps', 'must be one of .*best_effort'),
+        ('/dgss/image.subscription.depth:=0', 'from 1 on'),
+        ('/dgss/image.subscription.history:=keep', 'must be one of .*keep_last'),
+    ],
+)
+def test_a_wrong_qos_override_fails_to_configure_with_a_sentence(
+    start_node, ros: Node, probe_bundle: Path, override: str, reason: str
+) -> None:
+    node = start_node('-p', f'qos_overrides.{override}', bundle=probe_bundle)
+    for _ in range(2):
+        with pytest.raises(DgssError, match=rf'and is unconfigured: qos_overrides.*{reason}'):
+            node.lifecycle.configure()
+    assert ros.count_publishers('/dgss/mask') == 0
     assert node.end(signal.SIGINT) == 0
 
 
@@ -181,7 +195,8 @@ def test_a_node_that_is_not_there_is_named(ros: Node) -> None:
 def test_autostart_with_a_bad_bundle_leaves_a_node_that_can_be_mended(
     start_node, ros: Node, tmp_path: Path, probe_bundle: Path
 ) -> None:
-    node = start_node(bundle=tmp_path / 'nothing', autostart=True)
+    folders = f'[{tmp_path}, {probe_bundle.parent}]'
+    node = start_node(bundle=tmp_path / 'nothing', bundle_folders=folders, autostart=True)
     assert node.lifecycle.state == 'unconfigured'
     assert wait_until(lambda: 'There is no bundle at' in node.log, TIMEOUT_S)
     set_bundle(ros, probe_bundle)

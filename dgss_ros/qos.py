@@ -1,0 +1,49 @@
+"""Quality of service: what the subscriptions ask for, and what users put in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+
+from dgss_core.errors import DgssError
+
+OVERRIDES = 'qos_overrides.'
+CHOICES = {
+    'reliability': [
+        policy.name.lower() for policy in ReliabilityPolicy if policy.name != 'UNKNOWN'
+    ],
+    'history': [policy.name.lower() for policy in HistoryPolicy if policy.name != 'UNKNOWN'],
+}
+
+
+def subscribe(node: Node, kind: type, topic: str, take: Callable[[Any], None]) -> Subscription:
+    """Subscribe to the newest message; `qos_overrides.TOPIC.subscription` may say otherwise."""
+    return node.create_subscription(
+        kind,
+        topic,
+        take,
+        # Best effort matches every camera; depth 1 keeps old frames from queueing up.
+        QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
+        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+    )
+
+
+def check_overrides(node: Node) -> None:
+    """Raise DgssError for a `qos_overrides` value that no topic can take.
+
+    rclpy finds out when the topic is made, and then raises what nobody understands.
+    """
+    for name, parameter in node._parameter_overrides.items():
+        if not name.startswith(OVERRIDES):
+            continue
+        policy, value = name.rpartition('.')[2], parameter.value
+        choices = CHOICES.get(policy)
+        if choices and value not in choices:
+            raise DgssError(f'{name} must be one of {", ".join(choices)}, not {value!r}.')
+        if policy == 'depth' and not (isinstance(value, int) and value > 0):
+            raise DgssError(f'{name} must be a number of messages from 1 on, not {value!r}.')
