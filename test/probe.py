@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto, helper
 
-from dgss_core.bundle import CONFIDENCE, INPUT, MASK, Manifest, write_bundle
+from dgss_core.bundle import CONFIDENCE, INPUT, MASK, Manifest, ReferenceFrame, write_bundle
 from dgss_core.labels import LabelSet
 
 HEIGHT, WIDTH = 48, 64
 
 
-def write_probe_bundle(folder: Path, products: int = 0) -> Path:
+def write_probe_bundle(
+    folder: Path,
+    products: int = 0,
+    brightest: int = 255,
+    frames: Sequence[ReferenceFrame] = (),
+) -> Path:
     """Write a bundle with mask = red // 16 and confidence = green.
 
     `products`: matrix products of 1000x1000 that the network computes besides, to make it slow.
+    `brightest`: the network fails on a picture with any value above. `frames`: to test it with.
     """
     path = folder.with_suffix('.onnx')
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(_network(products), path)
+    onnx.save(_network(products, brightest), path)
     manifest = Manifest(
         name=folder.name,
         height=HEIGHT,
@@ -33,10 +40,10 @@ def write_probe_bundle(folder: Path, products: int = 0) -> Path:
         licence='Apache-2.0',
         training_data=(),
     )
-    return write_bundle(folder, path, manifest).folder
+    return write_bundle(folder, path, manifest, frames=frames).folder
 
 
-def _network(products: int) -> onnx.ModelProto:
+def _network(products: int, brightest: int) -> onnx.ModelProto:
     node, constant = helper.make_node, helper.make_tensor
     nodes = [
         node('Gather', [INPUT, 'red'], ['red_pixels'], axis=3),
@@ -53,6 +60,8 @@ def _network(products: int) -> onnx.ModelProto:
             for i in range(products)
         ),
         node('ReduceMin', [f'product{products}'], ['least'], keepdims=0),
+        node('Cast', ['peak'], ['peak_index'], to=TensorProto.INT64),
+        node('Gather', ['zeros', 'peak_index'], ['zero']),
         node('Mul', ['least', 'zero'], ['nothing']),
         node('Cast', ['nothing'], ['nothing_byte'], to=TensorProto.UINT8),
         node('Add', ['mask_fast', 'nothing_byte'], [MASK]),
@@ -62,7 +71,7 @@ def _network(products: int) -> onnx.ModelProto:
         constant('green', TensorProto.INT64, [], [1]),
         constant('sixteen', TensorProto.UINT8, [], [16]),
         constant('large', TensorProto.FLOAT, [], [1e6]),
-        constant('zero', TensorProto.FLOAT, [], [0.0]),
+        constant('zeros', TensorProto.FLOAT, [brightest + 1], [0.0] * (brightest + 1)),
         constant('side', TensorProto.INT64, [2], [1000, 1000]),
     ]
     images = ['batch', HEIGHT, WIDTH]
