@@ -127,7 +127,7 @@ def read_labels(path: Path) -> np.ndarray:
 def _image_source(
     path: Path, labels: str | Path | None, fps: float, report: OnError
 ) -> FrameSource:
-    files = [path] if path.is_file() else _images_in(path)
+    files = [path] if path.is_file() else images_in(path)
     names = _unique_names(files)
     label_files = _label_files(Path(labels), names, files) if labels is not None else {}
     period_ns = _period_ns(fps)
@@ -146,7 +146,8 @@ def _image_source(
     return FrameSource(path, 'image' if path.is_file() else 'folder', len(files), frames)
 
 
-def _images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """Image files directly in a folder, in the order of their names; DgssError for none."""
     files = [f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file()]
     if not files:
         raise DgssError(

@@ -90,17 +90,21 @@ def exposure_changes() -> list[v2.Transform]:
 class AugmentedFrames(torch.utils.data.Dataset):
     """Several datasets as one, read in augmented crops; is indexed by what a sampler draws.
 
-    Frames are numbered through, dataset after dataset. `tables` take the ids of
-    each dataset to those of the training, uint8 (256,); without, they are the same.
+    Frames are numbered through, dataset after dataset. `augmentation` is that of all, or one for
+    each. `tables` take the ids of each dataset to those of the training, uint8 (256,); without,
+    they are the same.
     """
 
     def __init__(
         self,
         datasets: Sequence[Dataset],
-        augmentation: TrainingAugmentation,
+        augmentation: TrainingAugmentation | Sequence[TrainingAugmentation],
         tables: Sequence[np.ndarray] | None = None,
     ) -> None:
-        self.datasets, self.augmentation = tuple(datasets), augmentation
+        self.datasets = tuple(datasets)
+        if isinstance(augmentation, TrainingAugmentation):
+            augmentation = [augmentation] * len(self.datasets)
+        self.augmentations = tuple(augmentation)
         self.tables = None if tables is None else tuple(map(torch.from_numpy, tables))
         self.ends = np.cumsum([len(dataset) for dataset in datasets])
 
@@ -112,7 +116,8 @@ class AugmentedFrames(torch.utils.data.Dataset):
         place = int(np.searchsorted(self.ends, draw.index, side='right'))
         index = draw.index - (int(self.ends[place - 1]) if place else 0)
         sample = self.datasets[place][index]
-        image, labels = self.augmentation(sample.image, sample.labels, draw.seed, draw.wanted)
+        augment = self.augmentations[place]
+        image, labels = augment(sample.image, sample.labels, draw.seed, draw.wanted)
         if self.tables is not None:
             labels = self.tables[place][labels.long()]
         return image, labels

@@ -1,0 +1,65 @@
+"""Frames that nobody labelled: any folder of images, video or bag."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from dgss_core.datasets.sample import Sample
+from dgss_core.encodings import decode_compressed, encode_jpeg
+from dgss_core.errors import DgssError
+from dgss_core.frames import images_in, is_bag, read_frames, read_image
+from dgss_core.labels import IGNORE, LabelSet
+
+UNLABELLED = 'unlabelled'
+QUALITY = 95
+
+
+class Unlabelled:
+    """Every `every`-th frame of a source as `read_frames` takes it; all labels are 255.
+
+    `topic`: image topic of a bag that has several. `label_set`: that of the training. Images of a
+    folder are read when asked for; videos and bags are read once, and their frames kept as JPEG.
+    Raises DgssError where there is nothing to read.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        topic: str | None = None,
+        every: int = 1,
+        label_set: str = 'cityscapes19',
+    ) -> None:
+        if every < 1:
+            raise DgssError(f'Every {every}th frame is none; give 1 or more.')
+        path = Path(root)
+        self.label_set = LabelSet.load(label_set)
+        self.readers: list[tuple[str, Callable[[], np.ndarray]]] = []
+        if path.is_dir() and not is_bag(path):
+            chosen = images_in(path)[::every]
+            self.readers = [(file.stem, partial(read_image, file)) for file in chosen]
+        else:
+            frames = islice(read_frames(path, topic), 0, None, every)
+            for frame in track(frames, f'Reading {path}', total=None):
+                packed = encode_jpeg(frame.image, QUALITY)
+                self.readers.append((frame.name, partial(decode_compressed, packed)))
+        self.title = f'{path.name}, unlabelled, {len(self)} frames'
+        names = '\n'.join(name for name, _ in self.readers)
+        self.fingerprint = hashlib.sha256(f'{path} {every}\n{names}'.encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.readers)
+
+    def __getitem__(self, index: int) -> Sample:
+        name, read = self.readers[index]
+        image = read()
+        return Sample(name, image, np.full(image.shape[:2], IGNORE, np.uint8), 'day')
+
+    def labels(self, index: int) -> np.ndarray:
+        return self[index].labels
