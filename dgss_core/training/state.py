@@ -28,7 +28,7 @@ from dgss_core.training.average import Average
 
 SCHEMA = 'dgss-training/1'
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-"""Gathered from all processes to the first, whatever the strategy."""
+"""Gathered from all processes on the first, which alone gets it, whatever the strategy."""
 
 
 @dataclass
@@ -46,8 +46,8 @@ class TrainingState:
         tensors = {
             f'weights.{k}': x for k, x in get_model_state_dict(self.model, options=WHOLE).items()
         }
-        moments = get_optimizer_state_dict(self.model, self.optimiser, options=WHOLE)['state']
-        for name, values in moments.items():
+        moments = get_optimizer_state_dict(self.model, self.optimiser, options=WHOLE)
+        for name, values in moments.get('state', {}).items():
             tensors |= {f'optimiser.{name}.{key}': x for key, x in values.items()}
         if self.average is not None:
             tensors |= {f'average.{k}': gathered(x) for k, x in self.average.state.items()}
@@ -72,7 +72,8 @@ class TrainingState:
         return {f'learning rate/{g["factor"]:g}': g['lr'] for g in groups}
 
     def _take(self, tensors: Mapping[str, Tensor]) -> None:
-        moments = get_optimizer_state_dict(self.model, self.optimiser, options=WHOLE)
+        everywhere = StateDictOptions(full_state_dict=True)
+        moments = get_optimizer_state_dict(self.model, self.optimiser, options=everywhere)
         for name, values in moments['state'].items():
             for key in values:
                 values[key] = tensors.get(f'optimiser.{name}.{key}', values[key])

@@ -1,0 +1,40 @@
+"""Every recipe, reduced in size, from its config to a checkpoint that segments."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tiny_training import CPU, RECIPES, parse, recipe, write_frames
+
+from dgss_core.checkpoint import load_checkpoint, read_about
+from dgss_core.training.loop import train
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_a_recipe_learns(name: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    write_frames(tmp_path)
+    steps = 60
+    output = tmp_path / 'run'
+    train(parse(recipe(tmp_path, name, steps=steps)), tmp_path, output, CPU)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith('step')]
+    losses = [float(line.split('loss ')[1].split(',')[0]) for line in lines if 'loss' in line]
+    assert len(losses) == 3
+    assert losses[-1] < 0.85 * losses[0], losses
+    (score,) = map(json.loads, (output / 'scores.jsonl').read_text().splitlines())
+    assert score['step'] == steps
+    assert score['miou'] > 0.05, score
+    model = load_checkpoint(output / 'model.safetensors')
+    assert model(torch.zeros(1, 3, 96, 96)).shape[1] == 19
+    about, label_set = read_about(output / 'best.safetensors')
+    assert about.system == RECIPES[name]['system']
+    assert label_set.name == 'cityscapes19'
+    saved = yaml.safe_load((output / 'config.yaml').read_text())
+    assert saved['optimiser']['betas'] == [0.9, 0.999]
+    origin = json.loads((output / 'origin.jsonl').read_text())
+    assert origin['seed'] == 1
+    assert {'commit', 'changes', 'command', 'versions', 'hardware'} <= set(origin)
+    assert list(output.glob('events.*'))

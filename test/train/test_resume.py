@@ -1,0 +1,100 @@
+"""A training that was killed goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_training import CPU, parse, recipe, write_frames, write_recipe
+
+from dgss_core.errors import DgssError
+from dgss_core.training.loop import train
+
+STEPS, SAVE_EVERY = 60, 5
+SOURCES = {'rare': {'min_pixels': 100}, 'repeat': 2}
+
+
+def many_things(root: Path) -> dict:
+    """A recipe in which everything that has a state or draws numbers takes part."""
+    frames = {'dataset': str(root / 'frames.yaml')}
+    values = recipe(root, 'dgss', steps=STEPS, save_every=SAVE_EVERY, seed=3)
+    values['sources'] = [frames, {**frames, **SOURCES}]
+    values['evaluation'] |= {'every': 25}
+    values['optimiser'] = {'rate': 2e-3, 'schedule': {'warmup': 10}, 'weight_decay_end': 0.01}
+    values['average'] = {'decay': 0.9, 'start': 4, 'every': 2}
+    return values
+
+
+def same(one: Path, other: Path) -> bool:
+    ours, theirs = load_file(one), load_file(other)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def begin(config: Path, data: Path, output: Path, workers: int) -> subprocess.Popen:
+    command = [
+        sys.executable, '-m', 'dgss_core', 'train', '--config', config, '--data', data,
+        '--output', output, '--hardware.accelerator', 'cpu', '--hardware.precision', '32-true',
+        '--hardware.workers', workers,
+    ]  # fmt: skip
+    return subprocess.Popen(list(map(str, command)), start_new_session=True)
+
+
+def test_a_killed_training_goes_on_to_the_bit(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    values = many_things(tmp_path)
+    whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+    train(parse(values), tmp_path, whole, CPU)
+
+    process = begin(write_recipe(tmp_path / 'recipe.yaml', values), tmp_path, killed, workers=1)
+    try:
+        deadline = time.monotonic() + 120
+        while not (killed / 'scores.jsonl').is_file():
+            assert process.poll() is None, 'the training ended before it could be killed'
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert not (killed / 'state.safetensors.tmp').exists()
+
+    train(parse(values), tmp_path, killed, CPU, resume=True)
+    assert same(whole / 'state.safetensors', killed / 'state.safetensors')
+    assert same(whole / 'model.safetensors', killed / 'model.safetensors')
+    scores = [
+        [json.loads(line) for line in (folder / 'scores.jsonl').open()]
+        for folder in (whole, killed)
+    ]
+    assert scores[0] == scores[1]
+    assert [score['step'] for score in scores[0]] == [25, 50, 60]
+
+
+def test_a_folder_in_use_is_not_overwritten(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    values, output = recipe(tmp_path, steps=2), tmp_path / 'run'
+    train(parse(values), tmp_path, output, CPU, resume=True)  # nothing there: begins
+    before = (output / 'state.safetensors').read_bytes()
+    with pytest.raises(DgssError, match='--resume, or choose another --output'):
+        train(parse(values), tmp_path, output, CPU)
+    changed = recipe(tmp_path, steps=2, seed=2, optimiser={'rate': 1e-5})
+    with pytest.raises(DgssError, match='begun with another optimiser, seed'):
+        train(parse(changed), tmp_path, output, CPU, resume=True)
+    train(parse(values), tmp_path, output, CPU, resume=True)  # already at its end: changes nothing
+    assert (output / 'state.safetensors').read_bytes() == before
+
+
+def test_a_damaged_state_is_named(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    values, output = recipe(tmp_path, steps=2), tmp_path / 'run'
+    train(parse(values), tmp_path, output, CPU)
+    state = output / 'state.safetensors'
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(DgssError, match=r'state\.safetensors is not a whole safetensors file'):
+        train(parse(values), tmp_path, output, CPU, resume=True)
