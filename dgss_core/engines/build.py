@@ -74,7 +74,7 @@ def build_engine(
     """Compile the network of `bundle` with the imported package `trt`.
 
     `capabilities`: such as '8.9', the GPUs to build for ahead of time; by default the present
-    one or, for TensorRT-RTX without a GPU, all from Ampere on. Raises DgssError for an operator
+    one. Raises DgssError for an operator
     that TensorRT lacks (named, with its node), too little memory, and whatever else fails.
     """
     logger = make_logger(trt)
@@ -84,6 +84,7 @@ def build_engine(
     network = builder.create_network(0 if typed is None else 1 << int(typed))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(bundle.onnx_path)):
+        _check_memory(trt, bundle, [parser.get_error(i).desc() for i in range(parser.num_errors)])
         raise DgssError(_parse_failure(trt, parser, bundle))
     config = builder.create_builder_config()
     if not _allows_tf32(bundle):
@@ -112,8 +113,16 @@ def build_engine(
         progress.stopped = True
         worker.join()
     if not result or result[0] is None:
+        _check_memory(trt, bundle, logger.errors)
         raise DgssError(_build_failure(trt, bundle, logger.errors))
     return bytes(result[0])
+
+
+def known_capabilities(trt: ModuleType) -> dict[str, Any]:
+    """Compute capabilities that `trt` builds for ahead of time; none for TensorRT itself."""
+    members = getattr(getattr(trt, 'ComputeCapability', None), '__members__', {})
+    known = {f'{name[2:-1]}.{name[-1]}': value for name, value in members.items() if 'SM' in name}
+    return dict(sorted(known.items(), key=lambda item: float(item[0])))
 
 
 def _allows_tf32(bundle: Bundle) -> bool:
@@ -122,20 +131,15 @@ def _allows_tf32(bundle: Bundle) -> bool:
 
 
 def _set_capabilities(trt: ModuleType, config: Any, capabilities: Sequence[str]) -> None:
-    if not capabilities:
-        return
-    known = {
-        f'{name[2:-1]}.{name[-1]}': value
-        for name, value in getattr(trt, 'ComputeCapability', type).__dict__.items()
-        if name.startswith('SM')
-    }
+    known = known_capabilities(trt)
     if unknown := [name for name in capabilities if name not in known]:
-        offers = f'use {", ".join(sorted(known, key=float))}' if known else 'leave it out'
+        offers = f'use {", ".join(known)}' if known else 'build where the GPU is'
         raise DgssError(
             f'{FLAVOURS[trt.__name__]} {trt.__version__} cannot build ahead of time for the '
             f'compute capability {unknown[0]!r}; {offers}.'
         )
-    config.num_compute_capabilities = len(capabilities)
+    if capabilities:
+        config.num_compute_capabilities = len(capabilities)
     for index, name in enumerate(capabilities):
         config.set_compute_capability(known[name], index)
 
@@ -188,14 +192,19 @@ def _parse_failure(trt: ModuleType, parser: Any, bundle: Bundle) -> str:
     )
 
 
+def _check_memory(trt: ModuleType, bundle: Bundle, errors: Sequence[str]) -> None:
+    said = ' '.join(errors).lower()
+    if any(words in said for words in ('out of memory', 'outofmemory', 'bad_alloc')):
+        raise DgssError(
+            f'{FLAVOURS[trt.__name__]} {trt.__version__} ran out of memory while it built an '
+            f'engine for {bundle.identity}; free memory on this machine and its GPU, or build '
+            'where there is more.'
+        )
+
+
 def _build_failure(trt: ModuleType, bundle: Bundle, errors: Sequence[str]) -> str:
     library = f'{FLAVOURS[trt.__name__]} {trt.__version__}'
     said = ' '.join(errors)
-    if any(word in said.lower() for word in ('out of memory', 'outofmemory', 'bad_alloc')):
-        return (
-            f'{library} ran out of memory while it built an engine for {bundle.identity}; free '
-            'memory on this machine and its GPU, or build where there is more.'
-        )
     if 'insufficient' in said or 'no CUDA-capable device' in said:
         return (
             f'{library} needs an NVIDIA GPU and its driver to build this engine '

@@ -3,8 +3,8 @@
     <cache>/<bundle>-<backend>-<digest of the key>/
         key.json                   everything the engine depends on, and its checksum
         engine                     the engine itself
-        verified-<machine>.json    the proof that it is right on that machine
-    <cache>/<bundle>-<backend>-<digest>.lock
+        verified.json              the proof that it is right on this machine
+    <cache>/.lock
 
 The digest covers the whole key, so that a changed network, library, GPU, driver, precision, shape
 or option never finds an old engine. A folder appears by one rename: an interrupted build leaves
@@ -30,7 +30,7 @@ from dgss_core.engines.key import EngineKey
 from dgss_core.errors import DgssError
 from dgss_core.files import flush
 
-ENGINE, KEY, STAGING = 'engine', 'key.json', '.building-'
+ENGINE, KEY, LOCK, STAGING = 'engine', 'key.json', '.lock', '.building-'
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class EngineCache:
     def __init__(self, folder: Path | None = None) -> None:
         home = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
         self.folder = Path(folder) if folder else Path(home) / 'dgss' / 'engines'
+        self._refused: set[Path] = set()
 
     def folder_of(self, key: EngineKey) -> Path:
         return self.folder / key.folder_name
@@ -89,7 +90,9 @@ class EngineCache:
         exact = _read_entry(self.folder_of(key))
         candidates = chain([exact] if exact else [], self.entries())
         for entry in candidates:
-            if entry.key.serves(key) and (data := entry.read()) is not None:
+            if not entry.key.serves(key) or entry.folder in self._refused:
+                continue
+            if (data := entry.read()) is not None:
                 return data, entry
         return None
 
@@ -109,7 +112,7 @@ class EngineCache:
             return found
         with ExitStack() as stack:
             try:
-                stack.enter_context(self._lock(key, report))
+                stack.enter_context(self._lock(report))
             except OSError as error:
                 self._unkept(error, report, must_keep)
                 return build(), None
@@ -123,32 +126,42 @@ class EngineCache:
                 self._unkept(error, report, must_keep)
                 return data, None
 
-    def discard(self, folder: Path) -> None:
-        """Remove what is kept under one key; whatever cannot be removed is left."""
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):
-            folder.with_name(f'{folder.name}.lock').unlink()
+    def refuse(self, entry: Entry, key: EngineKey) -> None:
+        """Remove `entry` if it was built for `key`; else leave it to others from now on."""
+        if entry.key == key:
+            shutil.rmtree(entry.folder, ignore_errors=True)
+        else:
+            self._refused.add(entry.folder)
 
-    def prune(self, days: float) -> list[Path]:
+    def prune(self, days: float, report: Callable[[str], object]) -> list[Path]:
         """Remove what was not used for `days`, damaged engines, and rests of stopped builds."""
         if not self.folder.is_dir():
             return []
         oldest = time.time() - days * 86400
-        folders = [path for path in sorted(self.folder.iterdir()) if path.is_dir()]
-        gone = [path for path in folders if not _is_worth_keeping(path, oldest)]
-        for path in gone:
-            self.discard(path)
-        return gone
+        try:
+            with self._lock(report):
+                folders = [path for path in sorted(self.folder.iterdir()) if path.is_dir()]
+                gone = [path for path in folders if not _is_worth_keeping(path, oldest)]
+                for path in gone:
+                    shutil.rmtree(path)
+                return gone
+        except OSError as error:
+            raise DgssError(
+                f'{self.folder} cannot be tidied ({error}); run this as the user who owns it.'
+            ) from error
 
     @contextmanager
-    def _lock(self, key: EngineKey, report: Callable[[str], object]) -> Iterator[None]:
-        """Hold the lock of `key`; the kernel gives it back when the process dies."""
+    def _lock(self, report: Callable[[str], object]) -> Iterator[None]:
+        """Hold the cache alone; the kernel gives it back when the process dies.
+
+        One lock for all engines: two builds at once would disturb each other's timing of kernels.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / f'{key.folder_name}.lock', 'w') as file:
+        with open(self.folder / LOCK, 'w') as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                report('Another process builds this engine; waiting for it.')
+                report('Another process builds an engine; waiting for it.')
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from dgss_core.bundle import Bundle
 
 ANY = 'any'
-"""Device, compute capability and driver of an engine that was built ahead of time."""
+"""Device and driver of an engine that was built ahead of time."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class EngineKey:
     """Everything an engine depends on.
 
     `network`: fingerprint of the bundle. `version`: of the backend's library. `capability`: of
-    the device; several joined by '+' for an engine built ahead of time, or 'any'. `shapes`:
-    batch range and network size. `options`: of the builder.
+    the device; several joined by '+' for an engine built ahead of time. `shapes`: batch range
+    and network size. `options`: of the builder.
     """
 
     bundle: str
@@ -96,11 +96,11 @@ class EngineKey:
         name = re.sub(r'[^A-Za-z0-9._-]', '_', self.bundle)
         return f'{name}-{self.backend}-{self.digest[:16]}'
 
-    def ahead(self, capability: str = ANY) -> EngineKey:
+    def ahead(self, capability: str) -> EngineKey:
         """The key of the same engine built ahead of time, for any GPU of `capability`."""
         return replace(self, device=ANY, driver=ANY, capability=capability)
 
     def serves(self, wanted: EngineKey) -> bool:
         """Whether an engine of this key may run where `wanted` would be built."""
-        fits = self.capability == ANY or wanted.capability in self.capability.split('+')
+        fits = wanted.capability in self.capability.split('+')
         return self == wanted or (fits and self == wanted.ahead(self.capability))

@@ -106,7 +106,7 @@ class TensorRtBackend:
                 return engine, entry.sha256 if entry else hashlib.sha256(data).hexdigest()
             if entry is not None:
                 report(f'{entry.folder} is refused by {FLAVOURS[self.name]}; building it anew.')
-                cache.discard(entry.folder)
+                cache.refuse(entry, self.key)
         said = '; '.join(self._logger.errors) or 'it gives no reason'
         raise DgssError(
             f'{self.identity} refuses an engine that it has just built ({said}); '

@@ -1,0 +1,233 @@
+"""`dgss engine`: build engines ahead of time, look at them, prove them right, remove them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from dgss_core.bundle import ReferenceFrame, open_bundle
+from dgss_core.engines.build import (
+    FLAVOURS,
+    build_engine,
+    engine_key,
+    import_flavour,
+    known_capabilities,
+)
+from dgss_core.engines.cache import EngineCache
+from dgss_core.engines.key import Device
+from dgss_core.engines.progress import bar
+from dgss_core.engines.proof import REPORT, other_precisions, verify
+from dgss_core.errors import DgssError
+from dgss_core.frames import read_frames
+from dgss_core.runtimes import PREFERRED, check_backend, load_backend
+from dgss_core.runtimes.onnx_runtime import CPU, OnnxRuntimeBackend
+from dgss_core.segmenter import Segmenter
+
+ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def build(
+    *,
+    bundle: Path | None = None,
+    backend: str = 'auto',
+    gpu: str = '',
+    cache_dir: Path | None = None,
+) -> None:
+    """Build the engine of a bundle now, so that nothing is built when the vehicle starts.
+
+    Args:
+        bundle: bundle folder; the embedded one when left out
+        backend: tensorrt or tensorrt_rtx; auto takes the installed one
+        gpu: compute capabilities to build for, such as 8.6,8.9; left out, the GPU of this machine
+            and, where there is none, every GPU that TensorRT-RTX can build for
+        cache_dir: where engines are kept; ~/.cache/dgss/engines when left out
+    """
+    opened = open_bundle(bundle)
+    trt = import_flavour(_flavour(backend))
+    device = _target(trt, gpu)
+    key = engine_key(trt, opened, device)
+    capabilities: list[str] = []
+    if not device.driver:  # Of no machine in particular.
+        capabilities, key = device.capability.split('+'), key.ahead(device.capability)
+    with bar(f'Building for {device.name} ({device.capability})') as watch:
+        data, entry = EngineCache(cache_dir).obtain(
+            key,
+            lambda: build_engine(trt, opened, capabilities, watch),
+            ERRORS.print,
+            must_keep=True,
+        )
+    assert entry is not None
+    print(f'{entry.engine}: {len(data) / 1e6:.1f} MB, built in {entry.seconds:.1f} s')
+    print('It is verified where it is first used, or by dgss engine verify on that machine.')
+
+
+def list_engines(*, cache_dir: Path | None = None) -> None:
+    """List the engines in the cache.
+
+    Args:
+        cache_dir: where engines are kept; ~/.cache/dgss/engines when left out
+    """
+    cache = EngineCache(cache_dir)
+    table = Table(box=None, caption=str(cache.folder), caption_justify='left')
+    for column in ('bundle', 'precision', 'backend', 'for', 'MB', 'built in', 'used', 'verified'):
+        table.add_column(column, no_wrap=True)
+    for entry in cache.entries():
+        key = entry.key
+        table.add_row(
+            f'{key.bundle}@{key.network[:8]}',
+            key.precision,
+            f'{key.backend} {key.version}',
+            f'{key.device} ({key.capability})',
+            f'{entry.size / 1e6:.1f}',
+            f'{entry.seconds:.1f} s',
+            time.strftime('%Y-%m-%d', time.localtime(entry.used)),
+            'yes' if (entry.folder / REPORT).exists() else 'at first use',
+        )
+    Console(width=max(160, Console().width)).print(table)
+
+
+def verify_engine(
+    *,
+    bundle: Path | None = None,
+    backend: str = 'auto',
+    frames: Path | None = None,
+    topic: str = '',
+    labels: Path | None = None,
+    cache_dir: Path | None = None,
+) -> None:
+    """Prove that a backend answers on this machine what the fp32 reference answers.
+
+    The report is kept beside the engine; a backend without a passing one is not used.
+
+    Args:
+        bundle: bundle folder; the embedded one when left out
+        backend: backend to verify; auto verifies the one that would be chosen
+        frames: image, folder, video or bag to compare on; the bundle's own frames when left out
+        topic: image topic of a bag, where it has several
+        labels: folder of 8-bit PNGs of ids with the stems of the images, for mIoU
+        cache_dir: where engines are kept; ~/.cache/dgss/engines when left out
+    """
+    check_backend(backend)
+    opened, cache = open_bundle(bundle), EngineCache(cache_dir)
+    loaded = load_backend(
+        opened, backend, cache_dir=cache_dir, allow_unverified=True, report=ERRORS.print
+    )
+    if frames is None:
+        if labels is not None:
+            raise DgssError('--labels needs --frames, the images that they belong to.')
+        origin, pairs = 'recorded in the bundle', [(frame, None) for frame in opened.frames()]
+        if not pairs:
+            raise DgssError(f'{opened.identity} has no reference frames; give some by --frames.')
+        report = verify(loaded, opened, pairs, cache, ERRORS.print, origin)
+    else:
+        reference = OnnxRuntimeBackend([opened, *other_precisions(opened)][-1], 0, (CPU,))
+        report = verify(
+            loaded,
+            opened,
+            _answered(frames, topic, labels, Segmenter(opened, reference)),
+            cache,
+            ERRORS.print,
+            f'{reference.identity} on {frames}',
+        )
+    _show(report)
+    if report['reasons']:
+        raise DgssError(
+            f'{loaded.identity} is not the reference: {report["reasons"][0]}; use another '
+            'backend, or a bundle of higher precision.'
+        )
+
+
+def prune(*, days: float = 30, cache_dir: Path | None = None) -> None:
+    """Remove engines that were long not used, damaged ones, and rests of stopped builds.
+
+    Args:
+        days: keep what was used within so many days; 0 removes everything
+        cache_dir: where engines are kept; ~/.cache/dgss/engines when left out
+    """
+    if days < 0:
+        raise DgssError('--days must be 0 or more.')
+    gone = EngineCache(cache_dir).prune(days, ERRORS.print)
+    for folder in gone:
+        print(f'removed {folder}')
+    print(f'{len(gone)} removed')
+
+
+def _flavour(backend: str) -> str:
+    """The TensorRT package that `backend` names; for auto, the first that is installed."""
+    if backend == 'auto':
+        backend = next((name for name in PREFERRED if name in FLAVOURS and find_spec(name)), '')
+        if not backend:
+            raise DgssError(
+                'No TensorRT is installed; run pip install tensorrt-rtx cuda-python, or pip '
+                'install tensorrt cuda-python on a Jetson or a data-centre GPU.'
+            )
+    if backend not in FLAVOURS:
+        raise DgssError(f'{backend} builds no engines; use one of {", ".join(FLAVOURS)}.')
+    return backend
+
+
+def _target(trt: ModuleType, gpu: str) -> Device:
+    """The GPU to build for; one without a driver stands for all of its compute capabilities."""
+    if gpu:
+        return Device('GPUs', '+'.join(part.strip() for part in gpu.split(',')))
+    try:
+        from dgss_core.runtimes import cuda
+
+        return cuda.current_device()
+    except DgssError as error:
+        known = known_capabilities(trt)
+        if not known:
+            raise
+        ERRORS.print(f'{error} Building ahead of time.')
+        return Device('every GPU', '+'.join(known))
+
+
+def _answered(
+    source: Path, topic: str, labels: Path | None, reference: Segmenter
+) -> Iterator[tuple[ReferenceFrame, np.ndarray | None]]:
+    """The user's frames at network size with the reference's answers, and their labels."""
+    for frame in read_frames(source, topic or None, labels=labels):
+        image = reference.prepare(frame.image)
+        answer = reference.predict([image])[0]
+        truth = frame.labels
+        if truth is not None:
+            truth = cv2.resize(truth, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        yield (
+            ReferenceFrame(
+                frame.name, frame.condition or 'all', image, answer.mask, answer.confidence
+            ),
+            truth,
+        )
+
+
+def _show(report: dict) -> None:
+    caption = f'{report["backend"]}; the reference: {report["reference"]}'
+    table = Table(title=f'{report["bundle"]}: {report["verdict"]}', caption=caption)
+    columns = ('condition', 'frames', 'agreement', 'worst frame', 'worst class', 'confidence off')
+    for column in (*columns, 'mIoU', 'reference'):
+        table.add_column(column, no_wrap=True)
+    for name, figures in (*report['conditions'].items(), ('total', report['total'])):
+        iou = figures['class_iou']
+        worst = min(iou, key=iou.get, default='')
+        table.add_row(
+            name,
+            str(figures['frames']),
+            f'{figures["agreement"]:.2%}',
+            f'{figures["worst_frame"]:.2%}',
+            f'{worst} {iou[worst]:.1%}' if worst else '',
+            f'{figures["confidence_difference"]:.2f}',
+            f'{figures["miou"]:.3f}' if 'miou' in figures else '',
+            f'{figures["reference_miou"]:.3f}' if 'miou' in figures else '',
+        )
+    console = Console(width=max(110, Console().width))
+    console.print(table)
+    for reason in report['reasons']:
+        console.print(f'- {reason}', highlight=False)
