@@ -99,9 +99,11 @@ class Segmenter:
 
 def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """Resize an image as a network was trained to see it."""
-    # Averaging over the pixels that fall together keeps thin things when the image shrinks.
-    shrinks = image.shape[1] > width and image.shape[0] > height
-    return _resize(image, (width, height), cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    # Interpolation sees every pixel of an image up to twice as large; before that, halving keeps
+    # thin things. Averaging over areas of other sizes gives no better masks in six times as long.
+    while image.shape[1] > 2 * width and image.shape[0] > 2 * height:
+        image = _resize(image, (image.shape[1] // 2, image.shape[0] // 2), cv2.INTER_AREA)
+    return _resize(image, (width, height), cv2.INTER_LINEAR)
 
 
 def _resize(array: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:
