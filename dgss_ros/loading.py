@@ -40,7 +40,6 @@ def load_segmenter(folder: Path | None, settings: Parameters, report: Report) ->
     except BaseException:
         backend.close()
         raise
-    report(f'Runs {bundle.identity} on {backend.identity}.')
     return segmenter
 
 

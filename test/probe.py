@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
@@ -41,6 +42,15 @@ def write_probe_bundle(
         training_data=(),
     )
     return write_bundle(folder, path, manifest, frames=frames).folder
+
+
+def reference_frame(name: str, red: int, wrong_rows: int = 0) -> ReferenceFrame:
+    """A picture with its mask, which in the first `wrong_rows` is not what the probe answers."""
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    image[..., 0] = red
+    mask = np.full((HEIGHT, WIDTH), red // 16, np.uint8)
+    mask[:wrong_rows] = 18
+    return ReferenceFrame(name, 'day', image, mask, np.zeros_like(mask))
 
 
 def _network(products: int, brightest: int) -> onnx.ModelProto:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from probe import HEIGHT, WIDTH, write_probe_bundle
+from probe import HEIGHT, reference_frame, write_probe_bundle
 
 from dgss_core.bundle import Bundle, ReferenceFrame, open_bundle
 from dgss_core.errors import DgssError
@@ -14,25 +13,21 @@ from dgss_core.segmenter import Segmenter
 from dgss_core.self_test import self_test
 
 
-def frame(name: str, red: int, wrong_rows: int) -> ReferenceFrame:
-    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    image[..., 0] = red
-    mask = np.full((HEIGHT, WIDTH), red // 16, np.uint8)
-    mask[:wrong_rows] = 18
-    return ReferenceFrame(name, 'day', image, mask, np.zeros_like(mask))
-
-
 def bundle_with(folder: Path, *frames: ReferenceFrame) -> Bundle:
     return open_bundle(write_probe_bundle(folder / 'tested', frames=frames))
 
 
 def test_the_agreement_is_the_share_of_equal_pixels(tmp_path: Path) -> None:
-    bundle = bundle_with(tmp_path, frame('day_0', 32, 0), frame('day_1', 64, 1))
+    bundle = bundle_with(
+        tmp_path, reference_frame('day_0', 32, 0), reference_frame('day_1', 64, 1)
+    )
     assert self_test(Segmenter(bundle)) == pytest.approx(1 - 1 / HEIGHT / 2)
 
 
-def test_another_answer_is_refused_with_the_worst_frame(tmp_path: Path) -> None:
-    bundle = bundle_with(tmp_path, frame('day_0', 32, 0), frame('day_1', 64, 12))
+def test_another_answer_is_refused_with_the_worst_reference_frame(tmp_path: Path) -> None:
+    bundle = bundle_with(
+        tmp_path, reference_frame('day_0', 32, 0), reference_frame('day_1', 64, 12)
+    )
     with pytest.raises(DgssError, match=r'87\.5% of the pixels agree.*least in day_1: 75\.0%'):
         self_test(Segmenter(bundle))
 

@@ -36,15 +36,18 @@ class Camera:
             topic = f'{self._node}/{name}'
             self._ros.create_subscription(Image, topic, messages.append, QoSProfile(depth=50))
 
-    def connect(self) -> None:
-        """Wait until the node takes images and publishes what was subscribed to."""
+    def connect(self, image: np.ndarray | None = None) -> None:
+        """Wait until the node takes images and publishes what was subscribed to.
+
+        `image`: a picture it can answer, where not every one of 64x48 is.
+        """
         assert wait_until(lambda: self._publisher.get_subscription_count() == 1, TIMEOUT_S)
         for name in self.received:
             topic = f'{self._node}/{name}'
             assert wait_until(lambda t=topic: self._ros.count_publishers(t) == 1, TIMEOUT_S)
         # The node's side of a match follows ours; until then it rightly publishes nothing.
         for _ in range(20):
-            self.send(flat(0))
+            self.send(flat(0) if image is None else image)
             if wait_until(lambda: all(self.received.values()), 0.5):
                 break
         else:
