@@ -14,6 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from dgss_core.labels import IGNORE, LabelSet
+from dgss_core.monitoring.smoothing import TemporalSmoother
 from dgss_core.segmenter import Prediction, Segmenter
 from dgss_core.view import View
 from dgss_ros.camera_info import InfoRelay
@@ -23,6 +24,7 @@ from dgss_ros.messages import stamp_ns, to_rgb
 from dgss_ros.outputs import Outputs
 from dgss_ros.parameters import Parameters
 from dgss_ros.qos import subscribe
+from dgss_ros.watch import CameraWatch
 
 
 class Arrival(NamedTuple):
@@ -79,6 +81,8 @@ class Camera:
         self.name = name
         self.slot = mailbox.slot()
         self.counters = FrameCounters()
+        self.watch = CameraWatch()
+        self._smoother = TemporalSmoother()
         self._node = node
         self._prefix = f'~/{name}/' if name else '~/'
         self._settings = settings
@@ -96,11 +100,12 @@ class Camera:
         return self._node.resolve_topic_name(f'{base}/compressed') if self._is_compressed else base
 
     def configure(self) -> None:
-        self._outputs = Outputs(self._node, self._prefix)
+        self._outputs = Outputs(self._node, self._prefix, self._settings['output.uncertainty'])
         if self._settings['output.size'] == 'network':
             self._info = InfoRelay(self._node, self._prefix)
 
     def activate(self) -> None:
+        self.watch, self._smoother = CameraWatch(), TemporalSmoother()
         kind = CompressedImage if self._is_compressed else Image
         self._subscription = subscribe(self._node, kind, self.topic, self._take)
         if self._info is not None:
@@ -143,18 +148,26 @@ class Camera:
         """Refine a prediction at network size and publish it over the camera's own pixels."""
         frame.watch.lap('inference')
         assert self._outputs is not None, 'frames are answered between configure and cleanup'
+        if self._last is not None and self._last[2] is not segmenter:
+            self._smoother = TemporalSmoother()  # the ids of another bundle may mean other classes
         refined = self._refine(frame, prediction)
+        frame.watch.lap('refinement')
         self._last = (frame, refined, segmenter)
         if self._info is not None:
             picture = frame.view.turn_back(frame.prepared)
-            prediction = refined.map(lambda plane, _: frame.view.turn_back(plane))
+            shown = refined.map(lambda plane, _: frame.view.turn_back(plane))
             self._info.publish(frame.header, frame.view, frame.image, picture)
         else:
-            picture, prediction = frame.image, frame.lay_over(refined)
+            picture, shown = frame.image, frame.lay_over(refined)
         opacity = self._settings['overlay_opacity']
-        self._outputs.publish(frame.header, picture, prediction, segmenter.labels, opacity)
+        self._outputs.publish(frame.header, picture, shown, segmenter.labels, opacity)
         frame.watch.lap('publication')
-        self.counters.count_processed(frame.watch)
+        limit_ms = self._settings['watchdog.max_processing_time_ms']
+        self.counters.count_processed(frame.watch, self._age_s(frame.header), limit_ms)
+        # Once the mask is out, because it does not wait for this.
+        distance = self.watch.see(frame.prepared, prediction, segmenter.bundle)
+        if distance is not None:
+            self._outputs.publish_domain_shift(distance)
 
     def last_answer(self) -> Answer | None:
         """The frame that was answered last, None before the first."""
@@ -167,8 +180,16 @@ class Camera:
     def _refine(self, frame: Frame, prediction: Prediction) -> Prediction:
         """What happens to a prediction besides, upright and at network size as `frame.prepared`.
 
-        The mask loses its label where the network is less certain than `confidence_threshold`.
+        It is smoothed over time, then the mask loses its label where the confidence is below
+        `confidence_threshold`.
         """
+        prediction = self._smoother(
+            frame.prepared,
+            prediction,
+            stamp_ns(frame.header),
+            self._settings['smoothing.weight'],
+            self._settings['smoothing.motion'],
+        )
         least = self._settings['confidence_threshold'] * 255
         if least > 0:
             unsure = prediction.confidence < least
@@ -188,11 +209,14 @@ class Camera:
             self.counters.count_skipped()
 
     def _is_too_old(self, header: Header) -> bool:
-        limit_ms = self._settings['input.max_age_ms']
-        if not limit_ms or not stamp_ns(header):
-            return False
-        age = self._node.get_clock().now() - Time.from_msg(header.stamp)
-        return age.nanoseconds > limit_ms * 1e6
+        limit_ms, age_s = self._settings['input.max_age_ms'], self._age_s(header)
+        return age_s is not None and 0 < limit_ms < 1e3 * age_s
+
+    def _age_s(self, header: Header) -> float | None:
+        """Seconds since the stamp by the node's clock, None where there is no stamp."""
+        if not stamp_ns(header):
+            return None
+        return (self._node.get_clock().now() - Time.from_msg(header.stamp)).nanoseconds / 1e9
 
     def _view(self) -> View:
         roi = self._settings.of_camera(self.name, 'roi')

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 WINDOW = 300
-"""Latencies are reported over this many last frames."""
+"""Times are reported over this many last frames."""
+LATENCY, AGE = 'latency', 'age'
+Percentiles = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,13 @@ class FrameReport:
     """A consistent reading of the counters.
 
     `skipped`: left out by `input.max_rate` or `input.max_age_ms`; `rejected`: images that could
-    not be decoded; `failed`: frames lost to an unexpected error. `latency_ms`: percentiles 50,
-    95, 99 from arrival to the mask handed to the middleware.
+    not be decoded; `failed`: frames lost to an unexpected error.
+
+    `times_ms`: percentiles 50, 95, 99 per stage of the frames; of their `latency`, from arrival
+    to the mask handed to the middleware, which is the sum of the stages; and of their `age`, from
+    the stamp to then. `last_latency_ms`: of the newest one. `last_s`: when it was ready, and
+    `last_in_time_s`: when the newest one was whose latency kept the limit, on the monotonic
+    clock, None before the first.
     """
 
     processed: int = 0
@@ -27,7 +34,10 @@ class FrameReport:
     rejected: int = 0
     failed: int = 0
     last_error: str = ''
-    latency_ms: tuple[float, float, float] | None = None
+    times_ms: dict[str, Percentiles] = field(default_factory=dict)
+    last_latency_ms: float = 0.0
+    last_s: float | None = None
+    last_in_time_s: float | None = None
 
 
 class Stopwatch:
@@ -50,12 +60,30 @@ class FrameCounters:
         self._lock = threading.Lock()
         self._processed = self._skipped = self._rejected = self._failed = 0
         self._last_error = ''
-        self._latencies: deque[float] = deque(maxlen=WINDOW)
+        self._times: dict[str, deque[float]] = {}
+        self._last_latency_ms = 0.0
+        self._last_s: float | None = None
+        self._last_in_time_s: float | None = None
 
-    def count_processed(self, watch: Stopwatch) -> None:
+    def count_processed(
+        self, watch: Stopwatch, age_s: float | None = None, limit_ms: float = 0.0
+    ) -> None:
+        """Count a frame whose mask is out. `age_s`: since its stamp, None where it has none.
+
+        `limit_ms`: the longest that it may have taken from arrival; 0 for no limit.
+        """
+        latency_s = sum(watch.stages.values())
+        times = {LATENCY: latency_s, **watch.stages}
+        if age_s is not None:
+            times[AGE] = age_s
         with self._lock:
             self._processed += 1
-            self._latencies.append(1e3 * sum(watch.stages.values()))
+            for name, seconds in times.items():
+                self._times.setdefault(name, deque(maxlen=WINDOW)).append(1e3 * seconds)
+            self._last_latency_ms = 1e3 * latency_s
+            self._last_s = time.monotonic()
+            if not limit_ms or self._last_latency_ms <= limit_ms:
+                self._last_in_time_s = self._last_s
 
     def count_skipped(self) -> None:
         with self._lock:
@@ -73,15 +101,18 @@ class FrameCounters:
 
     def report(self) -> FrameReport:
         with self._lock:
-            latencies = list(self._latencies)
-            counts = (
+            times = {name: list(values) for name, values in self._times.items()}
+            report = FrameReport(
                 self._processed,
                 self._skipped,
                 self._rejected,
                 self._failed,
                 self._last_error,
+                last_latency_ms=self._last_latency_ms,
+                last_s=self._last_s,
+                last_in_time_s=self._last_in_time_s,
             )
-        if not latencies:
-            return FrameReport(*counts)
-        p50, p95, p99 = np.percentile(latencies, (50, 95, 99))
-        return FrameReport(*counts, (float(p50), float(p95), float(p99)))
+        for name, values in times.items():
+            p50, p95, p99 = map(float, np.percentile(values, (50, 95, 99)))
+            report.times_ms[name] = (p50, p95, p99)
+        return report

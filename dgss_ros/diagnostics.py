@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from dgss_core.labels import IGNORE
 from dgss_core.segmenter import Segmenter
 from dgss_ros.cameras import Camera
-from dgss_ros.counters import FrameReport
+from dgss_ros.connections import mute_peers
+from dgss_ros.parameters import Parameters
+from dgss_ros.updater import start_updater
+from dgss_ros.watchdog import ERROR, OK, WARN, Finding, Watchdog
 
-PERIOD_S = 1.0
-Task = tuple[str, bytes, str, dict[str, object]]
-"""Name, level, message and values of one status."""
-SILENCE_S = 2.0
-"""An active node without a frame for this long warns."""
+ONE_CLASS_FRAMES = 10
+"""Masks in a row of one class from which on that is reported."""
 
 
 class Diagnostics:
-    """Publishes `NODE: model` (what runs, or why nothing does) and `NODE: frames`.
+    """Statuses `NODE: model` (what runs, or why nothing does) and `NODE: connections`, and for
+    each camera `frames`, `input quality`, `mask` and `domain shift`.
 
     `state` tells the lifecycle state of the node.
     """
@@ -31,19 +32,23 @@ class Diagnostics:
         node: Node,
         state: Callable[[], str],
         cameras: Sequence[Camera],
+        settings: Parameters,
     ) -> None:
         self._node = node
         self._state = state
-        self._flows = [_Flow(camera) for camera in cameras]
-        self._name = node.get_fully_qualified_name().lstrip('/')
-        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        # Not the node's clock: a simulation that stands still must not silence the diagnostics.
-        self._timer = node.create_timer(
-            PERIOD_S, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
+        self._settings = settings
         self._segmenter: Segmenter | None = None
         self._error = ''
         self._progress = ''
+        self._updater = start_updater(node)
+        self._add('model', self._model)
+        self._add('connections', self._connections)
+        for camera in cameras:
+            watchdog = Watchdog(camera, settings)
+            self._add(f'{camera.name} frames', partial(self._frames, watchdog))
+            self._add(f'{camera.name} input quality', partial(self._input_quality, camera))
+            self._add(f'{camera.name} mask', partial(self._mask, camera))
+            self._add(f'{camera.name} domain shift', partial(self._domain_shift, camera))
 
     @property
     def error(self) -> str:
@@ -58,91 +63,86 @@ class Diagnostics:
         self._progress = line
 
     def publish(self) -> None:
-        state = self._state()
-        frames = [flow.status(state) for flow in self._flows]
-        array = DiagnosticArray(
-            status=[self._status(*task) for task in (self._model(state), *frames)]
-        )
-        array.header.stamp = self._node.get_clock().now().to_msg()
-        self._publisher.publish(array)
+        self._updater.force_update()
 
-    def _model(self, state: str) -> Task:
-        values: dict[str, object] = {'state': state}
+    def _add(self, name: str, task: Callable[[], Finding]) -> None:
+        def fill(status: Any) -> Any:
+            finding = task()
+            status.summary(finding.level, finding.message)
+            for key, value in finding.values.items():
+                status.add(key, str(value))
+            return status
+
+        self._updater.add(name.strip(), fill)
+
+    def _model(self) -> Finding:
+        values: dict[str, object] = {'state': self._state()}
         if self._segmenter is not None:
             bundle = self._segmenter.bundle
             values |= {
                 'bundle': bundle.identity,
                 'bundle_folder': bundle.folder,
                 'backend': self._segmenter.backend.name,
+                'engine': self._segmenter.backend.identity,
                 'label_set': bundle.labels.name,
                 'network_size': f'{bundle.width}x{bundle.height}',
             }
         if self._error:
-            return 'model', DiagnosticStatus.ERROR, self._error, values
-        return 'model', DiagnosticStatus.OK, self._progress or state, values
+            return Finding(ERROR, self._error, values)
+        return Finding(OK, self._progress or self._state(), values)
 
-    def _status(
-        self, task: str, level: bytes, message: str, values: dict[str, object]
-    ) -> DiagnosticStatus:
-        return DiagnosticStatus(
-            level=level,
-            name=f'{self._name}: {task}',
-            message=message,
-            hardware_id='dgss',
-            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
-        )
+    def _connections(self) -> Finding:
+        peers = list(mute_peers(self._node))
+        values: dict[str, object] = {str(number): peer for number, peer in enumerate(peers, 1)}
+        if not peers:
+            return Finding(OK, 'all peers match', values)
+        return Finding(ERROR, peers[0], values)
 
+    def _frames(self, watchdog: Watchdog) -> Finding:
+        return watchdog.judge(self._state())
 
-class _Flow:
-    """How the frames of one camera come and go, from one report to the next."""
-
-    def __init__(self, camera: Camera) -> None:
-        self._camera = camera
-        self._last = (time.monotonic(), 0, camera.counters.report())
-        self._last_frame = time.monotonic()
-
-    def status(self, state: str) -> Task:
-        slot = self._camera.slot
-        now, received, report = time.monotonic(), slot.received, self._camera.counters.report()
-        then, received_before, before = self._last
-        self._last = (now, received, report)
-        # A frame counts as silence's end only while active: activating starts the wait anew.
-        if received > received_before or state != 'active':
-            self._last_frame = now
-        elapsed = max(now - then, 1e-3)
-        rates = [(received - received_before) / elapsed]
-        rates.append((report.processed - before.processed) / elapsed)
+    def _input_quality(self, camera: Camera) -> Finding:
+        report = camera.watch.report
+        if report.quality is None:
+            return Finding(OK, 'no frames yet', {})
         values: dict[str, object] = {
-            'received': received,
-            'processed': report.processed,
-            'dropped': slot.dropped,
-            'skipped': report.skipped,
-            'rejected': report.rejected,
-            'failed': report.failed,
-            'last_error': report.last_error,
-            'rate_in_hz': f'{rates[0]:.1f}',
-            'rate_out_hz': f'{rates[1]:.1f}',
+            'brightness': f'{report.quality.brightness:.0f}',
+            'white_share': f'{report.quality.white:.3f}',
+            'blur': f'{report.quality.blur:.2f}',
+            'repeats': report.quality.repeats,
         }
-        if report.latency_ms is not None:
-            for name, value in zip(('p50', 'p95', 'p99'), report.latency_ms, strict=True):
-                values[f'latency_ms_{name}'] = f'{value:.1f}'
-        level, message = self._judge(state, report, before, now)
-        task = f'{self._camera.name} frames'.strip()
-        return task, level, message or f'{rates[1]:.1f} Hz', values
+        if report.flags:
+            message = f'the pictures of {camera.topic} are {" and ".join(report.flags)}'
+            return Finding(WARN, message, values)
+        return Finding(OK, 'usable', values)
 
-    def _judge(
-        self, state: str, report: FrameReport, before: FrameReport, now: float
-    ) -> tuple[bytes, str]:
-        """Level and message; an empty message when frames flow as they should."""
-        if report.failed > before.failed:
-            return DiagnosticStatus.ERROR, report.last_error
-        if report.rejected > before.rejected:
-            return DiagnosticStatus.WARN, report.last_error
-        if state != 'active':
-            return DiagnosticStatus.OK, f'no frames are taken while {state}'
-        if now - self._last_frame > SILENCE_S:
-            return DiagnosticStatus.WARN, (
-                f'no image on {self._camera.topic} for {now - self._last_frame:.0f} s; look '
-                'whether the camera runs, or remap the image to its topic'
+    def _mask(self, camera: Camera) -> Finding:
+        report = camera.watch.report
+        if self._segmenter is None or report.quality is None:
+            return Finding(OK, 'no frames yet', {})
+        names = dict(enumerate(self._segmenter.labels.names)) | {IGNORE: 'no label'}
+        name = names.get(report.largest, f'class {report.largest}')
+        values: dict[str, object] = {
+            'largest_class': name,
+            'largest_share': f'{report.share:.3f}',
+            'one_class_frames': report.one_class,
+        }
+        if report.one_class >= ONE_CLASS_FRAMES:
+            message = (
+                f'the last {report.one_class} masks are all {name}; look at the pictures of '
+                f'{camera.topic}'
             )
-        return DiagnosticStatus.OK, ''
+            return Finding(WARN, message, values)
+        return Finding(OK, f'mostly {name}', values)
+
+    def _domain_shift(self, camera: Camera) -> Finding:
+        distances = camera.watch.report.distances
+        values: dict[str, object] = {
+            name: f'{distance:.2f}' for name, distance in distances.items()
+        }
+        if not distances:
+            return Finding(OK, 'nothing to compare with', values)
+        name, distance = max(distances.items(), key=lambda item: item[1])
+        message = f'{distance:.1f} standard deviations from the source, by {name}'
+        limit = self._settings['domain_shift.limit']
+        return Finding(WARN if 0 < limit < distance else OK, message, values)

@@ -9,7 +9,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
-from dgss_core.encodings import decode_compressed, decode_image
+from dgss_core.encodings import decode_compressed, decode_image, encode_jpeg, encode_png
 from dgss_core.labels import LabelSet
 
 
@@ -37,6 +37,20 @@ def to_image(header: Header, pixels: np.ndarray, encoding: str) -> Image:
     message.step = pixels.nbytes // pixels.shape[0]
     message.data = to_array(pixels)
     return message
+
+
+def to_jpeg(header: Header, picture: np.ndarray) -> CompressedImage:
+    """RGB uint8 (H, W, 3) as image_transport's compressed JPEG, with this very header."""
+    return CompressedImage(
+        header=header, format='rgb8; jpeg compressed bgr8', data=encode_jpeg(picture)
+    )
+
+
+def to_png(header: Header, picture: np.ndarray) -> CompressedImage:
+    """RGB uint8 (H, W, 3) as image_transport's compressed PNG, with this very header."""
+    return CompressedImage(
+        header=header, format='rgb8; png compressed bgr8', data=encode_png(picture)
+    )
 
 
 def to_array(pixels: np.ndarray) -> array:

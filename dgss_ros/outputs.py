@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import Image
-from std_msgs.msg import Header, String
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Float32, Header, String
 
 from dgss_core.labels import LabelSet
-from dgss_core.paint import overlay
+from dgss_core.paint import colorize, overlay
 from dgss_core.segmenter import Prediction
-from dgss_ros.messages import to_image, to_labels
+from dgss_ros.messages import to_image, to_jpeg, to_labels, to_png
+
+try:
+    from vision_msgs.msg import LabelInfo, VisionClass
+except ImportError:
+    LabelInfo = None
 
 LATCHED_QOS = QoSProfile(
     depth=1,
@@ -23,34 +32,53 @@ LATCHED_QOS = QoSProfile(
 
 
 class LabelOutputs:
-    """`~/labels`, latched: the label set of every camera's masks."""
+    """`~/labels`, and `~/label_info` where vision_msgs is installed, both latched: the label set
+    of every camera's masks."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._publisher = node.create_publisher(String, '~/labels', LATCHED_QOS)
+        self._labels = node.create_publisher(String, '~/labels', LATCHED_QOS)
+        self._info: Publisher | None = None
+        if LabelInfo is not None:
+            self._info = node.create_publisher(LabelInfo, '~/label_info', LATCHED_QOS)
 
     def publish(self, labels: LabelSet) -> None:
-        self._publisher.publish(to_labels(labels))
+        self._labels.publish(to_labels(labels))
+        if self._info is not None:
+            info = LabelInfo(
+                class_map=[
+                    VisionClass(class_id=label.id, class_name=label.name)
+                    for label in labels.labels
+                ]
+            )
+            info.header.stamp = self._node.get_clock().now().to_msg()
+            self._info.publish(info)
 
     def destroy(self) -> None:
-        self._node.destroy_publisher(self._publisher)
+        self._node.destroy_publisher(self._labels)
+        if self._info is not None:
+            self._node.destroy_publisher(self._info)
 
 
 class Outputs:
-    """`mask`, `confidence` and `overlay` of one camera, published while the node is active.
+    """What one camera publishes while the node is active.
 
-    `prefix` goes before their names: `~/` or `~/CAMERA/`. What nobody subscribes to is neither
-    computed nor built.
+    `mask`, `confidence` and, where `uncertainty` is set, `uncertainty`; the pictures `overlay` and
+    `color_mask`, each raw and compressed; `domain_shift`. `prefix` goes before their names: `~/`
+    or `~/CAMERA/`. What nobody subscribes to is neither computed nor built.
     """
 
-    def __init__(self, node: LifecycleNode, prefix: str) -> None:
+    def __init__(self, node: LifecycleNode, prefix: str, uncertainty: bool = False) -> None:
         self._node = node
         self._prefix = prefix
-        self._images: list[LifecyclePublisher] = []
+        self._publishers: dict[str, LifecyclePublisher] = {}
         try:
-            self._mask, self._confidence, self._overlay = map(
-                self._create, ('mask', 'confidence', 'overlay')
-            )
+            for name in ('mask', 'confidence', *['uncertainty'] * uncertainty):
+                self._create(Image, name)
+            for name in ('overlay', 'color_mask'):
+                self._create(Image, name)
+                self._create(CompressedImage, f'{name}/compressed')
+            self._create(Float32, 'domain_shift')
         except Exception:
             self.destroy()
             raise
@@ -64,25 +92,51 @@ class Outputs:
         opacity: float,
     ) -> None:
         """Publish one frame under its own header. `image`: RGB uint8 (H, W, 3)."""
-        if self._mask.get_subscription_count():
-            self._mask.publish(to_image(header, prediction.mask, 'mono8'))
-        if self._confidence.get_subscription_count():
-            self._confidence.publish(to_image(header, prediction.confidence, 'mono8'))
-        if self._overlay.get_subscription_count():
-            painted = overlay(image, prediction.mask, labels, opacity)
-            self._overlay.publish(to_image(header, painted, 'rgb8'))
+        for name in ('mask', 'confidence', 'uncertainty'):
+            if self._wanted(name) and (plane := getattr(prediction, name)) is not None:
+                self._publishers[name].publish(to_image(header, plane, 'mono8'))
+        self._publish_picture(
+            header, 'overlay', to_jpeg, lambda: overlay(image, prediction.mask, labels, opacity)
+        )
+        # Flat colours with sharp borders: PNG keeps them as they are, and small.
+        self._publish_picture(
+            header, 'color_mask', to_png, lambda: colorize(prediction.mask, labels)
+        )
+
+    def publish_domain_shift(self, distance: float) -> None:
+        """Publish how far the drive lies from the source, in its standard deviations."""
+        if self._wanted('domain_shift'):
+            self._publishers['domain_shift'].publish(Float32(data=distance))
 
     def destroy(self) -> None:
-        for publisher in self._images:
+        for publisher in self._publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)
 
-    def _create(self, name: str) -> LifecyclePublisher:
-        publisher = self._node.create_lifecycle_publisher(
-            Image,
+    def _publish_picture(
+        self,
+        header: Header,
+        name: str,
+        compress: Callable[[Header, np.ndarray], CompressedImage],
+        paint: Callable[[], np.ndarray],
+    ) -> None:
+        raw, compressed = self._wanted(name), self._wanted(f'{name}/compressed')
+        if not raw and not compressed:
+            return
+        picture = paint()
+        if raw:
+            self._publishers[name].publish(to_image(header, picture, 'rgb8'))
+        if compressed:
+            self._publishers[f'{name}/compressed'].publish(compress(header, picture))
+
+    def _wanted(self, name: str) -> bool:
+        publisher = self._publishers.get(name)
+        return publisher is not None and publisher.get_subscription_count() > 0
+
+    def _create(self, kind: Any, name: str) -> None:
+        self._publishers[name] = self._node.create_lifecycle_publisher(
+            kind,
             self._prefix + name,
             # A new one each time: rclpy writes the overrides of a topic into the profile itself.
             QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        self._images.append(publisher)
-        return publisher

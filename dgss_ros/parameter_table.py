@@ -282,6 +282,15 @@ PARAMETERS = (
         bounds=(0.0, 1.0),
     ),
     Declaration(
+        'domain_shift.limit',
+        float,
+        1.5,
+        ANY_TIME,
+        'Diagnostics warn when the drive lies further from the source, in standard deviations of '
+        'it; 0 for never.',
+        bounds=(0.0, 100.0),
+    ),
+    Declaration(
         'watchdog.max_processing_time_ms',
         float,
         200.0,

@@ -80,7 +80,7 @@ class SegmentNode(LifecycleNode):
         ]
         self._labels: LabelOutputs | None = None
         self._recovered_s = -RECOVERY_PERIOD_S
-        self.diagnostics = Diagnostics(self, lambda: self.state, self._cameras)
+        self.diagnostics = Diagnostics(self, lambda: self.state, self._cameras, self._settings)
         offer(self, '~/reload', self._reload)
         offer(self, '~/save_frame', self._save_frame)
 

@@ -88,6 +88,7 @@ def test_unusable_images_are_counted_and_the_next_good_one_is_answered(
         'frames', lambda s, _: s.level == DiagnosticStatus.WARN and 'infrared12' in s.message
     )
     assert 'infrared12' in active.log
+    camera.answer(flat(80))
     diagnostics.wait('frames', lambda s, _: s.level == DiagnosticStatus.OK)
 
 
@@ -155,15 +156,11 @@ def test_diagnostics_tell_what_runs_and_how(
         'bundle': diagnostics.values('model')['bundle'],
         'bundle_folder': diagnostics.values('model')['bundle_folder'],
         'backend': 'onnxruntime',
+        'engine': diagnostics.values('model')['engine'],
         'label_set': 'cityscapes19',
         'network_size': '64x48',
     }
     assert diagnostics.values('model')['bundle'].startswith('probe@')
-    status = diagnostics.status['dgss: frames']
-    diagnostics.wait('frames', lambda s, _: s.level == DiagnosticStatus.WARN)
-    status = diagnostics.status['dgss: frames']
-    assert status.message.startswith('no image on /dgss/image for')
-
 
 @pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM'])
 @pytest.mark.parametrize('busy', [False, True])

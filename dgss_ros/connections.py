@@ -1,0 +1,55 @@
+"""Peers that cannot talk to the node because quality of service or type does not fit.
+
+Read from the graph rather than from the middleware's events, which tell neither who it is nor
+when it is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+
+
+def mute_peers(node: Node) -> Iterator[str]:
+    """A sentence with the remedy for each publisher or subscription that does not match."""
+    for subscription in node.subscriptions:
+        topic, taken = subscription.topic_name, _type_name(subscription.msg_type)
+        for peer in node.get_publishers_info_by_topic(topic):
+            if peer.topic_type != taken:
+                yield (
+                    f'{_name(peer)} publishes {peer.topic_type} on {topic}, where this node takes '
+                    f'{taken}: set image_transport, or remap'
+                )
+            elif reason := _mismatch(peer.qos_profile, subscription.qos_profile):
+                yield (
+                    f'{_name(peer)} cannot be heard on {topic} ({reason}): set '
+                    f'qos_overrides.{topic}.subscription.reliability to best_effort'
+                )
+    for publisher in node.publishers:
+        topic = publisher.topic_name
+        for peer in node.get_subscriptions_info_by_topic(topic):
+            if reason := _mismatch(publisher.qos_profile, peer.qos_profile):
+                yield (
+                    f'{_name(peer)} cannot hear {topic} ({reason}): let it ask for best effort '
+                    'and volatile'
+                )
+
+
+def _mismatch(offered: QoSProfile, asked: QoSProfile) -> str:
+    """Why the two do not match, in the words of the middleware; empty where they do."""
+    compatibility, reason = qos_check_compatible(offered, asked)
+    if compatibility != QoSCompatibility.ERROR:
+        return ''
+    return reason.replace('ERROR: ', '').rstrip(';').replace(';', ', ').lower()
+
+
+def _name(peer: Any) -> str:
+    return f'{peer.node_namespace.rstrip("/")}/{peer.node_name}'
+
+
+def _type_name(message_type: Any) -> str:
+    package, kind, *_ = message_type.__module__.split('.')
+    return f'{package}/{kind}/{message_type.__name__}'
