@@ -32,6 +32,7 @@ VERBS = {
         'prove that an engine answers as the reference does',
     ),
     'engine prune': ('dgss_core.commands.engine', 'prune', 'remove engines that are not used'),
+    'data check': ('dgss_core.commands.data', 'check', 'is a copy of a dataset whole and right'),
     'models': ('dgss_core.commands.models', 'models', 'systems, their parts and their sizes'),
     'convert': ('dgss_core.commands.convert', 'convert', 'a published checkpoint into ours'),
     'generate prompts': ('dgss_core.commands.generate', 'prompts', 'descriptions of street scenes'),
@@ -42,7 +43,7 @@ VERBS = {
         "a teacher's masks of frames, refined by Segment Anything",
     ),
     'train': ('dgss_core.commands.train', 'train', 'a recipe on one CPU up to many nodes'),
-    'bench node': ('dgss_ros.bench_node', 'node', 'round trip of the node and the bare model'),
+    'bench node': ('dgss_ros.bench.command', 'node', 'the node from outside: latency, rates, memory'),
     'bench modules': (
         'dgss_core.commands.bench_modules',
         'modules',

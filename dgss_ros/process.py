@@ -68,12 +68,17 @@ class ActiveNode:
 
 @contextmanager
 def active_node(
-    bundle: Path | None, log: Path, image_topic: str = '/camera/image_raw'
+    bundle: Path | None,
+    log: Path,
+    image_topic: str = '/camera/image_raw',
+    **parameters: object,
 ) -> Iterator[ActiveNode]:
     """Start a node on a bundle (None for the embedded one), configure it and activate it."""
     arguments = ['-r', f'~/image:={image_topic}']
     if bundle is not None:
-        arguments += ['-p', f'bundle:={Path(bundle).resolve()}']
+        parameters['bundle'] = Path(bundle).resolve()
+    for name, value in parameters.items():
+        arguments += ['-p', f'{name}:={value}']
     with (
         open(log, 'w') as output,
         ros_session('dgss_client') as ros,
@@ -83,6 +88,13 @@ def active_node(
         node.lifecycle.configure()
         node.lifecycle.activate()
         yield node
+
+
+def resident_mib(pid: int) -> float:
+    """Memory of a process that is in RAM, in MiB, without what it shares of /dev/shm (Linux)."""
+    status = Path(f'/proc/{pid}/status').read_text()
+    fields = dict(line.split(':', 1) for line in status.splitlines())
+    return sum(int(fields[name].split()[0]) for name in ('RssAnon', 'RssFile')) / 1024
 
 
 def _end_with_parent() -> None:

@@ -1,10 +1,9 @@
-"""The demo and the benchmark from end to end, small, by the command a user types."""
+"""The demo from end to end, small, by the command a user types."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -139,28 +138,3 @@ def test_a_wrong_wish_is_refused_before_anything_is_written(tmp_path: Path) -> N
         assert (done.returncode, done.stdout) == (2, '')
         assert sentence in done.stderr
         assert not output.exists()
-
-
-@pytest.mark.parametrize('rate', ['0', '40'])
-def test_the_benchmark_measures_both_sides(tmp_path: Path, slow_bundle: Path, rate: str) -> None:
-    output = tmp_path / 'bench.json'
-    command = [*DGSS, 'bench', 'node', '--bundle', str(slow_bundle), '--size', '320x180']
-    command += ['--frames', '20', '--rate', rate, '--output', str(output)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(output.read_text())
-    assert (report['size'], report['frames']) == ('320x180', 20)
-    # Forty a second are more than this model can do: then some frames get no mask.
-    assert report['lost'] == 0 if rate == '0' else report['lost'] < 20
-    assert report['bare_model_ms']['p50'] > 1
-    assert report['round_trip_ms']['p50'] > 1
-    expected = report['round_trip_ms']['p50'] / report['bare_model_ms']['p50']
-    assert report['ratio'] == pytest.approx(expected)
-    assert re.search(r'ratio \d+\.\d\d of medians', done.stdout)
-
-
-def test_a_wrong_benchmark_is_refused() -> None:
-    for arguments in (['--size', '640'], ['--frames', '3'], ['--rate', '-1']):
-        done = subprocess.run([*DGSS, 'bench', 'node', *arguments], capture_output=True, text=True)
-        assert done.returncode == 2
-        assert done.stderr.startswith('dgss: error: ')

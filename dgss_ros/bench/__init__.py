@@ -1,0 +1,1 @@
+"""`dgss bench node`: the node from outside, between processes, over the real middleware."""

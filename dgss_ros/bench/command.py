@@ -1,0 +1,90 @@
+"""The verb `dgss bench node`: its options, and where its figures go."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dgss_core.bundle import open_bundle
+from dgss_core.errors import DgssError
+from dgss_ros.bench.scenarios import SCENARIOS, TURNS, Load
+from dgss_ros.domain import use_private_domain
+
+
+@dataclass(frozen=True)
+class Usual:
+    """The load of a scenario where the options do not say another."""
+
+    size: str
+    rate: float
+    frames: int
+
+
+USUAL = {
+    'model': Usual('640x360', 0, 200),
+    'passthrough': Usual('1280x720', 30, 300),
+    'cameras': Usual('640x480', 15, 150),
+    'overload': Usual('640x360', 60, 1800),
+}
+
+
+def node(
+    *,
+    scenario: Literal['model', 'passthrough', 'cameras', 'overload'] = 'model',
+    size: str | None = None,
+    rate: float | None = None,
+    frames: int | None = None,
+    minutes: float | None = None,
+    bundle: Path | None = None,
+    output: Path | None = None,
+) -> None:
+    """Measure the node from outside: frames go out of one process, masks come back from another.
+
+    Times are from the publication of a frame here to the arrival of its answer here. What is
+    compared takes turns within the one run.
+
+    Args:
+        scenario: model: round trip against the bare call of the model;
+            passthrough: mask and confidence without a model, against a bare rclpy node;
+            cameras: four cameras, 20 ms of inference, two workers;
+            overload: 100 ms of inference, far too many frames
+        size: of the frames, WIDTHxHEIGHT
+        rate: frames per second of each camera; 0, with model only, publishes the next frame when
+            the mask is back
+        frames: of each camera
+        minutes: to take instead of a number of frames
+        bundle: bundle to run, the embedded one when left out
+        output: JSON file for the figures, those per stream under the names of ros2_benchmark
+    """
+    usual = USUAL[scenario]
+    rate = usual.rate if rate is None else rate
+    if rate < 0 or (rate == 0 and (scenario != 'model' or minutes is not None)):
+        raise DgssError(f'The rate is {rate:g}; give frames per second above 0.')
+    if minutes is not None and frames is not None:
+        raise DgssError('Give frames or minutes, not both.')
+    frames = frames or usual.frames if minutes is None else int(60 * minutes * rate)
+    if frames < 2 * TURNS:
+        raise DgssError(f'{frames} frames are too few; give at least {2 * TURNS}.')
+    width, height = _parse_size(size or usual.size)
+    opened = open_bundle(bundle)
+    use_private_domain()
+    report = SCENARIOS[scenario](Load(width, height, frames, rate, bundle))
+    load = {
+        'scenario': scenario,
+        'bundle': opened.identity,
+        'size': f'{width}x{height}',
+        'rate_hz': rate,
+    }
+    if output is not None:
+        output.write_text(json.dumps(load | report.to_dict(), indent=2) + '\n')
+    pace = f'{rate:g} Hz' if rate else 'the next frame when a mask is back'
+    report.print(f'{scenario}: {opened.identity}, {width}x{height}, {pace}')
+
+
+def _parse_size(size: str) -> tuple[int, int]:
+    if not (match := re.fullmatch(r'([1-9][0-9]*)x([1-9][0-9]*)', size)):
+        raise DgssError(f'{size!r} is not a size; write it as WIDTHxHEIGHT, like 640x360.')
+    return int(match[1]), int(match[2])

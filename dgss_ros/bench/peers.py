@@ -1,0 +1,84 @@
+"""Processes to compare the node with: the bare model, and a bare rclpy node."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import cycle
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from dgss_core.bundle import open_bundle
+from dgss_core.segmenter import Segmenter
+from dgss_ros.bench.streams import paced
+from dgss_ros.messages import to_image
+from dgss_ros.session import ros_session
+
+
+@contextmanager
+def peer(target: Callable[..., None], *arguments: Any) -> Iterator[Connection]:
+    """Run `target(connection, *arguments)` in a process until the block ends.
+
+    It sends a first message when it is ready, and ends when the connection does.
+    """
+    context = multiprocessing.get_context('spawn')
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(target, theirs, *arguments), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        ours.recv()
+        yield ours
+    finally:
+        ours.close()
+        process.join()
+
+
+def bare_model(connection: Connection, bundle: Path | None, images: list[np.ndarray]) -> None:
+    """Nothing but the segmenter: receives (count, rate), sends the seconds of each call."""
+    pictures = cycle(images)
+    segmenter = Segmenter(open_bundle(bundle))
+    segmenter(next(pictures))
+    connection.send('ready')
+    while True:
+        count, rate = connection.recv()
+        segmenter(next(pictures))
+        times = []
+        for _ in paced(count, rate):
+            image = next(pictures)
+            start = time.perf_counter()
+            segmenter(image)
+            times.append(time.perf_counter() - start)
+        connection.send(times)
+
+
+def bare_echo(
+    connection: Connection, image_topic: str, answer_topics: list[str], width: int, height: int
+) -> None:
+    """Nothing but rclpy: answers each image by as many bytes as the node does, made before."""
+    answer = to_image(Header(), np.zeros((height, width), np.uint8), 'mono8')
+    with ros_session('bench_echo') as ros:
+        publishers = [ros.create_publisher(Image, t, QoSProfile(depth=1)) for t in answer_topics]
+
+        def echo(message: Image) -> None:
+            answer.header = message.header
+            for publisher in publishers:
+                publisher.publish(answer)
+
+        qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        ros.create_subscription(Image, image_topic, echo, qos)
+        connection.send('ready')
+        connection.recv()
+
+
+def _serve(target: Callable[..., None], connection: Connection, *arguments: Any) -> None:
+    with suppress(EOFError, KeyboardInterrupt):
+        target(connection, *arguments)

@@ -1,0 +1,191 @@
+"""What is measured, one function for each scenario of `dgss bench node`."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dgss_core.commands.progress import with_progress
+from dgss_ros.bench.peers import bare_echo, bare_model, peer
+from dgss_ros.bench.report import Figure, Report
+from dgss_ros.bench.streams import Stream, play, street
+from dgss_ros.process import ActiveNode, active_node, resident_mib
+
+IMAGE_TOPIC = '/bench/image'
+MASK, CONFIDENCE = '/dgss/mask', '/dgss/confidence'
+TURNS = 10
+"""What is compared takes turns, so that what else the machine does hits all alike."""
+CAMERAS = ('front', 'left', 'right', 'rear')
+WARM_UP = 0.2
+"""Share of a run over which memory may still find its level."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """`frames` of each camera at `rate` per second, 0 for the next when one is answered."""
+
+    width: int
+    height: int
+    frames: int
+    rate: float
+    bundle: Path | None
+
+
+def model(load: Load) -> Report:
+    """The round trip of a frame through the node against the bare call of its model."""
+    images = street(load.width, load.height)
+    trips: list[float] = []
+    calls: list[float] = []
+    with _node(load) as live, peer(bare_model, load.bundle, images) as bare:
+        stream = Stream(live.ros, images, IMAGE_TOPIC, [MASK])
+        stream.connect()
+        for _ in with_progress(range(TURNS), 'Measuring in turns', TURNS):
+            trips += _trips(stream, load)
+            live.lifecycle.deactivate()
+            bare.send((load.frames // TURNS, load.rate))
+            calls += bare.recv()
+            live.lifecycle.activate()
+            stream.connect()
+    answered = [trip for trip in trips if not np.isnan(trip)]
+    return Report(
+        {'round_trip_ms': answered, 'bare_model_ms': calls},
+        [
+            Figure('ratio', float(np.median(answered) / np.median(calls)), target=1.5),
+            Figure('frames', len(trips)),
+            Figure('lost', len(trips) - len(answered)),
+        ],
+    )
+
+
+def passthrough(load: Load) -> Report:
+    """Image in, mask and confidence out, without a model: the node against a bare rclpy node."""
+    images = street(load.width, load.height)
+    echoes = ['/bench/echo/mask', '/bench/echo/confidence']
+    echo = (bare_echo, '/bench/echo/image', echoes, load.width, load.height)
+    with _node(load, backend='null') as live, peer(*echo):
+        through_node = Stream(live.ros, images, IMAGE_TOPIC, [MASK, CONFIDENCE])
+        through_echo = Stream(live.ros, images, '/bench/echo/image', echoes)
+        for stream in (through_node, through_echo):
+            stream.connect()
+        for _ in with_progress(range(TURNS), 'Measuring in turns', TURNS):
+            for stream in (through_node, through_echo):
+                _finish(play([stream], load.frames // TURNS, load.rate))
+    delivered = len(through_node.latencies) / len(through_node.sent)
+    medians = [float(np.median(s.latencies)) for s in (through_node, through_echo)]
+    return Report(
+        {
+            'round_trip_ms': through_node.latencies,
+            'bare_echo_ms': through_echo.latencies,
+        },
+        [
+            Figure('median_round_trip_ms', medians[0] * 1e3, target=8.0),
+            Figure('delivered_share', delivered, target=1.0, at_least=True),
+            Figure('ratio', medians[0] / medians[1], target=1.3),
+        ],
+        {'node': through_node, 'bare_echo': through_echo},
+    )
+
+
+def cameras(load: Load) -> Report:
+    """Four cameras with 20 ms of inference and two workers."""
+    images = street(load.width, load.height)
+    names = f'[{",".join(CAMERAS)}]'
+    with _node(load, cameras=names, backend='null:20', workers=2) as live:
+        streams = {
+            name: Stream(live.ros, images, f'/dgss/{name}/image', [f'/dgss/{name}/mask'])
+            for name in CAMERAS
+        }
+        for stream in streams.values():
+            stream.connect()
+        shown = with_progress(
+            play([*streams.values()], load.frames, load.rate), 'Driving', load.frames
+        )
+        _finish(shown)
+    counts = [len(stream.latencies) for stream in streams.values()]
+    seconds = load.frames / load.rate
+    ages = np.concatenate([stream.latencies for stream in streams.values()])
+    unfairness = (max(counts) - min(counts)) / max(counts)
+    least_rate = 0.99 * load.rate
+    return Report(
+        {f'{name}_age_ms': stream.latencies for name, stream in streams.items()},
+        [
+            Figure('least_rate_hz', min(counts) / seconds, target=least_rate, at_least=True),
+            Figure('unfairness', unfairness, target=0.05),
+            Figure('median_age_ms', float(np.median(ages)) * 1e3, target=40.0),
+        ],
+        streams,
+    )
+
+
+def overload(load: Load) -> Report:
+    """Far more frames than a model of 100 ms can take: masks stay fresh, memory stays flat."""
+    memory: list[tuple[float, float]] = []
+    with _node(load, backend='null:100') as live:
+        stream = Stream(live.ros, street(load.width, load.height), IMAGE_TOPIC, [MASK])
+        stream.connect()
+        frames = play([stream], load.frames, load.rate)
+        for index in with_progress(frames, 'Overloading', load.frames):
+            if index % max(1, load.frames // 100) == 0:
+                memory.append((time.perf_counter(), resident_mib(live.process.pid)))
+    times = np.array([start for s, start in stream.sent.items() if s in stream.answered])
+    ages = stream.latencies
+    seconds = float(times[-1] - times[0])
+    drift = _change(times, ages)
+    growth = _change(*np.transpose(memory[int(WARM_UP * len(memory)) :]))
+    return Report(
+        {'age_ms': ages},
+        [
+            Figure('age_drift_share', abs(drift) / float(np.median(ages)), target=0.05),
+            Figure('memory_growth_mib', growth, target=5.0),
+            Figure('masks_per_second', (len(ages) - 1) / seconds),
+            Figure('minutes', seconds / 60),
+        ],
+        {'node': stream},
+    )
+
+
+SCENARIOS: dict[str, Callable[[Load], Report]] = {
+    function.__name__: function for function in (model, passthrough, cameras, overload)
+}
+
+
+@contextmanager
+def _node(load: Load, **parameters: object) -> Iterator[ActiveNode]:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        active_node(
+            load.bundle,
+            Path(scratch) / 'node.log',
+            IMAGE_TOPIC,
+            # The null backend gives no mask that a self-test could expect.
+            self_test='backend' not in parameters,
+            **parameters,
+        ) as node,
+    ):
+        yield node
+
+
+def _trips(stream: Stream, load: Load) -> list[float]:
+    """Seconds of each round trip of one turn, nan for a frame that was dropped or lost."""
+    count = load.frames // TURNS
+    if not load.rate:
+        return [stream.round_trip() for _ in range(count)]
+    stream.sent.clear()
+    _finish(play([stream], count, load.rate))
+    return [stream.answered.get(s, np.nan) - start for s, start in stream.sent.items()]
+
+
+def _finish(frames: Iterator[int]) -> None:
+    for _ in frames:
+        pass
+
+
+def _change(times: np.ndarray, values: np.ndarray) -> float:
+    """By how much the straight line through `values` rises from the first time to the last."""
+    return float(np.polyfit(times - times[0], values, 1)[0] * (times[-1] - times[0]))
