@@ -13,17 +13,15 @@ import numpy as np
 import pytest
 from camera import TIMEOUT_S, Camera, DiagnosticsReader, flat
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
-from std_msgs.msg import Header, String
+from std_msgs.msg import String
 
 from dgss_core.labels import LabelSet
 from dgss_core.paint import overlay
-from dgss_core.segmenter import Prediction
 from dgss_ros.messages import stamp_ns, to_image, to_mask, to_rgb
-from dgss_ros.outputs import LATCHED_QOS, Outputs
+from dgss_ros.outputs import LATCHED_QOS
 from dgss_ros.session import wait_until
 
 pytestmark = pytest.mark.ros
@@ -162,6 +160,7 @@ def test_diagnostics_tell_what_runs_and_how(
     }
     assert diagnostics.values('model')['bundle'].startswith('probe@')
 
+
 @pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM'])
 @pytest.mark.parametrize('busy', [False, True])
 def test_a_signal_ends_the_node_in_order(
@@ -205,20 +204,3 @@ def test_a_reliable_camera_and_a_best_effort_reader_are_served_too(
     qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
     ros.create_subscription(Image, '/dgss/mask', received.append, qos)
     assert wait_until(lambda: camera.answer(flat(7)) and bool(received), TIMEOUT_S)
-
-
-def test_what_nobody_subscribes_to_is_not_computed(ros: Node) -> None:
-    """An impossible opacity shows whether the overlay is painted: paint refuses it."""
-    node = LifecycleNode('idle', context=ros.context)
-    try:
-        outputs, labels = Outputs(node, '~/'), LabelSet.load('cityscapes19')
-        image, prediction = flat(1), Prediction(*np.zeros((2, 48, 64), np.uint8))
-        outputs.publish(Header(), image, prediction, labels, opacity=7.0)
-        ros.create_subscription(Image, '/idle/overlay', lambda _: None, 1)
-        assert wait_until(lambda: node.count_subscribers('/idle/overlay') == 1, TIMEOUT_S)
-        with pytest.raises(ValueError, match='opacity'):
-            assert not wait_until(
-                lambda: outputs.publish(Header(), image, prediction, labels, opacity=7.0), 5.0
-            )
-    finally:
-        node.destroy_node()
