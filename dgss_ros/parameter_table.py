@@ -3,84 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
-
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.node import Node
-from rclpy.parameter import Parameter
+from collections.abc import Sequence
+from dataclasses import replace
 
 from dgss_core.errors import DgssError
-from dgss_core.runtimes import BACKENDS, check_backend
+from dgss_core.runtimes import check_backend
 from dgss_core.view import ROTATIONS
-
-AT_START, UNCONFIGURED, ANY_TIME = 'at start', 'while unconfigured', 'at any time'
-TYPES = {
-    bool: Parameter.Type.BOOL,
-    int: Parameter.Type.INTEGER,
-    float: Parameter.Type.DOUBLE,
-    str: Parameter.Type.STRING,
-    list[int]: Parameter.Type.INTEGER_ARRAY,
-    list[str]: Parameter.Type.STRING_ARRAY,
-}
-Check = Callable[[Any], None]
-"""Raises DgssError, with the reason, for a value that cannot be taken."""
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """One parameter.
-
-    `default` None leaves it unset. `change` says when it may be set; `bounds` are inclusive;
-    `check` refuses what type, bounds and choices cannot.
-    """
-
-    name: str
-    type: Any
-    default: Any
-    change: str
-    description: str
-    bounds: tuple[float, float] | None = None
-    choices: tuple[Any, ...] = ()
-    check: Check | None = None
-
-    def declare(self, node: Node) -> None:
-        # An empty list does not tell its type; rclpy takes it for bytes.
-        value = self.default or TYPES[self.type] if self._is_list else self.default
-        node.declare_parameter(
-            self.name, TYPES[self.type] if value is None else value, self._descriptor()
-        )
-
-    def refuse(self, value: Any) -> None:
-        """Raise DgssError for a value of the right type that cannot be taken."""
-        if self.choices and value not in self.choices:
-            raise DgssError(f'{self.name} must be one of {self._choices}, not {value!r}.')
-        if self.check is not None:
-            self.check(value)
-
-    @property
-    def _is_list(self) -> bool:
-        return self.type in (list[int], list[str])
-
-    @property
-    def _choices(self) -> str:
-        return ', '.join(map(str, self.choices))
-
-    def _descriptor(self) -> ParameterDescriptor:
-        descriptor = ParameterDescriptor(
-            name=self.name,
-            description=f'{self.description} Can be set {self.change}.',
-            additional_constraints=f'one of {self._choices}' if self.choices else '',
-            read_only=self.change == AT_START,
-        )
-        if self.bounds and self.type is int:
-            first, last = map(int, self.bounds)
-            descriptor.integer_range = [IntegerRange(from_value=first, to_value=last, step=1)]
-        elif self.bounds:
-            low, high = self.bounds
-            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-        return descriptor
+from dgss_ros.declaration import ANY_TIME, AT_START, UNCONFIGURED, Declaration
 
 
 def _check_cameras(names: Sequence[str]) -> None:
@@ -151,7 +80,7 @@ PARAMETERS = (
         str,
         'auto',
         UNCONFIGURED,
-        f'What runs the network: auto takes the fastest that works, or {", ".join(BACKENDS)}.',
+        'What runs the network; auto takes the fastest that works here.',
         check=check_backend,
     ),
     Declaration(
@@ -316,7 +245,7 @@ def camera_parameters(cameras: Sequence[str]) -> tuple[Declaration, ...]:
             declaration,
             name=declaration.name.replace('input', camera),
             default=None,
-            description=f'{declaration.name} for this camera. {declaration.description}',
+            description=f'As {declaration.name}, for this camera alone.',
         )
         for camera in cameras
         for declaration in (ROTATION, ROI)

@@ -12,12 +12,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from dgss_core.errors import DgssError
-from dgss_ros.parameter_table import (
-    PARAMETERS,
-    UNCONFIGURED,
-    Declaration,
-    camera_parameters,
-)
+from dgss_ros.declaration import UNCONFIGURED, Declaration
+from dgss_ros.parameter_table import PARAMETERS, camera_parameters
 
 
 class Parameters:

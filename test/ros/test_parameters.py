@@ -18,6 +18,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
 from dgss_ros.messages import to_rgb
+from dgss_ros.parameter_docs import page
 from dgss_ros.parameter_table import PARAMETERS
 from dgss_ros.session import call, wait_until
 
@@ -49,6 +50,12 @@ class ParameterClient:
 def test_the_shipped_file_holds_every_parameter_with_its_default() -> None:
     content = yaml.safe_load(CONFIG.read_text())['/**']['ros__parameters']
     assert flatten(content) == {p.name: p.default for p in PARAMETERS}
+
+
+def test_the_page_of_the_parameters_is_current() -> None:
+    assert (CONFIG.parents[1] / 'docs' / 'parameters.md').read_text() == page(), (
+        'run python -m dgss_ros.parameter_docs > docs/parameters.md'
+    )
 
 
 def flatten(tree: dict, prefix: str = '') -> dict[str, object]:
