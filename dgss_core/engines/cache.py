@@ -207,9 +207,9 @@ def _is_worth_keeping(folder: Path, oldest: float) -> bool:
 
     A folder without an engine keeps the proof of a backend that compiles none.
     """
-    if folder.name.startswith(STAGING) or folder.stat().st_mtime < oldest:
+    if folder.name.startswith(STAGING):
         return False
     if not (folder / KEY).exists():
-        return not (folder / ENGINE).exists()
+        return not (folder / ENGINE).exists() and folder.stat().st_mtime >= oldest
     entry = _read_entry(folder)
     return entry is not None and entry.used >= oldest and entry.read() is not None

@@ -1,0 +1,178 @@
+"""From a model to a bundle: contents, precisions, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from small_systems import loud
+from torch import nn
+
+from dgss_core.bundle import CONFIDENCE, MASK, STATISTICS, UNCERTAINTY, Bundle, open_bundle
+from dgss_core.errors import DgssError
+from dgss_core.export import DeployedNetwork, export_bundle, images_by_condition
+from dgss_core.export.frames import predict
+from dgss_core.manifest import PRECISIONS
+from dgss_core.monitoring.domain_shift import describe
+from dgss_core.runtimes.onnx_runtime import OnnxRuntimeBackend
+from dgss_core.synthetic import CONDITIONS
+from dgss_core.systems import SegmentationModel
+
+HEIGHT, WIDTH = 61, 90
+SIZE = {'height': HEIGHT, 'width': WIDTH}
+FRAMES = images_by_condition(None, HEIGHT, WIDTH, 2)
+IMAGES = np.concatenate([np.stack(images) for images in FRAMES.values()])
+ABOUT = {'name': 'test', 'licence': 'Apache-2.0', 'frames': FRAMES, **SIZE}
+
+
+def street_model() -> SegmentationModel:
+    return loud('dgss-mobilenetv2', torch.from_numpy(IMAGES).permute(0, 3, 1, 2).float())
+
+
+@pytest.fixture(scope='module')
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    folder = tmp_path_factory.mktemp('bundles')
+    return {
+        precision: export_bundle(
+            street_model(),
+            folder / precision,
+            precision=precision,
+            calibration=FRAMES,
+            source=IMAGES,
+            metrics={'mIoU': 0.5},
+            **ABOUT,
+        )
+        for precision in PRECISIONS
+    }
+
+
+def test_the_bundle_equals_the_model_for_any_number_of_images(bundles: dict) -> None:
+    network = DeployedNetwork(street_model()).eval()
+    with torch.no_grad():
+        expected = [answer.numpy() for answer in network(torch.from_numpy(IMAGES))]
+    backend = OnnxRuntimeBackend(bundles['fp32'])
+    for start, end in ((0, len(IMAGES)), (0, 1), (3, 6)):
+        found = backend.run(IMAGES[start:end])
+        assert list(found) == [MASK, CONFIDENCE, UNCERTAINTY, STATISTICS]
+        mask, confidence, uncertainty, statistics = (answer[start:end] for answer in expected)
+        assert (found[MASK] == mask).mean() >= 0.9999
+        assert np.abs(found[CONFIDENCE].astype(int) - confidence).max() <= 1
+        assert np.abs(found[UNCERTAINTY].astype(int) - uncertainty).max() <= 1
+        np.testing.assert_allclose(found[STATISTICS], statistics, rtol=1e-3, atol=1e-5)
+    assert len(np.unique(expected[0])) > 4
+
+
+def test_the_manifest_says_what_the_model_is(bundles: dict) -> None:
+    model = street_model()
+    for precision, bundle in bundles.items():
+        manifest = open_bundle(bundle.folder).manifest
+        assert (manifest.height, manifest.width) == (HEIGHT, WIDTH)
+        assert manifest.mean == model.encoder.mean
+        assert manifest.label_set == model.label_set
+        assert manifest.precision == precision
+        assert manifest.metrics['mIoU'] == 0.5
+
+
+def test_frames_and_source_are_the_answers_of_the_model_in_fp32(bundles: dict) -> None:
+    network = DeployedNetwork(street_model()).eval()
+    for bundle in bundles.values():
+        frames = bundle.frames()
+        assert {frame.condition for frame in frames} == set(CONDITIONS)
+        assert len(frames) == 2 * len(CONDITIONS)
+        for frame in frames:
+            found = predict(network, frame.image)
+            assert np.array_equal(frame.mask, found.mask)
+            assert np.array_equal(frame.confidence, found.confidence)
+        source = bundle.manifest.source
+        assert source.frames == len(IMAGES)
+        described = describe(IMAGES[0], predict(network, IMAGES[0]), len(bundle.labels))
+        assert {name: len(values) for name, values in source.mean.items()} == {
+            name: len(values) for name, values in described.items()
+        }
+
+
+@pytest.mark.parametrize(('precision', 'share'), [('fp16', 0.99), ('int8', 0.8)])
+def test_less_precise_networks_mostly_agree_and_say_how_much(
+    bundles: dict, precision: str, share: float
+) -> None:
+    bundle = bundles[precision]
+    backend = OnnxRuntimeBackend(bundle)
+    equal = [(backend.run(f.image[None])[MASK][0] == f.mask).mean() for f in bundle.frames()]
+    assert np.mean(equal) >= share
+    said = bundle.manifest.metrics['ids as in fp32, reference frames']
+    assert said == pytest.approx(np.mean(equal), abs=1e-4)
+
+
+def test_weights_are_stored_in_the_precision(bundles: dict) -> None:
+    kinds = {
+        'fp32': onnx.TensorProto.FLOAT,
+        'fp16': onnx.TensorProto.FLOAT16,
+        'bf16': onnx.TensorProto.BFLOAT16,
+        'int8': onnx.TensorProto.INT8,
+    }
+    for precision, bundle in bundles.items():
+        graph = onnx.load(bundle.onnx_path).graph
+        weights = [tensor for tensor in graph.initializer if len(tensor.dims) == 4]
+        heavy = {tensor.data_type for tensor in weights if np.prod(tensor.dims) > 100}
+        assert heavy == {kinds[precision]}
+        assert not any(node.metadata_props for node in graph.node)
+        assert any(node.name.startswith('model.encoder.stem.0/') for node in graph.node)
+
+
+class Strange(nn.Module):
+    def forward(self, x):
+        return torch.ops.dgss_test.strange(x)
+
+
+@torch.library.custom_op('dgss_test::strange', mutates_args=())
+def strange(x: torch.Tensor) -> torch.Tensor:
+    return x.clone()
+
+
+@strange.register_fake
+def _(x):
+    return torch.empty_like(x)
+
+
+def test_an_operator_without_counterpart_is_named(tmp_path: Path) -> None:
+    model = street_model()
+    model.head.classify.append(Strange())
+    with pytest.raises(
+        DgssError, match=r'dgss_test\.strange \(node %strange\) has no counterpart'
+    ):
+        export_bundle(model, tmp_path / 'bundle', **ABOUT)
+    assert not (tmp_path / 'bundle').exists()
+
+
+class Branch(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else 2 * x
+
+
+def test_a_graph_that_depends_on_values_is_refused_with_its_line(tmp_path: Path) -> None:
+    model = street_model()
+    model.head.classify.append(Branch())
+    with pytest.raises(DgssError, match=r'cannot be exported as one graph at .*test_export\.py'):
+        export_bundle(model, tmp_path / 'bundle', **ABOUT)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'says'),
+    [
+        ({'height': 0}, 'cannot have 90x0 pixels; give sides of 16 to 8192'),
+        ({'width': 100_000}, 'cannot have 100000x61 pixels'),
+        ({'precision': 'fp8'}, "no precision 'fp8'; choose one of fp32, fp16, bf16, int8"),
+        ({'precision': 'bf16', 'opset': 18}, 'bf16 needs ONNX opset 22 or later, not 18'),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, changes: dict, says: str) -> None:
+    with pytest.raises(DgssError, match=says):
+        export_bundle(street_model(), tmp_path / 'bundle', **ABOUT | changes)
+
+
+def test_a_folder_that_is_there_is_refused_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(DgssError, match='already exists'):
+        export_bundle(street_model(), tmp_path, **ABOUT)
