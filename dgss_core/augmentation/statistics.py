@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from dgss_core.commands.progress import with_progress
 from dgss_core.datasets import Dataset
+from dgss_core.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,7 @@ def class_statistics(dataset: Dataset, cache: Path | None = None) -> ClassStatis
         )
         counts = np.stack(list(rows)).astype(np.int64)
     folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f'.{os.getpid()}')
-    save_file({'counts': counts}, partial)
-    partial.replace(path)
+    write_whole(path, save({'counts': counts}))
     return ClassStatistics(counts)
 
 

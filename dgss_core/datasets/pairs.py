@@ -56,7 +56,7 @@ class Pairs:
     def __init__(
         self,
         layout: Layout,
-        root: str | Path,
+        root: str | Path | Storage,
         split: str | None = None,
         *,
         condition: str | None = None,
@@ -66,7 +66,7 @@ class Pairs:
     ) -> None:
         self.layout, self.label_set = layout, layout.label_set
         self.split = layout.split(split)
-        self.storage = Storage(root)
+        self.storage = root if isinstance(root, Storage) else Storage(root)
         self.pairs = self._find(mapping)
         if self.split.listing:
             listed = self.storage.find(self.split.listing) or self.split.listing
@@ -102,8 +102,9 @@ class Pairs:
         size = shape[1], shape[0]
         if not self.layout.stretch:
             raise DgssError(
-                f'The image {self.storage.where(pair.image)} is {size[0]}x{size[1]} and its '
-                f'labels are {labels.shape[1]}x{labels.shape[0]}; the two must be of one size.'
+                f'{self.storage.where(pair.labels.path if pair.labels else pair.image)} is '
+                f'{labels.shape[1]}x{labels.shape[0]} and its image is {size[0]}x{size[1]}; '
+                'the two must be of one size.'
             )
         return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
 

@@ -142,7 +142,7 @@ def test_blur_kernels_have_the_published_shape() -> None:
     weights = np.exp(-(np.arange(21) ** 2) / 18)
     shown = np.sort(line[40])[::-1][:21]
     assert shown == pytest.approx(weights / weights.sum(), abs=1e-5)
-    assert line[[39, 41]].max() == 0
+    assert line[[39, 41]].max() < 1e-6
     tilted = smear(dot, 10, 3, 30)[..., 0]
     assert tilted.sum() == pytest.approx(1, abs=1e-5)
 

@@ -1,0 +1,147 @@
+"""`dgss data check`: is this copy of a dataset whole, and does it look right?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from dgss_core.commands.progress import with_progress
+from dgss_core.datasets.check import Report, examine_all, report_on
+from dgss_core.datasets.layout import Layout, load_layout
+from dgss_core.datasets.pairs import Pairs
+from dgss_core.datasets.storage import Storage
+from dgss_core.datasets.synthetic import SYNTHETIC
+from dgss_core.datasets.unlabelled import UNLABELLED
+from dgss_core.encodings import encode_jpeg
+from dgss_core.errors import DgssError
+from dgss_core.files import write_whole
+from dgss_core.paint import colorize, contact_sheet, overlay
+
+SHOWN = 20
+ON_SHEET = 3
+
+
+def check(
+    name: str,
+    root: Path,
+    *,
+    split: str | None = None,
+    mapping: str | None = None,
+    sample: int = 0,
+    sheet: Path = Path('sheet.jpg'),
+    good: Path | None = None,
+    threads: int = 0,
+) -> int:
+    """Verify a copy of a dataset: counts, sizes, palettes, ids outside the map, broken files.
+
+    Prints a table of its splits and a sentence per problem, and draws a sheet of frames with
+    their labels.
+
+    Args:
+        name: a dataset, or the YAML file of one of your own
+        root: its folder or zip, as downloaded
+        split: check this split only; all that are there when left out
+        mapping: label map, where the dataset has several
+        sample: read only so many frames of each split, evenly spread; 0 reads all
+        sheet: picture to write
+        good: write a list of the frames without a problem, for training to keep to
+        threads: 0 for all cores
+
+    Returns:
+        0, or 1 when something is wrong.
+    """
+    if name in (SYNTHETIC, UNLABELLED):
+        raise DgssError(f'{name} is no copy of a dataset; there is nothing to check.')
+    layout, storage = load_layout(name), Storage(root)
+    datasets = _open(layout, storage, split, mapping)
+    reports = []
+    for part, dataset in datasets.items():
+        count = min(sample, len(dataset)) or len(dataset)
+        indices = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
+        findings = examine_all(dataset, indices, threads or os.cpu_count() or 1)
+        with closing(with_progress(findings, f'{layout.title} {part}', count)) as seen:
+            reports.append(report_on(part, dataset, seen))
+    _print(layout, reports)
+    _write_sheet(sheet, datasets, reports)
+    if good is not None:
+        _write(good, '\n'.join(n for report in reports for n in report.good).encode() + b'\n')
+    return 1 if any(report.problems for report in reports) else 0
+
+
+def _open(
+    layout: Layout, storage: Storage, split: str | None, mapping: str | None
+) -> dict[str, Pairs]:
+    """The splits that are there; DgssError where the one that was asked for, or any, is not."""
+    datasets, failure = {}, None
+    for part in [split] if split else layout.splits:
+        try:
+            datasets[part] = Pairs(layout, storage, part, mapping=mapping, labelled=False)
+        except DgssError as error:
+            failure = failure or error
+    if failure and not datasets:
+        raise failure
+    return datasets
+
+
+def _print(layout: Layout, reports: list[Report]) -> None:
+    absent = [part for part in layout.splits if part not in {r.split for r in reports}]
+    caption = f'not here: {", ".join(absent)}; ' if absent else ''
+    table = Table(title=layout.title, caption=f'{caption}* an unusual size', box=None)
+    for column in ('split', 'frames', 'published', 'without labels', 'read', 'good', 'sizes'):
+        table.add_column(column, justify='left' if column in ('split', 'sizes') else 'right')
+    for report in reports:
+        table.add_row(
+            report.split,
+            str(report.frames),
+            str(report.expected or ''),
+            str(report.gaps or ''),
+            str(report.read),
+            str(len(report.good)),
+            _sizes(report, layout),
+        )
+    Console(width=max(110, Console().width)).print(table)
+    problems = [problem for report in reports for problem in report.problems]
+    for problem in problems[:SHOWN]:
+        print(problem, file=sys.stderr)
+    if len(problems) > SHOWN:
+        print(f'... and {len(problems) - SHOWN} more problems', file=sys.stderr)
+    print('nothing is wrong' if not problems else f'{len(problems)} problems')
+
+
+def _sizes(report: Report, layout: Layout) -> str:
+    """The four commonest sizes; a star marks those that the dataset does not usually have."""
+    return ', '.join(
+        f'{size[0]}x{size[1]}{"*" if layout.sizes and size not in layout.sizes else ""}: {count}'
+        for size, count in report.sizes.most_common(4)
+    )
+
+
+def _write_sheet(path: Path, datasets: dict[str, Pairs], reports: list[Report]) -> None:
+    """A few good frames of every split, each beside its labels."""
+    rows, captions, label_set = [], [], None
+    for report in reports:
+        dataset, names = datasets[report.split], set(report.good)
+        places = [i for i, pair in enumerate(dataset.pairs) if pair.name in names]
+        few = np.linspace(0, len(places) - 1, min(ON_SHEET, len(places))).round().astype(int)
+        for index in (places[i] for i in few):
+            frame, label_set = dataset[index], dataset.label_set
+            painted = overlay(frame.image, frame.labels, label_set)
+            rows.append([frame.image, painted, colorize(frame.labels, label_set)])
+            captions.append(f'{report.split}  {frame.name}  {frame.condition}')
+    if rows:
+        columns = ('image', 'both', 'labels')
+        _write(path, encode_jpeg(contact_sheet(rows, columns, captions, label_set)))
+        print(f'sheet: {path}')
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise DgssError(f'{path} cannot be written: {error}; name another file.') from error

@@ -1,0 +1,99 @@
+"""Look at every file of a copy of a dataset, and say what is wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from dgss_core.datasets.decode import palette_of
+from dgss_core.datasets.pairs import LabelFile, Pairs
+from dgss_core.errors import DgssError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one frame is like: (width, height) of its image, or what is wrong with it."""
+
+    name: str
+    size: tuple[int, int] | None = None
+    problem: str | None = None
+
+
+@dataclass
+class Report:
+    """What a split is like.
+
+    `expected`: its published number of frames; `gaps`: how many frames have no labels; `read`: how
+    many were looked at; `good`: the names of those without a problem; `problems`: one sentence
+    each.
+    """
+
+    split: str
+    frames: int = 0
+    expected: int | None = None
+    gaps: int = 0
+    read: int = 0
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    good: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def examine(dataset: Pairs, index: int) -> Finding:
+    """Read one frame whole."""
+    pair = dataset.pairs[index]
+    try:
+        sample = dataset[index]
+        if pair.labels and dataset.layout.palette and pair.labels.map.colors:
+            _check_palette(dataset, pair.labels)
+    except DgssError as error:
+        return Finding(pair.name, problem=str(error))
+    height, width = sample.labels.shape
+    return Finding(pair.name, (width, height))
+
+
+def examine_all(dataset: Pairs, indices: Iterable[int], threads: int) -> Iterator[Finding]:
+    """`examine` of many frames, in their order."""
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(lambda index: examine(dataset, index), indices)
+
+
+def report_on(split: str, dataset: Pairs, findings: Iterable[Finding]) -> Report:
+    """Gather the findings of a split that was opened with `labelled=False`."""
+    report = Report(split, len(dataset), dataset.split.count, len(dataset.unlabelled))
+    if report.expected is not None and report.frames != report.expected:
+        report.problems.append(
+            f'{split} has {report.frames} frames, and {report.expected} were published; '
+            'copy the missing ones, or look for what else lies under the root.'
+        )
+    missing = set()
+    if dataset.split.labelled and not dataset.layout.gaps:
+        missing = {pair.name for pair in dataset.unlabelled}
+        report.problems += [
+            f'{dataset.storage.where(pair.image)} has no labels; copy them too.'
+            for pair in dataset.unlabelled
+        ]
+    for finding in findings:
+        report.read += 1
+        if finding.problem:
+            report.problems.append(finding.problem)
+        elif finding.name not in missing:
+            report.good.append(finding.name)
+        if finding.size:
+            report.sizes[finding.size] += 1
+    return report
+
+
+def _check_palette(dataset: Pairs, file: LabelFile) -> None:
+    """DgssError where a palette PNG does not show the colours that its ids have."""
+    palette = palette_of(dataset.storage.read(file.path))
+    where = dataset.storage.where(file.path)
+    if palette is None:
+        raise DgssError(f'{where} has no palette, as the published file has; copy it again.')
+    for stored, color in file.map.colors.items():
+        if stored < len(palette) and tuple(palette[stored]) != tuple(color):
+            raise DgssError(
+                f'{where} paints the id {stored} {tuple(palette[stored].tolist())} and not '
+                f'{tuple(color)}; it is not the published file, copy it again.'
+            )
