@@ -30,6 +30,7 @@ from dgss_core.frames import read_frames
 from dgss_core.runtimes import PREFERRED, check_backend, load_backend
 from dgss_core.runtimes.onnx_runtime import CPU, OnnxRuntimeBackend
 from dgss_core.segmenter import Segmenter
+from dgss_core.synthetic import CONDITIONS
 
 ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -110,9 +111,11 @@ def verify_engine(
     Args:
         bundle: bundle folder; the embedded one when left out
         backend: backend to verify; auto verifies the one that would be chosen
-        frames: image, folder, video or bag to compare on; the bundle's own frames when left out
+        frames: image, folder, video or bag to compare on, or a folder with a sub-folder for each
+            condition (day, night, ...); the bundle's own frames when left out
         topic: image topic of a bag, where it has several
-        labels: folder of 8-bit PNGs of ids with the stems of the images, for mIoU
+        labels: folder of 8-bit PNGs of ids with the stems of the images, for mIoU; with the same
+            sub-folders
         cache_dir: where engines are kept; ~/.cache/dgss/engines when left out
     """
     check_backend(backend)
@@ -194,18 +197,17 @@ def _answered(
     source: Path, topic: str, labels: Path | None, reference: Segmenter
 ) -> Iterator[tuple[ReferenceFrame, np.ndarray | None]]:
     """The user's frames at network size with the reference's answers, and their labels."""
-    for frame in read_frames(source, topic or None, labels=labels):
-        image = reference.prepare(frame.image)
-        answer = reference.predict([image])[0]
-        truth = frame.labels
-        if truth is not None:
-            truth = cv2.resize(truth, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-        yield (
-            ReferenceFrame(
-                frame.name, frame.condition or 'all', image, answer.mask, answer.confidence
-            ),
-            truth,
-        )
+    conditions = [name for name in CONDITIONS if (source / name).is_dir()]
+    for condition in conditions or ['']:
+        truths = labels / condition if labels else None
+        for frame in read_frames(source / condition, topic or None, labels=truths):
+            image = reference.prepare(frame.image)
+            answer = reference.predict([image])[0]
+            truth = frame.labels
+            if truth is not None:
+                truth = cv2.resize(truth, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+            name = condition or frame.condition or 'all'
+            yield ReferenceFrame(frame.name, name, image, answer.mask, answer.confidence), truth
 
 
 def _show(report: dict) -> None:

@@ -111,7 +111,7 @@ def read_report(path: Path, backend: Backend, bundle: Bundle) -> dict | None:
             'gates': asdict(GATES[bundle.manifest.precision]),
         }
         return content if {key: content[key] for key in current} == current else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

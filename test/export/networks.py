@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
@@ -57,14 +59,16 @@ def write_classifier(
         training_data=(),
         precision=precision,
     )
-    answered = reference_frames(folder.parent, channels) if frames else []
+    answered = reference_frames(channels) if frames else []
     return write_bundle(folder, path, manifest, frames=answered)
 
 
-def reference_frames(scratch: Path, channels: int = 8) -> list[ReferenceFrame]:
+@cache
+def reference_frames(channels: int) -> list[ReferenceFrame]:
     """Two conditions, answered by the whole network."""
-    whole = write_classifier(scratch / 'whole-reference', frames=False, channels=channels)
-    backend, frames = load_backend(whole, 'onnxruntime'), []
+    with TemporaryDirectory() as scratch:
+        whole = write_classifier(Path(scratch) / 'whole', frames=False, channels=channels)
+        backend, frames = load_backend(whole, 'onnxruntime'), []
     for condition in ('day', 'night'):
         image = StreetDrive(5, condition, WIDTH, HEIGHT).frame(0).image
         outputs = backend.run(image[None])
