@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 
 def mute_peers(node: Node) -> Iterator[str]:
@@ -39,11 +39,23 @@ def mute_peers(node: Node) -> Iterator[str]:
 
 
 def _mismatch(offered: QoSProfile, asked: QoSProfile) -> str:
-    """Why the two do not match, in the words of the middleware; empty where they do."""
-    compatibility, reason = qos_check_compatible(offered, asked)
-    if compatibility != QoSCompatibility.ERROR:
-        return ''
-    return reason.replace('ERROR: ', '').rstrip(';').replace(';', ', ').lower()
+    """What is asked for and not offered; empty where the two match.
+
+    Reliability and durability only: rclpy's own check takes the infinite deadlines that the graph
+    reports for finite ones.
+    """
+    missing = []
+    if (offered.reliability, asked.reliability) == (
+        ReliabilityPolicy.BEST_EFFORT,
+        ReliabilityPolicy.RELIABLE,
+    ):
+        missing.append('it is best effort, not reliable')
+    if (offered.durability, asked.durability) == (
+        DurabilityPolicy.VOLATILE,
+        DurabilityPolicy.TRANSIENT_LOCAL,
+    ):
+        missing.append('it is volatile, not transient local')
+    return ' and '.join(missing)
 
 
 def _name(peer: Any) -> str:

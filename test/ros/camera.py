@@ -56,8 +56,8 @@ class Camera:
 
     def header(self) -> Header:
         self._count += 1
-        stamp = Time(sec=1_700_000_000 + self._count, nanosec=987_654_321)
-        return Header(stamp=stamp, frame_id=f'camera_{self._count}')
+        sec, nanosec = divmod(1_700_000_000_087_654_321 + self._count * 100_000_000, 10**9)
+        return Header(stamp=Time(sec=sec, nanosec=nanosec), frame_id=f'camera_{self._count}')
 
     def publish(self, message: Image) -> None:
         self._publisher.publish(message)
