@@ -35,9 +35,18 @@ class SegmentationModel(nn.Module):
         """Feature maps for RGB images, float (B, 3, H, W) in [0, 255]."""
         return self.encoder(self.normalise(images))
 
+    def scores(self, features: list[Tensor]) -> Tensor:
+        """Scores (B, classes, h, w) at the head's stride for the encoder's maps."""
+        return self.head(features)
+
+    def features_and_scores(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Both of the above for images as `features` takes them."""
+        features = self.features(images)
+        return features, self.scores(features)
+
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B, classes, h, w) at the head's stride for RGB (B, 3, H, W) in [0, 255]."""
-        return self.head(self.features(images))
+        return self.scores(self.features(images))
 
     def at_size(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Scores (B, classes, *size), by default at the images' size, as papers evaluate them.

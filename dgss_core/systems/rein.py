@@ -32,8 +32,8 @@ class ReinModel(SegmentationModel):
         assert isinstance(adapter, (Reins, StageReins))
         return adapter.queries()
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.features(images), self.queries())
+    def scores(self, features: list[Tensor]) -> Tensor:
+        return self.head(features, self.queries())
 
     def at_size(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         return self.head.at_size(self.features(images), size or image_size(images), self.queries())

@@ -14,7 +14,9 @@ from dgss_core.losses.merged import MergedLoss
 from dgss_core.styles import StyleBank
 from dgss_core.systems import SYSTEMS, SegmentationModel, build_system
 from dgss_core.training.config import HardwareConfig, TrainConfig
+from dgss_core.training.distill import Distillation
 from dgss_core.training.objective import Objective
+from dgss_core.training.self_training import SelfTraining
 from dgss_core.training.state import WHOLE
 
 
@@ -49,7 +51,12 @@ def build_objective(
         model.encoder.compile()
     if hardware.channels_last:
         model.to(memory_format=torch.channels_last)
-    return Objective(model, merged, config.mixing, bank)
+    given: dict[str, Any] = {'merged': merged, 'mixing': config.mixing, 'bank': bank}
+    if config.self_training is not None:
+        return SelfTraining(model, config.self_training, config.label_stride, **given)
+    if config.distillation is not None:
+        return Distillation(model, config.distillation, **given)
+    return Objective(model, **given)
 
 
 def save_model(

@@ -15,8 +15,10 @@ from dgss_core.datasets import Dataset, build_dataset
 from dgss_core.errors import DgssError
 from dgss_core.inference import Inference
 from dgss_core.training.average import AverageConfig
+from dgss_core.training.distill import DistillationConfig
 from dgss_core.training.mixing import MixingConfig
 from dgss_core.training.optimiser import OptimiserConfig
+from dgss_core.training.self_training import SelfTrainingConfig
 
 
 @dataclass
@@ -61,10 +63,12 @@ class SourceConfig(SplitConfig):
     Attributes:
         repeat: how often each is seen where another source's frame is seen once
         rare: draw frames by the classes they show; null draws all alike
+        augmentation: its own; that of the recipe when null
     """
 
     repeat: float = 1.0
     rare: RareClasses | None = None
+    augmentation: AugmentationConfig | None = None
 
 
 @dataclass
@@ -149,6 +153,8 @@ class TrainConfig:
         augmentation: of what is learnt from
         label_stride: labels are compared at every so-many-th pixel
         mixing: style mixing; null mixes nothing
+        self_training: labels for sources without labels; null leaves them without
+        distillation: a teacher's answers as labels; null has no teacher
         steps: optimiser steps
         batch: images per step, of all processes together
         optimiser: rates, decays, schedule
@@ -168,6 +174,8 @@ class TrainConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     label_stride: int = 1
     mixing: MixingConfig | None = None
+    self_training: SelfTrainingConfig | None = None
+    distillation: DistillationConfig | None = None
     steps: int = 40_000
     batch: int = 4
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
@@ -191,6 +199,8 @@ class TrainConfig:
             )
         if not self.sources:
             raise DgssError('A training needs sources; name at least one dataset.')
+        if self.self_training is not None and self.distillation is not None:
+            raise DgssError('Frames are labelled by self_training or distillation; drop one.')
 
 
 @dataclass

@@ -30,6 +30,7 @@ from dgss_core.training.optimiser import build_optimiser, set_rates
 from dgss_core.training.parallel import build_fabric
 from dgss_core.training.progress import LOG_EVERY, Progress
 from dgss_core.training.record import Record
+from dgss_core.training.self_training import SelfTraining
 from dgss_core.training.state import TrainingState
 from dgss_core.training.watch import Watch
 
@@ -86,14 +87,16 @@ def setup(
     tables, merged = label_tables(model, sources)
     inner = build_objective(config, model, merged, hardware)
     objective = fabric.setup_module(inner)
-    optimiser = build_optimiser(config.optimiser, inner.model)
+    optimiser = build_optimiser(config.optimiser, inner.model, inner.own_parameters())
     average = Average(inner, config.average) if config.average else None
-    state = TrainingState(inner, optimiser, average)
+    teacher = inner.begin() if isinstance(inner, SelfTraining) else None
+    state = TrainingState(inner, optimiser, average, teacher)
     if resume:
         state.load(record.state)
         record.rewind(state.step)
 
-    frames = AugmentedFrames(sources, config.augmentation.build(), tables)
+    augmentations = [(s.augmentation or config.augmentation).build() for s in config.sources]
+    frames = AugmentedFrames(sources, augmentations, tables)
     sampler = build_sampler(config.sources, sources, config.seed)
     first = state.step * config.batch
     draws = Draws(sampler, first, fabric.global_rank, fabric.world_size)
@@ -114,8 +117,8 @@ def main(fabric: L.Fabric, training: Training) -> None:
             watch.add(state.step + 1, *take_step(fabric, training, images, meter))
             state.step += 1
             meter.images += config.batch
-            if state.average is not None:
-                state.average.update(state.model, state.step)
+            for moving in state.averages().values():
+                moving.update(state.model, state.step)
             last = state.step == config.steps
             saves = last or state.step % config.save_every == 0
             scores = last or state.step % config.evaluation.every == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
 
@@ -35,10 +35,19 @@ class Objective(nn.Module):
 
         `seed` decides what is drawn inside.
         """
-        images, mixing = images.float(), nullcontext()
-        if self.mixing is not None:
-            mixing = mixed_styles(self.model.encoder, labels, self.bank, self.mixing, seed)
-        with mixing:
+        images = images.float()
+        with self.mixed(labels, seed):
             if self.merged is None:
                 return self.model.loss(images, labels)
             return {'ce': self.merged(self.model(images), labels)}
+
+    def own_parameters(self) -> list[nn.Parameter]:
+        """What is trained beside the model, and forgotten with the training."""
+        owned = {id(p) for p in self.model.parameters()}
+        return [p for p in self.parameters() if id(p) not in owned and p.requires_grad]
+
+    def mixed(self, labels: Tensor, seed: int) -> AbstractContextManager[None]:
+        """Inside the block the encoder mixes styles, if the recipe says so."""
+        if self.mixing is None:
+            return nullcontext()
+        return mixed_styles(self.model.encoder, labels, self.bank, self.mixing, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -51,9 +52,12 @@ class OptimiserConfig:
     schedule: Schedule = field(default_factory=Schedule)
 
 
-def build_optimiser(config: OptimiserConfig, model: SegmentationModel) -> torch.optim.Optimizer:
+def build_optimiser(
+    config: OptimiserConfig, model: SegmentationModel, beside: Iterable[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
     """The optimiser of all trained parameters of `model`, grouped by rate and decay.
 
+    Parameters `beside` the model have the plain rate and decay.
     Every group says what is its own: `factor` on the learning rate, `decayed` or not. Raises
     DgssError for a pattern that fits no parameter.
     """
@@ -62,6 +66,8 @@ def build_optimiser(config: OptimiserConfig, model: SegmentationModel) -> torch.
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             groups.setdefault((factors[name], name not in undecayed), []).append(parameter)
+    for parameter in beside:
+        groups.setdefault((1.0, True), []).append(parameter)
     settings = [
         {
             'params': parameters,

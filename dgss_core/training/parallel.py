@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -15,6 +16,7 @@ from dgss_core.training.config import HardwareConfig
 
 def build_fabric(hardware: HardwareConfig) -> L.Fabric:
     """As many processes as torchrun started, otherwise one."""
+    logging.getLogger('lightning.pytorch.utilities.rank_zero').setLevel(logging.WARNING)
     local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     world = int(os.environ.get('WORLD_SIZE', 1))
     strategy: Any = 'auto' if world == 1 else 'ddp'
@@ -40,8 +42,9 @@ def shard(objective: nn.Module, mesh: Any) -> nn.Module:
             if name.endswith('encoder.blocks'):
                 for block in blocks.children():
                     fully_shard(block, mesh=mesh)
-        fully_shard(part, mesh=mesh)
-        for method in ('loss', 'at_size'):
+        # Whole weights must not outlive a pass: averages are put in their place, and taken out.
+        fully_shard(part, mesh=mesh, reshard_after_forward=True)
+        for method in ('loss', 'at_size', 'features_and_scores'):
             if hasattr(part, method):
                 register_fsdp_forward_method(part, method)
     return objective

@@ -38,7 +38,13 @@ class TrainingState:
     model: nn.Module
     optimiser: torch.optim.Optimizer
     average: Average | None
+    teacher: Average | None = None
     step: int = 0
+
+    def averages(self) -> dict[str, Average]:
+        """Those there are, by the name they are saved under."""
+        both = {'average': self.average, 'teacher': self.teacher}
+        return {name: average for name, average in both.items() if average is not None}
 
     def save(self, path: Path, first: bool = True) -> None:
         """Write everything to `path`, whole or not at all. Every process must call it; only the
@@ -49,8 +55,8 @@ class TrainingState:
         moments = get_optimizer_state_dict(self.model, self.optimiser, options=WHOLE)
         for name, values in moments.get('state', {}).items():
             tensors |= {f'optimiser.{name}.{key}': x for key, x in values.items()}
-        if self.average is not None:
-            tensors |= {f'average.{k}': gathered(x) for k, x in self.average.state.items()}
+        for name, average in self.averages().items():
+            tensors |= {f'{name}.{k}': gathered(x) for k, x in average.state.items()}
         if first:
             write_tensors(tensors, path, {'schema': SCHEMA, 'step': str(self.step)})
 
@@ -79,10 +85,10 @@ class TrainingState:
                 values[key] = tensors.get(f'optimiser.{name}.{key}', values[key])
         set_optimizer_state_dict(self.model, self.optimiser, moments, options=WHOLE)
         set_model_state_dict(self.model, _below('weights.', tensors), options=WHOLE)
-        if self.average is not None:
+        for name, average in self.averages().items():
             # Through the model, which knows how its weights are spread over the processes.
-            averaged = _below('weights.', tensors) | _below('average.', tensors)
-            with self.average.applied(self.model):
+            averaged = _below('weights.', tensors) | _below(f'{name}.', tensors)
+            with average.applied(self.model):
                 set_model_state_dict(self.model, averaged, options=WHOLE)
 
 

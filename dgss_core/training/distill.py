@@ -1,0 +1,129 @@
+"""A large teacher's answers as the labels of a small student, on frames that need none.
+
+    frame -> teacher, frozen -> features, probabilities
+    frame -> student         -> features, probabilities -> losses against those
+
+How a real-time network gets the robustness of a foundation encoder. Both see the same crop in the
+same colours, as consistent teaching asks for (Beyer et al., CVPR 2022).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dgss_core.checkpoint import load_checkpoint
+from dgss_core.errors import DgssError
+from dgss_core.heads.head import PixelHead
+from dgss_core.losses.segmentation import segmentation_loss
+from dgss_core.resize import resize
+from dgss_core.systems import SegmentationModel
+from dgss_core.training.objective import Objective
+
+
+@dataclass
+class DistillationConfig:
+    """What a student learns from a teacher, and how much each counts.
+
+    Attributes:
+        teacher: its checkpoint
+        temperature: of the probabilities; above 1 the unlikely classes count for more
+        probabilities: weight of the divergence from the teacher's probabilities
+        features: weight of the angle to the teacher's last features
+        labels: weight of the loss on labels, where a source has some
+    """
+
+    teacher: Path
+    temperature: float = 1.0
+    probabilities: float = 1.0
+    features: float = 1.0
+    labels: float = 1.0
+
+    def __post_init__(self) -> None:
+        weights = self.probabilities, self.features, self.labels
+        if self.temperature <= 0 or min(weights) < 0:
+            raise DgssError(
+                f'A student cannot learn at temperature {self.temperature} with weights '
+                f'{weights}; give a temperature above 0 and weights of at least 0.'
+            )
+
+
+class Distillation(Objective):
+    """The losses of a student against its teacher, and against labels where there are some.
+
+    The student's head must classify pixels; the teacher may be any system with its label set.
+    Raises DgssError where that is not so.
+    """
+
+    def __init__(self, model: SegmentationModel, config: DistillationConfig, **given: Any) -> None:
+        super().__init__(model, **given)
+        teacher = load_checkpoint(config.teacher).requires_grad_(False)
+        if teacher.label_set.names != model.label_set.names:
+            raise DgssError(
+                f'{config.teacher} knows the labels {teacher.label_set.name!r} and its student '
+                f'{model.label_set.name!r}; give both the same.'
+            )
+        if not isinstance(model.head, PixelHead):
+            raise DgssError(
+                f'A student whose head is {type(model.head).__name__} cannot be distilled into; '
+                'choose a system whose head classifies pixels, dgss-mobilenetv2 for example.'
+            )
+        self.config = config
+        # In a tuple it is no part of this module: neither saved, averaged nor shared out.
+        self.teacher = (teacher,)
+        widths = model.encoder.channels[-1], teacher.encoder.channels[-1]
+        self.projection = nn.Conv2d(*widths, 1)
+
+    def forward(self, images: Tensor, labels: Tensor, seed: int) -> dict[str, Tensor]:
+        images, head = images.float(), self.model.head
+        theirs, target = self.ask(images)
+        with self.mixed(labels, seed):
+            features, scores = self.model.features_and_scores(images)
+        if self.merged is None:
+            smoothing = head.label_smoothing
+            on_labels = segmentation_loss(scores, labels, label_smoothing=smoothing)
+        else:
+            on_labels = self.merged(scores, labels)
+        losses = {
+            'probabilities': divergence(scores, target, self.config.temperature),
+            'features': angle(self.projection(features[-1]), theirs),
+            'labels': on_labels,
+        }
+        return {name: getattr(self.config, name) * loss for name, loss in losses.items()}
+
+    @torch.no_grad()
+    def ask(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The teacher's last features (B,C,h,w), and its probabilities at its head's stride."""
+        teacher = self.teacher[0].to(images.device)
+        features, scores = teacher.features_and_scores(images)
+        return features[-1], teacher.head.to_probabilities(scores.float())
+
+
+def divergence(scores: Tensor, target: Tensor, temperature: float) -> Tensor:
+    """Mean Kullback-Leibler divergence of logits (B,C,h,w) from probabilities (B,C,H,W).
+
+    The probabilities are resized to the logits. Times the square of the temperature, so that the
+    gradients keep their size (Hinton et al., Distilling the Knowledge in a Neural Network, 2015).
+    """
+    target = resize(target, scores.shape[-2:]).clamp_min(1e-8).log()
+    # The tempered softmax of logits is that of their logarithmic probabilities.
+    wanted = (target / temperature).log_softmax(1)
+    found = (scores.float() / temperature).log_softmax(1)
+    pointwise = F.kl_div(found, wanted, reduction='none', log_target=True)
+    return pointwise.sum(1).mean() * temperature**2
+
+
+def angle(projected: Tensor, target: Tensor) -> Tensor:
+    """Mean of 1 - cosine between features (B,C,h,w) and those of the teacher, resized to them.
+
+    The student's features pass a learnt projection (FitNets, Romero et al., ICLR 2015), and only
+    directions are compared (Chen et al., Improved Feature Distillation via Projector Ensemble,
+    NeurIPS 2022), for which it does not matter that the two networks count in other units.
+    """
+    target = resize(target.float(), projected.shape[-2:])
+    return 1 - F.cosine_similarity(projected.float(), target, dim=1).mean()
