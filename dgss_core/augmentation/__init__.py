@@ -1,6 +1,7 @@
 """Training augmentation on torchvision v2, and what decides which frame is drawn when."""
 
 from dgss_core.augmentation.class_mix import class_mix
+from dgss_core.augmentation.corruption import CorruptionConfig, RandomCorruption
 from dgss_core.augmentation.crop import ScaleCrop
 from dgss_core.augmentation.exposure import Exposure
 from dgss_core.augmentation.photometric import PhotometricDistortion
@@ -23,11 +24,13 @@ from dgss_core.augmentation.training import (
 __all__ = [
     'AugmentedFrames',
     'ClassStatistics',
+    'CorruptionConfig',
     'Draw',
     'Draws',
     'Exposure',
     'MixedSampler',
     'PhotometricDistortion',
+    'RandomCorruption',
     'RareClassSampler',
     'Sampler',
     'ScaleCrop',

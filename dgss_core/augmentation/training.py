@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.tv_tensors import Mask
 
+from dgss_core.augmentation.corruption import CorruptionConfig, RandomCorruption
 from dgss_core.augmentation.crop import ScaleCrop
 from dgss_core.augmentation.exposure import Exposure
 from dgss_core.augmentation.photometric import PhotometricDistortion
@@ -59,8 +60,9 @@ def training_augmentation(
     fill: tuple[int, int, int] = (124, 116, 104),
     flip: float = 0.5,
     color: Color = 'photometric',
+    corruption: CorruptionConfig | None = None,
 ) -> TrainingAugmentation:
-    """Scale and crop (see `ScaleCrop`), flip, and colours.
+    """Scale and crop (see `ScaleCrop`), flip, colours, and corruptions where they are asked for.
 
     `color`: 'photometric' is the distortion of Rein, VLTSeg and CLOUDS, 'jitter' that of FAMix
     (brightness, contrast and saturation by up to 80 %), 'exposure' that of our street model.
@@ -75,6 +77,7 @@ def training_augmentation(
         ScaleCrop(crop, base, scale, step, long_edge, cat_max_ratio, fill=fill),
         v2.RandomHorizontalFlip(flip),
         *colors[color],
+        *([] if corruption is None else [RandomCorruption(corruption)]),
     )
 
 

@@ -14,6 +14,7 @@ from torchvision.tv_tensors import Image, Mask
 from dgss_core.augmentation import (
     AugmentedFrames,
     ClassStatistics,
+    CorruptionConfig,
     Draw,
     Draws,
     Exposure,
@@ -151,6 +152,23 @@ def test_the_same_seed_gives_the_same_crop(color: str) -> None:
     assert first[0].dtype == first[1].dtype == torch.uint8
     assert first[0].is_contiguous()
     assert np.array_equal(image, gradient()[0])
+
+
+def test_corruptions_that_are_scored_stay_out_of_training() -> None:
+    with pytest.raises(DgssError, match='fog is scored in evaluation'):
+        CorruptionConfig(('pixelate', 'fog'))
+    with pytest.raises(DgssError, match='severities'):
+        CorruptionConfig(('pixelate',), severities=(3, 9))
+    image, labels = gradient()
+    plain = training_augmentation((60, 80), flip=0, color='none')(image, labels, 0)
+    config = CorruptionConfig(('fog', 'pixelate'), 0.5, (1, 5), allow_evaluated=True)
+    augmentation = training_augmentation((60, 80), flip=0, color='none', corruption=config)
+    results = [augmentation(image, labels, seed) for seed in range(40)]
+    assert all(torch.equal(y, plain[1]) for _, y in results)
+    changed = [x for x, _ in results if not torch.equal(x, plain[0])]
+    assert 10 < len(changed) < 30
+    assert len({x.numpy().tobytes() for x in changed}) > 10
+    assert torch.equal(augmentation(image, labels, 7)[0], results[7][0])
 
 
 class Few:
