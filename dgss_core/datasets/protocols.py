@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -97,11 +98,13 @@ def load_protocol(name: str) -> Protocol:
     known = yaml.safe_load(Path(__file__).with_name('protocols.yaml').read_text())
     if name not in known:
         raise DgssError(f'There is no protocol {name!r}; use one of {", ".join(known)}.')
-    views = {
-        dataset: View(**{k: tuple(v) if isinstance(v, list) else v for k, v in view.items()})
-        for dataset, view in known[name].pop('views').items()
-    }
+    views = {dataset: _view(view) for dataset, view in known[name].pop('views').items()}
     return Protocol(name, views=views, **known[name])
+
+
+def _view(options: dict[str, Any]) -> View:
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    return View(**fields)
 
 
 def _centred(pixels: np.ndarray, size: tuple[int, int], fill: int) -> np.ndarray:

@@ -9,7 +9,11 @@ from typing import Any, Literal
 
 from torchvision.transforms import v2
 
-from dgss_core.augmentation import TrainingAugmentation, training_augmentation
+from dgss_core.augmentation import (
+    CorruptionConfig,
+    TrainingAugmentation,
+    training_augmentation,
+)
 from dgss_core.augmentation.training import Color
 from dgss_core.datasets import Dataset, build_dataset
 from dgss_core.errors import DgssError
@@ -99,6 +103,7 @@ class AugmentationConfig:
         fill: RGB beyond the frame
         flip: probability
         color: changes of colour
+        corruption: weather, blur and noise; null corrupts nothing
     """
 
     crop: tuple[int, int] = (512, 512)
@@ -111,6 +116,7 @@ class AugmentationConfig:
     fill: tuple[int, int, int] = (124, 116, 104)
     flip: float = 0.5
     color: Color = 'photometric'
+    corruption: CorruptionConfig | None = None
 
     def build(self) -> TrainingAugmentation:
         options = {k: v for k, v in vars(self).items() if k != 'shapes'}
