@@ -31,21 +31,22 @@ class CorruptionConfig:
     severities: tuple[int, int] = (1, 3)
     allow_evaluated: bool = False
 
-    def __post_init__(self) -> None:
-        low, high = self.severities
-        if not self.names or not 0 <= self.probability <= 1 or not 1 <= low <= high <= 5:
-            raise DgssError(
-                'Corruptions in training need names, a probability of 0 to 1 and severities '
-                f'within 1 to 5, not {self.names}, {self.probability} and {self.severities}.'
-            )
-        training_corruptions(self.names, self.allow_evaluated)
-
 
 class RandomCorruption(v2.Transform):
-    """One corruption for some of the images; labels stay as they are."""
+    """One corruption for some of the images; labels stay as they are.
+
+    Raises DgssError for a corruption that training may not see, and numbers out of their range.
+    """
 
     def __init__(self, config: CorruptionConfig) -> None:
         super().__init__()
+        low, high = config.severities
+        if not config.names or not 0 <= config.probability <= 1 or not 1 <= low <= high <= 5:
+            raise DgssError(
+                'Corruptions in training need names, a probability of 0 to 1 and severities '
+                f'within 1 to 5, not {config.names}, {config.probability}, {config.severities}.'
+            )
+        training_corruptions(config.names, config.allow_evaluated)
         self.config = config
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:

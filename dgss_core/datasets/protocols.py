@@ -103,7 +103,9 @@ def load_protocol(name: str) -> Protocol:
 
 
 def _view(options: dict[str, Any]) -> View:
-    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    fields: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in options.items()
+    }
     return View(**fields)
 
 

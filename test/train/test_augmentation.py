@@ -20,6 +20,7 @@ from dgss_core.augmentation import (
     Exposure,
     MixedSampler,
     PhotometricDistortion,
+    RandomCorruption,
     RareClassSampler,
     ScaleCrop,
     TrainingAugmentation,
@@ -156,9 +157,9 @@ def test_the_same_seed_gives_the_same_crop(color: str) -> None:
 
 def test_corruptions_that_are_scored_stay_out_of_training() -> None:
     with pytest.raises(DgssError, match='fog is scored in evaluation'):
-        CorruptionConfig(('pixelate', 'fog'))
+        RandomCorruption(CorruptionConfig(('pixelate', 'fog')))
     with pytest.raises(DgssError, match='severities'):
-        CorruptionConfig(('pixelate',), severities=(3, 9))
+        RandomCorruption(CorruptionConfig(('pixelate',), severities=(3, 9)))
     image, labels = gradient()
     plain = training_augmentation((60, 80), flip=0, color='none')(image, labels, 0)
     config = CorruptionConfig(('fog', 'pixelate'), 0.5, (1, 5), allow_evaluated=True)
