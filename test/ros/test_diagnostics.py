@@ -42,12 +42,10 @@ def active(start_node, probe_bundle: Path, camera: Camera):
     return node
 
 
-def test_stages_and_age_are_told_in_percentiles(
-    active, camera: Camera, diagnostics: DiagnosticsReader
-) -> None:
-    for _ in range(5):
-        camera.answer(street())
-    values = diagnostics.wait('frames', lambda _, v: int(v['processed']) >= 5)
+def test_rates_and_times_are_told(active, camera: Camera, diagnostics: DiagnosticsReader) -> None:
+    with images_at(camera, 20.0):
+        values = diagnostics.wait('frames', lambda _, v: 15 < float(v['rate_out_hz']) < 25)
+        assert 15 < float(values['rate_in_hz']) < 25
     stages = ('waiting', 'preparation', 'inference', 'refinement', 'publication')
     for name in (*stages, 'latency', 'age'):
         p50, p95, p99 = (float(values[f'{name}_ms_{p}']) for p in ('p50', 'p95', 'p99'))
@@ -56,14 +54,6 @@ def test_stages_and_age_are_told_in_percentiles(
     assert medians == pytest.approx(float(values['latency_ms_p50']), rel=0.5, abs=1)
     # The camera of the tests stamps its images with the year 2023.
     assert float(values['age_ms_p50']) > 1e9
-
-
-def test_rates_are_those_of_the_camera(
-    active, camera: Camera, diagnostics: DiagnosticsReader
-) -> None:
-    with images_at(camera, 20.0):
-        for rate in ('rate_in_hz', 'rate_out_hz'):
-            diagnostics.wait('frames', lambda _, v, r=rate: 15 < float(v[r]) < 25)
     diagnostics.wait('frames', lambda _, v: float(v['rate_in_hz']) == 0)
 
 
@@ -204,13 +194,6 @@ def test_a_shifted_domain_warns_and_is_published(
     diagnostics.wait('domain shift', lambda s, _: s.level == OK)
 
 
-def test_a_bundle_without_a_source_is_compared_with_nothing(
-    active, camera: Camera, diagnostics: DiagnosticsReader
-) -> None:
-    camera.answer(street())
-    diagnostics.wait('domain shift', lambda s, _: s.message == 'nothing to compare with')
-
-
 def test_each_camera_has_statuses_of_its_own(
     start_node, probe_bundle: Path, ros: Node, diagnostics: DiagnosticsReader
 ) -> None:
@@ -231,7 +214,7 @@ def test_diagnostic_updater_serves_where_it_is_installed(
     if importlib.util.find_spec('diagnostic_updater') is None:
         pytest.skip('needs diagnostic_updater, which has no wheel on PyPI: source ROS 2')
     diagnostics.wait('model', lambda s, _: s.hardware_id == 'dgss')
-    assert ParameterClient(ros).get('diagnostic_updater.period').double_value == 1.0
+    assert ParameterClient(ros).get('diagnostic_updater.period') == 1.0
 
 
 def test_masks_are_smoothed_and_thinned_as_the_parameters_say(
