@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib import import_module
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
@@ -35,7 +37,11 @@ VERBS = {
     'data check': ('dgss_core.commands.data', 'check', 'is a copy of a dataset whole and right'),
     'models': ('dgss_core.commands.models', 'models', 'systems, their parts and their sizes'),
     'convert': ('dgss_core.commands.convert', 'convert', 'a published checkpoint into ours'),
-    'generate prompts': ('dgss_core.commands.generate', 'prompts', 'descriptions of street scenes'),
+    'generate prompts': (
+        'dgss_core.commands.generate',
+        'prompts',
+        'descriptions of street scenes',
+    ),
     'generate images': ('dgss_core.commands.generate', 'images', 'pictures of these by diffusion'),
     'generate labels': (
         'dgss_core.commands.generate',
@@ -43,7 +49,21 @@ VERBS = {
         "a teacher's masks of frames, refined by Segment Anything",
     ),
     'train': ('dgss_core.commands.train', 'train', 'a recipe on one CPU up to many nodes'),
-    'bench node': ('dgss_ros.bench.command', 'node', 'the node from outside: latency, rates, memory'),
+    'mine-styles': (
+        'dgss_core.commands.mine_styles',
+        'mine_styles',
+        'a bank of styles for FAMix, by prompts',
+    ),
+    'bench train': (
+        'dgss_core.commands.bench_train',
+        'bench_train',
+        'images per second, waiting and memory of a recipe',
+    ),
+    'bench node': (
+        'dgss_ros.bench.command',
+        'node',
+        'the node from outside: latency, rates, memory',
+    ),
     'bench modules': (
         'dgss_core.commands.bench_modules',
         'modules',
@@ -57,6 +77,9 @@ class Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         first = ' '.join(message.split())
+        if unreadable := re.search(r'Unable to load config [\'"](.+?)[\'"]', first):
+            path = Path(unreadable[1])
+            first = f'{path} cannot be read' if path.is_file() else f'There is no file {path}'
         raise DgssError(f'{first.rstrip(".")}; see {self.prog} --help.') from ex
 
 

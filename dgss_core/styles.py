@@ -105,10 +105,13 @@ class StyleBank:
 
     def save(self, path: Path, label_set: LabelSet, encoder: str) -> None:
         """Write the styles under the names of their classes, mined for `encoder`."""
-        names = {**dict(enumerate(label_set.names)), IGNORE: VOID}
-        tensors = {names[index]: styles for index, styles in self.styles.items()}
         metadata = {'schema': SCHEMA, 'label_set': label_set.name, 'encoder': encoder}
-        write_tensors(tensors, path, metadata)
+        write_tensors(self.named(label_set), path, metadata)
+
+    def named(self, label_set: LabelSet) -> dict[str, Tensor]:
+        """The styles by the names of their classes."""
+        names = {**dict(enumerate(label_set.names)), IGNORE: VOID}
+        return {names[index]: styles for index, styles in self.styles.items()}
 
     @classmethod
     def load(cls, path: Path, label_set: LabelSet, encoder: str) -> StyleBank:

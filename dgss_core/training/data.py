@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 from rich.progress import track
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dgss_core.augmentation import (
@@ -22,6 +23,7 @@ from dgss_core.augmentation import (
     class_statistics,
 )
 from dgss_core.datasets import Dataset, Sample
+from dgss_core.errors import DgssError
 from dgss_core.heads.head import PixelHead
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.losses.merged import MergedLoss
@@ -115,6 +117,15 @@ def build_loader(
         multiprocessing_context='fork' if hardware.workers else None,
         worker_init_fn=_one_thread,
     )
+
+
+def batches(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of a loader; what a user can mend comes out of its processes as one sentence."""
+    try:
+        yield from loader
+    except DgssError as error:
+        # A loader process puts its traceback in front of the message.
+        raise DgssError(str(error).rpartition('DgssError: ')[2].strip()) from error
 
 
 def _one_thread(worker: int) -> None:

@@ -23,7 +23,13 @@ from dgss_core.training.average import Average
 from dgss_core.training.build import build_model, build_objective, save_model
 from dgss_core.training.chance import seed_of
 from dgss_core.training.config import HardwareConfig, TrainConfig
-from dgss_core.training.data import build_loader, build_sampler, label_tables, open_sources
+from dgss_core.training.data import (
+    batches,
+    build_loader,
+    build_sampler,
+    label_tables,
+    open_sources,
+)
 from dgss_core.training.evaluation import ModelSegmenter, score
 from dgss_core.training.meter import Meter
 from dgss_core.training.optimiser import build_optimiser, set_rates
@@ -109,7 +115,7 @@ def setup(
 
 def main(fabric: L.Fabric, training: Training) -> None:
     config, state, record = training.config, training.state, training.record
-    images, meter, watch = iter(training.loader), Meter(fabric.device), Watch()
+    images, meter, watch = batches(training.loader), Meter(fabric.device), Watch()
     training.objective.train()
     with Progress(state.step, config.steps, fabric.is_global_zero) as progress:
         while state.step < config.steps:

@@ -1,0 +1,105 @@
+"""`dgss mine-styles`: a bank of styles for FAMix."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import torch
+import yaml
+from torch.utils.data import DataLoader
+
+from dgss_core.augmentation import (
+    AugmentedFrames,
+    Draws,
+    UniformSampler,
+    training_augmentation,
+)
+from dgss_core.commands.progress import with_progress
+from dgss_core.datasets import build_dataset
+from dgss_core.encoders import build_encoder
+from dgss_core.encoders.clip_resnet import ClipResNet
+from dgss_core.errors import DgssError
+from dgss_core.text.embeddings import TextTower
+from dgss_core.text.prompts import styles as published_styles
+from dgss_core.training.mining import mine_bank
+
+EMBEDDINGS = {'clip-rn50': ('RN50/openai', 1024), 'clip-rn101': ('RN101/openai', 512)}
+"""The text tower of each encoder, and the width of its embeddings."""
+
+
+def mine_styles(
+    *,
+    dataset: str,
+    output: Path,
+    encoder: Literal['clip-rn50', 'clip-rn101'] = 'clip-rn50',
+    data: Path = Path('data'),
+    split: str | None = None,
+    listing: Path | None = None,
+    styles: Path | None = None,
+    crop: int = 768,
+    batch: int = 16,
+    batches: int | None = None,
+    workers: int = 2,
+    device: str = 'cuda' if torch.cuda.is_available() else 'cpu',
+    seed: int = 1,
+) -> None:
+    """Mine styles for `mixing.bank` of a recipe by prompts, as FAMix does; needs CLIP's weights.
+
+    Args:
+        dataset: what the recipe learns from
+        output: the .safetensors file to write
+        encoder: that of the recipe
+        data: folder that holds the datasets, each under its name
+        split: of the dataset; its first one by default
+        listing: text file that names the frames to take, one per line
+        styles: YAML list of styles in words; the 20 published ones by default
+        crop: side of the crops in pixels, a multiple of 96
+        batch: crops mined together
+        batches: how many; one pass over the dataset by default
+        workers: loader processes
+        device: cpu, cuda, cuda:1, ...
+        seed: of everything random
+    """
+    if crop % 96 or crop < 96 or batch < 1:
+        raise DgssError(
+            f'Crops of {crop} in batches of {batch} cannot be cut into 3x3 patches; '
+            'give a crop that 96 divides and a batch of at least 1.'
+        )
+    options = {} if listing is None else {'listing': listing}
+    frames = build_dataset(dataset, data / Path(dataset).stem, split, **options)
+    count = len(frames) // batch if batches is None else batches
+    if not count:
+        raise DgssError(f'{frames.title} do not fill a batch of {batch}; give a smaller --batch.')
+    tower, width = EMBEDDINGS[encoder]
+    clip = build_encoder(encoder, 'pretrained', embedding=width).to(device)
+    assert isinstance(clip, ClipResNet)
+    loader = DataLoader(
+        AugmentedFrames([frames], training_augmentation((crop, crop), color='none', flip=0)),
+        batch,
+        sampler=Draws(UniformSampler(len(frames), seed)),
+        num_workers=workers,
+    )
+    parts = with_progress(islice(loader, count), 'Mining', count)
+    on_device = ((images.to(device), labels.to(device)) for images, labels in parts)
+    words = read_styles(styles)
+    bank = mine_bank(clip, TextTower.named(tower), on_device, frames.label_set, words, seed)
+    bank.save(output, frames.label_set, encoder)
+    sizes = {name: len(found) for name, found in bank.named(frames.label_set).items()}
+    print(f'{output}: ' + ', '.join(f'{name} {size}' for name, size in sizes.items()))
+
+
+def read_styles(path: Path | None) -> list[str]:
+    """The styles a YAML file lists, or the published ones. Raises DgssError for another file."""
+    if path is None:
+        return list(published_styles())
+    try:
+        words = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DgssError(f'{path} cannot be read as YAML ({error}).') from error
+    if not isinstance(words, list) or not words or not all(isinstance(w, str) for w in words):
+        raise DgssError(
+            f'{path} must be a YAML list of styles in words, - Urban Grit for example.'
+        )
+    return words
