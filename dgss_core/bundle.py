@@ -154,8 +154,7 @@ def write_bundle(
     not set, or cannot be written.
     """
     folder = Path(folder)
-    if folder.exists() and not overwrite:
-        raise DgssError(f'{folder} already exists; choose another folder or pass --overwrite.')
+    refuse_existing(folder, overwrite)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
@@ -173,6 +172,12 @@ def write_bundle(
             'may write to.'
         ) from error
     return open_bundle(folder)
+
+
+def refuse_existing(folder: Path, overwrite: bool) -> None:
+    """Raise DgssError when `folder` exists and may not be overwritten."""
+    if folder.exists() and not overwrite:
+        raise DgssError(f'{folder} already exists; choose another folder or pass --overwrite.')
 
 
 def update_manifest(bundle: Bundle, **changes: Any) -> Bundle:

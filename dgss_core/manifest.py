@@ -15,6 +15,7 @@ from dgss_core.monitoring.domain_shift import SourceStatistics
 
 SCHEMA = 1
 NETWORK = 'model.onnx'
+LARGEST_SIDE = 8192
 PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
 
 
@@ -114,7 +115,7 @@ def _check_fields(data: Mapping[str, Any], origin: str) -> None:
 
 
 def _is_size(value: Any) -> bool:
-    return type(value) is int and 0 < value <= 8192
+    return type(value) is int and 0 < value <= LARGEST_SIDE
 
 
 def _are_channels(value: Any) -> bool:

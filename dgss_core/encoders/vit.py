@@ -150,7 +150,7 @@ class PatchEmbedding(nn.Module):
         height, width = x.shape[-2:]
         x = x.flatten(2).transpose(1, 2)
         if self.class_token is not None:
-            x = torch.cat((self.class_token.expand(len(x), -1, -1), x), dim=1)
+            x = torch.cat((self.class_token.expand(x.shape[0], -1, -1), x), dim=1)
         if self.table is not None:
             new = (height, width)
             x = x + resample_table(self.table, self.grid, new, self.mode, self.offset)

@@ -108,7 +108,7 @@ class EomtHead(Head):
         """In training a prediction before every block and after the last; else the last alone."""
         (x,) = features
         grid = Grid(*x.shape[-2:]) if self.rotation is None else self.rotation(*x.shape[-2:])
-        queries = self.queries.expand(len(x), -1, -1)
+        queries = self.queries.expand(x.shape[0], -1, -1)
         tokens = torch.cat((queries, x.flatten(2).transpose(1, 2)), dim=1)
         predictions = []
         for block, share in zip(self.blocks, self.masked_share, strict=True):
@@ -133,7 +133,7 @@ class EomtHead(Head):
         free = torch.rand(inside.shape[:2], device=inside.device) >= share
         inside = inside | free.unsqueeze(2)
         seen = torch.cat((inside.new_ones(*inside.shape[:2], inside.shape[1]), inside), dim=2)
-        patches = inside.new_ones(len(inside), inside.shape[2], seen.shape[2])
+        patches = inside.new_ones(inside.shape[0], inside.shape[2], seen.shape[2])
         return torch.cat((seen, patches), dim=1).unsqueeze(1)
 
 

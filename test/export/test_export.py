@@ -115,11 +115,13 @@ def test_weights_are_stored_in_the_precision(bundles: dict) -> None:
     }
     for precision, bundle in bundles.items():
         graph = onnx.load(bundle.onnx_path).graph
-        weights = [tensor for tensor in graph.initializer if len(tensor.dims) == 4]
-        heavy = {tensor.data_type for tensor in weights if np.prod(tensor.dims) > 100}
-        assert heavy == {kinds[precision]}
+        constants = {tensor.name: tensor.data_type for tensor in graph.initializer}
+        # An int8 weight stands in front of the node that makes it real again.
+        behind = {n.output[0]: n.input[0] for n in graph.node if n.op_type == 'DequantizeLinear'}
+        weights = [node.input[1] for node in graph.node if node.op_type == 'Conv']
+        assert {constants[behind.get(name, name)] for name in weights} == {kinds[precision]}
         assert not any(node.metadata_props for node in graph.node)
-        assert any(node.name.startswith('model.encoder.stem.0/') for node in graph.node)
+        assert any(node.name.startswith('model.encoder.stem.1/Conv') for node in graph.node)
 
 
 class Strange(nn.Module):

@@ -6,58 +6,20 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 from contract import ModelContract, fill, images, labels
+from small_systems import small
 from torch import nn
 
 from dgss_core.adapters.lora import merge_lora
 from dgss_core.adapters.reins import Reins, StageReins
-from dgss_core.bundle import INPUT, Bundle
 from dgss_core.cli import main
 from dgss_core.commands.models import describe
 from dgss_core.errors import DgssError
-from dgss_core.export import DeployedNetwork, export_bundle
-from dgss_core.heads.mask2former import Mask2FormerHead
 from dgss_core.inference import Inference
-from dgss_core.resize import resize
-from dgss_core.runtimes import load_backend
-from dgss_core.synthetic import StreetDrive
 from dgss_core.systems import SYSTEMS, SegmentationModel, build_system
 
-VIT = {'width': 32, 'depth': 4, 'heads': 2, 'taps': (0, 1, 2, 3), 'image_size': 64}
-CLIP_RESNET = {'layers': (1, 1, 1, 2), 'width': 8}
-ENCODERS = {
-    'clip-rn50': CLIP_RESNET,
-    'clip-rn101': CLIP_RESNET,
-    'clip-convnext-l': {'dims': (8, 16, 24, 32), 'depths': (1, 1, 1, 1)},
-    'convnext-l': {'dims': (8, 16, 24, 32), 'depths': (1, 1, 1, 1)},
-    'resnet50': {'layers': (1, 1, 1, 1), 'channels': (8, 16, 24, 32)},
-    'sam-h': {**VIT, 'window': 3},
-    'mobilenetv2': {},
-}
-MASK2FORMER = {
-    'width': 16,
-    'mask_width': 16,
-    'groups': 4,
-    'encoder_layers': 1,
-    'encoder_heads': 2,
-    'encoder_hidden': 16,
-    'decoder_layers': 3,
-    'decoder_heads': 2,
-    'decoder_hidden': 16,
-}
-SIZES = {
-    'famix': {'width': 16, 'detail': 8},
-    'rein': {**MASK2FORMER, 'tokens': 12, 'rank': 4},
-    'vltseg': {**MASK2FORMER, 'queries': 12},
-    'clouds': {**MASK2FORMER, 'queries': 12},
-    'soma': {**MASK2FORMER, 'queries': 12, 'rank': 4},
-    'dgss': {'width': 32, 'groups': 4, 'rank': 4},
-}
 TRAINED = {
     'famix': r'head\..*|encoder\.layer4\.1\..*',
     'rein': r'head\..*|encoder\.adapter\..*',
@@ -66,57 +28,10 @@ TRAINED = {
     'soma': r'head\..*|encoder\.blocks\.[123]\..*\.(q|k|v|proj|fc1|fc2)\.(lora_[ab]|bias)',
     'dgss': r'head\..*|encoder\.blocks\.\d\.attention\.[qkv]\.lora_[ab]',
 }
-ONE_OF_EACH = (
-    'famix-rn50',
-    'rein-dinov2-l',
-    'vltseg-eva02-clip-l',
-    'clouds-rn50',
-    'dgss-dinov2-l',
-    'dgss-mobilenetv2',
-)
-
-
-def small(name: str, **sizes) -> SegmentationModel:
-    encoder = ENCODERS.get(SYSTEMS[name].encoder, VIT)
-    usual = {'width': 16} if name == 'dgss-mobilenetv2' else SIZES[name.split('-')[0]]
-    torch.manual_seed(0)
-    return build_system(name, encoder_options=encoder, **{**usual, **sizes})
 
 
 def filled(name: str) -> SegmentationModel:
     return fill(small(name))
-
-
-def loud(name: str, frames: torch.Tensor) -> SegmentationModel:
-    """A small random model whose masks of `frames` hold several classes."""
-    model = small(name).eval()
-    for parameter in model.parameters():
-        if parameter.ndim > 1 and not parameter.any():
-            nn.init.normal_(parameter, std=0.02)
-    with torch.no_grad():
-        if isinstance(model.encoder.adapter, Reins):
-            level(model, frames, model.encoder.adapter.merge, 1)
-        if isinstance(model.head, Mask2FormerHead):
-            level(model, frames, model.head.pixel_decoder.mask_feature, 1)
-            level(model, frames, model.head.decoder.mask_embedding[-1], 1)
-            level(model, frames, model.head.decoder.classifier.linear, 4)
-        else:
-            last = [m for m in model.head.modules() if isinstance(m, nn.Conv2d)][-1]
-            level(model, frames, last, 3)
-    return model
-
-
-def level(model: SegmentationModel, frames: torch.Tensor, layer: nn.Module, spread: float) -> None:
-    """Give the last outputs of `layer` mean 0 and a deviation of `spread` in every channel."""
-    seen = []
-    hook = layer.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    model(frames)
-    hook.remove()
-    channels = 1 if isinstance(layer, nn.Conv2d) else -1
-    rows = seen[-1].movedim(channels, 0).flatten(1)
-    std, mean = torch.std_mean(rows, dim=1)
-    layer.weight.mul_((spread / std).view(-1, *[1] * (layer.weight.ndim - 1)))
-    layer.bias.sub_(mean).mul_(spread / std)
 
 
 class TestPublishedSizes:
@@ -215,47 +130,6 @@ class TestSystems(ModelContract):
         trained = TRAINED[name.split('-')[0]] if name != 'dgss-mobilenetv2' else r'.*'
         for key, parameter in model.named_parameters():
             assert bool(re.fullmatch(trained, key)) == parameter.requires_grad, key
-
-
-def exported_probabilities(bundle: Bundle, frames: np.ndarray) -> np.ndarray:
-    """What the graph of a bundle takes the arg-max of, computed by ONNX Runtime."""
-    proto = onnx.load(bundle.onnx_path)
-    (source,) = {node.input[0] for node in proto.graph.node if node.op_type == 'ArgMax'}
-    proto.graph.output.append(onnx.helper.make_empty_tensor_value_info(source))
-    session = onnxruntime.InferenceSession(
-        proto.SerializeToString(), providers=['CPUExecutionProvider']
-    )
-    return session.run([source], {INPUT: frames})[0]
-
-
-@pytest.mark.parametrize('name', ONE_OF_EACH)
-def test_the_bundle_equals_the_merged_model(name, tmp_path: Path):
-    frames = np.stack([StreetDrive(3, c, 90, 61).frame(0).image for c in ('day', 'fog')])
-    x = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
-    model = loud(name, x)
-    with torch.no_grad():
-        before = model(x)
-        assert bool(merge_lora(model)) == (name == 'dgss-dinov2-l')
-        after = model(x)
-        torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-4)
-        mask, confidence = DeployedNetwork(model, (61, 90))(torch.from_numpy(frames))
-        probabilities = resize(model.head.to_probabilities(after), (61, 90))
-    bundle = export_bundle(
-        model,
-        tmp_path / 'bundle',
-        name=name,
-        height=61,
-        width=90,
-        licence='Apache-2.0',
-        training_data=(),
-        metrics={},
-    )
-    assert len(mask.unique()) > 2
-    outputs = load_backend(bundle, 'onnxruntime').run(frames)
-    masks, confidences = outputs['mask'], outputs['confidence']
-    assert (masks == mask.numpy()).mean() >= 0.9999
-    assert np.abs(confidences.astype(int) - confidence.numpy()).max() <= 1
-    assert np.abs(exported_probabilities(bundle, frames) - probabilities.numpy()).max() < 1e-3
 
 
 def test_masks_are_resized_before_their_sigmoid():

@@ -153,7 +153,7 @@ class MaskDecoder(nn.Module):
     ) -> list[QueryMasks]:
         """Every prediction, the last one being the result."""
         content, places = self.start(queries)
-        x = content.expand(len(mask_feature), -1, -1)
+        x = content.expand(mask_feature.shape[0], -1, -1)
         sizes = [(memory.shape[-2], memory.shape[-1]) for memory in memories]
         tokens = [
             memory.flatten(2).transpose(1, 2) + embedding

@@ -1,0 +1,61 @@
+"""The graph a bundle holds: from the bytes of the camera to ids."""
+
+from __future__ import annotations
+
+from math import log
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dgss_core.bundle import CONFIDENCE, MASK, STATISTICS, UNCERTAINTY
+from dgss_core.resize import resize
+from dgss_core.styles import channel_statistics
+from dgss_core.systems.model import SegmentationModel
+
+STEP = 2
+"""One id is decided for each STEP x STEP pixels."""
+
+
+class DeployedNetwork(nn.Module):
+    """uint8 RGB (N, H, W, 3) to the tensors `OUTPUTS`, which `dgss_core.bundle` describes.
+
+    The probabilities are resized to half the image, where the best class is taken; its id is
+    repeated over 2 x 2 pixels. A map per class at full size, the most expensive part of the whole
+    network on small computers, never exists, and edges stay smoother than at the head's stride.
+    """
+
+    OUTPUTS = (MASK, CONFIDENCE, UNCERTAINTY, STATISTICS)
+
+    def __init__(self, model: SegmentationModel, step: int = STEP) -> None:
+        super().__init__()
+        self.model, self.step = model, step
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        # The cast comes first: TensorRT takes uint8 at its inputs only to cast it.
+        features = self.model.features(images.float().permute(0, 3, 1, 2))
+        return self.answer(features, self.model.scores(features), images.shape[1], images.shape[2])
+
+    def answer(
+        self, features: list[Tensor], scores: Tensor, height: int, width: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What follows from the maps of the encoder and the scores of the head."""
+        probabilities = self.model.head.to_probabilities(scores)
+        cells = (-(-height // self.step), -(-width // self.step))
+        # One TopK is cheaper than a maximum and an arg-max.
+        confidence, mask = resize(probabilities, cells).topk(1, dim=1)
+        uncertainty = resize(entropy(probabilities), cells)
+        maps = torch.cat(
+            (mask.float(), (255 * confidence).round(), (255 * uncertainty).round()), 1
+        )
+        if self.step > 1:
+            maps = F.interpolate(maps, size=(height, width), mode='nearest')
+        mask, confidence, uncertainty = maps.to(torch.uint8).unbind(1)
+        statistics = torch.cat(channel_statistics(features[0]), 1).flatten(1)
+        return mask, confidence, uncertainty, statistics
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Entropy over the classes (B,C,h,w) as a share of its maximum, (B,1,h,w) in [0,1]."""
+    surprise = -probabilities.clamp(min=1e-6).log() / log(max(2, probabilities.shape[1]))
+    return (probabilities * surprise).sum(1, keepdim=True).clamp(max=1)

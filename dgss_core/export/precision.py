@@ -1,0 +1,130 @@
+"""Precision as types in the graph: fp16 or bf16 layers with islands that stay in fp32.
+
+A strongly typed TensorRT network, the only kind that TensorRT 11 has, computes every layer in the
+type of its tensors. So the choice is made here, once, and the file says it to every runtime.
+
+Layers with weights are narrow, and whatever only passes their outputs on. In fp32 stay
+
+- what is not on those two lists: norms, reductions, exponentials, trigonometry, sampling;
+- attention scores and sampling positions: everything between a layer with weights and a softmax
+  or a grid to sample at. Fused attention in fp16 was silently wrong on several TensorRT versions
+  (NVIDIA/TensorRT issues 4723 and 4837), and a position in fp16 is off by a twentieth of a cell;
+- what `DeployedNetwork` itself computes before and after the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
+
+WEIGHTED = {'Conv', 'ConvTranspose', 'Gemm', 'MatMul'}
+FOLLOWERS = {
+    *('Add', 'Sub', 'Mul', 'Div', 'Neg', 'Clip', 'Erf', 'Where', 'Einsum'),
+    *('Relu', 'LeakyRelu', 'Gelu', 'Sigmoid', 'HardSigmoid', 'Tanh'),
+    *('Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Transpose', 'Expand'),
+    *('Concat', 'Split', 'Slice', 'Gather', 'Pad', 'Resize', 'MaxPool', 'AveragePool'),
+}
+ISLANDS = {'Softmax': 0, 'GridSample': 1}
+"""Operators whose input of that index is computed in fp32 from the nearest layers on."""
+TYPES = {'fp16': ir.DataType.FLOAT16, 'bf16': ir.DataType.BFLOAT16}
+OPSETS = {'bf16': 22}
+"""The first opset whose convolutions take the type."""
+
+
+def narrow(model: ir.Model, precision: str) -> None:
+    """Type the layers of `model`, in place, as `precision`: 'fp16' or 'bf16'.
+
+    `model` comes from torch.onnx, whose nodes know the module they were called in.
+    """
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    graph, dtype = model.graph, TYPES[precision]
+    islands = set(_islands(graph))
+    chosen: set[ir.Node] = set()
+    for node in graph:
+        if node not in islands and _is_in_model(node) and _is_narrow(node, chosen):
+            chosen.add(node)
+    casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
+    for node in list(graph):
+        wanted = dtype if node in chosen else ir.DataType.FLOAT
+        for index, value in enumerate(node.inputs):
+            if value is None or not _is_typed(node, index) or not _is_real(value):
+                continue
+            if value.dtype != wanted:
+                node.replace_input_with(index, _cast(graph, node, value, wanted, casts))
+        if node in chosen:
+            for output in node.outputs:
+                if output.dtype == ir.DataType.FLOAT:
+                    output.dtype = dtype
+    RemoveUnusedNodesPass()(model)
+
+
+def _islands(graph: ir.Graph) -> Iterator[ir.Node]:
+    """Every node on the way from a layer with weights to the inputs named in `ISLANDS`."""
+    waiting = [node.inputs[ISLANDS[node.op_type]] for node in graph if node.op_type in ISLANDS]
+    seen: set[ir.Node] = set()
+    while waiting:
+        value = waiting.pop()
+        node = value.producer() if value is not None else None
+        # Beyond a comparison, as for Mask2Former's masks of attention, precision is lost anyway.
+        if node is None or node in seen or _has_weights(node) or not _is_real(value):
+            continue
+        seen.add(node)
+        yield node
+        waiting.extend(node.inputs)
+
+
+def _has_weights(node: ir.Node) -> bool:
+    return node.op_type in WEIGHTED and any(
+        value is not None and value.is_initializer() for value in node.inputs
+    )
+
+
+def _is_in_model(node: ir.Node) -> bool:
+    return "'model." in node.metadata_props.get('pkg.torch.onnx.name_scopes', "'model.")
+
+
+def _is_narrow(node: ir.Node, chosen: set[ir.Node]) -> bool:
+    if _has_weights(node):
+        return True
+    # A product of two activations, attention times values for one, is a layer as well.
+    passes_on = node.op_type in FOLLOWERS or node.op_type in WEIGHTED
+    return passes_on and any(
+        value is not None and value.producer() in chosen for value in node.inputs
+    )
+
+
+def _is_typed(node: ir.Node, index: int) -> bool:
+    """Whether an input shares the type of the output; the scales of a Resize never do."""
+    return node.op_type != 'Cast' and (node.op_type != 'Resize' or index == 0)
+
+
+def _is_real(value: ir.Value) -> bool:
+    return value.dtype in (ir.DataType.FLOAT, *TYPES.values())
+
+
+def _cast(
+    graph: ir.Graph,
+    node: ir.Node,
+    value: ir.Value,
+    wanted: ir.DataType,
+    casts: dict[tuple[ir.Value, ir.DataType], ir.Value],
+) -> ir.Value:
+    """`value` as `wanted`: a converted copy of an initializer, else a cast shared by all users."""
+    if (value, wanted) in casts:
+        return casts[value, wanted]
+    name = f'{value.name}_{wanted.short_name()}'
+    tensor = value.const_value if value.is_initializer() else None
+    if tensor is not None:
+        converted = ir.Tensor(tensor.numpy().astype(wanted.numpy()), name=name)
+        cast = ir.Value(name=name, const_value=converted, type=ir.TensorType(wanted))
+        cast.shape = value.shape
+        graph.register_initializer(cast)
+    else:
+        caster = ir.node('Cast', [value], {'to': wanted}, name=name)
+        (cast,) = caster.outputs
+        cast.name, cast.shape, cast.dtype = name, value.shape, wanted
+        graph.insert_before(node, caster)
+    casts[value, wanted] = cast
+    return cast

@@ -1,0 +1,68 @@
+"""int8 by Q/DQ nodes after training, for TensorRT, OpenVINO and ONNX Runtime alike.
+
+The scheme is what TensorRT takes and what its fusions want: symmetric int8, a scale per output
+channel for weights and one per tensor for activations, at the inputs of layers with weights only
+(Wu et al., "Integer Quantization for Deep Learning Inference", 2020, sections 3 and 5). Ranges
+come from calibration images of every condition, since night frames excite other ranges than day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+
+from dgss_core.bundle import INPUT
+from dgss_core.export.precision import WEIGHTED
+
+
+class Batches(CalibrationDataReader):
+    """One image at a time."""
+
+    def __init__(self, images: Sequence[np.ndarray]) -> None:
+        self.images = iter(images)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        image = next(self.images, None)
+        return None if image is None else {INPUT: image[None]}
+
+
+def quantise(source: Path, target: Path, images: Sequence[np.ndarray]) -> Path:
+    """Write the fp32 network `source` to `target` with every layer with weights in int8.
+
+    `images`: to calibrate on, RGB uint8 (H, W, 3) at network size. Returns `target`.
+    """
+    graph = onnx.load(source, load_external_data=False).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    layers = [
+        node.name for node in graph.node if node.op_type in WEIGHTED and node.input[1] in constants
+    ]
+    quantize_static(
+        source,
+        target,
+        Batches(images),
+        quant_format=QuantFormat.QDQ,
+        nodes_to_quantize=layers,
+        per_channel=True,
+        activation_type=QuantType.QInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,
+        use_external_data_format=source.with_name(f'{source.name}.data').exists(),
+        extra_options={
+            'ActivationSymmetric': True,
+            'WeightSymmetric': True,
+            # TensorRT takes biases as they are.
+            'QuantizeBias': False,
+            'OpTypesToExcludeOutputQuantization': sorted(WEIGHTED),
+        },
+    )
+    return target
