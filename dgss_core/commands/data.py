@@ -91,8 +91,9 @@ def _open(
 
 def _print(layout: Layout, reports: list[Report]) -> None:
     absent = [part for part in layout.splits if part not in {r.split for r in reports}]
-    caption = f'not here: {", ".join(absent)}; ' if absent else ''
-    table = Table(title=layout.title, caption=f'{caption}* an unusual size', box=None)
+    notes = [f'not here: {", ".join(absent)}'] if absent else []
+    notes += ['* an unusual size'] if any('*' in _sizes(r, layout) for r in reports) else []
+    table = Table(title=layout.title, caption='; '.join(notes), box=None)
     for column in ('split', 'frames', 'published', 'without labels', 'read', 'good', 'sizes'):
         table.add_column(column, justify='left' if column in ('split', 'sizes') else 'right')
     for report in reports:

@@ -92,8 +92,11 @@ class Storage:
         except (OSError, zipfile.BadZipFile) as error:
             raise DgssError(f'{path} is not a whole zip ({error}); download it again.') from error
         for info in members:
-            name = PurePosixPath(info.filename).as_posix()
-            if not info.is_dir() and self._add(name, path, info.filename):
+            member = PurePosixPath(info.filename)
+            # Such as the __MACOSX/._NAME that macOS packs beside every file.
+            hidden = any(part.startswith('.') for part in member.parts)
+            name = member.as_posix()
+            if not info.is_dir() and not hidden and self._add(name, path, info.filename):
                 self._stamps[name] = f'{info.file_size} {info.CRC:08x}'
 
     def _place(self, name: str) -> tuple[Path, str | None]:

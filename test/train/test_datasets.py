@@ -15,15 +15,17 @@ from miniature import (
     MAPILLARY_REIN,
     WIDTH,
     columns,
+    grey,
     gta_palette,
     indexed,
     picture,
+    two_channels,
     write_folder,
     write_zips,
 )
 
 from dgss_core.datasets import DATASETS, Synthetic, build_dataset
-from dgss_core.datasets.decode import decode_ids
+from dgss_core.datasets.decode import RED, decode_ids
 from dgss_core.datasets.label_map import label_map
 from dgss_core.datasets.layout import load_layout
 from dgss_core.datasets.storage import Storage
@@ -161,6 +163,16 @@ def test_palette_files_give_indices_at_every_depth(depth: int) -> None:
     assert np.array_equal(decode_ids(indexed(ids, same, depth)), ids)
 
 
+@pytest.mark.parametrize('encode', [grey, two_channels, lambda x: indexed(x, np.zeros((256, 3)))])
+def test_a_label_file_cut_anywhere_is_not_read_in_part(encode: Callable) -> None:
+    data = encode(np.random.default_rng(0).integers(0, 20, (90, 70), dtype=np.uint8))
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 0xFF
+    for broken in (*(data[: len(data) * n // 8] for n in range(8)), bytes(flipped)):
+        with pytest.raises(DgssError, match='damaged'):
+            decode_ids(broken, RED)
+
+
 def spoil(change: Callable[[dict[str, bytes]], None]) -> dict[str, bytes]:
     files = COPIES['cityscapes']()
     change(files)
@@ -233,6 +245,12 @@ def test_the_fingerprint_changes_with_the_content(tmp_path: Path) -> None:
     assert build_dataset('gta5', write_zips('gta5', files, tmp_path / 'b')).fingerprint == before
     files['labels/00002.png'] = indexed(columns(7), gta_palette())
     assert build_dataset('gta5', write_zips('gta5', files, tmp_path / 'c')).fingerprint != before
+
+
+def test_what_macos_packs_beside_files_is_not_read(tmp_path: Path) -> None:
+    files = COPIES['gta5']()
+    files |= {f'__MACOSX/{Path(n).parent}/._{Path(n).name}': b'x' for n in files}
+    assert len(build_dataset('gta5', write_zips('gta5', files, tmp_path))) == 2
 
 
 def test_extracted_files_come_before_zipped_ones(tmp_path: Path) -> None:
