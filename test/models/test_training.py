@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.losses.merged import MergedLoss
 
 CITYSCAPES, CAMVID = LabelSet.load('cityscapes19'), LabelSet.load('camvid11')
-SCRIPT = Path(__file__).parents[2] / 'training' / 'train_street.py'
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / 'training' / 'train_street.py'
+RECIPE = ROOT / 'config' / 'train' / 'street-mobilenetv2.yaml'
 
 
 def test_merged_loss_is_cross_entropy_for_the_models_own_labels() -> None:
@@ -48,14 +51,17 @@ def test_merged_loss_is_zero_where_nothing_is_labelled() -> None:
 
 @pytest.mark.timeout(600)
 def test_the_training_script_makes_a_bundle(shared: Path, tmp_path: Path) -> None:
+    few = [{'dataset': 'synthetic', 'split': 'train', 'options': {'seeds': [1000], 'frames': 1}}]
+    score = [{'dataset': 'camvid', 'split': 'dusk', 'options': {'listing': str(tmp_path / 'two')}}]
+    (tmp_path / 'two').write_text('0001TP_006690\n0001TP_006720\n')
     command = [
-        sys.executable, SCRIPT, '--data', shared / 'data', '--output', tmp_path, '--steps', '2',
-        '--weights', shared / 'weights/mobilenetv2_imagenet_fp16.safetensors', '--batch', '2',
-        '--crop', '[64,96]', '--size', '[64,96]', '--drives', '1', '--frames', '1',
-        '--test_frames', '1', '--workers', '0',
+        sys.executable, SCRIPT, '--data', shared / 'data', '--output', tmp_path / 'run',
+        '--recipe', RECIPE, '--recipe.steps', '2', '--recipe.batch', '2',
+        '--recipe.weights', shared / 'weights/mobilenetv2_imagenet_fp16.safetensors',
+        '--recipe.sources', json.dumps(few), '--recipe.evaluation.splits', json.dumps(score),
+        '--recipe.augmentation.crop', '[64,96]', '--size', '[64,96]', '--hardware.workers', '0',
     ]  # fmt: skip
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert set(open_bundle(tmp_path / 'bundle').manifest.metrics) == {
-        'mIoU CamVid day_test', 'mIoU CamVid dusk', 'mIoU synthetic drive, unseen seeds'
-    }  # fmt: skip
+    metrics = open_bundle(tmp_path / 'run' / 'bundle').manifest.metrics
+    assert set(metrics) == {'mIoU CamVid dusk, 2 frames'}

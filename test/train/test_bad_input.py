@@ -70,7 +70,7 @@ def test_nothing_was_saved_yet(tmp_path: Path) -> None:
     write_frames(tmp_path)
     values = recipe(tmp_path, 'famix', steps=20)
     values['optimiser'] |= {'rate': 1e20}
-    with pytest.raises(DgssError, match='At step 3 .* nothing was saved yet'):
+    with pytest.raises(DgssError, match=r'At step 3 .* nothing was saved yet'):
         run(tmp_path, values)
 
 
@@ -80,7 +80,7 @@ def test_a_full_disk_leaves_the_last_file_whole(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
-        with pytest.raises(DgssError, match='could not be written .* enough room'):
+        with pytest.raises(DgssError, match=r'could not be written .* enough room'):
             write_tensors({'x': torch.zeros(100_000)}, path, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
