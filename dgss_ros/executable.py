@@ -22,10 +22,15 @@ from dgss_ros.transport import prepare_process
 
 NodeT = TypeVar('NodeT', bound=Node)
 
+SWITCH_INTERVAL_S = 5e-4
+"""How long one thread may keep the interpreter from the others. Python's 5 ms is more than all
+that the node adds to a frame, and the executor and the workers often want it at once."""
+
 
 def run(make: Callable[[], NodeT], begin: Callable[[NodeT], None], args: list[str]) -> int:
     """Make a node, `begin` with it, and spin it until SIGINT or SIGTERM; returns the exit code."""
     prepare_process()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     ends = ExitStack()
     try:
         node = start(make, args)
