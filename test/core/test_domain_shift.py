@@ -1,4 +1,7 @@
-"""The domain-shift monitor: its arithmetic, and whether it tells night and fog from day."""
+"""The domain-shift monitor: its arithmetic, and whether it tells night and fog from day.
+
+With `-s` the figures of docs/monitoring.md are printed.
+"""
 
 from __future__ import annotations
 
@@ -152,6 +155,7 @@ def test_night_and_fog_lie_further_from_the_source_than_day(segmenter, source) -
         ]
         for condition in ('day', 'night', 'fog')
     }
+    print({condition: np.round(values, 2).tolist() for condition, values in found.items()})
     for condition in ('night', 'fog'):
         assert auroc(found['day'], found[condition]) == 1
         assert np.median(found[condition]) > 1.5 * np.median(found['day'])
@@ -188,5 +192,6 @@ def test_dusk_of_a_real_drive_lies_further_than_its_day(segmenter, shared: Path)
         [furthest(source, part[start : start + 6]) for start in range(0, len(part) - 5, 6)]
         for part in (day, dusk)
     ]
+    print('CamVid day_test and dusk:', [np.round(values, 2).tolist() for values in found])
     assert auroc(*found) == 1
     assert max(found[0]) < 1.5 < min(found[1])

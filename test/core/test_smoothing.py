@@ -1,4 +1,7 @@
-"""Temporal smoothing: its arithmetic on single pixels, and what it does to whole drives."""
+"""Temporal smoothing: its arithmetic on single pixels, and what it does to whole drives.
+
+With `-s` the figures of docs/monitoring.md are printed.
+"""
 
 from __future__ import annotations
 
@@ -173,6 +176,7 @@ def test_on_a_drive_masks_flicker_less_and_are_as_right(drives) -> None:
                     )
                 ],
             )
+        print(f'unsmoothed {change:.4f} {miou:.3f}, plain and along the motion {results}')
         assert results[False][0] < 0.93 * change
         assert results[True][0] < 0.85 * change
         assert results[True][0] < 0.93 * results[False][0], 'at 8 m/s and 10 Hz motion matters'
