@@ -83,7 +83,8 @@ class Segmenter:
 
     def predict(self, prepared: Sequence[np.ndarray]) -> list[Prediction]:
         """Run the network once on images that `prepare` gave; the results have network size."""
-        tensors = self.backend.run(np.stack(prepared))
+        single = len(prepared) == 1  # needs no copy
+        tensors = self.backend.run(prepared[0][np.newaxis] if single else np.stack(prepared))
         names = {
             'mask': MASK,
             'confidence': CONFIDENCE,

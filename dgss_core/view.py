@@ -62,9 +62,16 @@ class View:
         x, y, w, h = self.region(width, height)
         part = self.turn_back(upright)
         if part.shape[1::-1] != (w, h):
-            part = cv2.resize(part, (w, h), interpolation=cv2.INTER_NEAREST)
+            part = _resize_plane(part, w, h)
         if (w, h) == (width, height):
             return part
         whole = np.full((height, width), fill, part.dtype)
         whole[y : y + h, x : x + w] = part
         return whole
+
+
+def _resize_plane(plane: np.ndarray, width: int, height: int) -> np.ndarray:
+    """As OpenCV by the nearest pixel, but rows that are alike are copied, not found again."""
+    rows = np.arange(len(plane), dtype=np.int32)[:, np.newaxis]
+    rows = cv2.resize(rows, (1, height), interpolation=cv2.INTER_NEAREST)[:, 0]
+    return cv2.resize(plane, (width, len(plane)), interpolation=cv2.INTER_NEAREST).take(rows, 0)

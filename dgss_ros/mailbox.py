@@ -74,6 +74,8 @@ class Mailbox(Generic[Item]):
             slot.item = item
             slot.received += 1
             self._condition.notify_all()
+        # Let a worker take it now: it would wait for the interpreter while the caller goes on.
+        time.sleep(0)
 
     def take(self, max_size: int = 1, max_wait_s: float = 0.0) -> list[tuple[Slot[Item], Item]]:
         """Wait for items and empty their slots; nothing once the mailbox is closed.
