@@ -96,13 +96,7 @@ CORRUPTIONS = {
     'elastic_transform': Corruption(
         'digital',
         digital.elastic_transform,
-        (
-            (2, 0.7, 0.1),
-            (2, 0.08, 0.2),
-            (0.05, 0.01, 0.02),
-            (0.07, 0.01, 0.02),
-            (0.12, 0.01, 0.02),
-        ),
+        (12.5, 16.25, 21.25, 25, 30),
         evaluated=False,
         moves=True,
     ),

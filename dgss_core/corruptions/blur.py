@@ -26,7 +26,7 @@ def glass_blur(
 ) -> np.ndarray:
     """Frosted glass: smoothed, pixels replaced by ones up to `reach` away, smoothed again.
 
-    ImageNet-C swaps pixels one after the other; here all of a round move at once.
+    ImageNet-C swaps pixels one after the other; here all of a round move at once, which is milder.
     """
     image = smooth(image, sigma)
     height, width = image.shape[:2]

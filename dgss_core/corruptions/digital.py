@@ -8,8 +8,6 @@ import numpy as np
 from dgss_core.encodings import decode_compressed, encode_jpeg
 
 Random = np.random.Generator
-SMALL = 244
-"""Side in pixels that ImageNet-C gave the lengths of its elastic transform for."""
 
 
 def brightness(image: np.ndarray, random: Random, more: float) -> np.ndarray:
@@ -29,36 +27,28 @@ def contrast(image: np.ndarray, random: Random, factor: float) -> np.ndarray:
     return (image - mean) * factor + mean
 
 
-def elastic_transform(
-    image: np.ndarray, random: Random, alpha: float, sigma: float, shear: float
-) -> np.ndarray:
-    """A random affine map and a smooth field of shifts; it moves pixels, and so their labels."""
+def elastic_transform(image: np.ndarray, random: Random, alpha: float) -> np.ndarray:
+    """A smooth field of shifts in the form for large images (Michaelis et al., arXiv 1907.07484).
+
+    It moves pixels, and so their labels.
+    """
     height, width = image.shape[:2]
-    centre, reach = np.array([width, height]) / 2, min(height, width) / 3
-    corners = centre + reach * np.array([[1, 1], [1, -1], [-1, -1]])
-    moved = corners + random.uniform(-shear * SMALL, shear * SMALL, corners.shape)
-    affine = cv2.getAffineTransform(corners.astype(np.float32), moved.astype(np.float32))
-    image = cv2.warpAffine(image, affine, (width, height), borderMode=cv2.BORDER_REFLECT_101)
-    side = 2 * int(3 * sigma * SMALL + 0.5) + 1
+    sides = [2 * int(3 * 0.01 * length + 0.5) + 1 for length in (width, height)]
     shifts = [
-        cv2.GaussianBlur(field, (side, side), sigma * SMALL) * np.float32(alpha * SMALL)
+        cv2.GaussianBlur(field, sides, 0.01 * width, sigmaY=0.01 * height)
         for field in random.uniform(-1, 1, (2, height, width)).astype(np.float32)
     ]
+    reach = np.float32(0.005 * height * alpha)
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    return cv2.remap(
-        image,
-        columns + shifts[0],
-        rows + shifts[1],
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REFLECT,
-    )
+    places = columns + reach * shifts[0], rows + reach * shifts[1]
+    return cv2.remap(image, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
 def pixelate(image: np.ndarray, random: Random, factor: float) -> np.ndarray:
     height, width = image.shape[:2]
     small = (max(1, int(width * factor)), max(1, int(height * factor)))
     coarse = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def jpeg_compression(image: np.ndarray, random: Random, quality: int) -> np.ndarray:

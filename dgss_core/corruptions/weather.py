@@ -120,7 +120,7 @@ def ice(random: Random, height: int, width: int) -> np.ndarray:
     film = fractal(random, 256, base=3, gain=0.7)
     film = cv2.resize(film, (width, height), interpolation=cv2.INTER_CUBIC)
     soft = cv2.GaussianBlur(canvas, (0, 0), side / 120)
-    return np.clip(0.25 * film + 0.8 * soft + 0.55 * canvas, 0, 1).astype(np.float32)
+    return np.clip(0.12 + 0.5 * film + 0.4 * soft + 0.35 * canvas, 0, 1).astype(np.float32)
 
 
 def _crystal(canvas: np.ndarray, random: Random, x: float, y: float, length: float) -> None:

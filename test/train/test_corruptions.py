@@ -15,7 +15,7 @@ from dgss_core.errors import DgssError
 from dgss_core.frames import read_image
 from dgss_core.synthetic import StreetDrive
 
-NOT_BY_SEVERITY = {'saturate', 'elastic_transform', 'snow'}
+NOT_BY_SEVERITY = {'saturate', 'snow'}
 """Whose published constants first go one way and then another."""
 
 GOLDEN = {
@@ -30,7 +30,7 @@ GOLDEN = {
     'motion_blur': (122.2, 46.8, 11.7),
     'zoom_blur': (121.2, 47.2, 11.0),
     'snow': (186.6, 51.2, 66.3),
-    'frost': (161.3, 66.8, 57.3),
+    'frost': (183.7, 52.5, 64.4),
     'fog': (136.8, 38.3, 32.9),
     'spatter': (127.3, 53.5, 7.1),
     'brightness': (183.7, 44.2, 63.5),
@@ -38,7 +38,7 @@ GOLDEN = {
     'saturate': (110.0, 52.7, 10.2),
     'jpeg_compression': (120.2, 50.1, 7.3),
     'pixelate': (120.4, 49.2, 6.2),
-    'elastic_transform': (123.3, 49.8, 16.7),
+    'elastic_transform': (120.5, 50.1, 8.1),
     'street_fog': (158.2, 43.1, 38.9),
     'street_rain': (99.9, 29.3, 26.5),
     'street_snow': (156.2, 39.1, 36.9),
@@ -81,7 +81,7 @@ def test_a_higher_severity_changes_more(name: str, street: np.ndarray) -> None:
     if name in NOT_BY_SEVERITY:
         assert max(changes) > 2
     else:
-        assert changes[4] > 1.2 * changes[0]
+        assert changes[4] > 1.1 * changes[0]
         # Published constants trade one thing for another here and there, but never for much.
         assert all(a < 1.15 * b for a, b in pairwise(changes)), changes
 
