@@ -64,6 +64,7 @@ VERBS = {
         'node',
         'the node from outside: latency, rates, memory',
     ),
+    'bench model': ('dgss_core.commands.bench_model', 'model', 'speed of a bundle, and its roof'),
     'bench modules': (
         'dgss_core.commands.bench_modules',
         'modules',
@@ -78,8 +79,7 @@ class Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         first = ' '.join(message.split())
         if unreadable := re.search(r'Unable to load config [\'"](.+?)[\'"]', first):
-            path = Path(unreadable[1])
-            first = f'{path} cannot be read' if path.is_file() else f'There is no file {path}'
+            first = _why_unreadable(Path(unreadable[1]), first[unreadable.end() :])
         raise DgssError(f'{first.rstrip(".")}; see {self.prog} --help.') from ex
 
 
@@ -100,7 +100,15 @@ def run_verb(verb: str, arguments: Sequence[str]) -> Any:
             function, as_group=False, as_positional=as_positional, skip={*skip}
         )
     switches = {f'--{p.name}' for p in parameters if isinstance(p.default, bool)}
-    values = parser.instantiate(parser.parse_args(list(_spell_out(arguments, switches))))
+    parsed = parser.parse_args(list(_spell_out(arguments, switches)))
+    try:
+        values = parser.instantiate(parsed)
+    except ValueError as error:
+        # An optional section that refuses its values is reported as one that fits no type.
+        cause = error.__cause__
+        while cause is not None and not isinstance(cause, DgssError):
+            cause = cause.__cause__
+        raise cause or error from None
     return function(**{name: values[name] for name in positional | options})
 
 
@@ -162,6 +170,16 @@ def _load(verb: str) -> Callable:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as error:
         raise DgssError(f'dgss {verb} needs {error.name}; {_remedy(error.name or "")}.') from error
+
+
+def _why_unreadable(path: Path, text: str) -> str:
+    """The core of what jsonargparse says about a config file that it cannot take."""
+    if not path.is_file():
+        return f'There is no file {path}'
+    keys = re.findall(r'Parser key "(?:config\.)?([^"]+)"', text)
+    unfit = r"Option '[^']+' is not accepted|Expected an? (?!<class 'None).+? Got value: [^;]+"
+    reason = re.search(unfit, text)
+    return ': '.join([str(path), *keys, reason[0] if reason else text.strip(' -')])
 
 
 def _remedy(module: str) -> str:
