@@ -31,14 +31,15 @@ class Watchdog:
 
     As the detectors of Autoware do: WARN when the last frame took longer than
     `watchdog.max_processing_time_ms`, ERROR when none was in time for longer than
-    `watchdog.max_delay_ms`, be they slow or be there none. A camera that has not begun to send
+    `watchdog.max_delay_ms`, be they slow or be there none. A camera that has not sent anything
     since the node was activated is no error.
     """
 
     def __init__(self, camera: Camera, settings: Parameters) -> None:
         self._camera = camera
         self._settings = settings
-        self._active_s = self._heard_s = self._counted_s = time.monotonic()
+        self._begun_s = self._heard_s = self._counted_s = time.monotonic()
+        self._has_begun = False
         self._before = self._counted = FrameReport()
         self._received_before = self._received_counted = 0
         self._rates_hz = (0.0, 0.0)
@@ -47,9 +48,11 @@ class Watchdog:
         """The status of the frames in this state of the node's lifecycle."""
         now, received = time.monotonic(), self._camera.slot.received
         report = self._camera.counters.report()
-        if state != 'active':
-            self._active_s = now
-        if state != 'active' or received > self._received_before:
+        heard = received > self._received_before
+        self._has_begun = state == 'active' and (self._has_begun or heard)
+        if not self._has_begun:
+            self._begun_s = now
+        if state != 'active' or heard:
             self._heard_s = now
         if (elapsed := now - self._counted_s) >= RATE_WINDOW_S:
             counts = (
@@ -67,10 +70,9 @@ class Watchdog:
             return ERROR, report.last_error
         if state != 'active':
             return OK, f'no frames are taken while {state}'
-        has_begun = (report.last_s or 0) > self._active_s
-        delay_s = now - max(report.last_in_time_s or 0, self._active_s)
+        delay_s = now - max(report.last_in_time_s or 0, self._begun_s)
         limit_ms = self._settings['watchdog.max_delay_ms']
-        too_late = has_begun and 0 < limit_ms < 1e3 * delay_s
+        too_late = 0 < limit_ms < 1e3 * delay_s
         silent_s = now - self._heard_s
         if report.rejected > self._before.rejected:
             return (ERROR if too_late else WARN), report.last_error
@@ -81,7 +83,9 @@ class Watchdog:
             )
         slow = f'the last frame took {report.last_latency_ms:.0f} ms from arrival to mask'
         if too_late:
-            return ERROR, f'no mask in time for {delay_s:.1f} s; {slow}'
+            answered = report.last_s is not None and report.last_s > self._begun_s
+            reason = slow if answered else f'{report.skipped} images were skipped'
+            return ERROR, f'no mask in time for {delay_s:.1f} s; {reason}'
         if 0 < self._settings['watchdog.max_processing_time_ms'] < report.last_latency_ms:
             return WARN, slow
         return OK, f'{self._rates_hz[1]:.1f} Hz'

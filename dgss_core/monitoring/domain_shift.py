@@ -127,7 +127,7 @@ class DomainShiftMonitor:
     """The running distance of the frames of one camera from the source.
 
     Frames are averaged over all so far, and over about the last `window` once there are more.
-    Descriptors that the source or the prediction lacks are left out.
+    Descriptors that the source or the prediction lacks, or has in another size, are left out.
     """
 
     def __init__(self, source: SourceStatistics, window: int = WINDOW) -> None:
@@ -144,7 +144,7 @@ class DomainShiftMonitor:
         num_classes = len(self._mean.get('classes', ()))
         self._frames = min(self._frames + 1, self._window)
         for name, values in describe(image, prediction, num_classes).items():
-            if name in self._mean:
+            if name in self._mean and values.shape == self._mean[name].shape:
                 running = self._running.setdefault(name, np.zeros_like(values))
                 running += (values - running) / self._frames
         return {

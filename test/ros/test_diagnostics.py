@@ -103,6 +103,16 @@ def test_frames_that_take_too_long_warn_and_then_are_an_error(
         diagnostics.wait('frames', lambda s, _: s.level == OK)
 
 
+def test_images_that_are_all_skipped_are_an_error(
+    start_node, probe_bundle: Path, camera: Camera, diagnostics: DiagnosticsReader
+) -> None:
+    start_node('-p', 'input.max_age_ms:=100.0', bundle=probe_bundle, autostart=True)
+    with images_at(camera, 10.0):
+        diagnostics.wait(
+            'frames', lambda s, _: s.level == ERROR and s.message.endswith('images were skipped')
+        )
+
+
 def test_peers_whose_quality_of_service_does_not_match_are_named(
     start_node, probe_bundle: Path, ros: Node, diagnostics: DiagnosticsReader
 ) -> None:
