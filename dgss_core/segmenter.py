@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -10,8 +10,8 @@ import numpy as np
 
 from dgss_core.bundle import CONFIDENCE, MASK, STATISTICS, UNCERTAINTY, Bundle
 from dgss_core.errors import DgssError
-from dgss_core.labels import IGNORE
 from dgss_core.runtimes import Backend, load_backend
+from dgss_core.view import nearest
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,15 @@ class Prediction:
     uncertainty: np.ndarray | None = None
     statistics: np.ndarray | None = None
 
-    def map(self, change: Callable[[np.ndarray, int], np.ndarray]) -> Prediction:
-        """The same with every plane replaced by `change(plane, outside)`.
-
-        `outside` is what the plane holds where nothing was seen: no label, no confidence.
-        """
+    def resized(self, width: int, height: int) -> Prediction:
+        """The same for an image of another size, each pixel the nearest of these."""
         unsure = self.uncertainty
         return replace(
             self,
-            mask=change(self.mask, IGNORE),
-            confidence=change(self.confidence, 0),
-            uncertainty=None if unsure is None else change(unsure, 255),
+            mask=nearest(self.mask, width, height),
+            confidence=nearest(self.confidence, width, height),
+            uncertainty=None if unsure is None else nearest(unsure, width, height),
         )
-
-    def resized(self, width: int, height: int) -> Prediction:
-        """The same for an image of another size, each pixel the nearest of these."""
-        return self.map(lambda plane, _: _resize(plane, (width, height), cv2.INTER_NEAREST))
 
 
 class Segmenter:
@@ -74,12 +67,12 @@ class Segmenter:
         ]
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
-        """Resize an image to the network; raises DgssError as a call does."""
+        """Resize an image to the network, C-contiguous; raises DgssError as a call does."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
             raise DgssError(
                 f'An image must be RGB uint8 (H, W, 3), not {image.dtype} {image.shape}.'
             )
-        return fit(image, self.bundle.width, self.bundle.height)
+        return np.ascontiguousarray(fit(image, self.bundle.width, self.bundle.height))
 
     def predict(self, prepared: Sequence[np.ndarray]) -> list[Prediction]:
         """Run the network once on images that `prepare` gave; the results have network size."""

@@ -75,3 +75,12 @@ def _resize_plane(plane: np.ndarray, width: int, height: int) -> np.ndarray:
     rows = np.arange(len(plane), dtype=np.int32)[:, np.newaxis]
     rows = cv2.resize(rows, (1, height), interpolation=cv2.INTER_NEAREST)[:, 0]
     return cv2.resize(plane, (width, len(plane)), interpolation=cv2.INTER_NEAREST).take(rows, 0)
+
+
+def nearest(plane: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize (H, W) by the nearest value; the very array where it has that size already."""
+    rows = np.arange(height) * plane.shape[0] // height
+    if plane.shape[1] != width:
+        plane = cv2.resize(plane, (width, plane.shape[0]), interpolation=cv2.INTER_NEAREST)
+    # Whole rows are copied much faster than OpenCV finds their pixels one by one.
+    return plane if plane.shape[0] == height else plane[rows]

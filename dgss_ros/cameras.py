@@ -21,7 +21,7 @@ from dgss_ros.camera_info import InfoRelay
 from dgss_ros.counters import FrameCounters, Stopwatch
 from dgss_ros.mailbox import Mailbox
 from dgss_ros.messages import stamp_ns, to_rgb
-from dgss_ros.outputs import Outputs
+from dgss_ros.outputs import Outputs, Placed
 from dgss_ros.parameters import Parameters
 from dgss_ros.qos import subscribe
 from dgss_ros.watch import CameraWatch
@@ -50,12 +50,10 @@ class Frame:
     prepared: np.ndarray
     watch: Stopwatch
 
-    def lay_over(self, prediction: Prediction) -> Prediction:
-        """A prediction at network size, laid over the camera's own pixels."""
+    def place(self, plane: np.ndarray, outside: int) -> np.ndarray:
+        """Lay a plane of network size over the camera's own pixels."""
         height, width = self.image.shape[:2]
-        return prediction.map(
-            lambda plane, outside: self.view.restore(plane, width, height, outside)
-        )
+        return self.view.restore(plane, width, height, outside)
 
 
 class Answer(NamedTuple):
@@ -155,10 +153,10 @@ class Camera:
         self._last = (frame, refined, segmenter)
         if self._info is not None:
             picture = frame.view.turn_back(frame.prepared)
-            shown = refined.map(lambda plane, _: frame.view.turn_back(plane))
+            shown = Placed(refined, lambda plane, _: frame.view.turn_back(plane))
             self._info.publish(frame.header, frame.view, frame.image, picture)
         else:
-            picture, shown = frame.image, frame.lay_over(refined)
+            picture, shown = frame.image, Placed(refined, frame.place)
         opacity = self._settings['overlay_opacity']
         self._outputs.publish(frame.header, picture, shown, segmenter.labels, opacity)
         frame.watch.lap('publication')
@@ -174,7 +172,7 @@ class Camera:
         if self._last is None:
             return None
         frame, prediction, segmenter = self._last
-        mask = frame.lay_over(prediction).mask
+        mask = frame.place(prediction.mask, IGNORE)
         return Answer(frame.header, frame.image, mask, segmenter.labels, segmenter.bundle.identity)
 
     def _refine(self, frame: Frame, prediction: Prediction) -> Prediction:

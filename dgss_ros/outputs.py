@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float32, Header, String
 
-from dgss_core.labels import LabelSet
+from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.paint import colorize, overlay
 from dgss_core.segmenter import Prediction
 from dgss_ros.messages import to_image, to_jpeg, to_labels, to_png
@@ -61,6 +62,32 @@ class LabelOutputs:
             self._node.destroy_publisher(self._info)
 
 
+class Placed:
+    """The planes of a prediction over other pixels, each placed when it is first asked for.
+
+    `place(plane, outside)`: gives the plane there, with `outside` where nothing was seen.
+    """
+
+    def __init__(
+        self, prediction: Prediction, place: Callable[[np.ndarray, int], np.ndarray]
+    ) -> None:
+        self._prediction = prediction
+        self._place = place
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        return self._place(self._prediction.mask, IGNORE)
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        return self._place(self._prediction.confidence, 0)
+
+    @cached_property
+    def uncertainty(self) -> np.ndarray | None:
+        plane = self._prediction.uncertainty
+        return None if plane is None else self._place(plane, 255)
+
+
 class Outputs:
     """What one camera publishes while the node is active.
 
@@ -88,7 +115,7 @@ class Outputs:
         self,
         header: Header,
         image: np.ndarray,
-        prediction: Prediction,
+        prediction: Prediction | Placed,
         labels: LabelSet,
         opacity: float,
     ) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from dgss_core.errors import DgssError
-from dgss_core.view import ROTATIONS, View
+from dgss_core.view import ROTATIONS, View, nearest
 
 IMAGE = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
 ROIS = [None, (0, 0, 8, 6), (2, 1, 5, 4), (7, 5, 1, 1)]
@@ -46,3 +47,10 @@ def test_a_map_of_another_size_is_laid_over_the_region_by_the_nearest_value() ->
 def test_a_region_outside_the_image_is_refused(roi) -> None:
     with pytest.raises(DgssError, match='does not lie within the 8x6 image'):
         View(0, roi).apply(IMAGE)
+
+
+@pytest.mark.parametrize('size', [(8, 6), (16, 12), (1, 1), (5, 7), (13, 3), (640, 361)])
+def test_the_nearest_value_is_that_of_opencv(size: tuple[int, int]) -> None:
+    plane = np.random.default_rng(0).integers(0, 256, (6, 8), np.uint8)
+    expected = cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST)
+    np.testing.assert_array_equal(nearest(plane, *size), expected)
