@@ -16,7 +16,7 @@ import numpy as np
 
 from dgss_core.errors import DgssError
 
-MAX_PIXELS = 1 << 28
+MAX_PIXELS = 1 << 26
 """An image that claims more pixels than this is taken for a damaged header."""
 
 
