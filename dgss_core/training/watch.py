@@ -37,13 +37,13 @@ class Watch:
         norms = torch.stack(self.norms)
         bad = (~(losses.isfinite() & norms.isfinite().to(losses.device))).nonzero().flatten()
         if len(bad):
-            step, loss = self.steps[int(bad[0])], losses[int(bad[0])].item()
+            step, loss, norm = (x[int(bad[0])] for x in (self.steps, losses, norms))
             kept = (
                 f'{state} is the last good state' if state.is_file() else 'nothing was saved yet'
             )
             raise DgssError(
-                f'At step {step} the loss was {loss:.4g} and its gradients were no numbers or '
-                f'infinite; {kept}; lower optimiser.rate, or set optimiser.clip, and begin anew.'
+                f'At step {step} the loss was {loss:.4g} and the norm of its gradients {norm:.4g}; '
+                f'{kept}; lower optimiser.rate, or set optimiser.clip, and begin anew.'
             )
         values = {'loss': losses.mean().item(), 'gradient norm': norms.mean().item()}
         self.steps, self.losses, self.norms = [], [], []
