@@ -15,6 +15,7 @@ import numpy as np
 
 from dgss_core.augmentation.statistics import ClassStatistics
 from dgss_core.errors import DgssError
+from dgss_core.training.chance import seed_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class UniformSampler:
 
     def draw(self, number: int) -> Draw:
         turn, place = divmod(number, self.size)
-        return Draw(int(_order(self.size, self.seed, turn)[place]), _seed(self.seed, number))
+        return Draw(int(_order(self.size, self.seed, turn)[place]), seed_of(self.seed, number))
 
 
 class RareClassSampler:
@@ -87,7 +88,7 @@ class RareClassSampler:
     def draw(self, number: int) -> Draw:
         random = np.random.default_rng([self.seed, number])
         wanted = int(random.choice(len(self.probabilities), p=self.probabilities))
-        return Draw(int(random.choice(self.frames[wanted])), _seed(self.seed, number), wanted)
+        return Draw(int(random.choice(self.frames[wanted])), seed_of(self.seed, number), wanted)
 
 
 class MixedSampler:
@@ -127,10 +128,6 @@ class Draws:
 
     def __iter__(self) -> Iterator[Draw]:
         return map(self.sampler.draw, count(self.start + self.rank, self.world))
-
-
-def _seed(*key: int) -> int:
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
 
 
 @lru_cache(maxsize=4)

@@ -93,7 +93,8 @@ def _print(layout: Layout, reports: list[Report]) -> None:
     absent = [part for part in layout.splits if part not in {r.split for r in reports}]
     notes = [f'not here: {", ".join(absent)}'] if absent else []
     notes += ['* an unusual size'] if any('*' in _sizes(r, layout) for r in reports) else []
-    table = Table(title=layout.title, caption='; '.join(notes), box=None)
+    title = f'{layout.title} ({layout.source})' if layout.source else layout.title
+    table = Table(title=title, caption='; '.join(notes), box=None)
     for column in ('split', 'frames', 'published', 'without labels', 'read', 'good', 'sizes'):
         table.add_column(column, justify='left' if column in ('split', 'sizes') else 'right')
     for report in reports:

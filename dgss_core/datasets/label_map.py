@@ -40,17 +40,13 @@ class LabelMap:
     def apply(self, stored: np.ndarray) -> np.ndarray:
         """Map stored ids uint8 (H, W); DgssError names an id outside the map."""
         labels = cv2.LUT(stored, self.table)
-        if outside := self.outside(stored, labels):
+        unknown = labels == UNKNOWN
+        if unknown.any():
             raise DgssError(
-                f'The labels hold the id {outside[0]}, which is outside the map {self.name!r}; '
-                'use the label files of this very dataset and version.'
+                f'The labels hold the id {stored[unknown][0]}, which is outside the map '
+                f'{self.name!r}; use the label files of this very dataset and version.'
             )
         return labels
-
-    def outside(self, stored: np.ndarray, labels: np.ndarray) -> list[int]:
-        """Stored ids that the map does not know."""
-        unknown = labels == UNKNOWN
-        return np.unique(stored[unknown]).tolist() if unknown.any() else []
 
 
 def label_map(
@@ -58,10 +54,11 @@ def label_map(
 ) -> LabelMap:
     """The map of one `labels` entry of a dataset file.
 
-    Without `map`, stored ids are those of the label set and `highest` is the last one in use.
-    `map` names one table of maps.yaml, or several of which `name` chooses. A table with `names`
-    goes by class names: those of `classes`, or of the JSON configuration that `classes_file`
-    names in the dataset. Raises DgssError for a map that is not there.
+    `ids` or `names` of the entry are its map. Otherwise `map` names a table of maps.yaml, or
+    several of which `name` chooses; and without, stored ids are those of the label set. `highest`
+    is the last id in use. A map with `names` goes by class names: those of `classes`, or of the
+    JSON configuration that `classes_file` names in the dataset. Raises DgssError for a map that
+    is not there.
     """
     offered = entry.get('map', ())
     offered = (offered,) if isinstance(offered, str) else tuple(offered)
@@ -70,18 +67,18 @@ def label_map(
             f'This dataset has no label map {name!r}; '
             + (f'use one of {", ".join(offered)}.' if offered else 'leave it out.')
         )
-    if not offered:
-        highest = int(entry.get('highest', len(label_set) - 1))
-        return LabelMap('label set', _table(dict(enumerate(label_set.names)), highest, label_set))
-    name = name or offered[0]
-    known = _maps()
-    if name not in known:
-        raise DgssError(f'There is no label map {name!r}; use one of {", ".join(known)}.')
-    rules = known[name]
+    rules = entry
+    if offered:
+        name = name or offered[0]
+        rules = _shared_map(name)
+    name = name or 'label set'
+    if 'ids' not in rules and 'names' not in rules:
+        rules = {'ids': dict(enumerate(label_set.names)), **rules}
     if 'ids' in rules:
         ids = {int(stored): label for stored, label in rules['ids'].items()}
-        colors = {i: label_set.labels[label_set.names.index(ids[i])].color for i in ids}
-        return LabelMap(name, _table(ids, int(rules['highest']), label_set), colors=colors)
+        table = _table(ids, int(rules.get('highest', max(ids))), label_set)
+        colors = {i: label_set.labels[table[i]].color for i in ids}
+        return LabelMap(name, table, colors=colors)
     classes, painted = _classes(entry, storage)
     ids = {i: label for i, c in enumerate(classes) if (label := _by_name(c, rules['names']))}
     return LabelMap(name, _table(ids, len(classes) - 1, label_set), tuple(classes), painted)
@@ -94,8 +91,7 @@ def _table(ids: Mapping[int, str], highest: int, label_set: LabelSet) -> np.ndar
     for stored, label in ids.items():
         if label not in label_set.names:
             raise DgssError(f'{label!r} is not a label of {label_set.name!r}; correct the map.')
-        if stored <= highest:
-            table[stored] = label_set.names.index(label)
+        table[stored] = label_set.names.index(label)
     return table
 
 
@@ -127,5 +123,12 @@ def _classes(
 
 
 @cache
-def _maps() -> dict[str, Any]:
+def _shared_maps() -> dict[str, Any]:
     return yaml.safe_load(Path(__file__).with_name('maps.yaml').read_text())
+
+
+def _shared_map(name: str) -> dict[str, Any]:
+    known = _shared_maps()
+    if name not in known:
+        raise DgssError(f'There is no label map {name!r}; use one of {", ".join(known)}.')
+    return known[name]

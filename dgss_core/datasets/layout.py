@@ -13,8 +13,10 @@ import yaml
 
 from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
+from dgss_core.synthetic import CONDITIONS
 
 CATALOG = Path(__file__).parent / 'catalog'
+LABEL_KEYS = {'path', 'map', 'ids', 'names', 'highest', 'classes', 'classes_file', 'channel'}
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,16 @@ class Layout:
     stretch: bool = False
     palette: bool = False
 
+    def __post_init__(self) -> None:
+        named = {
+            self.condition,
+            *(c for values in self.conditions.values() for c in values.values()),
+        }
+        if odd := named - {*CONDITIONS}:
+            raise DgssError(
+                f'{self.title} speaks of the condition {min(odd)!r}; use {", ".join(CONDITIONS)}.'
+            )
+
     def split(self, name: str | None) -> Split:
         """The split of that name, the first one for None; DgssError names those there are."""
         name = name or next(iter(self.splits))
@@ -76,8 +88,7 @@ def load_layout(name: str | Path) -> Layout:
             'or the path of a YAML file.'
         )
     try:
-        data = yaml.safe_load(path.read_text())
-        return _layout(path, data)
+        return _layout(path, yaml.safe_load(path.read_text()))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DgssError(f'{path} is not readable as YAML: {error}') from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -90,9 +101,8 @@ def load_layout(name: str | Path) -> Layout:
 def _layout(path: Path, data: Any) -> Layout:
     if not isinstance(data, dict):
         raise TypeError('no keys')
-    unknown = set(data) - {*Layout.__dataclass_fields__, 'images', 'labels'}
-    if unknown:
-        raise DgssError(f'{path} says {", ".join(sorted(unknown))}, which no dataset file knows.')
+    if odd := set(data) - {*Layout.__dataclass_fields__, 'images', 'labels'}:
+        raise DgssError(f'{path} says {", ".join(sorted(odd))}, which no dataset file knows.')
     splits = {
         name: _split(name, data, own or {})
         for name, own in data.get('splits', {'all': {}}).items()
@@ -110,12 +120,15 @@ def _split(name: str, data: Mapping[str, Any], own: Mapping[str, Any]) -> Split:
     merged = {'images': data.get('images'), 'labels': data.get('labels'), 'folder': name, **own}
     images, labels = (_several(merged.pop(key)) for key in ('images', 'labels'))
     entries = tuple({'path': e} if isinstance(e, str) else dict(e) for e in labels)
-    given = set.intersection(*(set(path_fields(image)) for image in images))
     for entry in entries:
-        if unknown := set(path_fields(entry['path'])) - given:
+        if odd := set(entry) - LABEL_KEYS:
+            raise KeyError(f'labels: {", ".join(sorted(odd))}')
+    given = set.intersection(*(set(path_fields(image)) for image in images))
+    for template in (*(e['path'] for e in entries), data.get('frame_name', Layout.frame_name)):
+        if odd := set(path_fields(template)) - given:
             raise DgssError(
-                f'The labels {entry["path"]} go by {", ".join(sorted(unknown))}, which '
-                f'{" and ".join(images)} do not have; use the same fields in both.'
+                f'{template} goes by {", ".join(sorted(odd))}, which {" and ".join(images)} do '
+                'not have; name images, labels and frames by the same fields.'
             )
     return Split(images=images, labels=entries, **merged)
 

@@ -80,12 +80,11 @@ class Pairs:
         self.unlabelled = [pair for pair in self.pairs if pair.labels is None]
         if labelled:
             self._drop_unlabelled()
-        maps = {pair.labels.map.name for pair in self.pairs if pair.labels}
-        several = any(isinstance(entry.get('map'), list) for entry in self.split.labels)
-        words = [f'{layout.title} {split or next(iter(layout.splits))}']
-        words += [condition] if condition else []
-        words += [f'map {" and ".join(sorted(maps))}'] if several else []
-        self.title = ', '.join([*words, f'{len(self)} frames'])
+        words = [f'{layout.title} {split or next(iter(layout.splits))}', condition]
+        if any(isinstance(entry.get('map'), list) for entry in self.split.labels):
+            maps = {pair.labels.map.name for pair in self.pairs if pair.labels}
+            words.append(f'map {" and ".join(sorted(maps))}')
+        self.title = ', '.join([*filter(None, words), f'{len(self)} frames'])
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -193,7 +192,9 @@ class Pairs:
         by_name = {PurePosixPath(pair.image).stem: pair for pair in self.pairs}
         by_name |= {pair.name: pair for pair in self.pairs}
         missing = [name for name in wanted if name not in by_name]
-        if missing or not wanted:
+        if not wanted:
+            raise DgssError(f'{origin} names no frames; write one per line.')
+        if missing:
             raise DgssError(
                 f'{origin} names {len(missing)} of {len(wanted)} frames that '
                 f'{self.storage.root} does not have ({", ".join(missing[:3])}); '

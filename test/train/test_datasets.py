@@ -274,8 +274,17 @@ def test_a_folder_of_your_own_through_yaml(tmp_path: Path) -> None:
     sample = build_dataset(own, tmp_path)[0]
     assert (sample.name, sample.condition) == ('left/a/1', 'fog')
     assert sample.labels[0].tolist() == [1] + [0] * 7
+    own.write_text(
+        own.read_text().replace(
+            'marks/{path}.png', '{path: "marks/{path}.png", ids: {0: crop}, highest: 1}'
+        )
+    )
+    assert build_dataset(own, tmp_path)[0].labels[0].tolist() == [255] + [1] * 7
     for text, says in (
-        ('images: a\nlabels: b\n', 'does not describe a dataset'),
+        ('label_set: classes.yaml\nimages: a\nlabels: {path: b, chanel: red}\n', 'chanel'),
+        ('label_set: classes.yaml\nimages: a\nlabels: b\n', '{name} goes by name'),
+        ('label_set: classes.yaml\nimages: "{name}"\nlabels: b\ncondition: mist\n', 'mist'),
+        ('images: "{name}"\nlabels: "{name}"\n', 'does not describe a dataset'),
         ('label_set: classes.yaml\nimages: a\n', 'labels'),
         ('label_set: classes.yaml\nimages: a\nlabels: b\nlable: c\n', 'says lable'),
         ('{', 'not readable as YAML'),
