@@ -60,9 +60,7 @@ class View:
         `fill` outside the region.
         """
         x, y, w, h = self.region(width, height)
-        part = self.turn_back(upright)
-        if part.shape[1::-1] != (w, h):
-            part = _resize_plane(part, w, h)
+        part = nearest(self.turn_back(upright), w, h)
         if (w, h) == (width, height):
             return part
         whole = np.full((height, width), fill, part.dtype)
@@ -70,17 +68,12 @@ class View:
         return whole
 
 
-def _resize_plane(plane: np.ndarray, width: int, height: int) -> np.ndarray:
-    """As OpenCV by the nearest pixel, but rows that are alike are copied, not found again."""
-    rows = np.arange(len(plane), dtype=np.int32)[:, np.newaxis]
-    rows = cv2.resize(rows, (1, height), interpolation=cv2.INTER_NEAREST)[:, 0]
-    return cv2.resize(plane, (width, len(plane)), interpolation=cv2.INTER_NEAREST).take(rows, 0)
-
-
 def nearest(plane: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resize (H, W) by the nearest value; the very array where it has that size already."""
-    rows = np.arange(height) * plane.shape[0] // height
+    """Resize (H, W) by the nearest value, as OpenCV; the array itself where it has that size."""
     if plane.shape[1] != width:
         plane = cv2.resize(plane, (width, plane.shape[0]), interpolation=cv2.INTER_NEAREST)
-    # Whole rows are copied much faster than OpenCV finds their pixels one by one.
-    return plane if plane.shape[0] == height else plane[rows]
+    if plane.shape[0] == height:
+        return plane
+    # Rows that are alike are copied, not found again.
+    rows = np.arange(plane.shape[0], dtype=np.int32)[:, np.newaxis]
+    return plane.take(cv2.resize(rows, (1, height), interpolation=cv2.INTER_NEAREST)[:, 0], 0)
