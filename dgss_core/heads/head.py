@@ -61,8 +61,11 @@ class PixelHead(Head):
     label_smoothing = 0.0
 
     def loss(self, features: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
-        scores = self(features)
-        return {'ce': segmentation_loss(scores, labels, label_smoothing=self.label_smoothing)}
+        return {'ce': self.score_loss(self(features), labels)}
+
+    def score_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of scores of this head, where those are at hand already."""
+        return segmentation_loss(scores, labels, label_smoothing=self.label_smoothing)
 
 
 def refuse_stride(head: str, wanted: int, possible: Sequence[int]) -> None:

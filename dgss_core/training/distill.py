@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from dgss_core.checkpoint import load_checkpoint
 from dgss_core.errors import DgssError
 from dgss_core.heads.head import PixelHead
-from dgss_core.losses.segmentation import segmentation_loss
 from dgss_core.resize import resize
 from dgss_core.systems import SegmentationModel
 from dgss_core.training.objective import Objective
@@ -81,18 +80,15 @@ class Distillation(Objective):
 
     def forward(self, images: Tensor, labels: Tensor, seed: int) -> dict[str, Tensor]:
         images, head = images.float(), self.model.head
+        assert isinstance(head, PixelHead)
         theirs, target = self.ask(images)
         with self.mixed(labels, seed):
             features, scores = self.model.features_and_scores(images)
-        if self.merged is None:
-            smoothing = head.label_smoothing
-            on_labels = segmentation_loss(scores, labels, label_smoothing=smoothing)
-        else:
-            on_labels = self.merged(scores, labels)
+        compare = self.merged or head.score_loss
         losses = {
             'probabilities': divergence(scores, target, self.config.temperature),
             'features': angle(self.projection(features[-1]), theirs),
-            'labels': on_labels,
+            'labels': compare(scores, labels),
         }
         return {name: getattr(self.config, name) * loss for name, loss in losses.items()}
 
