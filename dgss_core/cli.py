@@ -26,6 +26,7 @@ VERBS = {
     'bag replay': ('dgss_ros.replay', 'replay', 'a bag through a running node, masks recorded'),
     'bag info': ('dgss_core.commands.bag', 'info', 'what a bag holds'),
     'bundle info': ('dgss_core.commands.bundle', 'info', 'check a bundle and say what it is'),
+    'export': ('dgss_core.commands.export', 'export', 'a checkpoint into a bundle'),
     'engine build': ('dgss_core.commands.engine', 'build', 'compile a bundle for a GPU'),
     'engine list': ('dgss_core.commands.engine', 'list_engines', 'the engines that are kept'),
     'engine verify': (

@@ -21,6 +21,7 @@ from dgss_core.export.network import DeployedNetwork
 from dgss_core.export.quantise import quantise
 from dgss_core.manifest import LARGEST_SIDE, PRECISIONS, Manifest
 from dgss_core.monitoring.domain_shift import collect
+from dgss_core.segmenter import fit
 from dgss_core.systems.model import SegmentationModel
 
 __all__ = ['DeployedNetwork', 'export_bundle', 'images_by_condition']
@@ -68,7 +69,8 @@ def export_bundle(
     classes = len(model.label_set)
     described = None
     if source is not None:
-        described = collect(((image, predict(network, image)) for image in source), classes)
+        seen = (fit(image, width, height) for image in source)
+        described = collect(((image, predict(network, image)) for image in seen), classes)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / 'model.onnx'
         write_onnx(network, path, height, width, _layers(precision), opset)

@@ -1,0 +1,71 @@
+"""`dgss export`: a checkpoint becomes a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from dgss_core.checkpoint import load_checkpoint, read_about
+from dgss_core.errors import DgssError
+from dgss_core.export import export_bundle, images_by_condition
+from dgss_core.frames import read_frames
+
+
+def export(
+    checkpoint: Path,
+    *,
+    output: Path,
+    height: int = 512,
+    width: int = 1024,
+    precision: Literal['fp32', 'fp16', 'bf16', 'int8'] = 'fp32',
+    name: str | None = None,
+    licence: str | None = None,
+    frames: Path | None = None,
+    calibration: Path | None = None,
+    source: Path | None = None,
+    opset: int | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Export a checkpoint as a bundle: one network from camera bytes to ids, and its manifest.
+
+    Args:
+        checkpoint: the .safetensors file that dgss train or dgss convert wrote
+        output: the folder to write
+        height: of the network in pixels
+        width: of the network in pixels
+        precision: of its layers; norms, softmax and attention scores stay in fp32
+        name: of the bundle; the system's when left out
+        licence: terms of the weights; the checkpoint's when left out
+        frames: folder with images in day/, night/, ... to keep with the fp32 answers, two of each,
+            for the proof on the target; rendered ones when left out
+        calibration: folder with images in day/, night/, ... that int8 ranges are taken from, up to
+            32 of each; rendered ones when left out
+        source: folder with images like those of the training, which the domain-shift monitor
+            compares with
+        opset: of ONNX; the oldest that will do when left out
+        overwrite: replace the output if it exists
+    """
+    about, _ = read_about(checkpoint)
+    terms = licence or about.licence
+    if not terms:
+        raise DgssError(f'{checkpoint} does not say its licence; give the terms as --licence.')
+    if calibration is not None and precision != 'int8':
+        raise DgssError(f'--calibration is for int8, not {precision}; leave it out.')
+    bundle = export_bundle(
+        load_checkpoint(checkpoint),
+        output,
+        name=name or about.system,
+        height=height,
+        width=width,
+        licence=terms,
+        precision=precision,
+        frames=frames and images_by_condition(frames, height, width, 2),
+        calibration=calibration and images_by_condition(calibration, height, width, 32),
+        source=source and (frame.image for frame in read_frames(source)),
+        opset=opset,
+        overwrite=overwrite,
+    )
+    size = sum(file.stat().st_size for file in bundle.folder.rglob('*'))
+    print(f'{output}: {bundle.identity}, {width}x{height}, {precision}, {size / 1e6:.1f} MB')
+    for figure, value in bundle.manifest.metrics.items():
+        print(f'{figure}: {value:.2%}')
