@@ -56,6 +56,7 @@ def training_augmentation(
     scale: tuple[float, float] = (1, 1),
     step: float = 0,
     long_edge: int | None = None,
+    shapes: tuple[float, float] | None = None,
     cat_max_ratio: float = 1,
     fill: tuple[int, int, int] = (124, 116, 104),
     flip: float = 0.5,
@@ -64,6 +65,8 @@ def training_augmentation(
 ) -> TrainingAugmentation:
     """Scale and crop (see `ScaleCrop`), flip, colours, and corruptions where they are asked for.
 
+    With `shapes`, least and greatest width per height, a part of that shape is cut out and resized
+    to the crop, as torchvision's RandomResizedCrop does; `scale` is then its part of the area.
     `color`: 'photometric' is the distortion of Rein, VLTSeg and CLOUDS, 'jitter' that of FAMix
     (brightness, contrast and saturation by up to 80 %), 'exposure' that of our street model.
     """
@@ -73,8 +76,11 @@ def training_augmentation(
         'exposure': exposure_changes(),
         'none': [],
     }
+    cut: torch.nn.Module = ScaleCrop(crop, base, scale, step, long_edge, cat_max_ratio, fill=fill)
+    if shapes is not None:
+        cut = v2.RandomResizedCrop(crop, scale, shapes)
     return TrainingAugmentation(
-        ScaleCrop(crop, base, scale, step, long_edge, cat_max_ratio, fill=fill),
+        cut,
         v2.RandomHorizontalFlip(flip),
         *colors[color],
         *([] if corruption is None else [RandomCorruption(corruption)]),

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from torchvision.transforms import v2
-
 from dgss_core.augmentation import (
     CorruptionConfig,
     TrainingAugmentation,
@@ -119,12 +117,7 @@ class AugmentationConfig:
     corruption: CorruptionConfig | None = None
 
     def build(self) -> TrainingAugmentation:
-        options = {k: v for k, v in vars(self).items() if k != 'shapes'}
-        augmentation = training_augmentation(**options)
-        if self.shapes is not None:
-            cut = v2.RandomResizedCrop(self.crop, self.scale, self.shapes)
-            augmentation.transforms = (cut, *augmentation.transforms[1:])
-        return augmentation
+        return training_augmentation(**vars(self))
 
 
 @dataclass
