@@ -16,6 +16,7 @@ from std_srvs.srv import Trigger
 
 from dgss_core.encodings import encode_png
 from dgss_core.errors import DgssError
+from dgss_core.files import write_whole
 from dgss_core.paint import overlay
 from dgss_ros.cameras import Answer
 from dgss_ros.messages import stamp_ns
@@ -84,7 +85,7 @@ def save(answer: Answer, camera: str, folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            (folder / name).write_bytes(content)
+            write_whole(folder / name, content)
     except OSError as error:
         raise DgssError(f'{folder} cannot be written: {error}; mend save_folder.') from error
     return [folder / name for name in contents]

@@ -23,10 +23,16 @@ TIMEOUT_S = 20.0
 class Camera:
     """Publishes images to the node and keeps what comes back, by the name of the topic."""
 
-    def __init__(self, ros: Node, topic: str = '/dgss/image', node: str = '/dgss') -> None:
+    def __init__(
+        self,
+        ros: Node,
+        topic: str = '/dgss/image',
+        node: str = '/dgss',
+        qos: QoSProfile | None = None,
+    ) -> None:
         self._ros = ros
         self._node = node
-        self._publisher = ros.create_publisher(Image, topic, QoSProfile(depth=10))
+        self._publisher = ros.create_publisher(Image, topic, qos or QoSProfile(depth=10))
         self._count = 0
         self.received: dict[str, list[Image]] = {}
 
@@ -41,7 +47,7 @@ class Camera:
 
         `image`: a picture it can answer, where not every one of 64x48 is.
         """
-        assert wait_until(lambda: self._publisher.get_subscription_count() == 1, TIMEOUT_S)
+        assert wait_until(lambda: self.subscribers == 1, TIMEOUT_S)
         for name in self.received:
             topic = f'{self._node}/{name}'
             assert wait_until(lambda t=topic: self._ros.count_publishers(t) == 1, TIMEOUT_S)
@@ -53,6 +59,13 @@ class Camera:
         else:
             raise AssertionError(f'no answer on {[n for n, m in self.received.items() if not m]}')
         time.sleep(0.2)
+
+    @property
+    def subscribers(self) -> int:
+        return self._publisher.get_subscription_count()
+
+    def close(self) -> None:
+        self._ros.destroy_publisher(self._publisher)
 
     def header(self) -> Header:
         self._count += 1
