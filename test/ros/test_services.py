@@ -42,15 +42,19 @@ def bundles(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def images_at(camera: Camera, rate: float) -> Iterator[list[int]]:
-    """Send images all the while, on a thread; yields their stamps."""
+def images_at(camera: Camera, rate: float, image: np.ndarray | None = None) -> Iterator[list[int]]:
+    """Send images all the while, on a thread; yields their stamps.
+
+    `image`: the one to send, many of one colour where it is left out.
+    """
     stamps: list[int] = []
     done = threading.Event()
 
     def send() -> None:
         due = time.monotonic()
         while not done.is_set():
-            stamps.append(stamp_ns(camera.send(flat(len(stamps) % 256)).header))
+            picture = flat(len(stamps) % 256) if image is None else image
+            stamps.append(stamp_ns(camera.send(picture).header))
             due += 1 / rate
             time.sleep(max(0.0, due - time.monotonic()))
 
