@@ -31,6 +31,7 @@ from dgss_ros.parameters import Parameters
 from dgss_ros.pipeline import Pipeline
 from dgss_ros.qos import check_overrides
 from dgss_ros.services import in_thread, offer, save
+from dgss_ros.transport import return_memory
 
 SUCCESS, FAILURE, ERROR = (
     TransitionCallbackReturn.SUCCESS,
@@ -167,6 +168,7 @@ class SegmentNode(LifecycleNode):
         if self._pipeline is not None:
             self._pipeline.segmenter.backend.close()
             self._pipeline = None
+            return_memory()
         self.diagnostics.set_model(None)
 
     def _stop(self) -> None:

@@ -8,9 +8,11 @@ gives the same transport to a camera driver or any other process that uses Fast 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 SHARED_MEMORY = Path('/dev/shm')
@@ -39,12 +41,20 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 def prepare_process() -> None:
     """Shared memory large enough for images, and image buffers that stay on the heap."""
     os.environ.update(_transport(os.environ))
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return  # not glibc
-    mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
-    mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
+    _glibc('mallopt', M_MMAP_THRESHOLD, MMAP_THRESHOLD)
+    _glibc('mallopt', M_TRIM_THRESHOLD, TRIM_THRESHOLD)
+
+
+def return_memory() -> None:
+    """Give back to the system what was freed, which `prepare_process` else keeps for pictures."""
+    gc.collect()
+    _glibc('malloc_trim', 0)
+
+
+def _glibc(function: str, *arguments: int) -> None:
+    """Call a function that only glibc has, where it is the C library."""
+    with suppress(AttributeError, OSError, TypeError):
+        getattr(ctypes.CDLL(None), function)(*arguments)
 
 
 def fastdds_profile(shared_memory: Path = SHARED_MEMORY) -> Path:

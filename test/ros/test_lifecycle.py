@@ -58,6 +58,26 @@ def test_the_states_can_be_gone_through_again_and_again(
         assert lifecycle.state == 'unconfigured'
 
 
+def test_cleaning_up_gives_the_memory_back(start_node) -> None:
+    node = start_node(backend='onnxruntime')
+    status = Path(f'/proc/{node.process.pid}/status')
+    if not status.exists():
+        pytest.skip('needs /proc')
+
+    def resident_mb() -> float:
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith('VmRSS'))
+        return int(line.split()[1]) / 1024
+
+    cleaned = []
+    for _ in range(4):
+        node.lifecycle.configure()
+        configured = resident_mb()
+        node.lifecycle.cleanup()
+        cleaned.append(resident_mb())
+    assert cleaned[-1] < configured - 30
+    assert cleaned[-1] < cleaned[0] + 10
+
+
 def test_frames_are_answered_after_a_pause(start_node, probe_bundle: Path, camera: Camera) -> None:
     lifecycle = start_node(bundle=probe_bundle, autostart=True).lifecycle
     camera.subscribe('mask')
