@@ -10,11 +10,15 @@ adds the other conditions. What `dgss train` leaves goes to --output, the bundle
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from jsonargparse import auto_cli
 
 from dgss_core.checkpoint import load_checkpoint
+from dgss_core.datasets.synthetic import SYNTHETIC
 from dgss_core.evaluate import evaluate
 from dgss_core.export import export_bundle
 from dgss_core.segmenter import Segmenter
@@ -26,6 +30,7 @@ LICENCE = (
     'Weights for non-commercial use only: trained on CamVid (CC BY-NC 4.0) and KITTI '
     '(CC BY-NC-SA 3.0); encoder initialised from ImageNet weights (Apache-2.0).'
 )
+SOURCE_FRAMES = 64
 HERE = HardwareConfig(channels_last=True, in_memory=True)
 
 
@@ -49,6 +54,7 @@ def street(
     """
     train(recipe, data, output, hardware, resume)
     model, metrics = load_checkpoint(output / 'model.safetensors'), {}
+    source = list(source_images(recipe, data))
     # Twice: once to measure it, once with the figures in its manifest.
     for _ in range(2):
         bundle = export_bundle(
@@ -60,6 +66,7 @@ def street(
             licence=LICENCE,
             training_data=TRAINED_ON,
             metrics=metrics,
+            source=source,
             overwrite=True,
         )
         if not metrics:
@@ -68,6 +75,19 @@ def street(
                 matrix = evaluate(segmenter, dataset, dataset.title)
                 metrics[f'mIoU {dataset.title}'] = round(matrix.miou, 4)
     print(json.dumps(metrics, indent=2))
+
+
+def source_images(recipe: TrainConfig, data: Path) -> Iterator[np.ndarray]:
+    """Some day frames of each dataset that was learnt from, evenly over its drives.
+
+    By day only: in other conditions the figures of the real drives do not hold, and the
+    domain-shift monitor is there to say so.
+    """
+    for split in recipe.sources:
+        by_day = {'conditions': ['day']} if split.dataset == SYNTHETIC else {}
+        dataset = replace(split, options=split.options | by_day).open(data)
+        for index in range(0, len(dataset), max(1, len(dataset) // SOURCE_FRAMES)):
+            yield dataset[index].image
 
 
 if __name__ == '__main__':

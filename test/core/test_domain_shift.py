@@ -50,13 +50,15 @@ def look(segmenter: Segmenter, image: np.ndarray) -> Seen:
 
 
 def drive(segmenter: Segmenter, seed: int, condition: str = 'day') -> list[Seen]:
-    frames = StreetDrive(seed, condition, 320, 224)
+    frames = StreetDrive(seed, condition, segmenter.bundle.width, segmenter.bundle.height)
     return [look(segmenter, frames.frame(index).image) for index in (0, 30)]
 
 
 @pytest.fixture(scope='module')
 def source(segmenter: Segmenter) -> SourceStatistics:
-    return collect((seen for seed in range(2000, 2016) for seen in drive(segmenter, seed)), 19)
+    source = segmenter.bundle.manifest.source
+    assert source is not None, 'the embedded bundle knows what it was trained on'
+    return source
 
 
 def noise_frame(seed: int, statistics: bool = False) -> Seen:
@@ -151,14 +153,15 @@ def test_a_spread_needs_frames() -> None:
 def test_night_and_fog_lie_further_from_the_source_than_day(segmenter, source) -> None:
     found = {
         condition: [
-            furthest(source, drive(segmenter, seed, condition)) for seed in range(3000, 3004)
+            furthest(source, drive(segmenter, seed, condition)) for seed in range(3000, 3003)
         ]
         for condition in ('day', 'night', 'fog')
     }
     print({condition: np.round(values, 2).tolist() for condition, values in found.items()})
     for condition in ('night', 'fog'):
         assert auroc(found['day'], found[condition]) == 1
-        assert np.median(found[condition]) > 1.5 * np.median(found['day'])
+        assert np.median(found[condition]) > 1.5
+    assert max(found['day']) < 1.3
 
 
 def test_a_network_that_has_lost_its_way_is_told_by_its_predictions(segmenter, source) -> None:
@@ -170,7 +173,7 @@ def test_a_network_that_has_lost_its_way_is_told_by_its_predictions(segmenter, s
         {name: source.std[name] for name in outputs},
     )
     right, lost = [], []
-    for seed in range(3000, 3004):
+    for seed in range(3000, 3003):
         frames = drive(segmenter, seed)
         right.append(furthest(alone, frames))
         wrong = [look(segmenter, np.rot90(image, 2).copy())[1] for image, _ in frames]
