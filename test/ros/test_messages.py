@@ -61,6 +61,29 @@ def test_building_a_message_does_not_convert_byte_by_byte() -> None:
     assert min(durations) < 0.02
 
 
+@pytest.mark.ros_apt
+@pytest.mark.parametrize(
+    ('encoding', 'channels', 'depth'),
+    [
+        *((name, 3, 1) for name in ('rgb8', 'bgr8')),
+        *((name, 4, 1) for name in ('rgba8', 'bgra8')),
+        *((f'bayer_{pattern}8', 1, 1) for pattern in ('rggb', 'bggr', 'gbrg', 'grbg')),
+        *((name, 2, 1) for name in ('yuv422', 'yuv422_yuy2')),
+        ('mono8', 1, 1),
+        ('mono16', 1, 2),
+    ],
+)
+def test_what_cv_bridge_converts_rightly_is_converted_alike(
+    encoding: str, channels: int, depth: int
+) -> None:
+    bridge = pytest.importorskip('cv_bridge').CvBridge()
+    row = 16 * channels * depth
+    data = np.random.default_rng(3).integers(0, 256, 12 * row, np.uint8)
+    message = Image(height=12, width=16, step=row, encoding=encoding, data=data.tobytes())
+    expected = bridge.imgmsg_to_cv2(message, 'rgb8')
+    assert np.abs(to_rgb(message).astype(int) - expected).max() <= 1
+
+
 @pytest.mark.parametrize('nanosec', [0, 1, 999_999_999])
 def test_the_stamp_is_read_without_deserializing(nanosec: int) -> None:
     header = Header(stamp=Time(sec=1_700_000_123, nanosec=nanosec), frame_id='x')
