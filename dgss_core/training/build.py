@@ -50,7 +50,7 @@ def build_objective(
     if hardware.compile:
         model.encoder.compile()
     if hardware.channels_last:
-        model.to(memory_format=torch.channels_last)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     given: dict[str, Any] = {'merged': merged, 'mixing': config.mixing, 'bank': bank}
     if config.self_training is not None:
         return SelfTraining(model, config.self_training, config.label_stride, **given)
@@ -64,7 +64,7 @@ def save_model(
 ) -> None:
     """Write a checkpoint of `model` as it is now. Every process must call it; only the `first`
     writes. Raises DgssError when it cannot."""
-    weights = get_model_state_dict(model, options=WHOLE)
+    weights: dict[str, Any] = get_model_state_dict(model, options=WHOLE)
     if first:
         data = ', '.join(source.dataset for source in config.sources)
         licence = f'encoder {SYSTEMS[config.system].weights_licence}; that of {data}'

@@ -102,6 +102,14 @@ def label_tables(
     return tables, merged
 
 
+def build_frames(
+    config: TrainConfig, datasets: Sequence[Dataset], tables: Sequence[np.ndarray]
+) -> AugmentedFrames:
+    """Every source as its augmentation shows it, with the ids of the training."""
+    augmentations = [(s.augmentation or config.augmentation).build() for s in config.sources]
+    return AugmentedFrames(datasets, augmentations, tables)
+
+
 def build_loader(
     frames: AugmentedFrames, draws: Draws, hardware: HardwareConfig, at_once: int
 ) -> DataLoader:

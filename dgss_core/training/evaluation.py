@@ -82,5 +82,7 @@ def score(
     matrix = evaluate(segmenter, part, dataset.title, show=fabric.is_global_zero)
     if shared and fabric.world_size > 1:
         counts = torch.from_numpy(matrix.counts).to(fabric.device)
-        matrix.counts = fabric.all_reduce(counts, reduce_op='sum').cpu().numpy()
+        total = fabric.all_reduce(counts, reduce_op='sum')
+        assert isinstance(total, torch.Tensor)
+        matrix.counts = total.cpu().numpy()
     return matrix

@@ -11,20 +11,23 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from dgss_core.augmentation import AugmentedFrames, Draws
+from dgss_core.augmentation import Draws
 from dgss_core.datasets import Dataset
+from dgss_core.systems import SegmentationModel
 from dgss_core.training.average import Average
 from dgss_core.training.build import build_model, build_objective, save_model
 from dgss_core.training.chance import seed_of
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.data import (
     batches,
+    build_frames,
     build_loader,
     build_sampler,
     label_tables,
@@ -48,7 +51,8 @@ class Training:
     config: TrainConfig
     hardware: HardwareConfig
     record: Record
-    objective: nn.Module
+    model: SegmentationModel
+    objective: Any
     state: TrainingState
     loader: DataLoader
     parts: int
@@ -83,7 +87,7 @@ def setup(
     """Build what a training needs, and go back to where it was interrupted."""
     parts = hardware.accumulation(config.batch, fabric.world_size)
     sources = open_sources(config, data, hardware.in_memory, fabric.is_global_zero)
-    scored = [(split, split.open(data)) for split in config.evaluation.splits]
+    scored = [split.open(data) for split in config.evaluation.splits]
     record.begin(config, hardware, resume)
     fabric.barrier()
     resume = resume and record.state.is_file()
@@ -92,6 +96,8 @@ def setup(
     model = build_model(config, with_weights=not resume)
     tables, merged = label_tables(model, sources)
     inner = build_objective(config, model, merged, hardware)
+    if fabric.world_size > 1 and fabric.device.type == 'cuda':
+        nn.SyncBatchNorm.convert_sync_batchnorm(inner)
     objective = fabric.setup_module(inner)
     optimiser = build_optimiser(config.optimiser, inner.model, inner.own_parameters())
     average = Average(inner, config.average) if config.average else None
@@ -101,16 +107,14 @@ def setup(
         state.load(record.state)
         record.rewind(state.step)
 
-    augmentations = [(s.augmentation or config.augmentation).build() for s in config.sources]
-    frames = AugmentedFrames(sources, augmentations, tables)
     sampler = build_sampler(config.sources, sources, config.seed)
-    first = state.step * config.batch
-    draws = Draws(sampler, first, fabric.global_rank, fabric.world_size)
+    draws = Draws(sampler, state.step * config.batch, fabric.global_rank, fabric.world_size)
     at_once = config.batch // (parts * fabric.world_size)
-    loader = build_loader(frames, draws, hardware, at_once)
-    looks = [ModelSegmenter(inner.model, config.evaluation.look, s.height) for s, _ in scored]
-    splits = [(dataset, look) for (_, dataset), look in zip(scored, looks, strict=True)]
-    return Training(config, hardware, record, objective, state, loader, parts, splits)
+    loader = build_loader(build_frames(config, sources, tables), draws, hardware, at_once)
+    look, splits = config.evaluation.look, config.evaluation.splits
+    segmenters = [ModelSegmenter(model, look, split.height) for split in splits]
+    pairs = list(zip(scored, segmenters, strict=True))
+    return Training(config, hardware, record, model, objective, state, loader, parts, pairs)
 
 
 def main(fabric: L.Fabric, training: Training) -> None:
@@ -164,6 +168,7 @@ def take_step(
         max_norm=config.optimiser.clip or math.inf,
         error_if_nonfinite=False,
     )
+    assert norm is not None
     state.optimiser.step()
     state.optimiser.zero_grad()
     return losses, norm
@@ -186,5 +191,5 @@ def evaluate(fabric: L.Fabric, training: Training) -> None:
             record.score(dataset.title, matrix, state.step)
             fabric.print(f'step {state.step}: {dataset.title}: mIoU {100 * matrix.miou:.2f}')
         for path in [record.model, *([record.best_model] if is_best else [])]:
-            save_model(config, inner.model, path, fabric.is_global_zero)
+            save_model(config, training.model, path, fabric.is_global_zero)
     training.objective.train()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -49,10 +50,10 @@ class TrainingState:
     def save(self, path: Path, first: bool = True) -> None:
         """Write everything to `path`, whole or not at all. Every process must call it; only the
         `first` writes. Raises DgssError when it cannot."""
-        tensors = {
+        tensors: dict[str, Any] = {
             f'weights.{k}': x for k, x in get_model_state_dict(self.model, options=WHOLE).items()
         }
-        moments = get_optimizer_state_dict(self.model, self.optimiser, options=WHOLE)
+        moments: Any = get_optimizer_state_dict(self.model, self.optimiser, options=WHOLE)
         for name, values in moments.get('state', {}).items():
             tensors |= {f'optimiser.{name}.{key}': x for key, x in values.items()}
         for name, average in self.averages().items():
@@ -79,7 +80,7 @@ class TrainingState:
 
     def _take(self, tensors: Mapping[str, Tensor]) -> None:
         everywhere = StateDictOptions(full_state_dict=True)
-        moments = get_optimizer_state_dict(self.model, self.optimiser, options=everywhere)
+        moments: Any = get_optimizer_state_dict(self.model, self.optimiser, options=everywhere)
         for name, values in moments['state'].items():
             for key in values:
                 values[key] = tensors.get(f'optimiser.{name}.{key}', values[key])
@@ -97,7 +98,7 @@ def gathered(x: Tensor) -> Tensor:
     return x.full_tensor() if isinstance(x, DTensor) else x
 
 
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     return {k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)}
 
 

@@ -34,6 +34,7 @@ class Watch:
         holds the last good one.
         """
         losses = fabric.all_reduce(torch.stack(self.losses), reduce_op='mean')
+        assert isinstance(losses, Tensor)
         norms = torch.stack(self.norms)
         bad = (~(losses.isfinite() & norms.isfinite().to(losses.device))).nonzero().flatten()
         if len(bad):
@@ -42,8 +43,8 @@ class Watch:
                 f'{state} is the last good state' if state.is_file() else 'nothing was saved yet'
             )
             raise DgssError(
-                f'At step {step} the loss was {loss:.4g} and the norm of its gradients {norm:.4g}; '
-                f'{kept}; lower optimiser.rate, or set optimiser.clip, and begin anew.'
+                f'At step {step} the loss was {loss:.4g} and the norm of its gradients '
+                f'{norm:.4g}; {kept}; lower optimiser.rate, or set optimiser.clip, and begin anew.'
             )
         values = {'loss': losses.mean().item(), 'gradient norm': norms.mean().item()}
         self.steps, self.losses, self.norms = [], [], []
