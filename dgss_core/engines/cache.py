@@ -28,7 +28,7 @@ from pathlib import Path
 
 from dgss_core.engines.key import EngineKey
 from dgss_core.errors import DgssError
-from dgss_core.files import flush
+from dgss_core.files import cache_folder, flush
 
 ENGINE, KEY, LOCK, STAGING = 'engine', 'key.json', '.lock', '.building-'
 
@@ -73,8 +73,7 @@ class EngineCache:
     """Engines under `folder`; without one, under `$XDG_CACHE_HOME/dgss/engines`."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        home = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-        self.folder = Path(folder) if folder else Path(home) / 'dgss' / 'engines'
+        self.folder = Path(folder) if folder else cache_folder('engines')
         self._refused: set[Path] = set()
 
     def folder_of(self, key: EngineKey) -> Path:

@@ -71,13 +71,17 @@ class EngineKey:
         version: str,
         batch: str,
         options: str,
+        precision: str = '',
     ) -> EngineKey:
-        """The key of `bundle` on `device`; `batch`: how many images, such as '1..4'."""
+        """The key of `bundle` on `device`; `batch`: how many images, such as '1..4'.
+
+        `precision`: that is computed in, where it is not the one that the graph is typed in.
+        """
         manifest = bundle.manifest
         return cls(
             manifest.name,
             bundle.fingerprint,
-            manifest.precision,
+            precision or manifest.precision,
             backend,
             version,
             device.name,

@@ -23,7 +23,7 @@ from dgss_core import __version__
 from dgss_core.bundle import MANIFEST, Bundle, ReferenceFrame, open_bundle
 from dgss_core.engines.cache import EngineCache
 from dgss_core.engines.key import processor
-from dgss_core.engines.verify import GATES, Outcome, compare
+from dgss_core.engines.verify import GATES, Gates, Outcome, compare
 from dgss_core.errors import DgssError
 from dgss_core.files import write_whole
 
@@ -80,7 +80,7 @@ def verify(
     `frames`: with the answers of the reference, and labels where there are some; `origin` says
     where those answers come from. A report that cannot be kept is only told to `report`.
     """
-    outcome = compare(backend, frames, bundle.labels, GATES[bundle.manifest.precision])
+    outcome = compare(backend, frames, bundle.labels, _gates(backend, bundle))
     content = _content(backend, bundle, outcome, origin)
     content['checksum'] = _checksum(content)
     if backend.key is not None:
@@ -108,7 +108,7 @@ def read_report(path: Path, backend: Backend, bundle: Bundle) -> dict | None:
         current = {
             'checksum': _checksum(content),
             'engine_sha256': backend.sha256,
-            'gates': asdict(GATES[bundle.manifest.precision]),
+            'gates': asdict(_gates(backend, bundle)),
         }
         return content if {key: content[key] for key in current} == current else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -119,6 +119,10 @@ def other_precisions(bundle: Bundle) -> list[Bundle]:
     """The bundles in higher precision that `bundle` carries, bf16 before fp32."""
     folders = (bundle.folder / precision for precision in ('bf16', 'fp32'))
     return [open_bundle(folder) for folder in folders if (folder / MANIFEST).is_file()]
+
+
+def _gates(backend: Backend, bundle: Bundle) -> Gates:
+    return GATES[backend.key.precision if backend.key else bundle.manifest.precision]
 
 
 def _content(backend: Backend, bundle: Bundle, outcome: Outcome, origin: str) -> dict:

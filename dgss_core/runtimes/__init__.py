@@ -19,8 +19,8 @@ from dgss_core.errors import DgssError
 Report = Callable[[str], Any]
 """Takes one line of progress or explanation, as `print` and a logger do."""
 
-BACKENDS = ('onnxruntime', 'tensorrt', 'tensorrt_rtx')
-PREFERRED = ('tensorrt', 'tensorrt_rtx', 'onnxruntime')
+BACKENDS = ('onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx')
+PREFERRED = ('tensorrt', 'tensorrt_rtx', 'openvino', 'onnxruntime')
 """What `auto` tries: the fastest first, and last what runs everywhere."""
 
 SPECIAL = re.compile(r'null(:\d+)?|torch:.+')
@@ -111,26 +111,39 @@ def _load_proven(
     allow_unverified: bool,
     report: Report,
 ) -> Backend:
-    """The first of the bundle's precisions that is proven in this backend."""
-    precisions = [bundle, *other_precisions(bundle)]
-    for precision in precisions:
-        backend = open_backend(precision, name, threads, cache, report)
+    """The first network and precision that is proven in this backend."""
+    attempts = [
+        (network, precision)
+        for network in (bundle, *other_precisions(bundle))
+        for precision in _precisions(network, name)
+    ]
+    for network, precision in attempts:
+        backend = _open(network, name, precision, threads, cache, report)
         if allow_unverified:
             return backend
         try:
             # The frames are those of the outer bundle: its masks come from the fp32 network.
-            require_proof(backend, precision, bundle.frames, cache, report)
+            require_proof(backend, network, bundle.frames, cache, report)
             return backend
         except DgssError as error:
             backend.close()
-            if precision is precisions[-1] or not isinstance(error, RefusedError):
+            if (network, precision) == attempts[-1] or not isinstance(error, RefusedError):
                 raise
             report(f'{error} Trying a higher precision.')
     raise AssertionError('the last precision either works or raises')
 
 
-def open_backend(
-    bundle: Bundle, name: str, threads: int, cache: EngineCache, report: Report
+def _precisions(bundle: Bundle, name: str) -> list[str]:
+    """What a backend may compute a network in: as it is typed, except for OpenVINO on fp32."""
+    if name == 'openvino' and bundle.manifest.precision == 'fp32':
+        from dgss_core.runtimes import open_vino
+
+        return open_vino.precisions()
+    return [bundle.manifest.precision]
+
+
+def _open(
+    bundle: Bundle, name: str, precision: str, threads: int, cache: EngineCache, report: Report
 ) -> Backend:
     """Load one network into the backend `name`, proven or not; raises as `load_backend` does."""
     kind = name.partition(':')[0]
@@ -146,6 +159,10 @@ def open_backend(
         from dgss_core.runtimes.onnx_runtime import OnnxRuntimeBackend
 
         return OnnxRuntimeBackend(bundle, threads, report=report)
+    if kind == 'openvino':
+        from dgss_core.runtimes.open_vino import OpenVinoBackend
+
+        return OpenVinoBackend(bundle, precision, threads)
     from dgss_core.runtimes.tensor_rt import TensorRtBackend
 
     return TensorRtBackend(bundle, name, cache, report)

@@ -44,10 +44,12 @@ def current_device() -> Device:
     )
 
 
-def free_memory() -> int:
-    """Bytes of GPU memory that are free."""
-    _, free, _ = cudart.cudaMemGetInfo()
-    return int(free)
+def used_memory() -> int:
+    """Bytes of GPU memory that are taken, by all processes together."""
+    status, free, total = cudart.cudaMemGetInfo()
+    if status != cudart.cudaError_t.cudaSuccess:
+        raise DgssError(_sentence(status))
+    return int(total - free)
 
 
 class Buffer:

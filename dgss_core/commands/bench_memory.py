@@ -1,0 +1,57 @@
+"""Memory that a bundle takes in a backend, measured in a process that does nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from dgss_core.bundle import open_bundle
+from dgss_core.errors import DgssError
+from dgss_core.runtimes import load_backend
+
+
+def measure(bundle: Path, backend: str, batch: int, threads: int) -> dict[str, float]:
+    """The most MiB that loading the network and one call take, on the host and on the GPU.
+
+    `bundle`: its folder. Raises DgssError when the process fails, with its last words.
+    """
+    command = [sys.executable, '-m', __name__, str(bundle), backend, str(batch), str(threads)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode != 0:
+        last = (result.stderr.strip().splitlines() or ['it was killed'])[-1]
+        raise DgssError(f'The memory of {backend} could not be measured: {last}')
+    return json.loads(result.stdout)
+
+
+def _highest(since_now: bool = False) -> float:
+    """The most MiB this process has held, since the last time it was asked with `since_now`."""
+    if since_now:
+        Path('/proc/self/clear_refs').write_text('5')
+    status = Path('/proc/self/status').read_text()
+    return float(status.split('VmHWM:')[1].split()[0]) / 1024
+
+
+def _on_gpu() -> float:
+    """MiB of the GPU that all processes together hold; 0 without a GPU."""
+    try:
+        from dgss_core.runtimes import cuda
+
+        return cuda.used_memory() / 2**20
+    except DgssError:
+        return 0
+
+
+def _main(folder: str, backend: str, batch: str, threads: str) -> None:
+    bundle = open_bundle(folder)
+    images = np.zeros((int(batch), bundle.height, bundle.width, 3), np.uint8)
+    host, gpu = _highest(since_now=True), _on_gpu()
+    load_backend(bundle, backend, int(threads), allow_unverified=True).run(images)
+    print(json.dumps({'host': _highest() - host, 'gpu': _on_gpu() - gpu}))
+
+
+if __name__ == '__main__':
+    _main(*sys.argv[1:])
