@@ -1,10 +1,16 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and where those lie that can be made again."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+
+
+def cache_folder(kind: str) -> Path:
+    """`$XDG_CACHE_HOME/dgss/<kind>`, or below ~/.cache."""
+    home = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
+    return Path(home) / 'dgss' / kind
 
 
 def flush(path: Path) -> None:

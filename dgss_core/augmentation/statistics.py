@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from dgss_core.commands.progress import with_progress
 from dgss_core.datasets import Dataset
-from dgss_core.files import write_whole
+from dgss_core.errors import DgssError
+from dgss_core.files import cache_folder, write_whole
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,25 @@ def class_statistics(dataset: Dataset, cache: Path | None = None) -> ClassStatis
     """Count the labels of `dataset`, or read what was counted of the very same content before.
 
     Kept as safetensors under `cache`, or $XDG_CACHE_HOME/dgss/statistics, named by the
-    fingerprint of the dataset.
+    fingerprint of the dataset. Raises DgssError where they cannot be written.
     """
-    folder = cache or cache_folder()
+    folder = cache or cache_folder('statistics')
     path = folder / f'{dataset.fingerprint[:32]}.safetensors'
-    if path.is_file():
+    with suppress(FileNotFoundError, SafetensorError, KeyError):
         return ClassStatistics(load_file(path)['counts'])
+    counts = _count(dataset)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, save({'counts': counts}))
+    except OSError as error:
+        raise DgssError(
+            f'Class statistics cannot be kept in {folder} ({error.strerror}); set XDG_CACHE_HOME '
+            'to a folder you can write to.'
+        ) from error
+    return ClassStatistics(counts)
+
+
+def _count(dataset: Dataset) -> np.ndarray:
     classes = len(dataset.label_set)
 
     def count(index: int) -> np.ndarray:
@@ -47,13 +63,4 @@ def class_statistics(dataset: Dataset, cache: Path | None = None) -> ClassStatis
         rows = with_progress(
             pool.map(count, range(len(dataset))), f'Counting {dataset.title}', len(dataset)
         )
-        counts = np.stack(list(rows)).astype(np.int64)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(path, save({'counts': counts}))
-    return ClassStatistics(counts)
-
-
-def cache_folder() -> Path:
-    """Where statistics are kept between runs."""
-    home = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    return Path(home) / 'dgss' / 'statistics'
+        return np.stack(list(rows)).astype(np.int64)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dgss_core.encoders.weights import open_clip_model, open_clip_name
 from dgss_core.errors import DgssError
+from dgss_core.files import cache_folder
 from dgss_core.labels import LabelSet
 from dgss_core.text.prompts import VOID, fill, styled, synonyms, templates
 
@@ -90,7 +91,7 @@ def name_embeddings(
     texts = fill(names, template_set)
     content = json.dumps([tower.identity, texts, len(template_set), normalise_each])
     path = (
-        cache or cache_folder()
+        cache or cache_folder('text')
     ) / f'{hashlib.sha256(content.encode()).hexdigest()}.safetensors'
     kept = _read(path)
     if kept is not None:
@@ -128,12 +129,6 @@ def clouds_embeddings(
     flat = [word for group in words for word in group]
     rows = name_embeddings(tower, flat, templates('vild14'), normalise_each=True, cache=cache)
     return rows, [len(group) for group in words]
-
-
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/dgss/text`, or below ~/.cache."""
-    root = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    return Path(root) / 'dgss' / 'text'
 
 
 def _read(path: Path) -> Tensor | None:

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dgss_core.errors import DgssError
+from dgss_core.files import cache_folder
 from dgss_core.heads.mask2former.text_classifier import TextClassifier
 from dgss_core.labels import LabelSet
 from dgss_core.text.embeddings import (
     TextTower,
-    cache_folder,
     clouds_embeddings,
     famix_embeddings,
     name_embeddings,
@@ -169,8 +169,8 @@ def test_broken_cache_files_are_written_anew(tower, tmp_path):
 def test_cache_lies_in_the_users_cache_folder(tower, tmp_path, monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     name_embeddings(tower, ['car'], ['{}'], True)
-    assert cache_folder() == tmp_path / 'dgss' / 'text'
-    assert len(list(cache_folder().glob('*.safetensors'))) == 1
+    assert cache_folder('text') == tmp_path / 'dgss' / 'text'
+    assert len(list(cache_folder('text').glob('*.safetensors'))) == 1
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'a_file'))
     (tmp_path / 'a_file').write_text('')
     with pytest.raises(DgssError, match='set XDG_CACHE_HOME'):

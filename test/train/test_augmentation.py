@@ -207,6 +207,11 @@ def test_statistics_are_counted_once(tmp_path: Path) -> None:
     again = class_statistics(Few(3), tmp_path)
     assert Few.reads == 3
     assert np.array_equal(again.counts, counted.counts)
+    next(tmp_path.glob('*.safetensors')).write_bytes(b'cut off')
+    assert np.array_equal(class_statistics(Few(3), tmp_path).counts, counted.counts)
+    (tmp_path / 'file').touch()
+    with pytest.raises(DgssError, match='set XDG_CACHE_HOME'):
+        class_statistics(Few(3), tmp_path / 'file')
 
 
 def test_rare_classes_come_as_often_as_daformer_says() -> None:
