@@ -122,6 +122,16 @@ def test_along_the_motion_a_thing_keeps_its_class(scene: np.ndarray) -> None:
     assert ((result.mask == 9) == inside)[:, 20:].mean() > 0.98
 
 
+def test_what_comes_into_view_is_taken_as_it_is(scene: np.ndarray) -> None:
+    """The picture moves left by eight pixels: its right margin was not seen before."""
+    wide = np.concatenate([scene, scene[:, ::-1]], 1)
+    smoother = TemporalSmoother()
+    smoother(wide[:, :160].copy(), flat(1, 250), 0, 0.9, motion=True)
+    result = smoother(wide[:, 8:168].copy(), flat(1, 250), PERIOD_NS, 0.9, motion=True)
+    assert result.confidence[10:-10, -6:].mean() > 200
+    assert set(result.mask.flat) == {1}
+
+
 @pytest.fixture(scope='module')
 def drives() -> list[tuple[list[SyntheticFrame], list[Prediction]]]:
     """Two drives at 8 m/s and 10 Hz, with the predictions of the embedded bundle."""
