@@ -50,7 +50,8 @@ class DeployedNetwork(nn.Module):
         )
         if self.step > 1:
             maps = F.interpolate(maps, size=(height, width), mode='nearest')
-        mask, confidence, uncertainty = maps.to(torch.uint8).unbind(1)
+        # Each is cast last and by itself: TensorRT allows bytes nowhere but at the outputs.
+        mask, confidence, uncertainty = (part.to(torch.uint8) for part in maps.unbind(1))
         statistics = torch.cat(channel_statistics(features[0]), 1).flatten(1)
         return mask, confidence, uncertainty, statistics
 
