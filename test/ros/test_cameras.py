@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from camera import TIMEOUT_S, Camera, DiagnosticsReader, flat
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, CompressedImage
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from test_parameters import ParameterClient
 
@@ -206,6 +208,36 @@ def test_old_images_and_those_over_the_rate_are_skipped(
         time.sleep(0.05)
     time.sleep(0.3)
     assert 4 <= len(masks) - count <= 7
+
+
+def test_the_age_is_that_of_a_simulation(
+    start_node, ros: Node, probe_bundle: Path, camera: Camera, diagnostics: DiagnosticsReader
+) -> None:
+    """Frames are answered before the simulated clock begins, while it runs, and when it jumps."""
+    start_node(
+        *('-p', 'use_sim_time:=true', '-p', 'input.max_age_ms:=500.0'),
+        bundle=probe_bundle,
+        autostart=True,
+    )
+    camera.subscribe('mask')
+    camera.connect()
+    masks = camera.received['mask']
+    clock = ros.create_publisher(Clock, '/clock', 10)
+    assert wait_until(lambda: clock.get_subscription_count() == 1, TIMEOUT_S)
+
+    def send(stamp_s: int, clock_s: int) -> Image:
+        clock.publish(Clock(clock=Time(sec=clock_s)))
+        time.sleep(0.2)
+        message = to_image(Header(stamp=Time(sec=stamp_s)), flat(1), 'rgb8')
+        camera.publish(message)
+        return message
+
+    for seconds in (1000, 1010, 5):
+        message = send(stamp_s=seconds, clock_s=seconds)
+        assert wait_until(lambda m=message: masks[-1].header == m.header, TIMEOUT_S)
+    before = int(diagnostics.values('frames')['skipped'])
+    send(stamp_s=5, clock_s=10)
+    diagnostics.wait('frames', lambda _, v: int(v['skipped']) == before + 1)
 
 
 @pytest.mark.parametrize('rate', [7.0, 20.0, 30.0, 100.0])

@@ -18,6 +18,7 @@ from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
+from std_srvs.srv import Trigger
 
 from dgss_core.errors import DgssError
 from dgss_ros.lifecycle import LifecycleClient
@@ -107,6 +108,31 @@ def test_illegal_transitions_are_refused_and_change_nothing(
     camera.subscribe('mask')
     camera.connect()
     camera.answer(flat(1))
+
+
+def test_a_node_that_is_cleaned_up_while_it_reloads_stays_so(start_node, ros: Node) -> None:
+    node = start_node(backend='onnxruntime', autostart=True)
+    client = ros.create_client(Trigger, '/dgss/reload')
+    assert wait_until(lambda: node.lifecycle.state == 'active', TIMEOUT_S)
+    assert client.wait_for_service(TIMEOUT_S)
+    answer = client.call_async(Trigger.Request())
+    node.lifecycle.deactivate()
+    node.lifecycle.cleanup()
+    assert wait_until(answer.done, TIMEOUT_S)
+    assert not answer.result().success
+    assert 'cleaned up meanwhile' in answer.result().message
+    assert node.lifecycle.state == 'unconfigured'
+    node.lifecycle.configure()
+
+
+def test_a_node_that_is_ended_while_it_reloads_ends_in_order(start_node, ros: Node) -> None:
+    node = start_node(backend='onnxruntime', autostart=True)
+    client = ros.create_client(Trigger, '/dgss/reload')
+    assert wait_until(lambda: node.lifecycle.state == 'active', TIMEOUT_S)
+    assert client.wait_for_service(TIMEOUT_S)
+    client.call_async(Trigger.Request())
+    time.sleep(0.02)
+    assert node.end(signal.SIGTERM) == 0, node.log
 
 
 def damage_all(folder: Path) -> None:
