@@ -46,7 +46,7 @@ class Storage:
     @property
     def advice(self) -> str:
         """What to do about a file that is not there, as the end of a sentence."""
-        packed = [n for n in self._places if n.lower().endswith(ARCHIVES)]
+        packed = [n for n in (self.root.name, *self._places) if n.lower().endswith(ARCHIVES)]
         if packed:
             return f'extract {packed[0]}, only zips are read without that.'
         return 'give the folder that holds the extracted dataset or its zips.'
@@ -54,9 +54,6 @@ class Storage:
     def find(self, ending: str) -> str | None:
         """The first file whose path ends with the names of `ending`."""
         return next((name for name in self._places if f'/{name}'.endswith(f'/{ending}')), None)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._places
 
     def read(self, name: str) -> bytes:
         """The content of a file; DgssError when it is missing, cut short or fails its checksum."""
