@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -30,17 +31,26 @@ def exact_recipe(root: Path, **changes) -> dict:
     }  # fmt: skip
 
 
-def run_two(config: Path, data: Path, output: Path, strategy: str, *options: str) -> str:
+def run_two(
+    config: Path, data: Path, output: Path, strategy: str, *options: str, machines: int = 1
+) -> str:
+    """What two processes print, which torchrun starts on one machine, or one on each of two."""
+    with socket.create_server(('localhost', 0)) as free:
+        port = free.getsockname()[1]
     command = [
-        sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2',
+        sys.executable, '-m', 'torch.distributed.run', '--nnodes', machines, '--nproc_per_node',
+        2 // machines, '--rdzv_backend', 'c10d', '--rdzv_endpoint', f'localhost:{port}',
         WORKER, config, data, output, strategy, *options,
     ]  # fmt: skip
-    result = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True,
-        env=os.environ | {'OMP_NUM_THREADS': '1'},
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    environment = os.environ | {'OMP_NUM_THREADS': '1'}
+    pipe = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
+    agents = [
+        subprocess.Popen(list(map(str, command)), text=True, env=environment, **pipe)
+        for _ in range(machines)
+    ]
+    results = [agent.communicate() for agent in agents]
+    assert all(agent.returncode == 0 for agent in agents), results
+    return ''.join(out for out, _ in results)
 
 
 def close(one: Path, other: Path) -> None:
@@ -50,13 +60,14 @@ def close(one: Path, other: Path) -> None:
         torch.testing.assert_close(ours[name], theirs[name], atol=2e-5, rtol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize('strategy', ['ddp', 'fsdp'])
-def test_two_processes_learn_what_one_does(strategy: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(('strategy', 'machines'), [('ddp', 2), ('fsdp', 1)])
+def test_two_processes_learn_what_one_does(strategy: str, machines: int, tmp_path: Path) -> None:
     write_frames(tmp_path)
     values = exact_recipe(tmp_path)
     train(parse(values), tmp_path, tmp_path / 'one', CPU)
     config = write_recipe(tmp_path / 'recipe.yaml', values)
-    assert 'step 12/12' in run_two(config, tmp_path, tmp_path / 'two', strategy)
+    out = run_two(config, tmp_path, tmp_path / 'two', strategy, machines=machines)
+    assert out.count('step 12/12') == 1
     compare(tmp_path)
 
 
