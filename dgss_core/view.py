@@ -76,4 +76,5 @@ def nearest(plane: np.ndarray, width: int, height: int) -> np.ndarray:
         return plane
     # Rows that are alike are copied, not found again.
     rows = np.arange(plane.shape[0], dtype=np.int32)[:, np.newaxis]
-    return plane.take(cv2.resize(rows, (1, height), interpolation=cv2.INTER_NEAREST)[:, 0], 0)
+    rows = cv2.resize(rows, (1, height), interpolation=cv2.INTER_NEAREST)[:, 0].astype(np.intp)
+    return plane.take(rows, 0)

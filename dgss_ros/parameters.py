@@ -115,4 +115,7 @@ class Parameters:
 
 
 def _real(path: str) -> Path:
-    return Path(path).expanduser().resolve()
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown ~user
+        raise DgssError(f'{path!r} is no path: {error}; give that of a folder.') from error

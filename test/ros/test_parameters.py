@@ -66,6 +66,12 @@ def flatten(tree: dict, prefix: str = '') -> dict[str, object]:
     return leaves
 
 
+def loop(folder: Path) -> Path:
+    """A link to itself."""
+    (folder / 'loop').symlink_to(folder / 'loop')
+    return folder / 'loop'
+
+
 def test_parameters_are_refused_with_reasons_and_taken_when_right(
     start_node, ros: Node, probe_bundle: Path, tmp_path: Path
 ) -> None:
@@ -75,7 +81,10 @@ def test_parameters_are_refused_with_reasons_and_taken_when_right(
     assert 'declared' in client.set('no_such_parameter', 1)
     assert 'Max: 1.0' in client.set('overlay_opacity', 1.5)
     assert 'Max: 256' in client.set('threads', 1000)
-    assert 'type' in client.set('threads', 'many')
+    for name, wrong in (('threads', 'many'), ('input.roi', 5), ('bundle', 3), ('backend', 1.5)):
+        assert 'type' in client.set(name, wrong)
+    for path in ('~no_such_user/bundle', str(loop(tmp_path))):
+        assert 'is no path' in client.set('bundle', path)
     assert 'use auto or one of onnxruntime' in client.set('backend', 'abacus')
     assert 'one of 0, 90, 180, 270' in client.set('input.rotation', 45)
     assert 'x, y, width and height' in client.set('input.roi', [1, 2, 3])
