@@ -113,9 +113,8 @@ def parameters(cameras: list[str], argument) -> dict[str, object]:
 
 
 def remappings(cameras: list[str], image: str) -> list[tuple[str, str]]:
-    pairs = []
-    for camera in cameras:
-        ours = f'~/{camera}/image' if camera else '~/image'
-        theirs = image.replace(CAMERA, camera or 'camera')
-        pairs += [(ours, theirs), (f'{ours}/compressed', f'{theirs}/compressed')]
-    return pairs
+    """Compressed images and the camera_info are looked for beside the images."""
+    return [
+        (f'~/{camera}/image' if camera else '~/image', image.replace(CAMERA, camera or 'camera'))
+        for camera in cameras
+    ]
