@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -146,12 +146,14 @@ def write_bundle(
     manifest: Manifest,
     overwrite: bool = False,
     frames: Sequence[ReferenceFrame] = (),
+    higher: Mapping[str, Path] | None = None,
 ) -> Bundle:
     """Write `network`, `frames` and `manifest` as a bundle, whole or not at all.
 
     The checksums of the manifest are filled in here. Weights that lie beside the network as
-    `<network>.data` are copied with it. Raises DgssError when `folder` exists and `overwrite` is
-    not set, or cannot be written.
+    `<network>.data` are copied with it. `higher`: the same network in higher precisions, by
+    precision; each becomes a bundle in a folder of that name inside. Raises DgssError when
+    `folder` exists and `overwrite` is not set, or cannot be written.
     """
     folder = Path(folder)
     refuse_existing(folder, overwrite)
@@ -160,6 +162,9 @@ def write_bundle(
         staging = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
         try:
             staging.chmod(0o755)
+            for precision, path in (higher or {}).items():
+                (staging / precision).mkdir()
+                _fill(staging / precision, path, replace(manifest, precision=precision), ())
             _fill(staging, network, manifest, frames)
             if folder.exists():
                 shutil.rmtree(folder)

@@ -8,6 +8,7 @@ from typing import Literal
 from dgss_core.checkpoint import load_checkpoint, read_about
 from dgss_core.errors import DgssError
 from dgss_core.export import export_bundle, images_by_condition
+from dgss_core.export.graph import OPSET
 from dgss_core.frames import read_frames
 
 
@@ -23,7 +24,7 @@ def export(
     frames: Path | None = None,
     calibration: Path | None = None,
     source: Path | None = None,
-    opset: int | None = None,
+    opset: int = OPSET,
     overwrite: bool = False,
 ) -> None:
     """Export a checkpoint as a bundle: one network from camera bytes to ids, and its manifest.
@@ -42,7 +43,7 @@ def export(
             32 of each; rendered ones when left out
         source: folder with images like those of the training, which the domain-shift monitor
             compares with
-        opset: of ONNX; the oldest that will do when left out
+        opset: of ONNX
         overwrite: replace the output if it exists
     """
     about, _ = read_about(checkpoint)

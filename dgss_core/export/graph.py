@@ -10,11 +10,12 @@ from pathlib import Path
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+from onnxscript.version_converter import convert_version
 
 from dgss_core.bundle import INPUT
 from dgss_core.errors import DgssError
 from dgss_core.export.network import DeployedNetwork
-from dgss_core.export.precision import OPSETS, TYPES, narrow
+from dgss_core.export.precision import OPSETS, narrow
 
 OPSET = 18
 LARGEST_FILE = 1.9e9
@@ -22,21 +23,12 @@ LARGEST_FILE = 1.9e9
 
 
 def write_onnx(
-    network: DeployedNetwork,
-    path: Path,
-    height: int,
-    width: int,
-    precision: str = 'fp32',
-    opset: int | None = None,
+    network: DeployedNetwork, path: Path, height: int, width: int, opset: int = OPSET
 ) -> None:
-    """Write `network` for any number of images of `height` x `width` pixels.
+    """Write `network` in fp32 for any number of images of `height` x `width` pixels.
 
-    `precision`: 'fp32', 'fp16' or 'bf16'. `opset`: of ONNX; None is the oldest that will do.
     Raises DgssError for what cannot be exported, naming the operator and the node.
     """
-    lowest = OPSETS.get(precision, OPSET)
-    if opset is not None and opset < lowest:
-        raise DgssError(f'{precision} needs ONNX opset {lowest} or later, not {opset}.')
     # Two images: a batch of one would be taken for a constant.
     example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
     try:
@@ -48,19 +40,31 @@ def write_onnx(
                 input_names=[INPUT],
                 output_names=network.OUTPUTS,
                 dynamic_shapes=({0: torch.export.Dim('batch', min=1)},),
-                opset_version=opset or lowest,
+                opset_version=opset,
                 dynamo=True,
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
         raise _explained(error) from error
     assert program is not None
-    model = program.model
-    if precision in TYPES:
-        narrow(model, precision)
-    _name_by_module(model.graph)
-    ClearMetadataAndDocStringPass()(model)
-    size = sum(value.const_value.nbytes for value in model.graph.initializers.values())
+    _name_by_module(program.model.graph)
+    ClearMetadataAndDocStringPass()(program.model)
+    _save(program.model, path)
+
+
+def write_narrow(source: Path, target: Path, precision: str) -> None:
+    """Write the fp32 network `source` to `target` in 'fp16' or 'bf16'."""
+    model = ir.load(source)
+    lowest = OPSETS.get(precision, 0)
+    if (model.opset_imports[''] or 0) < lowest:
+        convert_version(model, lowest)
+    narrow(model, precision)
+    _save(model, target)
+
+
+def _save(model: ir.Model, path: Path) -> None:
+    constants = (value.const_value for value in model.graph.initializers.values())
+    size = sum(tensor.nbytes for tensor in constants if tensor is not None)
     ir.save(model, path, external_data=f'{path.name}.data' if size > LARGEST_FILE else None)
 
 

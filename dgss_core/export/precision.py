@@ -36,7 +36,7 @@ OPSETS = {'bf16': 22}
 def narrow(model: ir.Model, precision: str) -> None:
     """Type the layers of `model`, in place, as `precision`: 'fp16' or 'bf16'.
 
-    `model` comes from torch.onnx, whose nodes know the module they were called in.
+    The names of its nodes begin with the module they were called in, as `write_onnx` leaves them.
     """
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     graph, dtype = model.graph, TYPES[precision]
@@ -82,7 +82,7 @@ def _has_weights(node: ir.Node) -> bool:
 
 
 def _is_in_model(node: ir.Node) -> bool:
-    return "'model." in node.metadata_props.get('pkg.torch.onnx.name_scopes', "'model.")
+    return (node.name or '').startswith('model.')
 
 
 def _is_narrow(node: ir.Node, chosen: set[ir.Node]) -> bool:
