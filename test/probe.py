@@ -45,12 +45,12 @@ def write_probe_bundle(
 
 
 def reference_frame(name: str, red: int, wrong_rows: int = 0) -> ReferenceFrame:
-    """A picture with its mask, which in the first `wrong_rows` is not what the probe answers."""
+    """A picture with its mask, certain, which in the first `wrong_rows` is not what the probe answers."""
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     image[..., 0] = red
     mask = np.full((HEIGHT, WIDTH), red // 16, np.uint8)
     mask[:wrong_rows] = 18
-    return ReferenceFrame(name, 'day', image, mask, np.zeros_like(mask))
+    return ReferenceFrame(name, 'day', image, mask, np.full_like(mask, 255))
 
 
 def _network(products: int, brightest: int) -> onnx.ModelProto:

@@ -28,9 +28,15 @@ def test_another_answer_is_refused_with_the_worst_reference_frame(tmp_path: Path
     bundle = bundle_with(
         tmp_path, reference_frame('day_0', 32, 0), reference_frame('day_1', 64, 12)
     )
-    with pytest.raises(DgssError, match=r'87\.5% of the pixels agree.*least in day_1: 75\.0%'):
+    with pytest.raises(DgssError, match=r'87\.5% of the pixels agree and 97% must'):
         self_test(Segmenter(bundle))
 
 
 def test_a_bundle_without_frames_cannot_be_tested(probe_bundle: Bundle) -> None:
     assert self_test(Segmenter(probe_bundle)) is None
+
+
+def test_what_the_reference_was_unsure_of_does_not_count(tmp_path: Path) -> None:
+    frame = reference_frame('day_0', 32, 40)
+    frame.confidence[:40] = 100
+    assert self_test(Segmenter(bundle_with(tmp_path, frame))) == 1.0
