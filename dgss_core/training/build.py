@@ -9,6 +9,7 @@ import torch
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
 from dgss_core.checkpoint import About, load_checkpoint, save_checkpoint
+from dgss_core.encoders import Encoder
 from dgss_core.importers.keys import load_exactly
 from dgss_core.losses.merged import MergedLoss
 from dgss_core.styles import StyleBank
@@ -48,7 +49,7 @@ def build_objective(
         bank = StyleBank.load(config.mixing.bank, model.label_set, encoder)
     model.encoder.checkpointing = hardware.checkpointing
     if hardware.compile:
-        model.encoder.compile()
+        compile_blocks(model.encoder)
     if hardware.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     given: dict[str, Any] = {'merged': merged, 'mixing': config.mixing, 'bank': bank}
@@ -57,6 +58,16 @@ def build_objective(
     if config.distillation is not None:
         return Distillation(model, config.distillation, **given)
     return Objective(model, **given)
+
+
+def compile_blocks(encoder: Encoder) -> None:
+    """Compile each block of an encoder by itself, which takes one compilation for all alike.
+
+    The first stage is left out: styles are mixed by a hook, and compiled code does not notice it.
+    """
+    for block in (block for stage in encoder.trunk() for block in stage):
+        if block is not encoder.first_stage():
+            block.compile()
 
 
 def save_model(

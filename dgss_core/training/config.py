@@ -213,7 +213,7 @@ class HardwareConfig:
         workers: loader processes per process
         strategy: ddp holds all weights in every process, fsdp spreads them
         checkpointing: recompute the encoder's blocks in the backward pass instead of keeping them
-        compile: compile the encoder
+        compile: compile the blocks of the encoder
         channels_last: memory layout of convolutions
         in_memory: read all frames before the first step and keep them
     """

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from tiny_training import CPU, RECIPES, parse, recipe, write_frames
+from safetensors.torch import load_file
+from tiny_training import CPU, RECIPES, exact_system, parse, recipe, write_frames
 
 from dgss_core.checkpoint import load_checkpoint, read_about
 from dgss_core.training.loop import train
@@ -38,3 +40,18 @@ def test_a_recipe_learns(name: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert origin['seed'] == 1
     assert {'commit', 'changes', 'command', 'versions', 'hardware'} <= set(origin)
     assert list(output.glob('events.*'))
+
+
+@pytest.mark.slow
+def test_compiled_blocks_learn_the_same(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    # Without dropout, whose numbers a compiler draws in its own way.
+    values = recipe(tmp_path, 'dgss', steps=4, system=exact_system(), options={})
+    values['optimiser'] = {'name': 'sgd', 'rate': 0.05}
+    for name, hardware in (('plain', CPU), ('compiled', replace(CPU, compile=True))):
+        train(parse(values), tmp_path, tmp_path / name, hardware)
+    plain, compiled = (
+        load_file(tmp_path / n / 'state.safetensors') for n in ('plain', 'compiled')
+    )
+    for name in plain:
+        torch.testing.assert_close(compiled[name], plain[name], atol=1e-4, rtol=1e-3, msg=name)
