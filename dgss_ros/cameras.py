@@ -26,6 +26,9 @@ from dgss_ros.parameters import Parameters
 from dgss_ros.qos import subscribe
 from dgss_ros.watch import CameraWatch
 
+SHIFT_RATE_HZ = 5.0
+"""The domain changes over seconds, and a look at it takes as long as all else the node does."""
+
 
 class Arrival(NamedTuple):
     """A message as it came, at `time_s` of the monotonic clock."""
@@ -84,7 +87,7 @@ class Camera:
         self._node = node
         self._prefix = f'~/{name}/' if name else '~/'
         self._settings = settings
-        self._pace = Pace()
+        self._pace, self._glances = Pace(), Pace()
         self._subscription: Subscription | None = None
         self._outputs: Outputs | None = None
         self._info: InfoRelay | None = None
@@ -163,7 +166,8 @@ class Camera:
         limit_ms = self._settings['watchdog.max_processing_time_ms']
         self.counters.count_processed(frame.watch, self._age_s(frame.header), limit_ms)
         # Once the mask is out, because it does not wait for this.
-        distance = self.watch.see(frame.prepared, prediction, segmenter.bundle)
+        compare = self._glances.admits(time.monotonic(), SHIFT_RATE_HZ)
+        distance = self.watch.see(frame.prepared, prediction, segmenter.bundle, compare)
         if distance is not None:
             self._outputs.publish_domain_shift(distance)
 

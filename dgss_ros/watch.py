@@ -44,26 +44,34 @@ class CameraWatch:
         self._quality = QualityMonitor()
         self._shift: DomainShiftMonitor | None = None
         self._bundle: Bundle | None = None
+        self._distances: dict[str, float] = {}
         self._recent: deque[tuple[str, ...]] = deque(maxlen=RECENT)
         self.report = WatchReport()
 
-    def see(self, image: np.ndarray, prediction: Prediction, bundle: Bundle) -> float | None:
+    def see(
+        self, image: np.ndarray, prediction: Prediction, bundle: Bundle, compare: bool = True
+    ) -> float | None:
         """Take in a frame as the network saw it and answered, both at network size.
 
-        Returns how far the drive lies from the source, by the descriptor that says the most.
+        Returns how far the drive lies from the source, by the descriptor that says the most; None
+        where the bundle knows no source, and for a frame that `compare` leaves out of this.
         """
         if bundle is not self._bundle:
             source = bundle.manifest.source
             self._bundle = bundle
             self._shift = DomainShiftMonitor(source) if source else None
+            self._distances = {}
         quality = self._quality.update(image)
-        distances = self._shift.update(image, prediction) if self._shift else {}
+        if self._shift and compare:
+            self._distances = self._shift.update(image, prediction)
         largest, share = _largest(prediction.mask)
         self._recent.append(quality.flags)
         before = self.report.one_class if largest == self.report.largest else 0
         one_class = before + 1 if share >= ONE_CLASS else 0
-        self.report = WatchReport(self._flags(), quality, largest, share, one_class, distances)
-        return max(distances.values(), default=None)
+        self.report = WatchReport(
+            self._flags(), quality, largest, share, one_class, self._distances
+        )
+        return max(self._distances.values(), default=None) if compare else None
 
     def _flags(self) -> tuple[str, ...]:
         counts = Counter(flag for flags in self._recent for flag in flags)

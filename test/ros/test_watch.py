@@ -63,4 +63,7 @@ def test_the_distance_is_from_the_source_of_the_bundle_in_use(bundle: Bundle) ->
     assert distances[-1] == max(watch.report.distances.values()) < 1.5
     far = [watch.see(picture(seed) // 4, mask(1), known) for seed in range(10)]
     assert far[-1] > 2 * distances[-1]
+    before = watch.report.distances
+    assert watch.see(picture(0), mask(1), known, compare=False) is None
+    assert watch.report.distances == before
     assert watch.see(picture(0), mask(1), bundle) is None
