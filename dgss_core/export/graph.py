@@ -72,9 +72,9 @@ def _name_by_module(graph: ir.Graph) -> None:
     """`model.encoder.stem/Conv_12` for node 12, so that a runtime's complaint names the layer."""
     for index, node in enumerate(graph):
         scopes = ast.literal_eval(node.metadata_props.get('pkg.torch.onnx.name_scopes', '[]'))
-        # The last scope is the operator itself.
-        module = scopes[-2] if len(scopes) > 1 else ''
-        node.name = f'{module}/{node.op_type}_{index}'.removeprefix('/')
+        # The last scope is the operator itself; the exporter has some of its own.
+        module = f'{scopes[-2]}/' if scopes[1:] and scopes[-2].startswith('model') else ''
+        node.name = f'{module}{node.op_type}_{index}'
 
 
 def _explained(error: Exception) -> DgssError:
