@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,13 @@ def compile_blocks(encoder: Encoder) -> None:
 
 
 def save_model(
-    config: TrainConfig, model: SegmentationModel, path: Path, first: bool = True
+    config: TrainConfig, model: SegmentationModel, paths: Sequence[Path], first: bool = True
 ) -> None:
-    """Write a checkpoint of `model` as it is now. Every process must call it; only the `first`
+    """Write checkpoints of `model` as it is now. Every process must call it; only the `first`
     writes. Raises DgssError when it cannot."""
     weights: dict[str, Any] = get_model_state_dict(model, options=WHOLE)
-    if first:
-        data = ', '.join(source.dataset for source in config.sources)
-        licence = f'encoder {SYSTEMS[config.system].weights_licence}; that of {data}'
-        about = About(config.system, sizes(config), licence=licence)
-        save_checkpoint(model, path, about, weights)
+    data = ', '.join(source.dataset for source in config.sources)
+    encoder = SYSTEMS[config.system].weights_licence
+    licence = f'encoder {encoder}; trained on {data}, whose terms hold too'
+    for path in paths if first else ():
+        save_checkpoint(model, path, About(config.system, sizes(config), licence=licence), weights)

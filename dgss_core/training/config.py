@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -238,17 +237,3 @@ class HardwareConfig:
                 'images at once; let processes times hardware.at_once divide it.'
             )
         return share // at_once
-
-
-@dataclass(frozen=True)
-class Launch:
-    """Processes of this training: `devices` on each of `nodes` machines."""
-
-    devices: int = 1
-    nodes: int = 1
-
-    @classmethod
-    def of_environment(cls) -> Launch:
-        """As torchrun started us; one process otherwise."""
-        local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-        return cls(local, int(os.environ.get('WORLD_SIZE', 1)) // local)

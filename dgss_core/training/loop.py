@@ -93,7 +93,8 @@ def setup(
     resume = resume and record.state.is_file()
 
     torch.manual_seed(config.seed)
-    model = build_model(config, with_weights=not resume)
+    with fabric.rank_zero_first(local=True):
+        model = build_model(config, with_weights=not resume)
     tables, merged = label_tables(model, sources)
     inner = build_objective(config, model, merged, hardware)
     if fabric.world_size > 1 and fabric.device.type == 'cuda':
@@ -107,7 +108,8 @@ def setup(
         state.load(record.state)
         record.rewind(state.step)
 
-    sampler = build_sampler(config.sources, sources, config.seed)
+    with fabric.rank_zero_first(local=True):
+        sampler = build_sampler(config.sources, sources, config.seed)
     draws = Draws(sampler, state.step * config.batch, fabric.global_rank, fabric.world_size)
     at_once = config.batch // (parts * fabric.world_size)
     loader = build_loader(build_frames(config, sources, tables), draws, hardware, at_once)
@@ -180,16 +182,16 @@ def evaluate(fabric: L.Fabric, training: Training) -> None:
     inner = state.model
     shared = training.hardware.strategy != 'fsdp'
     averaged = nullcontext() if state.average is None else state.average.applied(inner)
+    paths = [record.model]
     inner.eval()
     with averaged, fabric.autocast():
-        is_best = False
         for index, (dataset, segmenter) in enumerate(training.scored):
             matrix = score(fabric, segmenter, dataset, shared)
             if index == 0:
-                is_best = matrix.miou > record.best(dataset.title)
+                if matrix.miou > record.best(dataset.title):
+                    paths.append(record.best_model)
                 record.pictures(segmenter, dataset, config.evaluation.pictures, state.step)
             record.score(dataset.title, matrix, state.step)
             fabric.print(f'step {state.step}: {dataset.title}: mIoU {100 * matrix.miou:.2f}')
-        for path in [record.model, *([record.best_model] if is_best else [])]:
-            save_model(config, training.model, path, fabric.is_global_zero)
+        save_model(config, training.model, paths, fabric.is_global_zero)
     training.objective.train()
