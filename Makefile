@@ -10,6 +10,8 @@ export DGSS_DATA ?= $(abspath $(firstword $(wildcard ../shared/data)))
 ifdef AMENT_PREFIX_PATH
 VENV_FLAGS := --system-site-packages
 ROS :=
+# The plugins of launch do not know later ones.
+PYTEST := 'pytest<8.4'
 else
 ROS := ros,
 endif
@@ -56,5 +58,5 @@ $(VENV)/.run-ready: setup.py constraints.txt | $(BIN)/python
 
 $(VENV)/.test-ready: setup.py constraints.txt | $(BIN)/python
 	@echo 'Installing what trains and tests (torch: a few minutes)'
-	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[$(ROS)train,dev]'
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[$(ROS)train,dev]' $(PYTEST)
 	@touch $@ $(VENV)/.run-ready

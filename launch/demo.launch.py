@@ -15,12 +15,14 @@ from launch.actions import (
     OpaqueFunction,
 )
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
 
 from launch import LaunchContext, LaunchDescription
 
+# A path as it is, not a substitution, so that --show-args can look into it.
+SEGMENT = str(Path(__file__).with_name('segment.launch.py'))
 DRIVE = Path.home() / '.ros' / 'dgss' / 'demo_drive'
 FRAMES = '30'
 
@@ -39,7 +41,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'rviz', default_value='true', choices=['true', 'false'], description='Show it.'
             ),
-            IncludeLaunchDescription([ThisLaunchFileDir(), '/segment.launch.py']),
+            IncludeLaunchDescription(SEGMENT),
             OpaqueFunction(function=play),
             Node(
                 package='rviz2',

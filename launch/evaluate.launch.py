@@ -6,16 +6,21 @@ It takes the arguments of segment.launch.py too, so that what is judged is what 
 have the stamps of their images, by which a tool finds the labels they belong to.
 """
 
+from pathlib import Path
+
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
     IncludeLaunchDescription,
     Shutdown,
 )
-from launch.substitutions import LaunchConfiguration, ThisLaunchFileDir
+from launch.substitutions import LaunchConfiguration
 from launch_ros.substitutions import ExecutableInPackage
 
 from launch import LaunchDescription
+
+# A path as it is, not a substitution, so that --show-args can look into it.
+SEGMENT = str(Path(__file__).with_name('segment.launch.py'))
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -29,7 +34,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'wait', default_value='60', description='Seconds the node has to get ready.'
             ),
-            IncludeLaunchDescription([ThisLaunchFileDir(), '/segment.launch.py']),
+            IncludeLaunchDescription(SEGMENT),
             ExecuteProcess(
                 cmd=[
                     ExecutableInPackage('dgss', 'dgss_ros'),
