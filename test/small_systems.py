@@ -60,7 +60,7 @@ def loud(name: str, frames: torch.Tensor) -> SegmentationModel:
                 level(model, frames, module.merge, 1)
         if isinstance(model.head, Mask2FormerHead):
             level(model, frames, model.head.pixel_decoder.mask_feature, 1)
-            level(model, frames, model.head.decoder.mask_embedding[-1], 1)
+            level(model, frames, model.head.decoder.mask_embedding[-1], 0.5)
             level(model, frames, model.head.decoder.classifier.linear, 4)
             # With hardly any query on an object, rounding alone would decide the class.
             model.head.decoder.classifier.linear.bias[-1] -= 8

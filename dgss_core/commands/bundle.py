@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dgss_core.bundle import open_bundle
+from dgss_core.engines.proof import other_precisions
 from dgss_core.runtimes import load_backend
 
 
@@ -20,11 +21,15 @@ def info(*, bundle: Path | None = None, backend: str = 'auto') -> None:
     """
     opened = open_bundle(bundle)
     loaded = load_backend(opened, backend)
-    manifest = opened.manifest
+    manifest, higher = opened.manifest, other_precisions(opened)
     table = Table(show_header=False, title=opened.identity, title_justify='left')
     rows = {
         'folder': str(opened.folder),
         'network size': f'{manifest.width}x{manifest.height}',
+        'precision': ', '.join(
+            [manifest.precision, *(f'{inside.manifest.precision} inside' for inside in higher)]
+        ),
+        'reference frames': ', '.join(frame.name for frame in opened.frames()) or 'none',
         'labels': f'{manifest.label_set.name}: {", ".join(manifest.label_set.names)}',
         'backend': loaded.name,
         'sha256': manifest.sha256,

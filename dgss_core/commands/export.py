@@ -8,6 +8,7 @@ from typing import Literal
 from dgss_core.checkpoint import load_checkpoint, read_about
 from dgss_core.errors import DgssError
 from dgss_core.export import export_bundle, images_by_condition
+from dgss_core.export.frames import Images
 from dgss_core.export.graph import OPSET
 from dgss_core.frames import read_frames
 
@@ -52,6 +53,10 @@ def export(
         raise DgssError(f'{checkpoint} does not say its licence; give the terms as --licence.')
     if calibration is not None and precision != 'int8':
         raise DgssError(f'--calibration is for int8, not {precision}; leave it out.')
+
+    def pictures(folder: Path | None, count: int) -> Images | None:
+        return None if folder is None else images_by_condition(folder, height, width, count)
+
     bundle = export_bundle(
         load_checkpoint(checkpoint),
         output,
@@ -60,9 +65,9 @@ def export(
         width=width,
         licence=terms,
         precision=precision,
-        frames=frames and images_by_condition(frames, height, width, 2),
-        calibration=calibration and images_by_condition(calibration, height, width, 32),
-        source=source and (frame.image for frame in read_frames(source)),
+        frames=pictures(frames, 2),
+        calibration=pictures(calibration, 32),
+        source=None if source is None else (frame.image for frame in read_frames(source)),
         opset=opset,
         overwrite=overwrite,
     )

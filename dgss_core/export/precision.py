@@ -66,9 +66,9 @@ def _islands(graph: ir.Graph) -> Iterator[ir.Node]:
     seen: set[ir.Node] = set()
     while waiting:
         value = waiting.pop()
-        node = value.producer() if value is not None else None
         # Beyond a comparison, as for Mask2Former's masks of attention, precision is lost anyway.
-        if node is None or node in seen or _has_weights(node) or not _is_real(value):
+        node = value.producer() if value is not None and _is_real(value) else None
+        if node is None or node in seen or _has_weights(node):
             continue
         seen.add(node)
         yield node

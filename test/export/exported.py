@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ def frames() -> np.ndarray:
     return np.stack(pictures)
 
 
+@cache
 def exported(name: str, root: Path) -> Path:
     """A folder with fp32.onnx, fp16.onnx, int8.onnx and what PyTorch answers, answers.npz.
 
