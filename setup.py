@@ -42,9 +42,13 @@ EXTRAS = {
         'torchvision>=0.21',
     ],
     'generate': GENERATE,
+    'openvino': ['openvino'],
     'tensorrt': ['tensorrt', 'cuda-python'],
+    'tensorrt-rtx': ['tensorrt-rtx', 'cuda-python'],
     'dev': [
         *GENERATE,
+        # Engines are built, and the CPU is used best, on any x86-64 machine.
+        *(f'{name}; {WHEELS}' for name in ('cuda-python', 'openvino', 'tensorrt-rtx')),
         'hypothesis',
         'mypy',
         'pre-commit',

@@ -72,7 +72,9 @@ def model(
                 errors.print(f'{name} is left out: {error}')
     take_turns([run.step for run in runs], seconds)
     rows = [run.figures(runs[0]) for run in runs]
-    roof = [_roof(each, batch, threads, runs) for each in opened]
+    on_gpu = any('GPU network' in run.stages for run in runs)
+    machine = measure_gpu() if on_gpu else measure_cpu(threads)
+    roof = [_roof(each, batch, machine, 'GPU' if on_gpu else 'CPU') for each in opened]
     if json:
         print(json_text.dumps({'runs': rows, 'roofline': roof}, indent=2))
         return
@@ -154,14 +156,12 @@ def take_turns(steps: Sequence[Callable[[], Any]], seconds: float) -> None:
             step()
 
 
-def _roof(bundle: Bundle, batch: int, threads: int, runs: list[Run]) -> dict[str, Any]:
-    """What the network asks for, and the least time it can take on the machine's best device."""
+def _roof(bundle: Bundle, batch: int, machine: Machine, device: str) -> dict[str, Any]:
+    """What the network asks for, and the least time it can take on the machine."""
     layers = layers_of(bundle, batch)
-    on_gpu = any('GPU network' in run.stages for run in runs)
-    machine: Machine = measure_gpu() if on_gpu else measure_cpu(threads)
     return {
         'bundle': bundle.identity,
-        'device': 'GPU' if on_gpu else 'CPU',
+        'device': device,
         'giga_operations': sum(layer.operations for layer in layers) / 1e9,
         'copy_gb_per_s': machine.copy / 1e9,
         'gemm_gflop_per_s': machine.gemm / 1e9,

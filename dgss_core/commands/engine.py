@@ -213,8 +213,8 @@ def _answered(
 def _show(report: dict) -> None:
     caption = f'{report["backend"]}; the reference: {report["reference"]}'
     table = Table(title=f'{report["bundle"]}: {report["verdict"]}', caption=caption)
-    columns = ('condition', 'frames', 'agreement', 'worst frame', 'worst class', 'confidence off')
-    for column in (*columns, 'mIoU', 'reference'):
+    columns = ('condition', 'frames', 'agreement', 'where sure', 'worst frame', 'worst class')
+    for column in (*columns, 'confidence off', 'mIoU', 'reference'):
         table.add_column(column, no_wrap=True)
     for name, figures in (*report['conditions'].items(), ('total', report['total'])):
         iou = figures['class_iou']
@@ -223,13 +223,14 @@ def _show(report: dict) -> None:
             name,
             str(figures['frames']),
             f'{figures["agreement"]:.2%}',
+            f'{figures["sure"]:.2%}',
             f'{figures["worst_frame"]:.2%}',
             f'{worst} {iou[worst]:.1%}' if worst else '',
             f'{figures["confidence_difference"]:.2f}',
             f'{figures["miou"]:.3f}' if 'miou' in figures else '',
             f'{figures["reference_miou"]:.3f}' if 'miou' in figures else '',
         )
-    console = Console(width=max(110, Console().width))
+    console = Console(width=max(120, Console().width))
     console.print(table)
     for reason in report['reasons']:
         console.print(f'- {reason}', highlight=False)

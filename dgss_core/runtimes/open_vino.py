@@ -27,8 +27,8 @@ def precisions() -> list[str]:
 class OpenVinoBackend:
     """Runs the network of a bundle on the CPU, image by image.
 
-    `precision`: computes a network in fp32 as 'bf16' or 'fp32'. `threads`: 0 for all cores.
-    Raises DgssError for a network that OpenVINO cannot load.
+    `precision`: 'bf16' computes a network in fp32 so; every other leaves it as it is typed.
+    `threads`: 0 for all cores. Raises DgssError for a network that OpenVINO cannot load.
     """
 
     name = 'openvino'
@@ -47,7 +47,8 @@ class OpenVinoBackend:
         self.identity = f'OpenVINO {ov.__version__.split("-")[0]}, CPU, {precision}'
         properties: dict[str, Any] = {
             'PERFORMANCE_HINT': 'LATENCY',
-            'INFERENCE_PRECISION_HINT': {'fp32': 'f32'}.get(precision, precision),
+            # What is typed or quantised in the graph stays as it is.
+            'INFERENCE_PRECISION_HINT': 'bf16' if precision == 'bf16' else 'f32',
         }
         if threads:
             properties['INFERENCE_NUM_THREADS'] = threads
