@@ -69,8 +69,10 @@ class View:
 
 
 def nearest(plane: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resize (H, W) by the nearest value, as OpenCV; the array itself where it has that size."""
-    if plane.shape[1] != width:
+    """Resize uint8 (H, W) by the nearest value, as OpenCV; the array itself where it has that size."""
+    if 2 * plane.shape[1] == width:  # every value twice, in a tenth of the time
+        plane = np.multiply(plane, 0x0101, dtype=np.uint16, order='C').view(np.uint8)
+    elif plane.shape[1] != width:
         plane = cv2.resize(plane, (width, plane.shape[0]), interpolation=cv2.INTER_NEAREST)
     if plane.shape[0] == height:
         return plane

@@ -211,8 +211,9 @@ class Camera:
             self.counters.count_skipped()
 
     def _is_too_old(self, header: Header) -> bool:
-        limit_ms, age_s = self._settings['input.max_age_ms'], self._age_s(header)
-        return age_s is not None and 0 < limit_ms < 1e3 * age_s
+        limit_ms = self._settings['input.max_age_ms']
+        age_s = self._age_s(header) if limit_ms else None
+        return age_s is not None and 1e3 * age_s > limit_ms
 
     def _age_s(self, header: Header) -> float | None:
         """Seconds since the stamp by the node's clock, None where there is no stamp."""
