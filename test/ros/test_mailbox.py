@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from dgss_ros.counters import WINDOW, FrameCounters, Stopwatch
 from dgss_ros.mailbox import Mailbox, Slot, Workers
 
 
@@ -189,26 +188,3 @@ def test_every_item_of_fast_senders_is_worked_on_in_order_or_counted_as_dropped(
         assert slot.received == 2000
         assert answered == sorted(set(answered))
         assert len(answered) + slot.dropped == 2000
-
-
-def test_latency_percentiles_are_of_the_last_frames() -> None:
-    counters = FrameCounters()
-    assert counters.report().latency_ms is None
-
-    def count(seconds: float) -> None:
-        watch = Stopwatch(0.0)
-        watch.stages = {'waiting': seconds / 4, 'inference': seconds * 3 / 4}
-        counters.count_processed(watch)
-
-    count(9.0)
-    for milliseconds in range(WINDOW):
-        count(milliseconds / 1e3)
-    counters.count_rejected('cut')
-    counters.count_failed('broken')
-    report = counters.report()
-    assert (report.processed, report.rejected, report.failed) == (WINDOW + 1, 1, 1)
-    assert report.last_error == 'broken'
-    p50, p95, p99 = report.latency_ms
-    assert abs(p50 - 149.5) < 1e-6
-    assert abs(p95 - 284.05) < 1e-6
-    assert abs(p99 - 296.01) < 1e-6
