@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from rich.progress import track
 
-from dgss_core.datasets import Sample
+from dgss_core.datasets import Dataset
 from dgss_core.labels import LabelSet
 from dgss_core.metrics import ConfusionMatrix
 from dgss_core.segmenter import Prediction
@@ -22,28 +22,17 @@ class SegmentsImages(Protocol):
     def __call__(self, image: np.ndarray) -> Prediction: ...
 
 
-class Frames(Protocol):
-    """A `Dataset`, or a part of one."""
-
-    @property
-    def label_set(self) -> LabelSet: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Sample: ...
-
-
 def evaluate(
-    segmenter: SegmentsImages, dataset: Frames, title: str = 'Scoring', show: bool = True
+    segmenter: SegmentsImages, dataset: Dataset, title: str = 'Scoring'
 ) -> ConfusionMatrix:
     """Segment every frame of `dataset` at its own size and count it in one confusion matrix.
 
-    `show` draws a progress bar. A mask is merged into the dataset's label set first. Raises DgssError where the two sets are
+    A mask is merged into the dataset's label set first. Raises DgssError where the two sets are
     different and no merge between them is written.
     """
     merge = segmenter.labels.merge_to(dataset.label_set)
     matrix = ConfusionMatrix(dataset.label_set)
-    for index in track(range(len(dataset)), title, disable=not show):
+    for index in track(range(len(dataset)), title):
         sample = dataset[index]
         matrix.add(merge[segmenter(sample.image).mask], sample.labels)
     return matrix

@@ -79,7 +79,7 @@ def kept_bytes(fabric: L.Fabric, training: Training) -> tuple[int, int]:
         return training.objective(images, labels.long(), 0)
 
     kept = graph_bytes(forward)
-    training.model.encoder.requires_grad_(True)
+    training.segmenter.model.encoder.requires_grad_(True)
     return kept, graph_bytes(forward)
 
 

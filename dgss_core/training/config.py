@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +13,12 @@ from dgss_core.augmentation import (
 )
 from dgss_core.augmentation.training import Color
 from dgss_core.datasets import Dataset, build_dataset
+from dgss_core.datasets.protocols import load_protocol
 from dgss_core.errors import DgssError
 from dgss_core.inference import Inference
 from dgss_core.training.average import AverageConfig
 from dgss_core.training.distill import DistillationConfig
+from dgss_core.training.evaluation import ScoredSplit
 from dgss_core.training.mixing import MixingConfig
 from dgss_core.training.optimiser import OptimiserConfig
 from dgss_core.training.self_training import SelfTrainingConfig
@@ -73,17 +75,6 @@ class SourceConfig(SplitConfig):
 
 
 @dataclass
-class ScoredConfig(SplitConfig):
-    """Frames to score on.
-
-    Attributes:
-        height: images are resized to this many pixels before, keeping their shape; labels never
-    """
-
-    height: int | None = None
-
-
-@dataclass
 class AugmentationConfig:
     """What is shown of a frame, see `dgss_core.augmentation`.
 
@@ -126,14 +117,27 @@ class EvaluationConfig:
     Attributes:
         splits: what is scored; the first decides which checkpoint is the best
         every: steps from one evaluation to the next
-        look: sliding window, scales, flips
+        protocol: sizes, windows and label map of Mapillary, as docs/datasets.md lists them
+        look: scales, flips, and windows other than those of the protocol
         pictures: frames of the first split to draw into the log
     """
 
-    splits: list[ScoredConfig] = field(default_factory=list)
+    splits: list[SplitConfig] = field(default_factory=list)
     every: int = 10_000
+    protocol: str = 'native'
     look: Inference = field(default_factory=Inference)
     pictures: int = 2
+
+    def open(self, data: Path) -> list[ScoredSplit]:
+        """What is scored, below the folder `data`. Raises DgssError where it is not there."""
+        protocol = load_protocol(self.protocol)
+        opened = []
+        for split in self.splits:
+            chosen = {'mapping': protocol.map} if split.dataset.startswith('mapillary') else {}
+            dataset = replace(split, options={**chosen, **split.options}).open(data)
+            title = f'{dataset.title}, {protocol.title}'
+            opened.append(ScoredSplit(dataset, protocol.view(split.dataset), title))
+        return opened
 
 
 @dataclass

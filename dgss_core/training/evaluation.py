@@ -1,16 +1,17 @@
-"""Scores of a model in training, on named splits and at the size of their labels."""
+"""Scores of a model in training, on named splits and as a named protocol looks at them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-import cv2
 import lightning as L
 import numpy as np
 import torch
+from rich.progress import track
 
 from dgss_core.datasets import Dataset, Sample
-from dgss_core.evaluate import evaluate
+from dgss_core.datasets.protocols import Protocol, View
 from dgss_core.inference import Inference
 from dgss_core.labels import LabelSet
 from dgss_core.metrics import ConfusionMatrix
@@ -20,69 +21,74 @@ from dgss_core.systems import SegmentationModel
 
 
 class ModelSegmenter:
-    """A model as a segmenter of images.
+    """A model as a segmenter of images; `look` says how it looks at one."""
 
-    `look` says how an image is looked at; `height` what it is resized to before, in pixels and
-    keeping its shape. None leaves it as it is.
-    """
-
-    def __init__(
-        self, model: SegmentationModel, look: Inference, height: int | None = None
-    ) -> None:
-        self.model, self.look, self.height = model, look, height
+    def __init__(self, model: SegmentationModel, look: Inference) -> None:
+        self.model, self.look = model, look
 
     @property
     def labels(self) -> LabelSet:
         return self.model.label_set
 
-    def __call__(self, image: np.ndarray) -> Prediction:
-        """Segment an RGB image, uint8 (H, W, 3); the scores are resized, not the mask."""
-        size, device = image.shape[:2], self.model.mean.device
-        if self.height is not None and self.height != size[0]:
-            width = round(size[1] * self.height / size[0])
-            image = cv2.resize(image, (width, self.height), interpolation=cv2.INTER_LINEAR)
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device)
+    def __call__(self, image: np.ndarray, size: tuple[int, int] | None = None) -> Prediction:
+        """Segment an RGB image, uint8 (H, W, 3), at `size` (height, width) or its own.
+
+        The scores are resized, not the mask.
+        """
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.model.mean.device)
         scores = self.look(self.model.at_size, pixels.permute(2, 0, 1)[None].float())
-        probabilities = self.model.head.to_probabilities(resize(scores.float(), size))[0]
-        confidence, mask = probabilities.max(0)
+        scores = resize(scores.float(), size or image.shape[:2])
+        confidence, mask = self.model.head.to_probabilities(scores)[0].max(0)
         return Prediction(
             mask.to(torch.uint8).cpu().numpy(), (confidence * 255).to(torch.uint8).cpu().numpy()
         )
 
 
 @dataclass
-class Part:
-    """Every `count`-th frame of a dataset, from the `first` on."""
+class ScoredSplit:
+    """A split, and how its frames are looked at. `title` says both, to stand with every score."""
 
-    whole: Dataset
-    first: int
-    count: int
+    dataset: Dataset
+    view: View
+    title: str
 
-    @property
-    def label_set(self) -> LabelSet:
-        return self.whole.label_set
+    def frames(self, first: int = 0, every: int = 1) -> Iterator[Sample]:
+        """Every `every`-th frame from the `first` on; a protocol may leave some out."""
+        for index in range(first, len(self.dataset), every):
+            sample = self.view(self.dataset[index])
+            if sample is not None:
+                yield sample
 
-    def __len__(self) -> int:
-        return len(range(self.first, len(self.whole), self.count))
 
-    def __getitem__(self, index: int) -> Sample:
-        return self.whole[self.first + index * self.count]
+def protocol_look(protocol: Protocol, look: Inference) -> Inference:
+    """`look` with the windows of the protocol, where it has none of its own."""
+    if look.window is not None or protocol.window is None:
+        return look
+    stride = protocol.stride or protocol.window
+    sides = (protocol.window, protocol.window), (stride, stride)
+    return replace(look, window=sides[0], stride=sides[1])
 
 
 def score(
-    fabric: L.Fabric, segmenter: ModelSegmenter, dataset: Dataset, shared: bool
+    fabric: L.Fabric, segmenter: ModelSegmenter, split: ScoredSplit, shared: bool
 ) -> ConfusionMatrix:
-    """The confusion matrix of the whole split, the same on every process.
+    """The confusion matrix of the whole split in its own labels, the same on every process.
 
     With `shared` the processes share the frames; without, every one sees them all, which sharded
     weights need: they are gathered by all processes together.
     """
-    share = (fabric.global_rank, fabric.world_size) if shared else (0, 1)
-    part = Part(dataset, *share)
-    matrix = evaluate(segmenter, part, dataset.title, show=fabric.is_global_zero)
-    if shared and fabric.world_size > 1:
-        counts = torch.from_numpy(matrix.counts).to(fabric.device)
-        total = fabric.all_reduce(counts, reduce_op='sum')
-        assert isinstance(total, torch.Tensor)
-        matrix.counts = total.cpu().numpy()
+    rank, world = (fabric.global_rank, fabric.world_size) if shared else (0, 1)
+    merge = segmenter.labels.merge_to(split.dataset.label_set)
+    matrix = ConfusionMatrix(split.dataset.label_set)
+    total = len(range(rank, len(split.dataset), world))
+    show = fabric.is_global_zero
+    for sample in track(split.frames(rank, world), split.title, total, disable=not show):
+        mask = segmenter(sample.image, sample.labels.shape).mask
+        matrix.add(merge[mask], sample.labels)
+    if world > 1:
+        counts = fabric.all_reduce(
+            torch.from_numpy(matrix.counts).to(fabric.device), reduce_op='sum'
+        )
+        assert isinstance(counts, torch.Tensor)
+        matrix.counts = counts.cpu().numpy()
     return matrix

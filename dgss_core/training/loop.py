@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from dgss_core.augmentation import Draws
-from dgss_core.datasets import Dataset
-from dgss_core.systems import SegmentationModel
+from dgss_core.datasets.protocols import load_protocol
 from dgss_core.training.average import Average
 from dgss_core.training.build import build_model, build_objective, save_model
 from dgss_core.training.chance import seed_of
@@ -33,7 +32,7 @@ from dgss_core.training.data import (
     label_tables,
     open_sources,
 )
-from dgss_core.training.evaluation import ModelSegmenter, score
+from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit, protocol_look, score
 from dgss_core.training.meter import Meter
 from dgss_core.training.optimiser import build_optimiser, set_rates
 from dgss_core.training.parallel import build_fabric
@@ -46,17 +45,18 @@ from dgss_core.training.watch import Watch
 
 @dataclass
 class Training:
-    """Everything `main` works with. `objective` is `state.model` wrapped for its processes."""
+    """Everything `main` works with. `objective` is `state.model` wrapped for its processes,
+    `segmenter` the model inside it."""
 
     config: TrainConfig
     hardware: HardwareConfig
     record: Record
-    model: SegmentationModel
+    segmenter: ModelSegmenter
     objective: Any
     state: TrainingState
     loader: DataLoader
     parts: int
-    scored: list[tuple[Dataset, ModelSegmenter]]
+    splits: list[ScoredSplit]
 
 
 def train(
@@ -87,7 +87,7 @@ def setup(
     """Build what a training needs, and go back to where it was interrupted."""
     parts = hardware.accumulation(config.batch, fabric.world_size)
     sources = open_sources(config, data, hardware.in_memory, fabric.is_global_zero)
-    scored = [split.open(data) for split in config.evaluation.splits]
+    splits = config.evaluation.open(data)
     record.begin(config, hardware, resume)
     fabric.barrier()
     resume = resume and record.state.is_file()
@@ -113,10 +113,9 @@ def setup(
     draws = Draws(sampler, state.step * config.batch, fabric.global_rank, fabric.world_size)
     at_once = config.batch // (parts * fabric.world_size)
     loader = build_loader(build_frames(config, sources, tables), draws, hardware, at_once)
-    look, splits = config.evaluation.look, config.evaluation.splits
-    segmenters = [ModelSegmenter(model, look, split.height) for split in splits]
-    pairs = list(zip(scored, segmenters, strict=True))
-    return Training(config, hardware, record, model, objective, state, loader, parts, pairs)
+    look = protocol_look(load_protocol(config.evaluation.protocol), config.evaluation.look)
+    segmenter = ModelSegmenter(model, look)
+    return Training(config, hardware, record, segmenter, objective, state, loader, parts, splits)
 
 
 def main(fabric: L.Fabric, training: Training) -> None:
@@ -179,19 +178,19 @@ def take_step(
 def evaluate(fabric: L.Fabric, training: Training) -> None:
     """Score every split, draw some frames, and keep the model, also as the best if it is that."""
     config, state, record = training.config, training.state, training.record
-    inner = state.model
+    inner, segmenter = state.model, training.segmenter
     shared = training.hardware.strategy != 'fsdp'
     averaged = nullcontext() if state.average is None else state.average.applied(inner)
     paths = [record.model]
     inner.eval()
     with averaged, fabric.autocast():
-        for index, (dataset, segmenter) in enumerate(training.scored):
-            matrix = score(fabric, segmenter, dataset, shared)
+        for index, split in enumerate(training.splits):
+            matrix = score(fabric, segmenter, split, shared)
             if index == 0:
-                if matrix.miou > record.best(dataset.title):
+                if matrix.miou > record.best(split.title):
                     paths.append(record.best_model)
-                record.pictures(segmenter, dataset, config.evaluation.pictures, state.step)
-            record.score(dataset.title, matrix, state.step)
-            fabric.print(f'step {state.step}: {dataset.title}: mIoU {100 * matrix.miou:.2f}')
-        save_model(config, training.model, paths, fabric.is_global_zero)
+                record.pictures(segmenter, split, config.evaluation.pictures, state.step)
+            record.score(split.title, matrix, state.step)
+            fabric.print(f'step {state.step}: {split.title}: mIoU {100 * matrix.miou:.2f}')
+        save_model(config, segmenter.model, paths, fabric.is_global_zero)
     training.objective.train()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,11 @@ import numpy as np
 import yaml
 from torch.utils.tensorboard import SummaryWriter
 
-from dgss_core.datasets import Dataset
 from dgss_core.errors import DgssError
 from dgss_core.metrics import ConfusionMatrix
 from dgss_core.paint import colorize, overlay
 from dgss_core.training.config import HardwareConfig, TrainConfig
-from dgss_core.training.evaluation import ModelSegmenter
+from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit
 
 PACKAGES = ('torch', 'torchvision', 'lightning', 'timm', 'numpy')
 PICTURE_WIDTH = 640
@@ -120,23 +120,27 @@ class Record:
         entries = [json.loads(line) for line in path.open()] if path.is_file() else []
         return max((entry['miou'] for entry in entries if entry['on'] == title), default=-1)
 
-    def pictures(self, segmenter: ModelSegmenter, dataset: Dataset, count: int, step: int) -> None:
+    def pictures(
+        self, segmenter: ModelSegmenter, split: ScoredSplit, count: int, step: int
+    ) -> None:
         """Image, prediction and labels of some frames, side by side, for TensorBoard.
 
         Every process must call it; sharded weights are gathered by all of them together.
         """
-        for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int):
-            sample = dataset[int(index)]
+        every = max(1, len(split.dataset) // max(1, count))
+        for sample in islice(split.frames(every // 2, every), count):
             mask = segmenter(sample.image).mask
             if not self.first:
                 continue
             seen = overlay(sample.image, mask, segmenter.labels)
-            known = colorize(sample.labels, dataset.label_set)
+            size = sample.image.shape[1::-1]
+            labels = cv2.resize(sample.labels, size, interpolation=cv2.INTER_NEAREST)
+            known = colorize(labels, split.dataset.label_set)
             row = np.concatenate((sample.image, seen, known), axis=1)
             height = round(row.shape[0] * 3 * PICTURE_WIDTH / row.shape[1])
             row = cv2.resize(row, (3 * PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
             self._events(step).add_image(
-                f'{dataset.title}/{sample.name}', row, step, dataformats='HWC'
+                f'{split.title}/{sample.name}', row, step, dataformats='HWC'
             )
 
     def close(self) -> None:

@@ -40,7 +40,12 @@ def source_miou(folder: Path, data: Path, listing: Path, recipe: dict[str, Any])
         'sources': [frames],
         'steps': STEPS,
         'batch': 8,
-        'evaluation': {'splits': [{**frames, 'height': HEIGHT}], 'every': STEPS, 'pictures': 0},
+        'evaluation': {
+            'splits': [frames],
+            'look': {'ratios': [HEIGHT / 360]},
+            'every': STEPS,
+            'pictures': 0,
+        },
         **recipe,
     }
     train(parse(values), data, folder, CPU)
