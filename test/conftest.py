@@ -41,6 +41,12 @@ def probe_bundle(tmp_path: Path) -> Bundle:
     return open_bundle(write_probe_bundle(tmp_path / 'probe'))
 
 
+@pytest.fixture(scope='session', autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Engines and proofs of the tests, and of what they start, stay out of the user's cache."""
+    os.environ['XDG_CACHE_HOME'] = str(tmp_path_factory.mktemp('cache'))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption('--slow', action='store_true', help='run tests that take over a minute too')
 

@@ -6,6 +6,7 @@ import json as json_text
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from dgss_core.bundle import Bundle, open_bundle
 from dgss_core.commands.bench_memory import measure
 from dgss_core.errors import DgssError
 from dgss_core.roofline import Machine, bound, layers_of, measure_cpu, measure_gpu
-from dgss_core.runtimes import BACKENDS, Backend, load_backend
+from dgss_core.runtimes import BACKENDS, Backend, check_backend, load_backend
 from dgss_core.segmenter import Segmenter
 from dgss_core.synthetic import StreetDrive
 
@@ -59,6 +60,8 @@ def model(
         contest(seconds, json)
         return
     names = list(BACKENDS) if backend == 'all' else backend.split(',')
+    for name in names:
+        check_backend(name)
     opened = [open_bundle(bundle)] + ([open_bundle(against)] if against else [])
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     runs: list[Run] = []
@@ -70,6 +73,8 @@ def model(
                 if backend != 'all':
                     raise
                 errors.print(f'{name} is left out: {error}')
+    if not runs:
+        raise DgssError('No backend runs this bundle here; the reasons stand above.')
     take_turns([run.step for run in runs], seconds)
     rows = [run.figures(runs[0]) for run in runs]
     on_gpu = any('GPU network' in run.stages for run in runs)
@@ -81,6 +86,12 @@ def model(
     _print(rows, roof, batch)
 
 
+@cache
+def camera_image() -> np.ndarray:
+    """What a camera might give, RGB of the size `CAMERA`."""
+    return StreetDrive(3, 'day', *CAMERA).frame(0).image
+
+
 @dataclass
 class Run:
     """One bundle in one backend, and the seconds that its stages took each time."""
@@ -88,26 +99,24 @@ class Run:
     bundle: Bundle
     backend: Backend
     images: np.ndarray
-    camera: np.ndarray
     memory: dict[str, float]
     stages: dict[str, list[float]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, bundle: Bundle, name: str, batch: int, threads: int, unverified: bool) -> Run:
         """Load the network and run it once, which takes longer than all other times."""
-        camera = StreetDrive(3, 'day', *CAMERA).frame(0).image
         backend = load_backend(bundle, name, threads, allow_unverified=unverified)
-        image = Segmenter(bundle, backend).prepare(camera)
+        image = Segmenter(bundle, backend).prepare(camera_image())
         images = np.repeat(image[None], batch, axis=0)
         backend.run(images)
-        return cls(bundle, backend, images, camera, measure(bundle.folder, name, batch, threads))
+        return cls(bundle, backend, images, measure(bundle.folder, name, batch, threads))
 
     def step(self) -> None:
         """One call of the network, after the resize and before the resize that go with it."""
         segmenter = Segmenter(self.bundle, self.backend)
         start = time.perf_counter()
         for _ in self.images:
-            segmenter.prepare(self.camera)
+            segmenter.prepare(camera_image())
         resized = time.perf_counter()
         predictions = segmenter.predict([*self.images])
         answered = time.perf_counter()
