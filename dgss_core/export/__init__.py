@@ -17,9 +17,9 @@ from dgss_core.bundle import INPUT, MASK, Bundle, ReferenceFrame, refuse_existin
 from dgss_core.errors import DgssError
 from dgss_core.export.frames import Images, images_by_condition, predict, reference_frames
 from dgss_core.export.graph import OPSET, write_narrow, write_onnx
+from dgss_core.export.int8 import quantise
 from dgss_core.export.network import DeployedNetwork
 from dgss_core.export.precision import TYPES
-from dgss_core.export.quantise import quantise
 from dgss_core.manifest import LARGEST_SIDE, NETWORK, Manifest
 from dgss_core.monitoring.domain_shift import SourceStatistics, collect
 from dgss_core.segmenter import fit
