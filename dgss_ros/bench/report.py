@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.table import Table
 from dgss_ros.bench.streams import Stream
 
 PERCENTILES = (50, 95, 99)
+Seconds = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Figure:
 class Report:
     """`latencies`: seconds, by the name they are reported under in milliseconds."""
 
-    latencies: dict[str, Sequence[float]]
+    latencies: Mapping[str, Seconds]
     figures: list[Figure]
     streams: dict[str, Stream] = field(default_factory=dict)
 
@@ -65,7 +66,7 @@ class Report:
         console.print(figures)
 
 
-def percentiles_ms(seconds: Sequence[float]) -> dict[str, float]:
+def percentiles_ms(seconds: Seconds) -> dict[str, float]:
     values = np.percentile(seconds, PERCENTILES) * 1e3
     return {f'p{p}': float(v) for p, v in zip(PERCENTILES, values, strict=True)}
 
