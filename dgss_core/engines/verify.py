@@ -50,7 +50,7 @@ GATES = {
     'fp32': Gates(0.9999, 0.999, 0.99, 1.0, 0.1, 0.2),
     'fp16': Gates(0.999, 0.995, 0.95, 2.0, 0.2, 0.5),
     'bf16': Gates(0.995, 0.97, 0.9, 6.0, 0.2, 0.5),
-    'int8': Gates(0.97, 0.93, 0.7, 12.0, 1.0, 2.0),
+    'int8': Gates(0.985, 0.95, 0.5, 10.0, 1.0, 2.0),
 }
 """By the precision that is computed in; what int8 may lose, labels tell best."""
 

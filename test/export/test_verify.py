@@ -130,6 +130,21 @@ def test_a_higher_precision_steps_in(tmp_path: Path, broken: Bundle, load: Load)
     assert np.array_equal(backend.run(frame.image[None])[MASK][0], frame.mask)
 
 
+def test_openvino_computes_in_fp32_where_bf16_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip('openvino')
+    from dgss_core.runtimes import open_vino
+
+    if 'bf16' not in open_vino.precisions():
+        pytest.skip('this processor has no bf16')
+    monkeypatch.setitem(GATES, 'bf16', replace(GATES['bf16'], confidence=-1))
+    bundle, told = write_classifier(tmp_path / 'plain'), []
+    backend = load_backend(bundle, 'openvino', cache_dir=tmp_path / 'cache', report=told.append)
+    assert backend.identity.endswith('fp32')
+    assert 'CPU, bf16 is refused' in told[0]
+
+
 def test_a_proof_that_cannot_be_kept_is_made_again(tmp_path: Path, sound: Bundle) -> None:
     (tmp_path / 'file').touch()
     load = Load(tmp_path / 'file' / 'cache')
