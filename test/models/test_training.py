@@ -51,7 +51,7 @@ def test_merged_loss_is_zero_where_nothing_is_labelled() -> None:
 
 @pytest.mark.timeout(600)
 def test_the_training_script_makes_a_bundle(shared: Path, tmp_path: Path) -> None:
-    few = [{'dataset': 'synthetic', 'split': 'train', 'options': {'seeds': [1000], 'frames': 1}}]
+    few = [{'dataset': 'synthetic', 'split': 'train', 'options': {'seeds': [1000], 'frames': 2}}]
     score = [{'dataset': 'camvid', 'split': 'dusk', 'options': {'listing': str(tmp_path / 'two')}}]
     (tmp_path / 'two').write_text('0001TP_006690\n0001TP_006720\n')
     command = [
