@@ -32,10 +32,18 @@ def to_rgb(message: Image | CompressedImage) -> np.ndarray:
 
 def to_image(header: Header, pixels: np.ndarray, encoding: str) -> Image:
     """An image message with this very header. `pixels`: uint8 (H, W) or (H, W, C)."""
-    message = Image(header=header, encoding=encoding)
+    return fill_image(Image(), header, pixels, encoding)
+
+
+def fill_image(message: Image, header: Header, pixels: np.ndarray, encoding: str) -> Image:
+    """Make `message` what `to_image` gives, in its own memory where the size is the same."""
+    message.header, message.encoding = header, encoding
     message.height, message.width = pixels.shape[:2]
     message.step = pixels.nbytes // pixels.shape[0]
-    message.data = to_array(pixels)
+    if len(message.data) == pixels.nbytes:
+        np.copyto(np.frombuffer(message.data, np.uint8).reshape(pixels.shape), pixels)
+    else:
+        message.data = to_array(pixels)
     return message
 
 
