@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dgss_core.bundle import open_bundle
-from dgss_core.engines.proof import other_precisions
+from dgss_core.engines.proof import higher_precisions
 from dgss_core.runtimes import load_backend
 
 
@@ -21,7 +21,7 @@ def info(*, bundle: Path | None = None, backend: str = 'auto') -> None:
     """
     opened = open_bundle(bundle)
     loaded = load_backend(opened, backend)
-    manifest, higher = opened.manifest, other_precisions(opened)
+    manifest, higher = opened.manifest, higher_precisions(opened)
     table = Table(show_header=False, title=opened.identity, title_justify='left')
     rows = {
         'folder': str(opened.folder),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -24,7 +25,7 @@ from dgss_core.engines.build import (
 from dgss_core.engines.cache import EngineCache
 from dgss_core.engines.key import Device
 from dgss_core.engines.progress import bar
-from dgss_core.engines.proof import REPORT, other_precisions, verify
+from dgss_core.engines.proof import REPORT, higher_precisions, verify
 from dgss_core.errors import DgssError
 from dgss_core.frames import read_frames
 from dgss_core.runtimes import PREFERRED, check_backend, load_backend
@@ -90,7 +91,7 @@ def list_engines(*, cache_dir: Path | None = None) -> None:
             f'{entry.size / 1e6:.1f}',
             f'{entry.seconds:.1f} s',
             time.strftime('%Y-%m-%d', time.localtime(entry.used)),
-            'yes' if (entry.folder / REPORT).exists() else 'at first use',
+            _verdict(entry.folder / REPORT),
         )
     Console(width=max(160, Console().width)).print(table)
 
@@ -131,7 +132,7 @@ def verify_engine(
             raise DgssError(f'{opened.identity} has no reference frames; give some by --frames.')
         report = verify(loaded, opened, pairs, cache, ERRORS.print, origin)
     else:
-        reference = OnnxRuntimeBackend([opened, *other_precisions(opened)][-1], 0, (CPU,))
+        reference = OnnxRuntimeBackend([opened, *higher_precisions(opened)][-1], 0, (CPU,))
         report = verify(
             loaded,
             opened,
@@ -161,6 +162,13 @@ def prune(*, days: float = 30, cache_dir: Path | None = None) -> None:
     for folder in gone:
         print(f'removed {folder}')
     print(f'{len(gone)} removed')
+
+
+def _verdict(report: Path) -> str:
+    try:
+        return json.loads(report.read_text())['verdict']
+    except (OSError, ValueError, KeyError):
+        return 'at first use'
 
 
 def _flavour(backend: str) -> str:

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from dgss_core.bundle import INPUT, Bundle
+from dgss_core.engines import RefusedError
 from dgss_core.engines.key import Device, EngineKey
 from dgss_core.errors import DgssError
 
@@ -74,8 +75,8 @@ def build_engine(
     """Compile the network of `bundle` with the imported package `trt`.
 
     `capabilities`: such as '8.9', the GPUs to build for ahead of time; by default the present
-    one. Raises DgssError for an operator
-    that TensorRT lacks (named, with its node), too little memory, and whatever else fails.
+    one. Raises DgssError for an operator that TensorRT lacks (named, with its node) and for too
+    little memory, RefusedError for whatever else fails.
     """
     logger = make_logger(trt)
     builder = trt.Builder(logger)
@@ -114,7 +115,7 @@ def build_engine(
         worker.join()
     if not result or result[0] is None:
         _check_memory(trt, bundle, logger.errors)
-        raise DgssError(_build_failure(trt, bundle, logger.errors))
+        raise _build_failure(trt, bundle, logger.errors)
     return bytes(result[0])
 
 
@@ -202,13 +203,16 @@ def _check_memory(trt: ModuleType, bundle: Bundle, errors: Sequence[str]) -> Non
         )
 
 
-def _build_failure(trt: ModuleType, bundle: Bundle, errors: Sequence[str]) -> str:
+def _build_failure(trt: ModuleType, bundle: Bundle, errors: Sequence[str]) -> DgssError:
     library = f'{FLAVOURS[trt.__name__]} {trt.__version__}'
     said = ' '.join(errors)
     if 'insufficient' in said or 'no CUDA-capable device' in said:
-        return (
+        return DgssError(
             f'{library} needs an NVIDIA GPU and its driver to build this engine '
             f'({errors[-1]}); install the driver, or use the backend onnxruntime.'
         )
-    reason = errors[0] if errors else 'it gives no reason'
-    return f'{library} could not build an engine for {bundle.identity}: {reason}'
+    reason = errors[0].rstrip('.') if errors else 'it gives no reason'
+    return RefusedError(
+        f'{library} could not build an engine for {bundle.identity} ({reason}); use the backend '
+        'onnxruntime, or a bundle of another precision.'
+    )

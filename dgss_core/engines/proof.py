@@ -12,7 +12,7 @@ import datetime
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ import numpy as np
 
 from dgss_core import __version__
 from dgss_core.bundle import MANIFEST, Bundle, ReferenceFrame, open_bundle
+from dgss_core.engines import RefusedError
 from dgss_core.engines.cache import EngineCache
 from dgss_core.engines.key import processor
 from dgss_core.engines.verify import GATES, Gates, Outcome, compare
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from dgss_core.runtimes import Backend
 
 REPORT = 'verified.json'
-
-
-class RefusedError(DgssError):
-    """An engine whose answers are not those of the reference."""
 
 
 def require_proof(
@@ -115,10 +112,12 @@ def read_report(path: Path, backend: Backend, bundle: Bundle) -> dict | None:
         return None
 
 
-def other_precisions(bundle: Bundle) -> list[Bundle]:
-    """The bundles in higher precision that `bundle` carries, bf16 before fp32."""
-    folders = (bundle.folder / precision for precision in ('bf16', 'fp32'))
-    return [open_bundle(folder) for folder in folders if (folder / MANIFEST).is_file()]
+def higher_precisions(bundle: Bundle) -> Iterator[Bundle]:
+    """The bundles in higher precision that `bundle` carries, bf16 before fp32, as they are asked
+    for: opening one reads all of its weights."""
+    for precision in ('bf16', 'fp32'):
+        if (bundle.folder / precision / MANIFEST).is_file():
+            yield open_bundle(bundle.folder / precision)
 
 
 def _gates(backend: Backend, bundle: Bundle) -> Gates:

@@ -178,8 +178,8 @@ def compare(
         for name, each in figures.items()
         for reason in _missed(each, gates, gates.condition_miou_drop)
     ]
-    missed += _missed({'class_iou': {}, **overall}, gates, gates.miou_drop)
-    return Outcome(figures, overall, asdict(gates), list(dict.fromkeys(strange + missed)))
+    missed += [f'total: {reason}' for reason in _missed(overall, gates, gates.miou_drop)]
+    return Outcome(figures, overall, asdict(gates), strange + missed)
 
 
 def _strange(outputs: dict[str, np.ndarray]) -> list[str]:

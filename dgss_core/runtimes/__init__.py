@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from dgss_core.bundle import Bundle
+from dgss_core.engines import RefusedError
 from dgss_core.engines.cache import EngineCache
 from dgss_core.engines.key import EngineKey
-from dgss_core.engines.proof import RefusedError, other_precisions, require_proof
+from dgss_core.engines.proof import higher_precisions, require_proof
 from dgss_core.errors import DgssError
 
 Report = Callable[[str], Any]
@@ -112,25 +115,24 @@ def _load_proven(
     report: Report,
 ) -> Backend:
     """The first network and precision that is proven in this backend."""
-    attempts = [
-        (network, precision)
-        for network in (bundle, *other_precisions(bundle))
-        for precision in _precisions(network, name)
-    ]
-    for network, precision in attempts:
-        backend = _open(network, name, precision, threads, cache, report)
-        if allow_unverified:
-            return backend
-        try:
-            # The frames are those of the outer bundle: its masks come from the fp32 network.
-            require_proof(backend, network, bundle.frames, cache, report)
-            return backend
-        except DgssError as error:
-            backend.close()
-            if (network, precision) == attempts[-1] or not isinstance(error, RefusedError):
-                raise
-            report(f'{error} Trying a higher precision.')
-    raise AssertionError('the last precision either works or raises')
+    refused: RefusedError | None = None
+    for network in chain([bundle], higher_precisions(bundle)):
+        for precision in _precisions(network, name):
+            if refused:
+                report(f'{refused} Trying a higher precision.')
+            with ExitStack() as failed:
+                try:
+                    backend = _open(network, name, precision, threads, cache, report)
+                    failed.callback(backend.close)
+                    if not allow_unverified:
+                        # Frames of the outer bundle: their masks come from the fp32 network.
+                        require_proof(backend, network, bundle.frames, cache, report)
+                    failed.pop_all()
+                    return backend
+                except RefusedError as error:
+                    refused = error
+    assert refused is not None
+    raise refused
 
 
 def _precisions(bundle: Bundle, name: str) -> list[str]:

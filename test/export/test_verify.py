@@ -14,8 +14,9 @@ from networks import write_classifier
 
 from dgss_core.bundle import CONFIDENCE, MASK, STATISTICS, Bundle, ReferenceFrame, open_bundle
 from dgss_core.cli import main
+from dgss_core.engines import RefusedError
 from dgss_core.engines.cache import EngineCache
-from dgss_core.engines.proof import RefusedError, report_path
+from dgss_core.engines.proof import report_path
 from dgss_core.engines.verify import GATES, SURE, Outcome, compare
 from dgss_core.errors import DgssError
 from dgss_core.runtimes import load_backend
