@@ -61,22 +61,29 @@ class SelfTraining(Objective):
 
     def forward(self, images: Tensor, labels: Tensor, seed: int) -> dict[str, Tensor]:
         bare = (labels == IGNORE).flatten(1).all(1)
+        # With none too: where weights are spread out, a pass needs every process.
+        ids = self.ask(images[bare] if bare.any() else images[:1])
         if bare.any():
             images, labels = images.clone(), labels.clone()
-            found = self.label(images[bare], seed)
+            found = self.refined(images[bare], ids, seed)
             labels[bare] = found[:, :: self.stride, :: self.stride]
             images[bare] = self.distorted(images[bare], seed)
         return super().forward(images, labels, seed)
 
     @torch.no_grad()
-    def label(self, images: Tensor, seed: int) -> Tensor:
-        """Labels (B,H,W) long of RGB uint8 (B,3,H,W) by the teacher; 255 where it has none."""
+    def ask(self, images: Tensor) -> Tensor:
+        """The teacher's labels (B,H,W) long for RGB uint8 (B,3,H,W)."""
+        training = self.model.training
         self.model.eval()
         with self.teacher.applied(self):
             ids = self.model.at_size(images.float()).argmax(1)
-        self.model.train()
+        self.model.train(training)
         # Else the model would go on with the teacher's weights that autocast has kept in bf16.
         torch.clear_autocast_cache()
+        return ids
+
+    def refined(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
+        """Labels refined as the recipe says; 255 where no mask is sure."""
         if self.refiner is None:
             return ids
         self.refiner.sam.model.to(images.device)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_training import CPU, RECIPES, parse, recipe, write_frames
+from test_distributed import run_two
+from tiny_training import CPU, RECIPES, parse, recipe, write_frames, write_recipe
 
 from dgss_core.errors import DgssError
 from dgss_core.systems import build_system
@@ -65,22 +66,22 @@ def test_the_teacher_is_the_average_and_sees_the_image_as_it_is():
     objective = SelfTraining(model, SelfTrainingConfig(AverageConfig(0.5, 0, 2)), 1)
     objective.begin()
     images, _ = batch()
-    at_first = objective.label(images, 0)
+    at_first = objective.ask(images)
     assert torch.equal(at_first, model.eval().at_size(images.float()).argmax(1))
     before = {n: p.detach().clone() for n, p in objective.named_parameters() if p.requires_grad}
     for parameter in objective.parameters():
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.5)
     after = {n: p.detach().clone() for n, p in objective.named_parameters() if p.requires_grad}
-    assert torch.equal(objective.label(images, 0), at_first), 'no update yet'
+    assert torch.equal(objective.ask(images), at_first), 'no update yet'
     objective.teacher.update(objective, 1)
-    assert torch.equal(objective.label(images, 0), at_first), 'only every second step'
+    assert torch.equal(objective.ask(images), at_first), 'only every second step'
     objective.teacher.update(objective, 2)
     for name, x in before.items():
         torch.testing.assert_close(objective.teacher.state[name], (x + after[name]) / 2)
     with objective.teacher.applied(objective):
         expected = model.eval().at_size(images.float()).argmax(1)
-    assert torch.equal(objective.label(images, 0), expected)
+    assert torch.equal(objective.ask(images), expected)
     assert all(torch.equal(p, after[n]) for n, p in objective.named_parameters() if n in after)
 
 
@@ -120,7 +121,7 @@ def test_autocast_keeps_no_weights_of_the_teacher():
     for name, x in objective.teacher.state.items():
         if x.is_floating_point():
             objective.teacher.state[name] = torch.randn_like(x)
-    found = objective.label(images[1:2], 3)
+    found = objective.ask(images[1:2])
     whole = labels.clone()
     whole[1] = found[0]
     changed = images.clone()
@@ -187,9 +188,9 @@ def test_stage_b_with_segment_anything(tmp_path):
     objective = build_objective(config, system('clouds'), None, CPU)
     objective.begin()
     images, _ = batch()
-    found = objective.label(images, 4)
-    assert torch.equal(found, objective.label(images, 4))
-    raw = objective.model.eval().at_size(images.float()).argmax(1)
+    raw = objective.ask(images)
+    found = objective.refined(images, raw, 4)
+    assert torch.equal(found, objective.refined(images, raw, 4))
     assert found.shape == raw.shape
     assert not torch.equal(found, raw)
     assert all(key.startswith('model.') for key in objective.state_dict())
@@ -209,3 +210,11 @@ def test_setup_gives_the_teacher_the_first_weights(tmp_path):
     weights = training.state.model.state_dict()
     assert all(torch.equal(x, weights[name]) for name, x in teacher.state.items())
     assert all('encoder' not in name for name in teacher.state), 'frozen and shared'
+
+
+@pytest.mark.slow
+def test_two_processes_with_spread_weights(tmp_path):
+    """A process whose images all have labels must not leave the other waiting."""
+    write_frames(tmp_path)
+    path = write_recipe(tmp_path / 'r.yaml', stage_b(tmp_path, steps=6))
+    assert 'step 6/6' in run_two(path, tmp_path, tmp_path / 'run', 'fsdp')
