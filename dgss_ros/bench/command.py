@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,23 +11,6 @@ from dgss_core.bundle import open_bundle
 from dgss_core.errors import DgssError
 from dgss_ros.bench.scenarios import SCENARIOS, TURNS, Load
 from dgss_ros.domain import use_private_domain
-
-
-@dataclass(frozen=True)
-class Usual:
-    """The load of a scenario where the options do not say another."""
-
-    size: str
-    rate: float
-    frames: int
-
-
-USUAL = {
-    'model': Usual('640x360', 0, 200),
-    'passthrough': Usual('1280x720', 30, 300),
-    'cameras': Usual('640x480', 15, 150),
-    'overload': Usual('640x360', 60, 1800),
-}
 
 
 def node(
@@ -59,7 +41,7 @@ def node(
         bundle: bundle to run, the embedded one when left out
         output: JSON file for the figures, those per stream under the names of ros2_benchmark
     """
-    usual = USUAL[scenario]
+    usual = SCENARIOS[scenario]
     rate = usual.rate if rate is None else rate
     if rate < 0 or (rate == 0 and (scenario != 'model' or minutes is not None)):
         raise DgssError(f'The rate is {rate:g}; give frames per second above 0.')
@@ -71,7 +53,7 @@ def node(
     width, height = _parse_size(size or usual.size)
     opened = open_bundle(bundle)
     use_private_domain()
-    report = SCENARIOS[scenario](Load(width, height, frames, rate, bundle))
+    report = usual.measure(Load(width, height, frames, rate, bundle))
     load = {
         'scenario': scenario,
         'bundle': opened.identity,

@@ -33,7 +33,10 @@ class Figure:
 
 @dataclass
 class Report:
-    """`latencies`: seconds, by the name they are reported under in milliseconds."""
+    """`latencies`: seconds, by the name they are reported under in milliseconds.
+
+    `streams`: those that went on without a pause, as the metrics of ros2_benchmark need it.
+    """
 
     latencies: Mapping[str, Seconds]
     figures: list[Figure]

@@ -79,16 +79,12 @@ def passthrough(load: Load) -> Report:
     delivered = len(through_node.latencies) / len(through_node.sent)
     medians = [float(np.median(s.latencies)) for s in (through_node, through_echo)]
     return Report(
-        {
-            'round_trip_ms': through_node.latencies,
-            'bare_echo_ms': through_echo.latencies,
-        },
+        {'round_trip_ms': through_node.latencies, 'bare_echo_ms': through_echo.latencies},
         [
             Figure('median_round_trip_ms', medians[0] * 1e3, target=8.0),
             Figure('delivered_share', delivered, target=1.0, at_least=True),
             Figure('ratio', medians[0] / medians[1], target=1.3),
         ],
-        {'node': through_node, 'bare_echo': through_echo},
     )
 
 
@@ -150,8 +146,21 @@ def overload(load: Load) -> Report:
     )
 
 
-SCENARIOS: dict[str, Callable[[Load], Report]] = {
-    function.__name__: function for function in (model, passthrough, cameras, overload)
+@dataclass(frozen=True)
+class Scenario:
+    """`measure`, and the load it is meant for."""
+
+    measure: Callable[[Load], Report]
+    size: str
+    rate: float
+    frames: int
+
+
+SCENARIOS = {
+    'model': Scenario(model, '640x360', 0, 200),
+    'passthrough': Scenario(passthrough, '1280x720', 30, 300),
+    'cameras': Scenario(cameras, '640x480', 15, 150),
+    'overload': Scenario(overload, '640x360', 60, 1800),
 }
 
 

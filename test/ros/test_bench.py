@@ -52,9 +52,6 @@ def test_the_node_is_measured_against_an_echo(tmp_path: Path, probe_bundle: Path
     medians = [report[key]['p50'] for key in ('round_trip_ms', 'bare_echo_ms')]
     assert report['median_round_trip_ms'] == pytest.approx(medians[0])
     assert report['ratio'] == pytest.approx(medians[0] / medians[1])
-    metrics = report['streams']['node']
-    assert metrics['BasicPerformanceMetrics.NUM_FRAMES_SENT'] == 40
-    assert metrics['BasicPerformanceMetrics.MEAN_PLAYBACK_FRAME_RATE'] < 31
 
 
 def test_several_cameras_are_measured(tmp_path: Path, probe_bundle: Path) -> None:
@@ -63,6 +60,8 @@ def test_several_cameras_are_measured(tmp_path: Path, probe_bundle: Path) -> Non
     assert report['streams'].keys() == {'front', 'left', 'right', 'rear'}
     assert report['median_age_ms'] >= 20
     assert report['least_rate_hz'] <= 15
+    rate = report['streams']['rear']['BasicPerformanceMetrics.MEAN_PLAYBACK_FRAME_RATE']
+    assert 10 < rate < 15.5
     assert 0 <= report['unfairness'] <= 1
 
 

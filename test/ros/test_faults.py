@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,13 @@ import pytest
 from builtin_interfaces.msg import Time
 from camera import TIMEOUT_S, Camera, DiagnosticsReader, flat
 from diagnostic_msgs.msg import DiagnosticStatus
+from probe import write_probe_bundle
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from test_services import ask, images_at
 
+from dgss_core.bundle import ReferenceFrame
 from dgss_core.errors import DgssError
 from dgss_ros.messages import to_mask
 from dgss_ros.session import wait_until
@@ -62,6 +65,37 @@ def test_a_bundle_that_is_deleted_in_use_serves_on_and_fails_by_name_then(
     node.lifecycle.activate()
     diagnostics.wait('model', lambda s, _: s.level == OK)
     assert ids(camera, flat(112)) == [7]
+
+
+@pytest.mark.parametrize(
+    'backend',
+    ['openvino', *(pytest.param(n, marks=pytest.mark.gpu) for n in ('tensorrt', 'tensorrt_rtx'))],
+)
+def test_an_engine_cache_that_is_deleted_is_made_anew(
+    start_node, tmp_path: Path, camera: Camera, diagnostics: DiagnosticsReader, backend: str
+) -> None:
+    if find_spec(backend) is None:
+        pytest.skip(f'needs {backend}')
+    picture = flat(80, 200)
+    mask, confidence = np.full((48, 64), 5, np.uint8), picture[..., 1].copy()
+    frames = [ReferenceFrame('first', 'day', picture, mask, confidence)]
+    cache = tmp_path / 'cache'
+    options = ('-p', f'engine.cache_dir:={cache}')
+    bundle = write_probe_bundle(tmp_path / 'probe', frames=frames)
+    node = start_node(*options, bundle=bundle, backend=backend, autostart=True)
+    camera.subscribe('mask')
+    camera.connect()
+    files = {path.relative_to(cache) for path in cache.rglob('*.json')}
+    assert files
+    shutil.rmtree(cache)
+    assert ids(camera, flat(80)) == [5]
+    node.lifecycle.deactivate()
+    node.lifecycle.cleanup()
+    node.lifecycle.configure()
+    node.lifecycle.activate()
+    diagnostics.wait('model', lambda s, v: s.level == OK and v.get('backend') == backend)
+    assert {path.relative_to(cache) for path in cache.rglob('*.json')} == files
+    assert ids(camera, flat(96)) == [6]
 
 
 @contextmanager
