@@ -110,8 +110,9 @@ class MixedSampler:
         return int(self.starts[-1])
 
     def draw(self, number: int) -> Draw:
-        # One more number than a sampler uses, so that its choices stay independent of this one.
-        random = np.random.default_rng([self.seed, number, 0])
+        # A number more than a sampler uses, so that its choices stay independent of this one; 0
+        # would change nothing.
+        random = np.random.default_rng([self.seed, number, 1])
         which = int(random.choice(len(self.samplers), p=self.shares))
         draw = self.samplers[which].draw(number)
         return replace(draw, index=draw.index + int(self.starts[which]))

@@ -34,6 +34,7 @@ def test_the_cost_of_a_recipe_is_printed(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_loader_keeps_one_process_busy(
     shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -42,8 +43,8 @@ def test_the_loader_keeps_one_process_busy(
         {'dataset': 'synthetic', 'split': 'train', 'options': {'seeds': [1000], 'frames': 12}},
     ]
     command = [
-        'bench', 'train', '--config', STREET, '--data', shared / 'data', '--steps', '5',
-        '--config.augmentation.crop', '[512,512]', '--config.sources', json.dumps(sources),
+        'bench', 'train', '--config', STREET, '--data', shared / 'data', '--steps', '3',
+        '--warmup', '1', '--config.batch', '4', '--config.augmentation.crop', '[512,512]', '--config.sources', json.dumps(sources),
         '--hardware.accelerator', 'cpu', '--hardware.workers', '1',
     ]  # fmt: skip
     assert main(list(map(str, command))) == 0
