@@ -154,8 +154,10 @@ def labels(
         for index, frame in enumerate(bar):
             if f'{LABELS}/{frame.name}.png' not in whole:
                 _label(frame, teacher, refiner, output, journal, seed, index)
-    shares = [entry['labelled'] for entry in journal.entries]
-    print(f'{len(shares)} frames, {np.mean(shares):.0%} of their pixels: {output / LABELS}')
+    shares = {entry['file']: entry['labelled'] for entry in journal.entries}
+    print(
+        f'{len(shares)} frames, {np.mean([*shares.values()]):.0%} of their pixels: {output / LABELS}'
+    )
 
 
 def _label(

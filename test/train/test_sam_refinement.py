@@ -5,14 +5,17 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
+from dgss_core.checkpoint import About, load_checkpoint, save_checkpoint
 from dgss_core.cli import main
 from dgss_core.datasets import build_dataset
 from dgss_core.errors import DgssError
 from dgss_core.frames import read_labels
 from dgss_core.generation.labels import RefinementConfig, Refiner, as_labels
 from dgss_core.generation.sam import Sam
+from dgss_core.systems import build_system
 
 pytest.importorskip('transformers', reason='needs pip install dgss_ros[generate]')
 
@@ -117,10 +120,26 @@ def test_the_command_writes_labels_to_look_at(sam, probe_bundle, tmp_path, capsy
     kept = (output / 'labels' / '0_rain.png').stat().st_mtime_ns
     (output / 'labels' / '1_night.png').unlink()
     assert main(command) == 0
+    assert '2 frames' in capsys.readouterr().out
     assert (output / 'labels' / '1_night.png').read_bytes() == before
     assert (output / 'labels' / '0_rain.png').stat().st_mtime_ns == kept
     assert main([*command, '--min_area', '60']) == 2
     assert 'begun with min_area 50' in capsys.readouterr().err
+
+
+def test_a_checkpoint_teaches_too(sam, tmp_path):
+    torch.manual_seed(0)
+    model = build_system('dgss-mobilenetv2', width=16)
+    checkpoint = tmp_path / 'a.safetensors'
+    save_checkpoint(model, checkpoint, About('dgss-mobilenetv2', {'width': 16}))
+    cv2.imwrite(str(tmp_path / 'a.png'), picture()[..., ::-1])
+    command = ['generate', 'labels', str(tmp_path / 'a.png'), '--output', str(tmp_path / 'out')]
+    assert main([*command, '--checkpoint', str(checkpoint), '--sam', sam]) == 0
+    pixels = torch.from_numpy(picture()).permute(2, 0, 1)[None].float()
+    expected = load_checkpoint(checkpoint).at_size(pixels).argmax(1)[0].numpy()
+    assert np.array_equal(read_labels(tmp_path / 'out' / 'teacher' / 'a.png'), expected)
+    line = json.loads((tmp_path / 'out' / 'labels.jsonl').read_text())
+    assert line['teacher'].startswith('a.safetensors@')
 
 
 def test_mistakes(tmp_path, capsys):
