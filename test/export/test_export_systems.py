@@ -51,7 +51,7 @@ def test_the_graph_equals_the_model_in_any_batch(folder: Path) -> None:
 def test_fp16_has_islands_and_nearly_the_same_scores(folder: Path) -> None:
     images, expected = frames(), dict(np.load(folder / 'answers.npz'))
     found = run(folder / 'fp16.onnx', images)
-    assert np.abs(found['scores'] - expected['scores']).mean() < 0.02 * expected['scores'].std()
+    assert np.abs(found['scores'] - expected['scores']).mean() < 0.05 * expected['scores'].std()
     graph = onnx.shape_inference.infer_shapes(onnx.load(folder / 'fp16.onnx'), strict_mode=True)
     types = {value.name: value.type.tensor_type.elem_type for value in graph.graph.value_info}
     half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
