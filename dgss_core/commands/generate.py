@@ -155,9 +155,8 @@ def labels(
             if f'{LABELS}/{frame.name}.png' not in whole:
                 _label(frame, teacher, refiner, output, journal, seed, index)
     shares = {entry['file']: entry['labelled'] for entry in journal.entries}
-    print(
-        f'{len(shares)} frames, {np.mean([*shares.values()]):.0%} of their pixels: {output / LABELS}'
-    )
+    mean = np.mean([*shares.values()])
+    print(f'{len(shares)} frames, {mean:.0%} of their pixels: {output / LABELS}')
 
 
 def _label(
