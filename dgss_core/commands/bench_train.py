@@ -98,6 +98,8 @@ def show(training: Training, reading: Reading, kept: tuple[int, int], fabric: L.
         'kept for the backward pass': f'{kept[0] / MEBI:.0f} MiB',
         'the same with nothing frozen': f'{kept[1] / MEBI:.0f} MiB',
     }
+    if kept[0] == kept[1]:
+        rows.popitem()
     for row in rows.items():
         table.add_row(*row)
     Console().print(table)

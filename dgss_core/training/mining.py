@@ -49,6 +49,10 @@ def mine_bank(
         torch.tensor(values, device=device).view(1, 3, 1, 1) * 255
         for values in (encoder.mean, encoder.std)
     )
+
+    def embed(low: Tensor) -> Tensor:
+        return encoder.embed(encoder.high(low)[-1])
+
     for images, labels in batches:
         with torch.no_grad():
             low = encoder.low((images.float() - mean) / std)
@@ -58,10 +62,6 @@ def mine_bank(
         rows = [len(label_set) if label == IGNORE else label for label in classes]
         targets = torch.stack([texts[random.randrange(len(styles)), row] for row in rows])
         patches = split_patches(low, SIDE)[chosen]
-        means, stds, _ = mine_styles(patches, targets, _embedder(encoder), steps)
+        means, stds, _ = mine_styles(patches, targets, embed, steps)
         bank.add(classes, means, stds)
     return bank
-
-
-def _embedder(encoder: ClipResNet):
-    return lambda low: encoder.embed(encoder.high(low)[-1])

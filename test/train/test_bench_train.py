@@ -44,7 +44,8 @@ def test_the_loader_keeps_one_process_busy(
     ]
     command = [
         'bench', 'train', '--config', STREET, '--data', shared / 'data', '--steps', '3',
-        '--warmup', '1', '--config.batch', '4', '--config.augmentation.crop', '[512,512]', '--config.sources', json.dumps(sources),
+        '--warmup', '1', '--config.batch', '4', '--config.augmentation.crop', '[512,512]',
+        '--config.sources', json.dumps(sources),
         '--hardware.accelerator', 'cpu', '--hardware.workers', '1',
     ]  # fmt: skip
     assert main(list(map(str, command))) == 0
