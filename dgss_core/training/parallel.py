@@ -7,18 +7,29 @@ import os
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.fabric.strategies import ModelParallelStrategy
 from torch import nn
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
+from dgss_core.errors import DgssError
 from dgss_core.training.config import HardwareConfig
 
 
 def build_fabric(hardware: HardwareConfig) -> L.Fabric:
-    """As many processes as torchrun started, otherwise one."""
+    """As many processes as torchrun started, otherwise one.
+
+    Raises DgssError where there are fewer GPUs than processes on a machine.
+    """
     logging.getLogger('lightning.pytorch.utilities.rank_zero').setLevel(logging.WARNING)
     local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     world = int(os.environ.get('WORLD_SIZE', 1))
+    gpus = torch.cuda.device_count()
+    if hardware.accelerator == 'cuda' and gpus < local:
+        raise DgssError(
+            f'torch finds {gpus} GPUs on this machine for {local} processes; start as many as '
+            'there are GPUs, or set hardware.accelerator to cpu.'
+        )
     strategy: Any = 'auto' if world == 1 else 'ddp'
     if hardware.strategy == 'fsdp':
         strategy = ModelParallelStrategy(shard, data_parallel_size=world, tensor_parallel_size=1)

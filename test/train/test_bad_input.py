@@ -34,6 +34,13 @@ def test_a_missing_dataset(tmp_path: Path) -> None:
     assert not (tmp_path / 'run').exists()
 
 
+def test_a_missing_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_frames(tmp_path)
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '1000')
+    with pytest.raises(DgssError, match='GPUs on this machine for 1000 processes'):
+        run(tmp_path, recipe(tmp_path), HardwareConfig('cuda'))
+
+
 def test_a_frame_without_labels(tmp_path: Path) -> None:
     write_frames(tmp_path)
     (tmp_path / 'frames' / 'labels' / '3.png').unlink()
