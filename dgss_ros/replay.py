@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from dgss_ros.session import ros_session, wait_until
 NODE = '/dgss'
 MASK_TOPIC = f'{NODE}/mask'
 GREETING_S = 0.5
-LAST_MASK_S = 3.0
+LAST_ANSWER_S = 3.0
 
 
 def replay(
@@ -110,7 +110,7 @@ def drive_through(
                 sent[raw_stamp_ns(message.data)] = time_s
                 check()
             answers.record()
-        wait_until(lambda: answers.record() >= sent.keys(), LAST_MASK_S)
+        wait_until(lambda: answers.complete(sent.keys()), LAST_ANSWER_S)
     return Replay(sent, answers.received)
 
 
@@ -133,7 +133,7 @@ def _greet(
     end = time.monotonic() + wait_s
     while time.monotonic() < end:
         player.publish(topic, serialize_message(greeting))
-        if wait_until(answers.complete, GREETING_S):
+        if wait_until(answers.greeted, GREETING_S):
             return
         check()
     raise DgssError(
@@ -146,28 +146,32 @@ class _Answers:
     """Masks and confidences on their way from the subscriptions to the bag."""
 
     def __init__(self, ros: Node, bag: BagRecorder, node: str) -> None:
-        self.received: dict[int, float] = {}
+        topics = (f'{node}/mask', f'{node}/confidence')
         self._bag = bag
         self._greeted: set[str] = set()
         self._waiting: SimpleQueue[tuple[str, float, bytes]] = SimpleQueue()
-        self._mask, self._confidence = f'{node}/mask', f'{node}/confidence'
-        for topic in (self._mask, self._confidence):
+        self._times: dict[str, dict[int, float]] = {topic: {} for topic in topics}
+        self.received = self._times[topics[0]]
+        for topic in topics:
             keep = partial(self._keep, topic)
             ros.create_subscription(Image, topic, keep, QoSProfile(depth=50), raw=True)
 
-    def complete(self) -> bool:
+    def greeted(self) -> bool:
         """Whether every topic has brought the answer to a greeting."""
-        return self._greeted >= {self._mask, self._confidence}
+        return self._greeted == self._times.keys()
 
-    def record(self) -> set[int]:
-        """Write what has arrived; returns the stamps of all masks so far."""
+    def complete(self, stamps: Set[int]) -> bool:
+        """Write what has arrived; returns whether every topic has brought all `stamps`."""
+        self.record()
+        return all(times.keys() >= stamps for times in self._times.values())
+
+    def record(self) -> None:
+        """Write what has arrived."""
         while not self._waiting.empty():
             topic, time_s, raw = self._waiting.get()
             stamp_ns = raw_stamp_ns(raw)
             self._bag.record(topic, 'sensor_msgs/msg/Image', stamp_ns, raw)
-            if topic == self._mask:
-                self.received[stamp_ns] = time_s
-        return set(self.received)
+            self._times[topic][stamp_ns] = time_s
 
     def _keep(self, topic: str, raw: bytes) -> None:
         # The recorder serves one thread only, and this one must not wait for the disk.
