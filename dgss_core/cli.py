@@ -66,7 +66,6 @@ VERBS = {
         'the node from outside: latency, rates, memory',
     ),
     'bench model': ('dgss_core.commands.bench_model', 'model', 'speed of a bundle, and its roof'),
-    'bench model': ('dgss_core.commands.bench_model', 'model', 'speed of a bundle, and its roof'),
     'bench modules': (
         'dgss_core.commands.bench_modules',
         'modules',
