@@ -45,7 +45,7 @@ def write_probe_bundle(
 
 
 def reference_frame(name: str, red: int, wrong_rows: int = 0) -> ReferenceFrame:
-    """A picture with its mask, certain, which in the first `wrong_rows` is not what the probe answers."""
+    """A certain picture whose mask differs from the probe's in the first `wrong_rows`."""
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     image[..., 0] = red
     mask = np.full((HEIGHT, WIDTH), red // 16, np.uint8)
