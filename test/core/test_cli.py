@@ -39,7 +39,7 @@ def test_every_verb_tells_its_options(verb: str, capsys: pytest.CaptureFixture[s
     ('arguments', 'says'),
     [
         (['segmnt'], 'use one of: segment'),
-        (['bag'], 'bag write, bag play, bag info'),
+        (['bag'], 'bag write, bag play, bag replay, bag info'),
         (['bag', 'pley'], 'bag play'),
         (['bundle', 'info', '--bundel', 'x'], '--bundel'),
         (['bundle', 'info', '--bundle', '/nowhere'], 'There is no bundle at /nowhere'),
