@@ -89,7 +89,13 @@ setup(
         ('share/dgss_ros/launch', glob('launch/*.launch.py')),
         *(
             (f'share/dgss_ros/{folder}', glob(f'{folder}/*.*'))
-            for folder in ('config', 'config/foxglove', 'config/rviz', 'config/sros2')
+            for folder in (
+                'config',
+                'config/foxglove',
+                'config/rviz',
+                'config/sros2',
+                'config/train',
+            )
         ),
     ],
     install_requires=RUNTIME,
