@@ -33,6 +33,7 @@ class Probed(DeployedNetwork):
         return (*self.answer(features, scores, *images.shape[1:3]), scores)
 
 
+@cache
 def frames() -> np.ndarray:
     pictures = [StreetDrive(3, name, WIDTH, HEIGHT).frame(0).image for name in CONDITIONS]
     return np.stack(pictures)
