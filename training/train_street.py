@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from jsonargparse import auto_cli
 
+from dgss_core.bundle import update_manifest
 from dgss_core.checkpoint import load_checkpoint
 from dgss_core.datasets.synthetic import SYNTHETIC
 from dgss_core.evaluate import evaluate
@@ -53,27 +54,24 @@ def street(
         resume: go on from the last saved state
     """
     train(recipe, data, output, hardware, resume)
-    model, metrics = load_checkpoint(output / 'model.safetensors'), {}
-    source = list(source_images(recipe, data))
-    # Twice: once to measure it, once with the figures in its manifest.
-    for _ in range(2):
-        bundle = export_bundle(
-            model,
-            output / 'bundle',
-            name='street-mobilenetv2',
-            height=size[0],
-            width=size[1],
-            licence=LICENCE,
-            training_data=TRAINED_ON,
-            metrics=metrics,
-            source=source,
-            overwrite=True,
-        )
-        if not metrics:
-            segmenter = Segmenter(bundle)
-            for dataset in (split.open(data) for split in recipe.evaluation.splits):
-                matrix = evaluate(segmenter, dataset, dataset.title)
-                metrics[f'mIoU {dataset.title}'] = round(matrix.miou, 4)
+    bundle = export_bundle(
+        load_checkpoint(output / 'model.safetensors'),
+        output / 'bundle',
+        name='street-mobilenetv2',
+        height=size[0],
+        width=size[1],
+        licence=LICENCE,
+        training_data=TRAINED_ON,
+        source=list(source_images(recipe, data)),
+        overwrite=True,
+    )
+    segmenter = Segmenter(bundle)
+    scored = [split.open(data) for split in recipe.evaluation.splits]
+    metrics = {
+        f'mIoU {dataset.title}': round(evaluate(segmenter, dataset, dataset.title).miou, 4)
+        for dataset in scored
+    }
+    update_manifest(bundle, metrics=metrics)
     print(json.dumps(metrics, indent=2))
 
 
