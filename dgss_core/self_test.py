@@ -34,7 +34,7 @@ def self_test(segmenter: Segmenter) -> float | None:
     if agreement < LEAST_AGREEMENT:
         raise DgssError(
             f'{segmenter.backend.name} gives other masks than {segmenter.bundle.identity} had '
-            f'when it was exported: {agreement:.1%} of the pixels agree and {LEAST_AGREEMENT:.0%} '
+            f'when it was exported: {agreement:.1%} of the pixels agree and {LEAST_AGREEMENT:.1%} '
             'must; try another backend, or export the bundle again.'
         )
     return agreement

@@ -77,7 +77,7 @@ def test_nothing_was_saved_yet(tmp_path: Path) -> None:
     write_frames(tmp_path)
     values = recipe(tmp_path, 'famix', steps=20)
     values['optimiser'] |= {'rate': 1e20}
-    with pytest.raises(DgssError, match=r'At step 3 .* nothing was saved yet'):
+    with pytest.raises(DgssError, match=r'At step 2 .* nothing was saved yet'):
         run(tmp_path, values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def recipe(root: Path, name: str = 'dgss', **changes: Any) -> dict[str, Any]:
         'steps': 20,
         'batch': 4,
         'evaluation': {'splits': [frames], 'every': 1000, 'pictures': 1},
-        **RECIPES[name],
+        **deepcopy(RECIPES[name]),
         **changes,
     }
 
