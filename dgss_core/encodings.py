@@ -1,4 +1,4 @@
-"""The bytes of `sensor_msgs/Image` and `sensor_msgs/CompressedImage` to RGB arrays.
+"""The bytes of `sensor_msgs/Image` to RGB arrays.
 
 Works on plain values, so that it serves live messages, bags and files alike.
 """
@@ -6,9 +6,9 @@ Works on plain values, so that it serves live messages, bags and files alike.
 from __future__ import annotations
 
 import difflib
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -62,6 +62,9 @@ _I420 = _yuv420(cv2.COLOR_YUV2RGB_I420, (2, 1))
 _UYVY = Encoding(2, cv2.COLOR_YUV2RGB_UYVY, halved='width')
 _YUYV = Encoding(2, cv2.COLOR_YUV2RGB_YUYV, halved='width')
 
+_PIXELWISE = {cv2.COLOR_BGR2RGB, cv2.COLOR_RGBA2RGB, cv2.COLOR_BGRA2RGB, cv2.COLOR_GRAY2RGB}
+"""Codes under which every pixel stands for itself, whatever lies beside it."""
+
 # OpenCV names a Bayer pattern by its second row, ROS by its first: rggb is BG there.
 ENCODINGS = {
     'rgb8': Encoding(3, None),
@@ -97,10 +100,42 @@ ENCODINGS = {
 }
 
 
+@dataclass(frozen=True)
+class Picture:
+    """An image before its channels are put in order: a small copy of it costs less to order.
+
+    `pixels`: uint8 (H, W) or (H, W, C), maybe the memory of the message itself; `to_rgb`: the
+    OpenCV code that makes RGB of them, or of any part of them at any size; None where they are.
+    """
+
+    pixels: np.ndarray
+    to_rgb: int | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @cached_property
+    def rgb(self) -> np.ndarray:
+        """RGB, uint8 (H, W, 3)."""
+        return self.pixels if self.to_rgb is None else cv2.cvtColor(self.pixels, self.to_rgb)
+
+
 def decode_image(
     data: Any, *, width: int, height: int, step: int, encoding: str, is_bigendian: bool = False
 ) -> np.ndarray:
-    """Decode the fields of a `sensor_msgs/Image` to RGB, uint8 (height, width, 3), a fresh array.
+    """As `open_image`, as RGB, uint8 (height, width, 3), an array of its own."""
+    picture = open_image(
+        data, width=width, height=height, step=step, encoding=encoding, is_bigendian=is_bigendian
+    )
+    return picture.rgb if picture.rgb.flags.owndata else picture.rgb.copy()
+
+
+def open_image(
+    data: Any, *, width: int, height: int, step: int, encoding: str, is_bigendian: bool = False
+) -> Picture:
+    """Decode the fields of a `sensor_msgs/Image`.
 
     `data`: bytes or anything with their buffer (`array('B')`, uint8 array). `step`: bytes from
     one row to the next, of any size that holds a row. 16-bit samples are scaled to 8 bits; 8UC3
@@ -117,54 +152,14 @@ def decode_image(
             f'{row_bytes} bytes; correct the step at the sender.'
         )
     samples = _samples(np.frombuffer(data, np.uint8), width, height, step, encoding, is_bigendian)
-    if isinstance(layout.to_rgb, int):
-        samples = cv2.cvtColor(samples, layout.to_rgb)
-    elif layout.to_rgb is not None:
-        samples = layout.to_rgb(samples)
-    elif layout.depth == 1:
-        samples = samples.copy()
-    return cv2.convertScaleAbs(samples, alpha=255 / 65535) if layout.depth == 2 else samples
-
-
-def decode_compressed(data: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Decode a JPEG, PNG, WebP or BMP file in memory to RGB, uint8 (H, W, 3).
-
-    The size in the header is checked against `max_pixels` before anything is decoded. Raises
-    DgssError for another format, a size that is zero or too large, and data that is damaged or
-    cut short.
-    """
-    buffer = np.frombuffer(data, np.uint8)
-    content = buffer.data
-    width, height = _compressed_size(content)
-    if not 0 < width * height <= max_pixels:
-        raise DgssError(
-            f'The compressed image says it is {width}x{height}; sizes from 1 to {max_pixels} '
-            'pixels in all are accepted.'
-        )
-    image = None
-    if not _is_cut_jpeg(content):
-        try:
-            image = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
-        except cv2.error:
-            image = None
-    if image is None:
-        raise DgssError(
-            f'The compressed image ({buffer.size} bytes) is damaged or cut short; '
-            'send or save it again.'
-        )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def encode_jpeg(image: np.ndarray, quality: int = 90) -> bytes:
-    """Encode RGB, uint8 (H, W, 3), as JPEG of `quality` 0 to 100."""
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-
-
-def encode_png(pixels: np.ndarray) -> bytes:
-    """Encode RGB, uint8 (H, W, 3), or a mask, uint8 (H, W), as PNG."""
-    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
-    return cv2.imencode('.png', bgr)[1].tobytes()
+    to_rgb = layout.to_rgb
+    if layout.depth == 1 and (to_rgb is None or to_rgb in _PIXELWISE):
+        return Picture(samples, to_rgb)
+    if to_rgb is not None:
+        samples = to_rgb(samples) if callable(to_rgb) else cv2.cvtColor(samples, to_rgb)
+    return Picture(
+        cv2.convertScaleAbs(samples, alpha=255 / 65535) if layout.depth == 2 else samples
+    )
 
 
 def _layout(encoding: str) -> Encoding:
@@ -226,65 +221,3 @@ def _samples(
         (rows, row_bytes), np.uint8, buffer.data, step * height, strides=(row_step, 1)
     )
     return np.concatenate([picture.ravel(), chroma.ravel()]).reshape(-1, width)
-
-
-def _compressed_size(content: memoryview) -> tuple[int, int]:
-    """Width and height from the header of an image file in memory, without decoding it."""
-    head = bytes(content[:32])
-    try:
-        if head.startswith(b'\xff\xd8'):
-            return _jpeg_size(content)
-        if head.startswith(b'\x89PNG\r\n\x1a\n'):
-            return struct.unpack_from('>II', head, 16)
-        if head.startswith(b'BM'):
-            width, height = struct.unpack_from('<ii', head, 18)
-            return abs(width), abs(height)
-        if head.startswith(b'RIFF') and head[8:12] == b'WEBP':
-            return _webp_size(head)
-    except struct.error as error:
-        raise DgssError(
-            f'The compressed image ends within its header ({len(content)} bytes); '
-            'send or save it again.'
-        ) from error
-    raise DgssError(
-        f'The compressed image starts with {head[:8].hex(" ") or "nothing"} and is neither JPEG, '
-        'PNG, WebP nor BMP; send one of these.'
-    )
-
-
-def _jpeg_size(content: memoryview) -> tuple[int, int]:
-    offset = 2
-    while True:
-        marker, length = struct.unpack_from('>HH', content, offset)
-        # SOF0 to SOF15 hold the size; C4, C8 and CC in their midst are tables.
-        if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
-            height, width = struct.unpack_from('>HH', content, offset + 5)
-            return width, height
-        # 0xFF may be repeated before a marker; 0xFFDA would be pixels before any size.
-        if marker >> 8 != 0xFF or marker == 0xFFDA:
-            return 0, 0
-        offset += 1 if marker == 0xFFFF else 2 + length
-
-
-def _webp_size(head: bytes) -> tuple[int, int]:
-    chunk = head[12:16]
-    if chunk == b'VP8X':
-        low_w, high_w, low_h, high_h = struct.unpack_from('<HBHB', head, 24)
-        return (low_w | high_w << 16) + 1, (low_h | high_h << 16) + 1
-    if chunk == b'VP8L':
-        (bits,) = struct.unpack_from('<I', head, 21)
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    width, height = struct.unpack_from('<HH', head, 26)
-    return width & 0x3FFF, height & 0x3FFF
-
-
-def _is_cut_jpeg(content: memoryview) -> bool:
-    """Whether the data is a JPEG without an end marker after its picture data.
-
-    Older OpenCV decodes such a file to a picture that turns grey half way down.
-    """
-    data = bytes(content)
-    if not data.startswith(b'\xff\xd8'):
-        return False
-    # A thumbnail has an end marker of its own, but before the last start of scan.
-    return data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda')

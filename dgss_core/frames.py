@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dgss_core.encodings import decode_compressed
+from dgss_core.compressed import decode_compressed
 from dgss_core.errors import DgssError
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')

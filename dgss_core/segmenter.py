@@ -66,13 +66,21 @@ class Segmenter:
             for image, prediction in zip(images, predictions, strict=True)
         ]
 
-    def prepare(self, image: np.ndarray) -> np.ndarray:
-        """Resize an image to the network, C-contiguous; raises DgssError as a call does."""
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+    def prepare(self, image: np.ndarray, to_rgb: int | None = None) -> np.ndarray:
+        """Resize an image to the network, C-contiguous; raises DgssError as a call does.
+
+        `to_rgb`: the OpenCV code that makes an image with other channels RGB. They are put in
+        order last, when they are few.
+        """
+        rgb = image.ndim == 3 and image.shape[2] == 3
+        if image.dtype != np.uint8 or not (rgb or to_rgb is not None) or image.size == 0:
             raise DgssError(
                 f'An image must be RGB uint8 (H, W, 3), not {image.dtype} {image.shape}.'
             )
-        return np.ascontiguousarray(fit(image, self.bundle.width, self.bundle.height))
+        fitted = fit(image, self.bundle.width, self.bundle.height)
+        if to_rgb is not None:
+            return cv2.cvtColor(fitted, to_rgb)
+        return np.ascontiguousarray(fitted)
 
     def predict(self, prepared: Sequence[np.ndarray]) -> list[Prediction]:
         """Run the network once on images that `prepare` gave; the results have network size."""

@@ -45,13 +45,16 @@ class InfoRelay:
         self.deactivate()
         self._node.destroy_lifecycle_publisher(self._publisher)
 
-    def publish(self, header: Header, view: View, image: np.ndarray, mask: np.ndarray) -> None:
-        """Tell how the pixels of `mask` lie in the world; nothing while that is not known."""
-        height, width = image.shape[:2]
+    def publish(
+        self, header: Header, view: View, image: tuple[int, int], mask: tuple[int, int]
+    ) -> None:
+        """Tell how the pixels of the mask lie in the world; nothing while that is not known.
+
+        `image`, `mask`: width and height of both.
+        """
         info = self._info
-        if info is not None and fits(info, width, height):
-            region = view.region(width, height)
-            self._publisher.publish(scaled(info, header, region, *mask.shape[1::-1]))
+        if info is not None and fits(info, *image):
+            self._publisher.publish(scaled(info, header, view.region(*image), *mask))
 
     def _take(self, message: CameraInfo) -> None:
         self._info = message

@@ -13,6 +13,7 @@ from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from dgss_core.encodings import Picture
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.monitoring.smoothing import TemporalSmoother
 from dgss_core.segmenter import Prediction, Segmenter
@@ -20,8 +21,8 @@ from dgss_core.view import View
 from dgss_ros.camera_info import InfoRelay
 from dgss_ros.counters import FrameCounters, Stopwatch
 from dgss_ros.mailbox import Mailbox
-from dgss_ros.messages import stamp_ns, to_rgb
-from dgss_ros.outputs import Outputs, Placed
+from dgss_ros.messages import stamp_ns, to_picture
+from dgss_ros.outputs import Canvas, Outputs
 from dgss_ros.parameters import Parameters
 from dgss_ros.qos import subscribe
 from dgss_ros.watch import CameraWatch
@@ -42,21 +43,27 @@ class Arrival(NamedTuple):
 class Frame:
     """An image on its way to a mask.
 
-    `image`: RGB uint8 (H, W, 3), the camera's own pixels; `prepared`: its view, upright, at
-    network size.
+    `picture`: the camera's own pixels; `prepared`: its view, upright, RGB uint8 at network size.
     """
 
     camera: Camera
     header: Header
-    image: np.ndarray
+    picture: Picture
     view: View
     prepared: np.ndarray
     watch: Stopwatch
 
-    def place(self, plane: np.ndarray, outside: int) -> np.ndarray:
-        """Lay a plane of network size over the camera's own pixels."""
-        height, width = self.image.shape[:2]
-        return self.view.restore(plane, width, height, outside)
+    def canvas(self, as_camera: bool) -> Canvas:
+        """The camera's own pixels, or those of network size, turned as the camera is."""
+        if as_camera:
+            return Canvas(self.picture.size, lambda: self.picture.rgb, self.view.restore)
+        turn_back = self.view.turn_back
+        picture = turn_back(self.prepared)
+        return Canvas(
+            picture.shape[1::-1],
+            lambda: picture,
+            lambda plane, _, out: np.copyto(out, turn_back(plane)),
+        )
 
 
 class Answer(NamedTuple):
@@ -139,11 +146,11 @@ class Camera:
         if self._is_too_old(arrival.message.header):
             self.counters.count_skipped()
             return None
-        image = to_rgb(arrival.message)
+        picture = to_picture(arrival.message)
         view = self._view()
-        prepared = segmenter.prepare(view.apply(image))
+        prepared = segmenter.prepare(view.apply(picture.pixels), picture.to_rgb)
         watch.lap('preparation')
-        return Frame(self, arrival.message.header, image, view, prepared, watch)
+        return Frame(self, arrival.message.header, picture, view, prepared, watch)
 
     def answer(self, frame: Frame, prediction: Prediction, segmenter: Segmenter) -> None:
         """Refine a prediction at network size and publish it over the camera's own pixels."""
@@ -154,14 +161,11 @@ class Camera:
         refined = self._refine(frame, prediction)
         frame.watch.lap('refinement')
         self._last = (frame, refined, segmenter)
+        canvas = frame.canvas(as_camera=self._info is None)
         if self._info is not None:
-            picture = frame.view.turn_back(frame.prepared)
-            shown = Placed(refined, lambda plane, _: frame.view.turn_back(plane))
-            self._info.publish(frame.header, frame.view, frame.image, picture)
-        else:
-            picture, shown = frame.image, Placed(refined, frame.place)
+            self._info.publish(frame.header, frame.view, frame.picture.size, canvas.size)
         opacity = self._settings['overlay_opacity']
-        self._outputs.publish(frame.header, picture, shown, segmenter.labels, opacity)
+        self._outputs.publish(frame.header, canvas, refined, segmenter.labels, opacity)
         frame.watch.lap('publication')
         limit_ms = self._settings['watchdog.max_processing_time_ms']
         self.counters.count_processed(frame.watch, self._age_s(frame.header), limit_ms)
@@ -176,8 +180,10 @@ class Camera:
         if self._last is None:
             return None
         frame, prediction, segmenter = self._last
-        mask = frame.place(prediction.mask, IGNORE)
-        return Answer(frame.header, frame.image, mask, segmenter.labels, segmenter.bundle.identity)
+        image = frame.picture.rgb
+        mask = np.empty(image.shape[:2], np.uint8)
+        frame.view.restore(prediction.mask, IGNORE, mask)
+        return Answer(frame.header, image, mask, segmenter.labels, segmenter.bundle.identity)
 
     def _refine(self, frame: Frame, prediction: Prediction) -> Prediction:
         """What happens to a prediction besides, upright and at network size as `frame.prepared`.

@@ -9,18 +9,24 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
-from dgss_core.encodings import decode_compressed, decode_image, encode_jpeg, encode_png
+from dgss_core.compressed import encode_jpeg, encode_png, open_compressed
+from dgss_core.encodings import Picture, open_image
 from dgss_core.labels import LabelSet
 
 
 def to_rgb(message: Image | CompressedImage) -> np.ndarray:
-    """The picture of `message` as RGB uint8 (H, W, 3).
+    """The picture of `message` as RGB uint8 (H, W, 3); raises DgssError as `to_picture`."""
+    return to_picture(message).rgb
+
+
+def to_picture(message: Image | CompressedImage) -> Picture:
+    """The picture of `message`, maybe in its own memory.
 
     Raises DgssError for an unknown encoding, too little data or a size of zero.
     """
     if isinstance(message, CompressedImage):
-        return decode_compressed(message.data)
-    return decode_image(
+        return open_compressed(message.data)
+    return open_image(
         message.data,
         width=message.width,
         height=message.height,
@@ -32,19 +38,27 @@ def to_rgb(message: Image | CompressedImage) -> np.ndarray:
 
 def to_image(header: Header, pixels: np.ndarray, encoding: str) -> Image:
     """An image message with this very header. `pixels`: uint8 (H, W) or (H, W, C)."""
-    return fill_image(Image(), header, pixels, encoding)
-
-
-def fill_image(message: Image, header: Header, pixels: np.ndarray, encoding: str) -> Image:
-    """Make `message` what `to_image` gives, in its own memory where the size is the same."""
-    message.header, message.encoding = header, encoding
+    message = Image(header=header, encoding=encoding)
     message.height, message.width = pixels.shape[:2]
     message.step = pixels.nbytes // pixels.shape[0]
-    if len(message.data) == pixels.nbytes:
-        np.copyto(np.frombuffer(message.data, np.uint8).reshape(pixels.shape), pixels)
-    else:
-        message.data = to_array(pixels)
+    message.data = to_array(pixels)
     return message
+
+
+def plane_of(message: Image, width: int, height: int) -> np.ndarray:
+    """Make `message` mono8 of this size; returns its pixels, uint8 (height, width), to write on.
+
+    They are the memory of the message, which stays the same as long as the size does.
+    """
+    if (message.width, message.height) != (width, height):
+        message.encoding, message.width, message.height, message.step = (
+            'mono8',
+            width,
+            height,
+            width,
+        )
+        message.data = to_array(np.zeros((height, width), np.uint8))
+    return np.frombuffer(message.data, np.uint8).reshape(height, width)
 
 
 def to_jpeg(header: Header, picture: np.ndarray) -> CompressedImage:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rclpy.event_handler import PublisherEventCallbacks
@@ -20,7 +19,7 @@ from std_msgs.msg import Float32, Header, String
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.paint import colorize, overlay
 from dgss_core.segmenter import Prediction
-from dgss_ros.messages import fill_image, to_image, to_jpeg, to_labels, to_png
+from dgss_ros.messages import plane_of, to_image, to_jpeg, to_labels, to_png
 
 try:
     from vision_msgs.msg import LabelInfo, VisionClass
@@ -32,6 +31,9 @@ LATCHED_QOS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+
+OUTSIDE = {'mask': IGNORE, 'confidence': 0, 'uncertainty': 255}
+"""The planes of a prediction, and what they say where nothing was seen."""
 
 
 class LabelOutputs:
@@ -63,30 +65,17 @@ class LabelOutputs:
             self._node.destroy_publisher(self._info)
 
 
-class Placed:
-    """The planes of a prediction over other pixels, each placed when it is first asked for.
+class Canvas(NamedTuple):
+    """The pixels that a prediction is laid over.
 
-    `place(plane, outside)`: gives the plane there, with `outside` where nothing was seen.
+    `size`: width and height. `picture()`: RGB uint8 of this size. `place(plane, outside, out)`:
+    lays a plane of the prediction into `out`, uint8 of this size, with `outside` where nothing
+    was seen.
     """
 
-    def __init__(
-        self, prediction: Prediction, place: Callable[[np.ndarray, int], np.ndarray]
-    ) -> None:
-        self._prediction = prediction
-        self._place = place
-
-    @cached_property
-    def mask(self) -> np.ndarray:
-        return self._place(self._prediction.mask, IGNORE)
-
-    @cached_property
-    def confidence(self) -> np.ndarray:
-        return self._place(self._prediction.confidence, 0)
-
-    @cached_property
-    def uncertainty(self) -> np.ndarray | None:
-        plane = self._prediction.uncertainty
-        return None if plane is None else self._place(plane, 255)
+    size: tuple[int, int]
+    picture: Callable[[], np.ndarray]
+    place: Callable[[np.ndarray, int, np.ndarray], None]
 
 
 class Outputs:
@@ -103,7 +92,7 @@ class Outputs:
         self._publishers: dict[str, LifecyclePublisher] = {}
         self._planes: defaultdict[str, Image] = defaultdict(Image)
         try:
-            for name in ('mask', 'confidence', *['uncertainty'] * uncertainty):
+            for name in OUTSIDE if uncertainty else ('mask', 'confidence'):
                 self._create(Image, name)
             for name in ('overlay', 'color_mask'):
                 self._create(Image, name)
@@ -116,23 +105,36 @@ class Outputs:
     def publish(
         self,
         header: Header,
-        image: np.ndarray,
-        prediction: Prediction | Placed,
+        canvas: Canvas,
+        prediction: Prediction,
         labels: LabelSet,
         opacity: float,
     ) -> None:
-        """Publish one frame under its own header. `image`: RGB uint8 (H, W, 3)."""
-        for name in ('mask', 'confidence', 'uncertainty'):
-            if self._wanted(name) and (plane := getattr(prediction, name)) is not None:
-                # Memory that was touched before is faster than new, by half.
-                message = fill_image(self._planes[name], header, plane, 'mono8')
-                self._publishers[name].publish(message)
+        """Publish one frame under its own header."""
+        placed: dict[str, np.ndarray] = {}
+
+        def place(name: str) -> np.ndarray:
+            # Memory that was touched before is faster than new, by half.
+            message = self._planes[name]
+            if name not in placed:
+                message.header = header
+                placed[name] = plane_of(message, *canvas.size)
+                canvas.place(getattr(prediction, name), OUTSIDE[name], placed[name])
+            return placed[name]
+
+        for name in OUTSIDE:
+            if self._wanted(name) and getattr(prediction, name) is not None:
+                place(name)
+                self._publishers[name].publish(self._planes[name])
         self._publish_picture(
-            header, 'overlay', to_jpeg, lambda: overlay(image, prediction.mask, labels, opacity)
+            header,
+            'overlay',
+            to_jpeg,
+            lambda: overlay(canvas.picture(), place('mask'), labels, opacity),
         )
         # Flat colours with sharp borders: PNG keeps them as they are, and small.
         self._publish_picture(
-            header, 'color_mask', to_png, lambda: colorize(prediction.mask, labels)
+            header, 'color_mask', to_png, lambda: colorize(place('mask'), labels)
         )
 
     def publish_domain_shift(self, distance: float) -> None:

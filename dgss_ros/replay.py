@@ -19,7 +19,7 @@ from std_msgs.msg import Header
 
 from dgss_core.bags import BagRecorder, image_topic
 from dgss_core.commands.progress import with_progress
-from dgss_core.encodings import encode_jpeg
+from dgss_core.compressed import encode_jpeg
 from dgss_core.errors import DgssError
 from dgss_ros.bag_play import BagPlayer
 from dgss_ros.messages import raw_stamp_ns, to_image

@@ -14,7 +14,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
-from dgss_core.encodings import encode_png
+from dgss_core.compressed import encode_png
 from dgss_core.errors import DgssError
 from dgss_core.files import write_whole
 from dgss_core.paint import overlay

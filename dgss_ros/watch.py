@@ -79,6 +79,7 @@ class CameraWatch:
 
 
 def _largest(mask: np.ndarray) -> tuple[int, float]:
-    counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()
+    rows = mask[::4]  # say as much in a third of the time
+    counts = cv2.calcHist([rows], [0], None, [256], [0, 256]).ravel()
     largest = int(counts.argmax())
-    return largest, float(counts[largest]) / mask.size
+    return largest, float(counts[largest]) / rows.size

@@ -15,7 +15,8 @@ from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import Reader
 
 from dgss_core.bags.interfaces import COMPRESSED, IMAGE, IMAGE_TOPIC, STRING, sibling, typestore
-from dgss_core.encodings import decode_compressed, decode_image
+from dgss_core.compressed import decode_compressed
+from dgss_core.encodings import decode_image
 from dgss_core.errors import DgssError
 from dgss_core.frames import BAG_SUFFIXES, Frame, OnError
 

@@ -20,7 +20,7 @@ from dgss_core.bags.interfaces import (
 )
 from dgss_core.bags.reader import BagInfo, bag_info
 from dgss_core.bags.recorder import BagRecorder
-from dgss_core.encodings import encode_jpeg
+from dgss_core.compressed import encode_jpeg
 from dgss_core.errors import DgssError
 from dgss_core.frames import Frame
 

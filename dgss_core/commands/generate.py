@@ -13,7 +13,7 @@ import numpy as np
 
 from dgss_core.bundle import open_bundle, sha256_of
 from dgss_core.commands.progress import with_progress
-from dgss_core.encodings import encode_jpeg
+from dgss_core.compressed import encode_jpeg
 from dgss_core.errors import DgssError
 from dgss_core.evaluate import SegmentsImages
 from dgss_core.files import write_whole

@@ -17,7 +17,7 @@ import numpy as np
 
 from dgss_core.bundle import open_bundle
 from dgss_core.commands.progress import with_progress
-from dgss_core.encodings import encode_jpeg
+from dgss_core.compressed import encode_jpeg
 from dgss_core.errors import DgssError
 from dgss_core.frames import Frame, FrameSource, read_frames
 from dgss_core.paint import overlay

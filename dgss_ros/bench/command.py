@@ -30,7 +30,8 @@ def node(
 
     Args:
         scenario: model: round trip against the bare call of the model;
-            passthrough: mask and confidence without a model, against a bare rclpy node;
+            passthrough: mask and confidence without a model, against a bare rclpy node that sends
+            the image back (echo) and one that sends two planes made before;
             cameras: four cameras, 20 ms of inference, two workers;
             overload: 100 ms of inference, far too many frames
         size: of the frames, WIDTHxHEIGHT

@@ -6,6 +6,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import cycle
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -60,21 +61,39 @@ def bare_model(connection: Connection, bundle: Path | None, images: list[np.ndar
         connection.send(times)
 
 
-def bare_echo(
-    connection: Connection, image_topic: str, answer_topics: list[str], width: int, height: int
-) -> None:
-    """Nothing but rclpy: answers each image by as many bytes as the node does, made before."""
-    answer = to_image(Header(), np.zeros((height, width), np.uint8), 'mono8')
-    with ros_session('bench_echo') as ros:
-        publishers = [ros.create_publisher(Image, t, QoSProfile(depth=1)) for t in answer_topics]
+def bare_echo(connection: Connection, topic: str) -> None:
+    """Nothing but rclpy: sends each image of `topic` back on `topic`/back."""
+    _answer(connection, topic, {f'{topic}/back': lambda image: image})
 
-        def echo(message: Image) -> None:
-            answer.header = message.header
-            for publisher in publishers:
-                publisher.publish(answer)
+
+def bare_planes(connection: Connection, topic: str, width: int, height: int) -> None:
+    """Nothing but rclpy: answers each image of `topic` by planes as the node does, made before,
+    on `topic`/mask and `topic`/confidence."""
+
+    def send(plane: Image, image: Image) -> Image:
+        plane.header = image.header
+        return plane
+
+    planes = [to_image(Header(), np.zeros((height, width), np.uint8), 'mono8') for _ in range(2)]
+    names = (f'{topic}/mask', f'{topic}/confidence')
+    _answer(connection, topic, {n: partial(send, p) for n, p in zip(names, planes, strict=True)})
+
+
+def _answer(
+    connection: Connection, topic: str, answers: dict[str, Callable[[Image], Image]]
+) -> None:
+    with ros_session('bench_peer') as ros:
+        publishers = [
+            (ros.create_publisher(Image, name, QoSProfile(depth=1)), make)
+            for name, make in answers.items()
+        ]
+
+        def answer(image: Image) -> None:
+            for publisher, make in publishers:
+                publisher.publish(make(image))
 
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        ros.create_subscription(Image, image_topic, echo, qos)
+        ros.create_subscription(Image, topic, answer, qos)
         connection.send('ready')
         connection.recv()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dgss_core.commands.progress import with_progress
-from dgss_ros.bench.peers import bare_echo, bare_model, peer
+from dgss_ros.bench.peers import bare_echo, bare_model, bare_planes, peer
 from dgss_ros.bench.report import Figure, Report
 from dgss_ros.bench.streams import Stream, play, street
 from dgss_ros.process import ActiveNode, active_node, resident_mib
@@ -64,26 +64,39 @@ def model(load: Load) -> Report:
 
 
 def passthrough(load: Load) -> Report:
-    """Image in, mask and confidence out, without a model: the node against a bare rclpy node."""
+    """Image in, mask and confidence out, without a model: the node against bare rclpy nodes."""
     images = street(load.width, load.height)
-    echoes = ['/bench/echo/mask', '/bench/echo/confidence']
-    echo = (bare_echo, '/bench/echo/image', echoes, load.width, load.height)
-    with _node(load, backend='null') as live, peer(*echo):
-        through_node = Stream(live.ros, images, IMAGE_TOPIC, [MASK, CONFIDENCE])
-        through_echo = Stream(live.ros, images, '/bench/echo/image', echoes)
-        for stream in (through_node, through_echo):
+    size = (load.width, load.height)
+    with (
+        _node(load, backend='null') as live,
+        peer(bare_echo, '/bench/echo'),
+        peer(bare_planes, '/bench/planes', *size),
+    ):
+        streams = {
+            'round_trip_ms': Stream(live.ros, images, IMAGE_TOPIC, [MASK, CONFIDENCE]),
+            'bare_echo_ms': Stream(live.ros, images, '/bench/echo', ['/bench/echo/back']),
+            'bare_planes_ms': Stream(
+                live.ros,
+                images,
+                '/bench/planes',
+                ['/bench/planes/mask', '/bench/planes/confidence'],
+            ),
+        }
+        for stream in streams.values():
             stream.connect()
         for _ in with_progress(range(TURNS), 'Measuring in turns', TURNS):
-            for stream in (through_node, through_echo):
+            for stream in streams.values():
                 _finish(play([stream], load.frames // TURNS, load.rate))
-    delivered = len(through_node.latencies) / len(through_node.sent)
-    medians = [float(np.median(s.latencies)) for s in (through_node, through_echo)]
+    latencies = {name: stream.latencies for name, stream in streams.items()}
+    node, echo, planes = (float(np.median(times)) for times in latencies.values())
+    delivered = len(latencies['round_trip_ms']) / len(streams['round_trip_ms'].sent)
     return Report(
-        {'round_trip_ms': through_node.latencies, 'bare_echo_ms': through_echo.latencies},
+        latencies,
         [
-            Figure('median_round_trip_ms', medians[0] * 1e3, target=8.0),
+            Figure('median_round_trip_ms', node * 1e3, target=8.0),
             Figure('delivered_share', delivered, target=1.0, at_least=True),
-            Figure('ratio', medians[0] / medians[1], target=1.3),
+            Figure('ratio_to_echo', node / echo, target=1.3),
+            Figure('ratio_to_planes', node / planes),
         ],
     )
 

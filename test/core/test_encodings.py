@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dgss_core.encodings import ENCODINGS, decode_compressed, decode_image, encode_jpeg
+from dgss_core.compressed import decode_compressed, encode_jpeg
+from dgss_core.encodings import ENCODINGS, decode_image, open_image
 from dgss_core.errors import DgssError
+from dgss_core.segmenter import fit
 
 WIDTH, HEIGHT = 10, 6
 BAYER = {'rggb': 'RGGB', 'bggr': 'BGGR', 'gbrg': 'GBRG', 'grbg': 'GRBG'}
@@ -119,6 +121,23 @@ def test_bayer_names_the_first_pixel_of_a_red_scene(encoding, top_left):
     assert pattern[0].upper() == top_left
     image = decode_image(mosaic.tobytes(), width=8, height=8, step=8, encoding=encoding)
     assert tuple(image[4, 4]) == (200, 0, 0)
+
+
+@pytest.mark.parametrize('padding', [0, 5])
+@pytest.mark.parametrize('encoding', ['rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', '8UC3', '8UC4'])
+@pytest.mark.parametrize('size', [(64, 48), (32, 24), (20, 20), (10, 7), (100, 90)])
+def test_channels_put_in_order_after_resizing_are_the_same(encoding, padding, size):
+    """What the network sees does not depend on when its image became RGB."""
+    rng = np.random.default_rng(3)
+    row_bytes = 64 * ENCODINGS[encoding].channels
+    rows = rng.integers(0, 256, (48, row_bytes + padding), np.uint8)
+    picture = open_image(
+        rows.tobytes(), width=64, height=48, step=row_bytes + padding, encoding=encoding
+    )
+    assert picture.size == (64, 48)
+    late = fit(picture.pixels, *size)
+    late = late if picture.to_rgb is None else cv2.cvtColor(late, picture.to_rgb)
+    np.testing.assert_array_equal(late, fit(np.ascontiguousarray(picture.rgb), *size))
 
 
 @pytest.mark.parametrize('make', [bytes, bytearray, memoryview, lambda b: array.array('B', b)])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
@@ -29,6 +30,19 @@ def test_the_mask_lies_over_the_image(probe_bundle: Bundle) -> None:
     mask = Segmenter(probe_bundle)(image).mask
     assert set(mask[:, :150].flat) == {0}
     assert set(mask[:, 170:].flat) == {5}
+
+
+@pytest.mark.parametrize(
+    ('to_rgb', 'channels'),
+    [(cv2.COLOR_BGR2RGB, [2, 1, 0]), (cv2.COLOR_BGRA2RGB, [2, 1, 0, 1]), (cv2.COLOR_GRAY2RGB, 0)],
+)
+def test_other_channels_are_prepared_as_rgb(probe_bundle: Bundle, to_rgb: int, channels) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (97, 131, 3), np.uint8)
+    if channels == 0:
+        image[:] = image[..., :1]
+    segmenter = Segmenter(probe_bundle)
+    other = np.ascontiguousarray(image[..., channels])
+    np.testing.assert_array_equal(segmenter.prepare(other, to_rgb), segmenter.prepare(image))
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,18 @@ IMAGE = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
 ROIS = [None, (0, 0, 8, 6), (2, 1, 5, 4), (7, 5, 1, 1)]
 
 
+def restored(view: View, upright: np.ndarray, width: int, height: int, fill: int) -> np.ndarray:
+    out = np.full((height, width), 77, np.uint8)
+    view.restore(upright, fill, out)
+    return out
+
+
 @pytest.mark.parametrize('rotation', ROTATIONS)
 @pytest.mark.parametrize('roi', ROIS)
 def test_what_was_seen_lies_again_where_it_was(rotation: int, roi) -> None:
     view = View(rotation, roi)
     seen = view.apply(IMAGE)
-    back = view.restore(np.ascontiguousarray(seen[..., 0]), 8, 6, fill=255)
+    back = restored(view, np.ascontiguousarray(seen[..., 0]), 8, 6, fill=255)
     x, y, w, h = roi or (0, 0, 8, 6)
     expected = np.full((6, 8), 255, np.uint8)
     expected[y : y + h, x : x + w] = IMAGE[y : y + h, x : x + w, 0]
@@ -34,10 +40,10 @@ def test_the_rotation_is_clockwise() -> None:
 
 def test_a_map_of_another_size_is_laid_over_the_region_by_the_nearest_value() -> None:
     coarse = np.array([[1, 2]], np.uint8)
-    whole = View(0, (2, 0, 4, 2)).restore(coarse, 8, 3, fill=9)
+    whole = restored(View(0, (2, 0, 4, 2)), coarse, 8, 3, fill=9)
     expected = [[9, 9, 1, 1, 2, 2, 9, 9]] * 2 + [[9] * 8]
     np.testing.assert_array_equal(whole, expected)
-    turned = View(90, (2, 0, 4, 2)).restore(coarse, 8, 3, fill=9)
+    turned = restored(View(90, (2, 0, 4, 2)), coarse, 8, 3, fill=9)
     # Upright, 1 is left; in the camera's image, that is at the bottom.
     expected = [[9, 9, 2, 2, 2, 2, 9, 9], [9, 9, 1, 1, 1, 1, 9, 9], [9] * 8]
     np.testing.assert_array_equal(turned, expected)
@@ -54,3 +60,6 @@ def test_the_nearest_value_is_that_of_opencv(size: tuple[int, int]) -> None:
     plane = np.random.default_rng(0).integers(0, 256, (6, 8), np.uint8)
     expected = cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST)
     np.testing.assert_array_equal(nearest(plane, *size), expected)
+    out = np.full(size[::-1], 77, np.uint8)
+    assert nearest(plane, *size, out) is out
+    np.testing.assert_array_equal(out, expected)

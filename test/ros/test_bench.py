@@ -45,13 +45,15 @@ def test_the_node_is_measured_against_the_model(
     assert report['ratio'] == pytest.approx(expected)
 
 
-def test_the_node_is_measured_against_an_echo(tmp_path: Path, probe_bundle: Path) -> None:
+def test_the_node_is_measured_against_bare_nodes(tmp_path: Path, probe_bundle: Path) -> None:
     options = ('--bundle', str(probe_bundle), '--size', '320x180', '--frames', '40')
     report, _ = bench(tmp_path, 'passthrough', *options)
     assert 0 < report['delivered_share'] <= 1
-    medians = [report[key]['p50'] for key in ('round_trip_ms', 'bare_echo_ms')]
-    assert report['median_round_trip_ms'] == pytest.approx(medians[0])
-    assert report['ratio'] == pytest.approx(medians[0] / medians[1])
+    keys = ('round_trip_ms', 'bare_echo_ms', 'bare_planes_ms')
+    node, echo, planes = (report[key]['p50'] for key in keys)
+    assert report['median_round_trip_ms'] == pytest.approx(node)
+    assert report['ratio_to_echo'] == pytest.approx(node / echo)
+    assert report['ratio_to_planes'] == pytest.approx(node / planes)
 
 
 def test_several_cameras_are_measured(tmp_path: Path, probe_bundle: Path) -> None:

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from test_parameters import ParameterClient
 
-from dgss_core.encodings import decode_compressed, encode_jpeg, encode_png
+from dgss_core.compressed import decode_compressed, encode_jpeg, encode_png
 from dgss_ros.camera_info import fits, scaled
 from dgss_ros.cameras import Pace
 from dgss_ros.messages import stamp_ns, to_image, to_mask

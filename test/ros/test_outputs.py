@@ -18,7 +18,7 @@ from dgss_core.labels import LabelSet
 from dgss_core.paint import colorize, overlay
 from dgss_core.segmenter import Prediction
 from dgss_ros.messages import to_labels, to_mask, to_rgb
-from dgss_ros.outputs import LATCHED_QOS, LabelOutputs, Outputs
+from dgss_ros.outputs import LATCHED_QOS, Canvas, LabelOutputs, Outputs
 from dgss_ros.session import wait_until
 
 pytestmark = pytest.mark.ros
@@ -75,6 +75,12 @@ def frame() -> tuple[Header, np.ndarray, Prediction]:
     return header, image, Prediction(mask, confidence, uncertainty)
 
 
+def over(image: np.ndarray) -> Canvas:
+    """Planes of the image's own size, laid over it as they are."""
+    size = (image.shape[1], image.shape[0])
+    return Canvas(size, lambda: image, lambda plane, outside, out: np.copyto(out, plane))
+
+
 def newest(messages: list) -> Any:
     assert wait_until(lambda: bool(messages), TIMEOUT_S)
     return messages[-1]
@@ -85,7 +91,7 @@ def test_every_output_bears_the_header_of_its_image(make: Make, listen, frame) -
     outputs = make(uncertainty=True)
     planes = {name: listen(Image, name) for name in ('mask', 'confidence', 'uncertainty')}
     pictures = {name: listen(CompressedImage if '/' in name else Image, name) for name in PICTURES}
-    outputs.publish(header, image, prediction, LABELS, 0.25)
+    outputs.publish(header, over(image), prediction, LABELS, 0.25)
     for name, messages in planes.items():
         message = newest(messages)
         assert (message.header, message.encoding) == (header, 'mono8')
@@ -111,10 +117,10 @@ def test_every_output_bears_the_header_of_its_image(make: Make, listen, frame) -
 def test_what_nobody_subscribes_to_is_not_computed(make: Make, listen, name: str) -> None:
     """Nothing can be made of no prediction, and nobody notices until someone subscribes."""
     outputs = make(uncertainty=True)
-    outputs.publish(Header(), flat(1), None, LABELS, 0.5)
+    outputs.publish(Header(), over(flat(1)), None, LABELS, 0.5)
     listen(CompressedImage if '/' in name else Image, name)
     with pytest.raises(AttributeError, match='NoneType'):
-        outputs.publish(Header(), flat(1), None, LABELS, 0.5)
+        outputs.publish(Header(), over(flat(1)), None, LABELS, 0.5)
 
 
 def test_uncertainty_is_published_where_it_is_wanted_and_offered(
@@ -124,7 +130,7 @@ def test_uncertainty_is_published_where_it_is_wanted_and_offered(
     outputs = make(uncertainty=True)
     masks, uncertainties = listen(Image, 'mask'), listen(Image, 'uncertainty')
     without = Prediction(prediction.mask, prediction.confidence)
-    outputs.publish(header, image, without, LABELS, 0.5)
+    outputs.publish(header, over(image), without, LABELS, 0.5)
     newest(masks)
     assert not uncertainties
     outputs.destroy()
