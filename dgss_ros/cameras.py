@@ -27,8 +27,9 @@ from dgss_ros.parameters import Parameters
 from dgss_ros.qos import subscribe
 from dgss_ros.watch import CameraWatch
 
-SHIFT_RATE_HZ = 5.0
-"""The domain changes over seconds, and a look at it takes as long as all else the node does."""
+THOROUGH_HZ = 5.0
+"""Weather and lenses change over seconds, and a thorough look at a frame takes as long as all
+else the node does with it."""
 
 
 class Arrival(NamedTuple):
@@ -88,13 +89,14 @@ class Camera:
     ) -> None:
         self.name = name
         self.slot = mailbox.slot()
+        self._mailbox = mailbox
         self.counters = FrameCounters()
         self.watch = CameraWatch()
         self._smoother = TemporalSmoother()
         self._node = node
         self._prefix = f'~/{name}/' if name else '~/'
         self._settings = settings
-        self._pace, self._glances = Pace(), Pace()
+        self._pace, self._looks = Pace(), Pace()
         self._subscription: Subscription | None = None
         self._outputs: Outputs | None = None
         self._info: InfoRelay | None = None
@@ -169,11 +171,12 @@ class Camera:
         frame.watch.lap('publication')
         limit_ms = self._settings['watchdog.max_processing_time_ms']
         self.counters.count_processed(frame.watch, self._age_s(frame.header), limit_ms)
-        # Once the mask is out, because it does not wait for this.
-        compare = self._glances.admits(time.monotonic(), SHIFT_RATE_HZ)
-        distance = self.watch.see(frame.prepared, prediction, segmenter.bundle, compare)
-        if distance is not None:
-            self._outputs.publish_domain_shift(distance)
+        # Now that the mask is out; other frames should not wait for a mere glance either.
+        thorough = self._looks.admits(time.monotonic(), THOROUGH_HZ)
+        if thorough or not self._mailbox.keeps_waiting:
+            distance = self.watch.see(frame.prepared, prediction, segmenter.bundle, thorough)
+            if distance is not None:
+                self._outputs.publish_domain_shift(distance)
 
     def last_answer(self) -> Answer | None:
         """The frame that was answered last, None before the first."""

@@ -52,6 +52,12 @@ class Mailbox(Generic[Item]):
             self._slots.append(Slot(self))
             return self._slots[-1]
 
+    @property
+    def keeps_waiting(self) -> bool:
+        """Whether there is an item that a worker could take."""
+        with self._condition:
+            return any(slot.item is not None and not slot.in_work for slot in self._slots)
+
     def open(self) -> None:
         with self._condition:
             self._open = True

@@ -49,20 +49,21 @@ class CameraWatch:
         self.report = WatchReport()
 
     def see(
-        self, image: np.ndarray, prediction: Prediction, bundle: Bundle, compare: bool = True
+        self, image: np.ndarray, prediction: Prediction, bundle: Bundle, thorough: bool = True
     ) -> float | None:
         """Take in a frame as the network saw it and answered, both at network size.
 
-        Returns how far the drive lies from the source, by the descriptor that says the most; None
-        where the bundle knows no source, and for a frame that `compare` leaves out of this.
+        Without `thorough` the picture is taken for as good as the one before, and the domain for
+        the same. Returns how far the drive lies from the source, by the descriptor that says the
+        most; None where the bundle knows no source, and for a frame that was not looked at so.
         """
         if bundle is not self._bundle:
             source = bundle.manifest.source
             self._bundle = bundle
             self._shift = DomainShiftMonitor(source) if source else None
             self._distances = {}
-        quality = self._quality.update(image)
-        if self._shift and compare:
+        quality = self._quality.update(image, thorough)
+        if self._shift and thorough:
             self._distances = self._shift.update(image, prediction)
         largest, share = _largest(prediction.mask)
         self._recent.append(quality.flags)
@@ -71,7 +72,7 @@ class CameraWatch:
         self.report = WatchReport(
             self._flags(), quality, largest, share, one_class, self._distances
         )
-        return max(self._distances.values(), default=None) if compare else None
+        return max(self._distances.values(), default=None) if thorough else None
 
     def _flags(self) -> tuple[str, ...]:
         counts = Counter(flag for flags in self._recent for flag in flags)

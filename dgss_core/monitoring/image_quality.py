@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -58,9 +58,13 @@ class QualityMonitor:
     def __init__(self) -> None:
         self._last: np.ndarray | None = None
         self._repeats = 0
+        self._quality: ImageQuality | None = None
 
-    def update(self, image: np.ndarray) -> ImageQuality:
-        """Judge the next picture, RGB uint8 (H, W, 3)."""
+    def update(self, image: np.ndarray, measure: bool = True) -> ImageQuality:
+        """Judge the next picture, RGB uint8 (H, W, 3).
+
+        Without `measure` it is only compared with the one before, and else taken to be like it.
+        """
         height = max(1, round(WIDTH * image.shape[0] / image.shape[1]))
         # Few of the pixels are read, so that it takes well under a millisecond.
         small = cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_LINEAR)
@@ -68,14 +72,18 @@ class QualityMonitor:
         same = self._last is not None and np.array_equal(grey, self._last)
         self._repeats = self._repeats + 1 if same else 0
         self._last = grey
+        if self._quality is not None and not measure:
+            self._quality = replace(self._quality, repeats=self._repeats)
+            return self._quality
         shares = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel() / grey.size
-        return ImageQuality(
+        self._quality = ImageQuality(
             brightness=float(shares @ np.arange(256)),
             highlight=int(np.searchsorted(np.cumsum(shares), 0.99)),
             white=float(shares[250:].sum()),
             blur=_blur(grey),
             repeats=self._repeats,
         )
+        return self._quality
 
 
 def _blur(grey: np.ndarray) -> float:

@@ -102,7 +102,11 @@ def passthrough(load: Load) -> Report:
 
 
 def cameras(load: Load) -> Report:
-    """Four cameras with 20 ms of inference and two workers."""
+    """Four cameras with 20 ms of inference and two workers.
+
+    `median_age_ms` is the mean of the cameras' medians: two of them wait for a worker, so that
+    the median of all frames could be anywhere between the one pair and the other.
+    """
     images = street(load.width, load.height)
     names = f'[{",".join(CAMERAS)}]'
     with _node(load, cameras=names, backend='null:20', workers=2) as live:
@@ -118,7 +122,7 @@ def cameras(load: Load) -> Report:
         _finish(shown)
     counts = [len(stream.latencies) for stream in streams.values()]
     seconds = load.frames / load.rate
-    ages = np.concatenate([stream.latencies for stream in streams.values()])
+    ages = [np.median(stream.latencies) for stream in streams.values()]
     unfairness = (max(counts) - min(counts)) / max(counts)
     least_rate = 0.99 * load.rate
     return Report(
@@ -126,7 +130,7 @@ def cameras(load: Load) -> Report:
         [
             Figure('least_rate_hz', min(counts) / seconds, target=least_rate, at_least=True),
             Figure('unfairness', unfairness, target=0.05),
-            Figure('median_age_ms', float(np.median(ages)) * 1e3, target=40.0),
+            Figure('median_age_ms', float(np.mean(ages)) * 1e3, target=40.0),
         ],
         streams,
     )

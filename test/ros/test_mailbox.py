@@ -188,3 +188,16 @@ def test_every_item_of_fast_senders_is_worked_on_in_order_or_counted_as_dropped(
         assert slot.received == 2000
         assert answered == sorted(set(answered))
         assert len(answered) + slot.dropped == 2000
+
+
+def test_what_a_worker_could_take_is_kept_waiting() -> None:
+    mailbox, (front, rear) = mailbox_of(2)
+    front.put(1)
+    assert mailbox.keeps_waiting
+    batch = mailbox.take()
+    assert not mailbox.keeps_waiting
+    front.put(2)  # has to wait for the one in work, not for a worker
+    assert not mailbox.keeps_waiting
+    rear.put(3)
+    assert mailbox.keeps_waiting
+    finish(mailbox, batch)
