@@ -75,7 +75,8 @@ def test_overload_is_measured(tmp_path: Path, probe_bundle: Path) -> None:
     assert report['age_drift_share'] >= 0
     metrics = report['streams']['node']
     assert metrics['BasicPerformanceMetrics.NUM_FRAMES_SENT'] == 360
-    assert metrics['BasicPerformanceMetrics.NUM_MISSED_FRAMES'] >= 300
+    # In the six seconds 61 turns of 100 ms can begin, the first at once.
+    assert metrics['BasicPerformanceMetrics.NUM_MISSED_FRAMES'] >= 299
 
 
 def test_a_target_is_a_limit_or_a_least_value() -> None:
