@@ -45,22 +45,6 @@ def to_image(header: Header, pixels: np.ndarray, encoding: str) -> Image:
     return message
 
 
-def plane_of(message: Image, width: int, height: int) -> np.ndarray:
-    """Make `message` mono8 of this size; returns its pixels, uint8 (height, width), to write on.
-
-    They are the memory of the message, which stays the same as long as the size does.
-    """
-    if (message.width, message.height) != (width, height):
-        message.encoding, message.width, message.height, message.step = (
-            'mono8',
-            width,
-            height,
-            width,
-        )
-        message.data = to_array(np.zeros((height, width), np.uint8))
-    return np.frombuffer(message.data, np.uint8).reshape(height, width)
-
-
 def to_jpeg(header: Header, picture: np.ndarray) -> CompressedImage:
     """RGB uint8 (H, W, 3) as image_transport's compressed JPEG, with this very header."""
     return CompressedImage(

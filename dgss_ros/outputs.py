@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from std_msgs.msg import Float32, Header, String
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.paint import colorize, overlay
 from dgss_core.segmenter import Prediction
-from dgss_ros.messages import plane_of, to_image, to_jpeg, to_labels, to_png
+from dgss_ros.messages import to_image, to_jpeg, to_labels, to_mask, to_png
 
 try:
     from vision_msgs.msg import LabelInfo, VisionClass
@@ -90,7 +89,7 @@ class Outputs:
         self._node = node
         self._prefix = prefix
         self._publishers: dict[str, LifecyclePublisher] = {}
-        self._planes: defaultdict[str, Image] = defaultdict(Image)
+        self._planes: dict[str, Image] = {}
         try:
             for name in OUTSIDE if uncertainty else ('mask', 'confidence'):
                 self._create(Image, name)
@@ -111,30 +110,27 @@ class Outputs:
         opacity: float,
     ) -> None:
         """Publish one frame under its own header."""
-        placed: dict[str, np.ndarray] = {}
+        placed: dict[str, Image] = {}
 
-        def place(name: str) -> np.ndarray:
-            # Memory that was touched before is faster than new, by half.
-            message = self._planes[name]
+        def place(name: str) -> Image:
             if name not in placed:
-                message.header = header
-                placed[name] = plane_of(message, *canvas.size)
-                canvas.place(getattr(prediction, name), OUTSIDE[name], placed[name])
+                placed[name] = self._plane(name, header, canvas.size)
+                plane = getattr(prediction, name)
+                canvas.place(plane, OUTSIDE[name], to_mask(placed[name]))
             return placed[name]
 
         for name in OUTSIDE:
             if self._wanted(name) and getattr(prediction, name) is not None:
-                place(name)
-                self._publishers[name].publish(self._planes[name])
+                self._publishers[name].publish(place(name))
         self._publish_picture(
             header,
             'overlay',
             to_jpeg,
-            lambda: overlay(canvas.picture(), place('mask'), labels, opacity),
+            lambda: overlay(canvas.picture(), to_mask(place('mask')), labels, opacity),
         )
         # Flat colours with sharp borders: PNG keeps them as they are, and small.
         self._publish_picture(
-            header, 'color_mask', to_png, lambda: colorize(place('mask'), labels)
+            header, 'color_mask', to_png, lambda: colorize(to_mask(place('mask')), labels)
         )
 
     def publish_domain_shift(self, distance: float) -> None:
@@ -145,6 +141,16 @@ class Outputs:
     def destroy(self) -> None:
         for publisher in self._publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)
+
+    def _plane(self, name: str, header: Header, size: tuple[int, int]) -> Image:
+        """The message of a plane, to be written on."""
+        # Memory that was touched before is faster than new, by half.
+        message = self._planes.get(name)
+        if message is None or (message.width, message.height) != size:
+            message = to_image(header, np.zeros(size[::-1], np.uint8), 'mono8')
+            self._planes[name] = message
+        message.header = header
+        return message
 
     def _publish_picture(
         self,

@@ -96,7 +96,7 @@ def passthrough(load: Load) -> Report:
             Figure('median_round_trip_ms', node * 1e3, target=8.0),
             Figure('delivered_share', delivered, target=1.0, at_least=True),
             Figure('ratio_to_echo', node / echo, target=1.3),
-            Figure('ratio_to_planes', node / planes),
+            Figure('ratio_to_planes', node / planes, target=1.3),
         ],
     )
 
@@ -104,8 +104,8 @@ def passthrough(load: Load) -> Report:
 def cameras(load: Load) -> Report:
     """Four cameras with 20 ms of inference and two workers.
 
-    `median_age_ms` is the mean of the cameras' medians: two of them wait for a worker, so that
-    the median of all frames could be anywhere between the one pair and the other.
+    Two of them wait for a worker, so that the median age of all frames lies between the one pair
+    and the other, and jumps; `mean_of_medians_ms` takes each camera's own.
     """
     images = street(load.width, load.height)
     names = f'[{",".join(CAMERAS)}]'
@@ -122,7 +122,7 @@ def cameras(load: Load) -> Report:
         _finish(shown)
     counts = [len(stream.latencies) for stream in streams.values()]
     seconds = load.frames / load.rate
-    ages = [np.median(stream.latencies) for stream in streams.values()]
+    ages = [stream.latencies for stream in streams.values()]
     unfairness = (max(counts) - min(counts)) / max(counts)
     least_rate = 0.99 * load.rate
     return Report(
@@ -130,7 +130,8 @@ def cameras(load: Load) -> Report:
         [
             Figure('least_rate_hz', min(counts) / seconds, target=least_rate, at_least=True),
             Figure('unfairness', unfairness, target=0.05),
-            Figure('median_age_ms', float(np.mean(ages)) * 1e3, target=40.0),
+            Figure('median_age_ms', float(np.median(np.concatenate(ages))) * 1e3, target=40.0),
+            Figure('mean_of_medians_ms', float(np.mean([np.median(a) for a in ages])) * 1e3),
         ],
         streams,
     )

@@ -61,6 +61,7 @@ def test_several_cameras_are_measured(tmp_path: Path, probe_bundle: Path) -> Non
     report, _ = bench(tmp_path, 'cameras', *options)
     assert report['streams'].keys() == {'front', 'left', 'right', 'rear'}
     assert report['median_age_ms'] >= 20
+    assert report['mean_of_medians_ms'] >= 20
     assert report['least_rate_hz'] <= 15
     rate = report['streams']['rear']['BasicPerformanceMetrics.MEAN_PLAYBACK_FRAME_RATE']
     assert 10 < rate < 15.5
