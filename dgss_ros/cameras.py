@@ -27,9 +27,9 @@ from dgss_ros.parameters import Parameters
 from dgss_ros.qos import subscribe
 from dgss_ros.watch import CameraWatch
 
-THOROUGH_HZ = 5.0
-"""Weather and lenses change over seconds, and a thorough look at a frame takes as long as all
-else the node does with it."""
+WATCH_HZ = 5.0
+"""Weather and lenses change over seconds, and to watch a frame takes as long as all else the node
+does with it."""
 
 
 class Arrival(NamedTuple):
@@ -89,7 +89,6 @@ class Camera:
     ) -> None:
         self.name = name
         self.slot = mailbox.slot()
-        self._mailbox = mailbox
         self.counters = FrameCounters()
         self.watch = CameraWatch()
         self._smoother = TemporalSmoother()
@@ -171,10 +170,8 @@ class Camera:
         frame.watch.lap('publication')
         limit_ms = self._settings['watchdog.max_processing_time_ms']
         self.counters.count_processed(frame.watch, self._age_s(frame.header), limit_ms)
-        # Now that the mask is out; other frames should not wait for a mere glance either.
-        thorough = self._looks.admits(time.monotonic(), THOROUGH_HZ)
-        if thorough or not self._mailbox.keeps_waiting:
-            distance = self.watch.see(frame.prepared, prediction, segmenter.bundle, thorough)
+        if self._looks.admits(time.monotonic(), WATCH_HZ):  # only now that the mask is out
+            distance = self.watch.see(frame.prepared, prediction, segmenter.bundle)
             if distance is not None:
                 self._outputs.publish_domain_shift(distance)
 

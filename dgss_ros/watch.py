@@ -14,7 +14,7 @@ from dgss_core.monitoring.image_quality import ImageQuality, QualityMonitor
 from dgss_core.segmenter import Prediction
 
 RECENT = 10
-"""Frames of which more than half must show a fault of the picture before it is reported."""
+"""Frames seen, of which more than half must show a fault of the picture before it is reported."""
 ONE_CLASS = 0.995
 """Share of a mask from which on it is of one class."""
 
@@ -48,22 +48,19 @@ class CameraWatch:
         self._recent: deque[tuple[str, ...]] = deque(maxlen=RECENT)
         self.report = WatchReport()
 
-    def see(
-        self, image: np.ndarray, prediction: Prediction, bundle: Bundle, thorough: bool = True
-    ) -> float | None:
+    def see(self, image: np.ndarray, prediction: Prediction, bundle: Bundle) -> float | None:
         """Take in a frame as the network saw it and answered, both at network size.
 
-        Without `thorough` the picture is taken for as good as the one before, and the domain for
-        the same. Returns how far the drive lies from the source, by the descriptor that says the
-        most; None where the bundle knows no source, and for a frame that was not looked at so.
+        Returns how far the drive lies from the source, by the descriptor that says the most; None
+        where the bundle knows no source.
         """
         if bundle is not self._bundle:
             source = bundle.manifest.source
             self._bundle = bundle
             self._shift = DomainShiftMonitor(source) if source else None
             self._distances = {}
-        quality = self._quality.update(image, thorough)
-        if self._shift and thorough:
+        quality = self._quality.update(image)
+        if self._shift:
             self._distances = self._shift.update(image, prediction)
         largest, share = _largest(prediction.mask)
         self._recent.append(quality.flags)
@@ -72,7 +69,7 @@ class CameraWatch:
         self.report = WatchReport(
             self._flags(), quality, largest, share, one_class, self._distances
         )
-        return max(self._distances.values(), default=None) if thorough else None
+        return max(self._distances.values(), default=None)
 
     def _flags(self) -> tuple[str, ...]:
         counts = Counter(flag for flags in self._recent for flag in flags)
@@ -80,7 +77,6 @@ class CameraWatch:
 
 
 def _largest(mask: np.ndarray) -> tuple[int, float]:
-    rows = mask[::4]  # say as much in a third of the time
-    counts = cv2.calcHist([rows], [0], None, [256], [0, 256]).ravel()
+    counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()
     largest = int(counts.argmax())
-    return largest, float(counts[largest]) / rows.size
+    return largest, float(counts[largest]) / mask.size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ SATURATED = 0.5
 BLURRED = 0.5
 """Most blur. Sharp frames have 0.10 to 0.36 by day, night, fog, rain and snow; out of focus by a
 Gaussian of 0.6 % of their width (sigma) they have 0.55 and more."""
-FROZEN = 10
+FROZEN = 5
 """Frames in a row that are the same to the last bit, which the noise of a sensor rules out."""
 
 
@@ -58,13 +58,9 @@ class QualityMonitor:
     def __init__(self) -> None:
         self._last: np.ndarray | None = None
         self._repeats = 0
-        self._quality: ImageQuality | None = None
 
-    def update(self, image: np.ndarray, measure: bool = True) -> ImageQuality:
-        """Judge the next picture, RGB uint8 (H, W, 3).
-
-        Without `measure` it is only compared with the one before, and else taken to be like it.
-        """
+    def update(self, image: np.ndarray) -> ImageQuality:
+        """Judge the next picture, RGB uint8 (H, W, 3)."""
         height = max(1, round(WIDTH * image.shape[0] / image.shape[1]))
         # Few of the pixels are read, so that it takes well under a millisecond.
         small = cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_LINEAR)
@@ -72,18 +68,14 @@ class QualityMonitor:
         same = self._last is not None and np.array_equal(grey, self._last)
         self._repeats = self._repeats + 1 if same else 0
         self._last = grey
-        if self._quality is not None and not measure:
-            self._quality = replace(self._quality, repeats=self._repeats)
-            return self._quality
         shares = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel() / grey.size
-        self._quality = ImageQuality(
+        return ImageQuality(
             brightness=float(shares @ np.arange(256)),
             highlight=int(np.searchsorted(np.cumsum(shares), 0.99)),
             white=float(shares[250:].sum()),
             blur=_blur(grey),
             repeats=self._repeats,
         )
-        return self._quality
 
 
 def _blur(grey: np.ndarray) -> float:

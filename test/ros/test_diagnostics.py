@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -154,30 +155,32 @@ def test_peers_whose_quality_of_service_does_not_match_are_named(
 def test_masks_of_one_class_raise_an_alarm(
     active, camera: Camera, diagnostics: DiagnosticsReader
 ) -> None:
-    for _ in range(12):
-        camera.answer(flat(48))
-    values = diagnostics.wait('mask', lambda s, _: s.level == WARN and 'all wall' in s.message)
+    with images_at(camera, 10.0, flat(48)):
+        values = diagnostics.wait('mask', lambda s, _: s.level == WARN and 'all wall' in s.message)
     assert int(values['one_class_frames']) >= 10
     assert (values['largest_class'], values['largest_share']) == ('wall', '1.000')
-    camera.answer(street())
-    diagnostics.wait('mask', lambda s, v: s.level == OK and v['one_class_frames'] == '0')
+    with images_at(camera, 10.0, street()):
+        diagnostics.wait('mask', lambda s, v: s.level == OK and v['one_class_frames'] == '0')
 
 
 def test_pictures_of_no_use_are_told(
     active, camera: Camera, diagnostics: DiagnosticsReader
 ) -> None:
     diagnostics.wait('input quality', lambda s, _: (s.level, s.message) == (OK, 'usable'))
-    for index in range(12):
-        camera.answer(flat(index))
+
+    def drive(pictures: Iterable[np.ndarray]) -> None:
+        for picture in pictures:
+            camera.answer(picture)
+            time.sleep(0.1)
+
+    drive(flat(index % 12) for index in range(20))
     diagnostics.wait(
         'input quality',
         lambda s, _: s.level == WARN and s.message == 'the pictures of /dgss/image are black',
     )
-    for _ in range(22):
-        camera.answer(street())
-    diagnostics.wait('input quality', lambda s, _: s.level == WARN and 'frozen' in s.message)
-    for seed in range(12):
-        camera.answer(street(seed))
+    with images_at(camera, 10.0, street()):
+        diagnostics.wait('input quality', lambda s, _: s.level == WARN and 'frozen' in s.message)
+    drive(street(seed) for seed in range(20))
     diagnostics.wait('input quality', lambda s, _: s.level == OK)
 
 
