@@ -60,6 +60,9 @@ def test_the_nearest_value_is_that_of_opencv(size: tuple[int, int]) -> None:
     plane = np.random.default_rng(0).integers(0, 256, (6, 8), np.uint8)
     expected = cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST)
     np.testing.assert_array_equal(nearest(plane, *size), expected)
-    out = np.full(size[::-1], 77, np.uint8)
-    assert nearest(plane, *size, out) is out
-    np.testing.assert_array_equal(out, expected)
+    for given in (plane, np.dstack([plane] * 3)[..., 1]):  # also where its pixels lie apart
+        around = np.full((size[1] + 2, size[0] + 5), 77, np.uint8)
+        out = around[1:-1, 3:-2]
+        assert nearest(given, *size, out) is out
+        np.testing.assert_array_equal(out, expected)
+        assert (around == 77).sum() == around.size - out.size + (expected == 77).sum()
