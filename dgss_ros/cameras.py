@@ -144,14 +144,22 @@ class Camera:
         """
         watch = Stopwatch(arrival.time_s)
         watch.lap('waiting')
-        if self._is_too_old(arrival.message.header):
-            self.counters.count_skipped()
+        if not self.admits(arrival.message.header):
             return None
         picture = to_picture(arrival.message)
         view = self._view()
         prepared = segmenter.prepare(view.apply(picture.pixels), picture.to_rgb)
         watch.lap('preparation')
         return Frame(self, arrival.message.header, picture, view, prepared, watch)
+
+    def admits(self, header: Header) -> bool:
+        """Whether an image is young enough for `input.max_age_ms`; else it counts as skipped."""
+        limit_ms = self._settings['input.max_age_ms']
+        age_s = self._age_s(header) if limit_ms else None
+        if age_s is None or 1e3 * age_s <= limit_ms:
+            return True
+        self.counters.count_skipped()
+        return False
 
     def answer(self, frame: Frame, prediction: Prediction, segmenter: Segmenter) -> None:
         """Refine a prediction at network size and publish it over the camera's own pixels."""
@@ -215,11 +223,6 @@ class Camera:
             self.slot.put(Arrival(self, message, now))
         else:
             self.counters.count_skipped()
-
-    def _is_too_old(self, header: Header) -> bool:
-        limit_ms = self._settings['input.max_age_ms']
-        age_s = self._age_s(header) if limit_ms else None
-        return age_s is not None and 1e3 * age_s > limit_ms
 
     def _age_s(self, header: Header) -> float | None:
         """Seconds since the stamp by the node's clock, None where there is no stamp."""

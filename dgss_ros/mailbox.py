@@ -28,6 +28,10 @@ class Slot(Generic[Item]):
     def put(self, item: Item) -> None:
         self._mailbox.put(self, item)
 
+    def renew(self) -> Item | None:
+        """The item that came after the one in work, which is dropped for it; else None."""
+        return self._mailbox.renew(self)
+
     def drop(self) -> None:
         if self.item is not None:
             self.dropped += 1
@@ -53,10 +57,9 @@ class Mailbox(Generic[Item]):
             return self._slots[-1]
 
     @property
-    def keeps_waiting(self) -> bool:
-        """Whether there is an item that a worker could take."""
+    def senders(self) -> int:
         with self._condition:
-            return any(slot.item is not None and not slot.in_work for slot in self._slots)
+            return len(self._slots)
 
     def open(self) -> None:
         with self._condition:
@@ -103,6 +106,13 @@ class Mailbox(Generic[Item]):
                 self._condition.wait(wait_s)
             return []
 
+    def renew(self, slot: Slot[Item]) -> Item | None:
+        """As `Slot.renew`."""
+        with self._condition:
+            newer, slot.item = slot.item, None
+            slot.dropped += newer is not None
+            return newer
+
     def done(self, slots: list[Slot[Item]]) -> None:
         """Let the senders of a batch have their next items taken."""
         with self._condition:
@@ -142,7 +152,10 @@ class Workers(Generic[Item]):
         max_size: int = 1,
         max_wait_s: float = 0.0,
     ) -> None:
-        """Hand each batch to `work`, which must not raise, on one of `count` new threads."""
+        """Hand each batch to `work`, which must not raise, on one of `count` new threads.
+
+        There are never more of them than senders, each of whom has one item in work at most.
+        """
 
         def run() -> None:
             while batch := self._mailbox.take(max_size, max_wait_s):
@@ -151,7 +164,8 @@ class Workers(Generic[Item]):
 
         self._mailbox.open()
         self._threads = [
-            threading.Thread(target=run, name=f'segmentation {number}') for number in range(count)
+            threading.Thread(target=run, name=f'segmentation {number}')
+            for number in range(min(count, self._mailbox.senders))
         ]
         for thread in self._threads:
             thread.start()

@@ -96,7 +96,7 @@ PARAMETERS = (
         int,
         1,
         UNCONFIGURED,
-        'Batches in work at once; one camera never has two frames in work.',
+        'Batches that the network works on at once; one camera never has two frames in work.',
         bounds=(1, 16),
     ),
     Declaration(

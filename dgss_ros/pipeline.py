@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rclpy.node import Node
 
 from dgss_core.errors import DgssError
-from dgss_core.segmenter import Segmenter
-from dgss_ros.cameras import Arrival, Camera
+from dgss_core.segmenter import Prediction, Segmenter
+from dgss_ros.cameras import Arrival, Camera, Frame
 from dgss_ros.mailbox import Mailbox, Workers
 
 LOG_PERIOD_S = 5.0
@@ -20,6 +21,9 @@ FAILURES_TO_RECOVER = 5
 
 class Pipeline:
     """Takes batches from `mailbox`, runs them through a segmenter and lets the cameras answer.
+
+    While the network works on one image the next is prepared, so that it need not wait for that;
+    what comes meanwhile from the same camera takes its place.
 
     What goes wrong with an image is counted at its camera and logged; the next one is served.
     """
@@ -37,9 +41,14 @@ class Pipeline:
         self._recover = recover
         self._failures = 0
         self._workers = Workers(mailbox)
+        self._network = threading.Semaphore()
 
     def start(self, workers: int, max_batch: int, max_wait_s: float) -> None:
-        self._workers.start(self._work, workers, max_batch, max_wait_s)
+        """`workers`: batches that the network works on at once."""
+        self._network = threading.Semaphore(workers)
+        # Larger batches are not prepared ahead: they fill up while the network is busy.
+        threads = 2 * workers if max_batch == 1 else workers
+        self._workers.start(self._work, threads, max_batch, max_wait_s)
 
     def stop(self) -> None:
         """Let what is in work finish, and drop what waits."""
@@ -57,20 +66,39 @@ class Pipeline:
 
     def _work(self, batch: list[Arrival]) -> None:
         segmenter = self.segmenter  # the same for the whole batch, whatever swap does meanwhile
-        frames = []
-        for arrival in batch:
-            with self._watched(arrival.camera):
-                if frame := arrival.camera.look(arrival, segmenter):
-                    frames.append(frame)
-        if not frames:
-            return
-        predictions = []
-        with self._watched(*(frame.camera for frame in frames)):
-            predictions = segmenter.predict([frame.prepared for frame in frames])
-        self._note_failure(failed=not predictions)
+        frames = self._look(batch, segmenter)
+        with self._network:
+            frames = self._renew(frames, segmenter)
+            predictions = self._predict(frames, segmenter)
         for frame, prediction in zip(frames, predictions, strict=False):
             with self._watched(frame.camera):
                 frame.camera.answer(frame, prediction, segmenter)
+
+    def _look(self, arrivals: Iterable[Arrival], segmenter: Segmenter) -> list[Frame]:
+        frames = []
+        for arrival in arrivals:
+            with self._watched(arrival.camera):
+                if frame := arrival.camera.look(arrival, segmenter):
+                    frames.append(frame)
+        return frames
+
+    def _renew(self, frames: list[Frame], segmenter: Segmenter) -> list[Frame]:
+        """What of `frames` is still worth an answer now, or what came in its place."""
+        renewed = []
+        for frame in frames:
+            if (newer := frame.camera.slot.renew()) is not None:
+                renewed += self._look([newer], segmenter)
+            elif frame.camera.admits(frame.header):
+                renewed.append(frame)
+        return renewed
+
+    def _predict(self, frames: list[Frame], segmenter: Segmenter) -> list[Prediction]:
+        predictions: list[Prediction] = []
+        if frames:
+            with self._watched(*(frame.camera for frame in frames)):
+                predictions = segmenter.predict([frame.prepared for frame in frames])
+            self._note_failure(failed=not predictions)
+        return predictions
 
     def _note_failure(self, failed: bool) -> None:
         self._failures = self._failures + 1 if failed else 0

@@ -87,6 +87,29 @@ def test_a_sender_never_has_two_items_in_work() -> None:
     assert taken == [2]
 
 
+def test_what_came_after_an_item_in_work_takes_its_place() -> None:
+    mailbox, (slot,) = mailbox_of(1)
+    slot.put(1)
+    batch = mailbox.take()
+    assert slot.renew() is None
+    slot.put(2)
+    assert slot.renew() == 2
+    assert slot.renew() is None
+    assert (slot.received, slot.dropped) == (2, 1)
+    finish(mailbox, batch)
+    slot.put(3)
+    assert items(mailbox.take()) == [3]
+
+
+def test_there_are_no_more_workers_than_senders() -> None:
+    mailbox, _ = mailbox_of(2)
+    workers = Workers(mailbox)
+    before = threading.active_count()
+    workers.start(lambda batch: None, count=5)
+    assert threading.active_count() == before + 2
+    workers.stop()
+
+
 def test_a_batch_takes_what_is_there_and_waits_only_for_those_who_may_come() -> None:
     mailbox, slots = mailbox_of(4)
     for number, slot in enumerate(slots):
@@ -188,16 +211,3 @@ def test_every_item_of_fast_senders_is_worked_on_in_order_or_counted_as_dropped(
         assert slot.received == 2000
         assert answered == sorted(set(answered))
         assert len(answered) + slot.dropped == 2000
-
-
-def test_what_a_worker_could_take_is_kept_waiting() -> None:
-    mailbox, (front, rear) = mailbox_of(2)
-    front.put(1)
-    assert mailbox.keeps_waiting
-    batch = mailbox.take()
-    assert not mailbox.keeps_waiting
-    front.put(2)  # has to wait for the one in work, not for a worker
-    assert not mailbox.keeps_waiting
-    rear.put(3)
-    assert mailbox.keeps_waiting
-    finish(mailbox, batch)
