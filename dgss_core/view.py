@@ -95,5 +95,5 @@ def nearest(
 def _nearest_rows(given: int, wanted: int) -> np.ndarray:
     """Which of the `given` rows each of the `wanted` is nearest to."""
     rows = np.arange(given, dtype=np.int32)[:, np.newaxis]
-    rows = cv2.resize(rows, (1, wanted), interpolation=cv2.INTER_NEAREST)
-    return rows[:, 0].astype(np.intp)
+    found = cv2.resize(rows, (1, wanted), interpolation=cv2.INTER_NEAREST)
+    return found[:, 0].astype(np.intp)

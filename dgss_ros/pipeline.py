@@ -67,6 +67,8 @@ class Pipeline:
     def _work(self, batch: list[Arrival]) -> None:
         segmenter = self.segmenter  # the same for the whole batch, whatever swap does meanwhile
         frames = self._look(batch, segmenter)
+        if not frames:
+            return
         with self._network:
             frames = self._renew(frames, segmenter)
             predictions = self._predict(frames, segmenter)
