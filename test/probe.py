@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,19 +30,21 @@ def write_probe_bundle(
     path = folder.with_suffix('.onnx')
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(_network(products, brightest), path)
-    manifest = Manifest(
-        name=folder.name,
-        height=HEIGHT,
-        width=WIDTH,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        label_set=LabelSet.load('cityscapes19'),
-        sha256='',
-        producer='test',
-        licence='Apache-2.0',
-        training_data=(),
-    )
-    return write_bundle(folder, path, manifest, frames=frames).folder
+    return write_bundle(folder, path, manifest_of(folder.name), frames=frames).folder
+
+
+def manifest_of(name: str, height: int = HEIGHT, width: int = WIDTH, **besides: Any) -> Manifest:
+    """What a bundle has to say of itself at least, and `besides`."""
+    least: dict[str, Any] = {
+        'mean': (0.0, 0.0, 0.0),
+        'std': (1.0, 1.0, 1.0),
+        'label_set': LabelSet.load('cityscapes19'),
+        'sha256': '',
+        'producer': 'test',
+        'licence': 'Apache-2.0',
+        'training_data': (),
+    }
+    return Manifest(name=name, height=height, width=width, **least | besides)
 
 
 def reference_frame(name: str, red: int, wrong_rows: int = 0) -> ReferenceFrame:

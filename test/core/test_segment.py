@@ -13,9 +13,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from probe import manifest_of
 
 from dgss_core.bags import bag_info, read_bag_images, write_bag
-from dgss_core.bundle import CONFIDENCE, INPUT, MASK, Manifest, write_bundle
+from dgss_core.bundle import CONFIDENCE, INPUT, MASK, write_bundle
 from dgss_core.commands import bag
 from dgss_core.commands.segment import segment
 from dgss_core.errors import DgssError
@@ -58,18 +59,7 @@ def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp('bundle')
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 18)], ir_version=9)
     onnx.save(model, folder / 'nearest.onnx')
-    manifest = Manifest(
-        name='nearest',
-        height=SIZE[0],
-        width=SIZE[1],
-        mean=(0, 0, 0),
-        std=(1, 1, 1),
-        label_set=STREET,
-        sha256='',
-        producer='test',
-        licence='Apache-2.0',
-        training_data=(),
-    )
+    manifest = manifest_of('nearest', *SIZE, label_set=STREET)
     return write_bundle(folder / 'nearest', folder / 'nearest.onnx', manifest).folder
 
 

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from probe import HEIGHT, WIDTH, manifest_of
 
 from dgss_core.bundle import (
     CONFIDENCE,
@@ -16,15 +17,13 @@ from dgss_core.bundle import (
     MASK,
     STATISTICS,
     Bundle,
-    Manifest,
     ReferenceFrame,
     write_bundle,
 )
-from dgss_core.labels import LabelSet
 from dgss_core.runtimes import load_backend
 from dgss_core.synthetic import StreetDrive
 
-HEIGHT, WIDTH, CLASSES = 48, 64, 19
+CLASSES = 19
 
 
 def write_classifier(
@@ -46,19 +45,7 @@ def write_classifier(
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.with_suffix('.onnx')
     onnx.save(_network(noise, nan, custom, channels), path)
-    manifest = Manifest(
-        name=folder.name,
-        height=HEIGHT,
-        width=WIDTH,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        label_set=LabelSet.load('cityscapes19'),
-        sha256='',
-        producer='test',
-        licence='Apache-2.0',
-        training_data=(),
-        precision=precision,
-    )
+    manifest = manifest_of(folder.name, precision=precision)
     answered = reference_frames(channels) if frames else []
     return write_bundle(folder, path, manifest, frames=answered)
 

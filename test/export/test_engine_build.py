@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip('tensorrt_rtx', reason='needs pip install tensorrt-rtx cuda-python')
-from networks import HEIGHT, WIDTH, write_classifier
+from networks import write_classifier
+from probe import HEIGHT, WIDTH
 
 from dgss_core.bundle import Bundle
 from dgss_core.engines.build import build_engine, engine_key, import_flavour, make_logger

@@ -6,39 +6,25 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
 
 pytest.importorskip('tensorrt_rtx', reason='needs pip install tensorrt-rtx cuda-python')
 from exported import HEIGHT, WIDTH, exported
+from probe import manifest_of
 
 from dgss_core.bundle import Bundle, sha256_of
 from dgss_core.engines.build import build_engine, import_flavour
-from dgss_core.labels import LabelSet
-from dgss_core.manifest import Manifest
 from dgss_core.systems import SYSTEMS
-
-
-@cache
-def folder_of(name: str, root: Path) -> Path:
-    torch.set_num_threads(1)
-    return exported(name, root)
 
 
 @cache
 def size_of_engine(folder: Path, precision: str) -> int:
     """Bytes of the engine; systems that are one network at the reduced size are built once."""
     network = folder / f'{precision}.onnx'
-    manifest = Manifest(
-        name=folder.name,
-        height=HEIGHT,
-        width=WIDTH,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        label_set=LabelSet.load('cityscapes19'),
+    manifest = manifest_of(
+        folder.name,
+        HEIGHT,
+        WIDTH,
         sha256=sha256_of(network),
-        producer='test',
-        licence='Apache-2.0',
-        training_data=(),
         precision=precision,
         network=network.name,
     )
@@ -48,4 +34,4 @@ def size_of_engine(folder: Path, precision: str) -> int:
 @pytest.mark.parametrize('precision', ['fp32', 'fp16', 'int8'])
 @pytest.mark.parametrize('name', SYSTEMS)
 def test_it_builds(name: str, precision: str, export_root: Path) -> None:
-    assert size_of_engine(folder_of(name, export_root), precision) > 10_000
+    assert size_of_engine(exported(name, export_root), precision) > 10_000
