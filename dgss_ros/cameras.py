@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -80,8 +82,7 @@ class Answer(NamedTuple):
 class Camera:
     """Subscription, slot, settings, outputs and counters of one camera.
 
-    `name` is empty where the node has one camera without a name. A camera has no two frames in
-    work at once, so what it keeps from frame to frame needs no lock.
+    `name` is empty where the node has one camera without a name.
     """
 
     def __init__(
@@ -99,6 +100,8 @@ class Camera:
         self._subscription: Subscription | None = None
         self._outputs: Outputs | None = None
         self._info: InfoRelay | None = None
+        self._kept: deque[tuple[Frame, Prediction, Segmenter]] = deque()
+        self._answering = threading.Lock()
         self._last: tuple[Frame, Prediction, Segmenter] | None = None
 
     @property
@@ -161,9 +164,18 @@ class Camera:
         self.counters.count_skipped()
         return False
 
-    def answer(self, frame: Frame, prediction: Prediction, segmenter: Segmenter) -> None:
-        """Refine a prediction at network size and publish it over the camera's own pixels."""
+    def keep(self, frame: Frame, prediction: Prediction, segmenter: Segmenter) -> None:
+        """Take a prediction for `answer`, while no later frame can be in work."""
         frame.watch.lap('inference')
+        self._kept.append((frame, prediction, segmenter))
+
+    def answer(self) -> None:
+        """Refine the oldest prediction that is kept, and publish it; once for each."""
+        with self._answering:
+            self._answer(*self._kept.popleft())
+
+    def _answer(self, frame: Frame, prediction: Prediction, segmenter: Segmenter) -> None:
+        """From a prediction at network size to planes over the camera's own pixels."""
         assert self._outputs is not None, 'frames are answered between configure and cleanup'
         if self._last is not None and self._last[2] is not segmenter:
             self._smoother = TemporalSmoother()  # the ids of another bundle may mean other classes

@@ -46,35 +46,32 @@ class Mailbox(Generic[Item]):
     """
 
     def __init__(self) -> None:
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
+        self._news = threading.Condition(self._lock)
+        self._rest = threading.Condition(self._lock)
         self._slots: list[Slot[Item]] = []
         self._open = False
         self._turns = 0
 
     def slot(self) -> Slot[Item]:
-        with self._condition:
+        with self._lock:
             self._slots.append(Slot(self))
             return self._slots[-1]
 
-    @property
-    def senders(self) -> int:
-        with self._condition:
-            return len(self._slots)
-
     def open(self) -> None:
-        with self._condition:
+        with self._lock:
             self._open = True
 
     def close(self) -> None:
         """Drop what waits and let `take` return nothing."""
-        with self._condition:
+        with self._lock:
             self._open = False
             for slot in self._slots:
                 slot.drop()
-            self._condition.notify_all()
+            self._news.notify_all()
 
     def put(self, slot: Slot[Item], item: Item) -> None:
-        with self._condition:
+        with self._lock:
             if not self._open:
                 return
             if slot.item is None:
@@ -82,7 +79,8 @@ class Mailbox(Generic[Item]):
             slot.drop()
             slot.item = item
             slot.received += 1
-            self._condition.notify_all()
+            if not slot.in_work:
+                self._news.notify()
         # Let a worker take it now: it would wait for the interpreter while the caller goes on.
         time.sleep(0)
 
@@ -92,7 +90,7 @@ class Mailbox(Generic[Item]):
         A batch smaller than `max_size` is given when nobody else could add to it, or when its
         first item has waited for `max_wait_s`. The caller tells `done` when it is.
         """
-        with self._condition:
+        with self._lock:
             while self._open:
                 free = [slot for slot in self._slots if not slot.in_work]
                 ready = [slot for slot in free if slot.item is not None]
@@ -103,28 +101,30 @@ class Mailbox(Generic[Item]):
                     wait_s = 0.0 if full else due_s - time.monotonic()
                     if wait_s <= 0:
                         return self._hand_out(ready, max_size)
-                self._condition.wait(wait_s)
+                self._news.wait(wait_s)
             return []
 
     def renew(self, slot: Slot[Item]) -> Item | None:
         """As `Slot.renew`."""
-        with self._condition:
+        with self._lock:
             newer, slot.item = slot.item, None
             slot.dropped += newer is not None
             return newer
 
     def done(self, slots: list[Slot[Item]]) -> None:
         """Let the senders of a batch have their next items taken."""
-        with self._condition:
+        with self._lock:
             for slot in slots:
                 slot.in_work = False
-            self._condition.notify_all()
+                if slot.item is not None:
+                    self._news.notify()
+            self._rest.notify_all()
 
     def settle(self) -> None:
         """Wait until all that is in work now is done."""
-        with self._condition:
+        with self._lock:
             before = self._turns
-            self._condition.wait_for(
+            self._rest.wait_for(
                 lambda: not any(slot.in_work and slot.turn <= before for slot in self._slots)
             )
 
@@ -147,25 +147,27 @@ class Workers(Generic[Item]):
 
     def start(
         self,
-        work: Callable[[list[Item]], None],
+        work: Callable[[list[Item]], Callable[[], object] | None],
         count: int = 1,
         max_size: int = 1,
         max_wait_s: float = 0.0,
     ) -> None:
         """Hand each batch to `work`, which must not raise, on one of `count` new threads.
 
-        There are never more of them than senders, each of whom has one item in work at most.
+        What it returns is called afterwards, when the next items of the same senders may already
+        be in work on another thread.
         """
 
         def run() -> None:
             while batch := self._mailbox.take(max_size, max_wait_s):
-                work([item for _, item in batch])
+                finish = work([item for _, item in batch])
                 self._mailbox.done([slot for slot, _ in batch])
+                if finish:
+                    finish()
 
         self._mailbox.open()
         self._threads = [
-            threading.Thread(target=run, name=f'segmentation {number}')
-            for number in range(min(count, self._mailbox.senders))
+            threading.Thread(target=run, name=f'segmentation {number}') for number in range(count)
         ]
         for thread in self._threads:
             thread.start()

@@ -96,7 +96,7 @@ PARAMETERS = (
         int,
         1,
         UNCONFIGURED,
-        'Batches that the network works on at once; one camera never has two frames in work.',
+        'Batches that the network works on at once; never two images of one camera.',
         bounds=(1, 16),
     ),
     Declaration(

@@ -6,6 +6,7 @@ import threading
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rclpy.node import Node
 
@@ -22,8 +23,8 @@ FAILURES_TO_RECOVER = 5
 class Pipeline:
     """Takes batches from `mailbox`, runs them through a segmenter and lets the cameras answer.
 
-    While the network works on one image the next is prepared, so that it need not wait for that;
-    what comes meanwhile from the same camera takes its place.
+    While the network works on one image, the masks before it are published and that of another
+    camera is prepared; what comes meanwhile from that camera takes its place.
 
     What goes wrong with an image is counted at its camera and logged; the next one is served.
     """
@@ -64,17 +65,23 @@ class Pipeline:
         self._mailbox.settle()
         segmenter.backend.close()
 
-    def _work(self, batch: list[Arrival]) -> None:
+    def _work(self, batch: list[Arrival]) -> Callable[[], None] | None:
         segmenter = self.segmenter  # the same for the whole batch, whatever swap does meanwhile
         frames = self._look(batch, segmenter)
         if not frames:
-            return
+            return None
         with self._network:
             frames = self._renew(frames, segmenter)
             predictions = self._predict(frames, segmenter)
-        for frame, prediction in zip(frames, predictions, strict=False):
-            with self._watched(frame.camera):
-                frame.camera.answer(frame, prediction, segmenter)
+        answered = list(zip(frames, predictions, strict=False))
+        for frame, prediction in answered:
+            frame.camera.keep(frame, prediction, segmenter)
+        return partial(self._answer, [frame.camera for frame, _ in answered])
+
+    def _answer(self, cameras: Iterable[Camera]) -> None:
+        for camera in cameras:
+            with self._watched(camera):
+                camera.answer()
 
     def _look(self, arrivals: Iterable[Arrival], segmenter: Segmenter) -> list[Frame]:
         frames = []

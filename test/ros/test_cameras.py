@@ -244,38 +244,6 @@ def test_the_age_is_that_of_a_simulation(
     diagnostics.wait('frames', lambda _, v: int(v['skipped']) == before + 1)
 
 
-def test_a_frame_is_prepared_while_the_network_is_busy_unless_a_newer_one_comes(
-    start_node, ros: Node, probe_bundle: Path, diagnostics: DiagnosticsReader
-) -> None:
-    start_node(
-        *('-p', 'cameras:=[front, rear]', '-p', 'backend:=null:300'),
-        bundle=probe_bundle,
-        self_test=False,
-        autostart=True,
-    )
-    front, rear = (Camera(ros, f'/dgss/{name}/image', f'/dgss/{name}') for name in NAMES[::3])
-    for camera in (front, rear):
-        camera.subscribe('mask')
-        camera.connect()
-    front.send(flat(1))
-    time.sleep(0.05)
-    rear.answer(flat(1))
-    # It waited for the network, but not to be prepared.
-    values = diagnostics.wait(
-        'rear frames', lambda _, v: float(v.get('inference_ms_p99', 0)) > 400
-    )
-    assert float(values['waiting_ms_p99']) < 200
-    front.send(flat(2))
-    time.sleep(0.05)
-    sent = []
-    for red in range(3):
-        sent.append(rear.send(flat(red)).header)
-        time.sleep(0.03)
-    masks = rear.received['mask']
-    assert wait_until(lambda: masks[-1].header == sent[-1], TIMEOUT_S)
-    assert not any(mask.header in sent[:-1] for mask in masks)
-
-
 @pytest.mark.parametrize('rate', [7.0, 20.0, 30.0, 100.0])
 def test_a_pace_lets_pass_what_it_says(rate: float) -> None:
     """Also where the rate does not divide that of the camera."""

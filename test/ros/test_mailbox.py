@@ -101,12 +101,23 @@ def test_what_came_after_an_item_in_work_takes_its_place() -> None:
     assert items(mailbox.take()) == [3]
 
 
-def test_there_are_no_more_workers_than_senders() -> None:
-    mailbox, _ = mailbox_of(2)
+def test_what_work_returns_is_called_while_the_next_item_is_in_work() -> None:
+    mailbox, (slot,) = mailbox_of(1)
+    second, done = threading.Event(), []
+
+    def work(batch: list[int]) -> Callable[[], object] | None:
+        if batch == [2]:
+            second.set()
+            return None
+        return lambda: done.append(second.wait(5))
+
     workers = Workers(mailbox)
-    before = threading.active_count()
-    workers.start(lambda batch: None, count=5)
-    assert threading.active_count() == before + 2
+    workers.start(work, count=2)
+    slot.put(1)
+    wait_for(lambda: not slot.in_work and slot.item is None)
+    slot.put(2)
+    wait_for(lambda: bool(done))
+    assert done == [True]
     workers.stop()
 
 
