@@ -50,14 +50,16 @@ def test_a_frame_is_prepared_while_the_network_is_busy_unless_a_newer_one_comes(
     for camera in (front, rear):
         camera.subscribe('mask')
         camera.connect()
-    front.send(flat(1))
-    time.sleep(0.05)
-    rear.answer(flat(1))
-    # It waited for the network, but not to be prepared.
+    for _ in range(6):
+        front.answer(flat(1))
+        front.send(flat(1))
+        time.sleep(0.05)
+        rear.answer(flat(1))
+    # They waited for the network, but not to be prepared.
     values = diagnostics.wait(
-        'rear frames', lambda _, v: float(v.get('inference_ms_p99', 0)) > 400
+        'rear frames', lambda _, v: float(v.get('inference_ms_p50', 0)) > 400
     )
-    assert float(values['waiting_ms_p99']) < 200
+    assert float(values['waiting_ms_p50']) < 150
     front.send(flat(2))
     time.sleep(0.05)
     sent = []
