@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.subscription import Subscription
-from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -237,10 +236,9 @@ class Camera:
             self.counters.count_skipped()
 
     def _age_s(self, header: Header) -> float | None:
-        """Seconds since the stamp by the node's clock, None where there is no stamp."""
-        if not stamp_ns(header):
-            return None
-        return (self._node.get_clock().now() - Time.from_msg(header.stamp)).nanoseconds / 1e9
+        """Seconds since the stamp by the node's clock, None for a stamp that tells no time."""
+        stamp = stamp_ns(header)
+        return (self._node.get_clock().now().nanoseconds - stamp) / 1e9 if stamp > 0 else None
 
     def _view(self) -> View:
         roi = self._settings.of_camera(self.name, 'roi')

@@ -244,6 +244,25 @@ def test_the_age_is_that_of_a_simulation(
     diagnostics.wait('frames', lambda _, v: int(v['skipped']) == before + 1)
 
 
+@pytest.mark.parametrize('stamp', [Time(), Time(sec=-5), Time(sec=-(2**31), nanosec=2**32 - 1)])
+def test_a_stamp_that_tells_no_time_is_copied_and_has_no_age(
+    start_node, probe_bundle: Path, camera: Camera, diagnostics: DiagnosticsReader, stamp: Time
+) -> None:
+    start_node('-p', 'input.max_age_ms:=500.0', bundle=probe_bundle, autostart=True)
+    camera.subscribe('mask')
+    message = to_image(Header(stamp=stamp), flat(1), 'rgb8')
+
+    def answered() -> bool:
+        camera.publish(message)
+        return wait_until(lambda: bool(camera.received['mask']), 0.5)
+
+    assert wait_until(answered, TIMEOUT_S)
+    assert camera.received['mask'][-1].header == message.header
+    values = diagnostics.wait('frames', lambda _, v: int(v['processed']) > 0)
+    assert (values['failed'], values['skipped']) == ('0', '0')
+    assert 'age_ms_p50' not in values
+
+
 @pytest.mark.parametrize('rate', [7.0, 20.0, 30.0, 100.0])
 def test_a_pace_lets_pass_what_it_says(rate: float) -> None:
     """Also where the rate does not divide that of the camera."""
