@@ -129,8 +129,8 @@ def test_a_stopped_build_leaves_no_engine(tmp_path: Path) -> None:
 
 
 def test_a_hit_takes_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It reads the engine once and hashes it once: no more than 0.1 s, with one as large as that of
-    a ViT-L in fp16 would be, divided by ten."""
+    """It reads the engine once and hashes it once: no more than 0.1 s. It is as large as that of a
+    ViT-L in fp16 would be, divided by ten."""
     size, hits = 60 << 20, 20
     cache, build = EngineCache(tmp_path), Builds(os.urandom(size))
     obtain(cache, build)

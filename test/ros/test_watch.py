@@ -50,6 +50,9 @@ def test_most_of_the_last_pictures_make_a_fault(bundle: Bundle) -> None:
     assert flags == [()] * 5 + [('black',)] * 5
     assert watch.report.quality is not None
     assert watch.report.quality.brightness < 2
+    for _ in range(3 * RECENT):
+        watch.see(black, mask(1), bundle)
+    assert watch.report.flags == watch.report.quality.flags == ('black', 'frozen')
 
 
 def test_the_distance_is_from_the_source_of_the_bundle_in_use(bundle: Bundle) -> None:
