@@ -3,9 +3,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-# Real drives (camvid/, kitti/) are used where they lie beside the checkout.
-export DGSS_DATA ?= $(abspath $(firstword $(wildcard ../shared/data)))
-
 # A sourced ROS 2 serves everything; only where there is none do its wheels stand in.
 ifdef AMENT_PREFIX_PATH
 VENV_FLAGS := --system-site-packages
@@ -23,7 +20,7 @@ help:
 	@echo 'make demo      a drive through all conditions: node, masks, contact sheet and table in demo/'
 	@echo 'make test      every test that runs on this machine in minutes'
 	@echo 'make test-all  the slow ones too'
-	@echo 'make lint      ruff and mypy        make format  ruff format'
+	@echo 'make lint      ruff, mypy and the import laws        make format  ruff format'
 
 demo: $(VENV)/.run-ready
 	$(BIN)/dgss demo --output demo
@@ -38,6 +35,7 @@ lint: $(VENV)/.test-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(VENV)/.test-ready
 	$(BIN)/ruff check --fix .

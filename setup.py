@@ -50,12 +50,14 @@ EXTRAS = {
         # Engines are built, and the CPU is used best, on any x86-64 machine.
         *(f'{name}; {WHEELS}' for name in ('cuda-python', 'openvino', 'tensorrt-rtx')),
         'hypothesis',
+        'import-linter>=2.17',
         'mypy',
         'pre-commit',
         'pytest',
         'pytest-timeout',
         'pytest-xdist',
         'ruff',
+        'setuptools>=70',  # builds the example plugin without a network
     ],
     'test': ['hypothesis', 'onnx', 'pytest', 'pytest-timeout'],
 }
@@ -76,12 +78,13 @@ setup(
             'label_sets/*.yaml',
             'datasets/*.yaml',
             'datasets/catalog/*.yaml',
-            'bundles/*/*',
-            'bundles/*/frames/*',
+            'py.typed',
             'commands/*.in',
-            'text/data/*',
+            'networks/text/data/*',
+            'runtime/bundles/*/*',
+            'runtime/bundles/*/frames/*',
         ],
-        'dgss_ros': ['*.xml'],
+        'dgss_ros': ['node/*.xml'],
     },
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/dgss_ros']),

@@ -20,10 +20,18 @@ from dgss_core.errors import DgssError
 VERBS = {
     # verb: (module that is imported only when the verb is called, function, what it does)
     'segment': ('dgss_core.commands.segment', 'segment', 'masks of images, a video or a bag'),
-    'demo': ('dgss_ros.demo', 'demo', 'a drive through all conditions, node and table included'),
+    'demo': (
+        'dgss_ros.demo.command',
+        'demo',
+        'a drive through all conditions, node and table included',
+    ),
     'bag write': ('dgss_core.commands.bag', 'write', 'frames, a video or the drive into a bag'),
-    'bag play': ('dgss_ros.bag_play', 'play', 'publish a bag to live topics'),
-    'bag replay': ('dgss_ros.replay', 'replay', 'a bag through a running node, masks recorded'),
+    'bag play': ('dgss_ros.replay.bag_play', 'play', 'publish a bag to live topics'),
+    'bag replay': (
+        'dgss_ros.replay.replay',
+        'replay',
+        'a bag through a running node, masks recorded',
+    ),
     'bag info': ('dgss_core.commands.bag', 'info', 'what a bag holds'),
     'bundle info': ('dgss_core.commands.bundle', 'info', 'check a bundle and say what it is'),
     'export': ('dgss_core.commands.export', 'export', 'a checkpoint into a bundle'),

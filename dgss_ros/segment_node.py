@@ -20,18 +20,18 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from dgss_core.errors import DgssError
-from dgss_core.segmenter import Segmenter
-from dgss_ros.cameras import Arrival, Camera
-from dgss_ros.diagnostics import Diagnostics
-from dgss_ros.executable import run
-from dgss_ros.loading import load_segmenter
-from dgss_ros.mailbox import Mailbox
-from dgss_ros.outputs import LabelOutputs
-from dgss_ros.parameters import Parameters
-from dgss_ros.pipeline import Pipeline
-from dgss_ros.qos import check_overrides
-from dgss_ros.services import in_thread, offer, save
-from dgss_ros.transport import return_memory
+from dgss_core.runtime.segmenter import Segmenter
+from dgss_ros.health.diagnostics import Diagnostics
+from dgss_ros.node.cameras import Arrival, Camera
+from dgss_ros.node.executable import run
+from dgss_ros.node.loading import load_segmenter
+from dgss_ros.node.mailbox import Mailbox
+from dgss_ros.node.outputs import LabelOutputs
+from dgss_ros.node.pipeline import Pipeline
+from dgss_ros.node.qos import check_overrides
+from dgss_ros.node.services import in_thread, offer, save
+from dgss_ros.node.transport import return_memory
+from dgss_ros.parameters.values import Parameters
 
 SUCCESS, FAILURE, ERROR = (
     TransitionCallbackReturn.SUCCESS,
@@ -81,7 +81,9 @@ class SegmentNode(LifecycleNode):
         ]
         self._labels: LabelOutputs | None = None
         self._recovered_s = -RECOVERY_PERIOD_S
-        self.diagnostics = Diagnostics(self, lambda: self.state, self._cameras, self._settings)
+        self.diagnostics = Diagnostics(
+            self, lambda: self.state, [camera.health for camera in self._cameras], self._settings
+        )
         offer(self, '~/reload', self._reload)
         offer(self, '~/save_frame', self._save_frame)
 

@@ -12,7 +12,7 @@ from launch_ros.actions import LifecycleNode
 from launch_ros.substitutions import FindPackageShare
 
 from dgss_core.errors import DgssError
-from dgss_ros.transport import environment
+from dgss_ros.node.transport import environment
 from launch import LaunchContext, LaunchDescription
 
 BOOLEANS = ['true', 'false']

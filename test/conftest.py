@@ -1,4 +1,8 @@
-"""Where the shared data lies, and which tests can run on this machine."""
+"""Which tests can run on this machine, and what they share.
+
+`DGSS_SHARED` names a folder with recorded outputs, weights and drives that may not be committed;
+`DGSS_DATA` the drives alone. Tests that need them skip without them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from dgss_core.bundle import Bundle
+    from dgss_core.runtime.bundle import Bundle
 
 # One thread per test process: several that spin for the same cores wait for each other.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -19,16 +23,17 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 # A shell starts background jobs with SIGINT ignored, and every process under test inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).parent.parent
-SHARED = Path(os.environ.get('DGSS_SHARED', ROOT.parent / 'shared'))
+SHARED = os.environ.get('DGSS_SHARED', '')
 
 
 @pytest.fixture(scope='session')
 def shared() -> Path:
     """The folder with recorded outputs, drives and weights that are not part of this project."""
-    if not SHARED.is_dir():
-        pytest.skip(f'{SHARED} is absent: it holds data that may not be committed')
-    return SHARED
+    if not SHARED:
+        pytest.skip('DGSS_SHARED is not set: the folder with data that may not be committed')
+    if not Path(SHARED).is_dir():
+        pytest.skip(f'DGSS_SHARED names {SHARED}, which is no folder')
+    return Path(SHARED)
 
 
 @pytest.fixture
@@ -36,7 +41,7 @@ def probe_bundle(tmp_path: Path) -> Bundle:
     """A bundle whose network is known: mask = red // 16, confidence = green."""
     from probe import write_probe_bundle
 
-    from dgss_core.bundle import open_bundle
+    from dgss_core.runtime.bundle import open_bundle
 
     return open_bundle(write_probe_bundle(tmp_path / 'probe'))
 
@@ -45,6 +50,15 @@ def probe_bundle(tmp_path: Path) -> Bundle:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Engines and proofs of the tests, and of what they start, stay out of the user's cache."""
     os.environ['XDG_CACHE_HOME'] = str(tmp_path_factory.mktemp('cache'))
+
+
+@pytest.fixture(scope='session')
+def export_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of one run of the tests share, for what takes long to make."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if base.name.startswith('popen-') else base) / 'exported'
+    root.mkdir(exist_ok=True)
+    return root
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

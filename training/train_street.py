@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from jsonargparse import auto_cli
 
-from dgss_core.bundle import update_manifest
-from dgss_core.checkpoint import load_checkpoint
 from dgss_core.datasets.synthetic import SYNTHETIC
-from dgss_core.evaluate import evaluate
+from dgss_core.evaluation.evaluate import evaluate
 from dgss_core.export import export_bundle
-from dgss_core.segmenter import Segmenter
+from dgss_core.networks.checkpoint import load_checkpoint
+from dgss_core.runtime.bundle import update_manifest
+from dgss_core.runtime.segmenter import Segmenter
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.loop import train
 

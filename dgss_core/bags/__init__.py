@@ -12,7 +12,7 @@ from dgss_core.bags.reader import (
     BagTopic,
     bag_info,
     image_topic,
-    read_bag_images,
+    read_bag,
     read_messages,
 )
 from dgss_core.bags.recorder import STORAGES, BagRecorder
@@ -28,7 +28,7 @@ __all__ = [
     'BagTopic',
     'bag_info',
     'image_topic',
-    'read_bag_images',
+    'read_bag',
     'read_messages',
     'write_bag',
 ]

@@ -15,10 +15,12 @@ from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import Reader
 
 from dgss_core.bags.interfaces import COMPRESSED, IMAGE, IMAGE_TOPIC, STRING, sibling, typestore
-from dgss_core.compressed import decode_compressed
-from dgss_core.encodings import decode_image
 from dgss_core.errors import DgssError
-from dgss_core.frames import BAG_SUFFIXES, Frame, OnError
+from dgss_core.images.compressed import decode_compressed
+from dgss_core.images.encodings import decode_image
+from dgss_core.images.frames import Frame, OnError
+
+BAG_SUFFIXES = ('.mcap', '.db3')
 
 WAITING = 4
 """Images held back at most until their labels come, in a bag with labels."""
@@ -55,6 +57,15 @@ class BagMessage:
     msgtype: str
     stamp_ns: int
     data: bytes
+
+
+def is_bag(path: Path) -> bool:
+    """Whether `path` is a rosbag2 folder or one of its storage files."""
+    if not path.is_dir():
+        return path.suffix in BAG_SUFFIXES
+    return (path / 'metadata.yaml').is_file() or any(
+        entry.suffix in BAG_SUFFIXES for entry in path.iterdir()
+    )
 
 
 def bag_info(path: str | Path) -> BagInfo:
@@ -121,7 +132,7 @@ def image_topic(path: str | Path, topic: str | None = None) -> BagTopic:
     return cameras[0]
 
 
-def read_bag_images(
+def read_bag(
     path: str | Path, topic: str | None = None, *, on_error: OnError | None = None
 ) -> Iterator[Frame]:
     """Iterate the images of a bag, with the labels of the same stamp and the condition if any.

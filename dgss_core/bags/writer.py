@@ -20,9 +20,9 @@ from dgss_core.bags.interfaces import (
 )
 from dgss_core.bags.reader import BagInfo, bag_info
 from dgss_core.bags.recorder import BagRecorder
-from dgss_core.compressed import encode_jpeg
 from dgss_core.errors import DgssError
-from dgss_core.frames import Frame
+from dgss_core.images.compressed import encode_jpeg
+from dgss_core.images.frames import Frame
 
 
 def write_bag(

@@ -12,9 +12,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from dgss_core.commands.bench_model import take_turns
+from dgss_core.commands.turns import take_turns
 from dgss_core.export.network import DeployedNetwork
-from dgss_core.systems import build_system
+from dgss_core.networks.systems import build_system
 
 CONTESTANTS = {
     'four taps, light convolutions': 'dgss-eva02-clip-l',

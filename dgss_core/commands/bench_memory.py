@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dgss_core.bundle import open_bundle
 from dgss_core.errors import DgssError
-from dgss_core.runtimes import load_backend
+from dgss_core.runtime.backends import load_backend
+from dgss_core.runtime.bundle import open_bundle
 
 
 def measure(bundle: Path, backend: str, batch: int, threads: int) -> dict[str, float]:
@@ -38,7 +38,7 @@ def _highest(since_now: bool = False) -> float:
 def _on_gpu() -> float:
     """MiB of the GPU that all processes together hold; 0 without a GPU."""
     try:
-        from dgss_core.runtimes import cuda
+        from dgss_core.runtime.backends import cuda
 
         return cuda.used_memory() / 2**20
     except DgssError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as json_text
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,12 +13,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dgss_core.bundle import Bundle, open_bundle
 from dgss_core.commands.bench_memory import measure
+from dgss_core.commands.turns import take_turns
 from dgss_core.errors import DgssError
-from dgss_core.roofline import Machine, bound, layers_of, measure_cpu, measure_gpu
-from dgss_core.runtimes import BACKENDS, Backend, check_backend, load_backend
-from dgss_core.segmenter import Segmenter
+from dgss_core.runtime.backend import Backend
+from dgss_core.runtime.backends import BACKENDS, check_backend, load_backend
+from dgss_core.runtime.bundle import Bundle, open_bundle
+from dgss_core.runtime.roofline import Machine, bound, layers_of, measure_cpu
+from dgss_core.runtime.segmenter import Segmenter
 from dgss_core.synthetic import StreetDrive
 
 CAMERA = (1280, 720)
@@ -78,7 +79,7 @@ def model(
     take_turns([run.step for run in runs], seconds)
     rows = [run.figures(runs[0]) for run in runs]
     on_gpu = any('GPU network' in run.stages for run in runs)
-    machine = measure_gpu() if on_gpu else measure_cpu(threads)
+    machine = _measure_gpu() if on_gpu else measure_cpu(threads)
     roof = [_roof(each, batch, machine, 'GPU' if on_gpu else 'CPU') for each in opened]
     if json:
         print(json_text.dumps({'runs': rows, 'roofline': roof}, indent=2))
@@ -156,13 +157,10 @@ class Run:
         }
 
 
-def take_turns(steps: Sequence[Callable[[], Any]], seconds: float) -> None:
-    """Call each step in turn until `seconds` for each are over; at least three times."""
-    rounds, end = 0, time.perf_counter() + seconds * len(steps)
-    while rounds < 3 or time.perf_counter() < end:
-        rounds += 1
-        for step in steps:
-            step()
+def _measure_gpu() -> Machine:
+    from dgss_core.commands.bench_gpu import measure_gpu
+
+    return measure_gpu()
 
 
 def _roof(bundle: Bundle, batch: int, machine: Machine, device: str) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from dgss_core.adapters.reins import Reins
 from dgss_core.errors import DgssError
-from dgss_core.heads.mask2former.deformable import DeformableAttention, Sizes
-from dgss_core.heads.mask2former.pixel_decoder import EncoderLayer, PixelDecoder
+from dgss_core.networks.adapters.reins import Reins
+from dgss_core.networks.heads.mask2former.deformable import DeformableAttention, Sizes
+from dgss_core.networks.heads.mask2former.pixel_decoder import EncoderLayer, PixelDecoder
 
 
 class PlainDeformableAttention(DeformableAttention):

@@ -11,8 +11,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from dgss_core.encoders.memory import graph_bytes
 from dgss_core.errors import DgssError
+from dgss_core.networks.encoders.memory import graph_bytes
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.data import batches
 from dgss_core.training.loop import Training, setup, take_step

@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from dgss_core.bundle import open_bundle
-from dgss_core.engines.proof import higher_precisions
-from dgss_core.runtimes import load_backend
+from dgss_core.runtime.backends import load_backend
+from dgss_core.runtime.bundle import open_bundle
+from dgss_core.runtime.engines.proof import higher_precisions
 
 
 def info(*, bundle: Path | None = None, backend: str = 'auto') -> None:

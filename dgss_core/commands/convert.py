@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from dgss_core.bundle import sha256_of
-from dgss_core.checkpoint import About, read_about, save_checkpoint
-from dgss_core.encoders.weights import read_weights
 from dgss_core.errors import DgssError
-from dgss_core.importers.systems import import_system, load_system
 from dgss_core.labels import LabelSet
-from dgss_core.systems import SYSTEMS, build_system
+from dgss_core.networks.checkpoint import About, read_about, save_checkpoint
+from dgss_core.networks.encoders.weights import read_weights
+from dgss_core.networks.systems import SYSTEMS, build_system
+from dgss_core.networks.systems.importers import import_system, load_system
+from dgss_core.runtime.bundle import sha256_of
 
 PUBLISHED = (
     'rein-dinov2-s',

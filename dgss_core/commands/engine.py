@@ -14,23 +14,23 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dgss_core.bundle import ReferenceFrame, open_bundle
-from dgss_core.engines.build import (
+from dgss_core.errors import DgssError
+from dgss_core.inputs import read_frames
+from dgss_core.runtime.backends import PREFERRED, check_backend, load_backend
+from dgss_core.runtime.backends.onnx_runtime import CPU, OnnxRuntimeBackend
+from dgss_core.runtime.bundle import ReferenceFrame, open_bundle
+from dgss_core.runtime.engines.build import (
     FLAVOURS,
     build_engine,
     engine_key,
     import_flavour,
     known_capabilities,
 )
-from dgss_core.engines.cache import EngineCache
-from dgss_core.engines.key import Device
-from dgss_core.engines.progress import bar
-from dgss_core.engines.proof import REPORT, higher_precisions, verify
-from dgss_core.errors import DgssError
-from dgss_core.frames import read_frames
-from dgss_core.runtimes import PREFERRED, check_backend, load_backend
-from dgss_core.runtimes.onnx_runtime import CPU, OnnxRuntimeBackend
-from dgss_core.segmenter import Segmenter
+from dgss_core.runtime.engines.cache import EngineCache
+from dgss_core.runtime.engines.progress import bar
+from dgss_core.runtime.engines.proof import REPORT, higher_precisions, verify
+from dgss_core.runtime.key import Device
+from dgss_core.runtime.segmenter import Segmenter
 from dgss_core.synthetic import CONDITIONS
 
 ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -190,7 +190,7 @@ def _target(trt: ModuleType, gpu: str) -> Device:
     if gpu:
         return Device('GPUs', '+'.join(part.strip() for part in gpu.split(',')))
     try:
-        from dgss_core.runtimes import cuda
+        from dgss_core.runtime.backends import cuda
 
         return cuda.current_device()
     except DgssError as error:

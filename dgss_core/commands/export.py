@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from dgss_core.checkpoint import load_checkpoint, read_about
 from dgss_core.errors import DgssError
 from dgss_core.export import export_bundle, images_by_condition
 from dgss_core.export.frames import Images
 from dgss_core.export.graph import OPSET
-from dgss_core.frames import read_frames
+from dgss_core.inputs import read_frames
+from dgss_core.networks.checkpoint import load_checkpoint, read_about
 
 
 def export(

@@ -11,19 +11,20 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from dgss_core.bundle import open_bundle, sha256_of
-from dgss_core.commands.progress import with_progress
-from dgss_core.compressed import encode_jpeg
 from dgss_core.errors import DgssError
-from dgss_core.evaluate import SegmentsImages
+from dgss_core.evaluation.evaluate import SegmentsImages
 from dgss_core.files import write_whole
-from dgss_core.frames import Frame, read_frames
-from dgss_core.generation.journal import Journal, read_entries
-from dgss_core.generation.prompts import folded, scenes
+from dgss_core.images.compressed import encode_jpeg
+from dgss_core.images.frames import Frame
+from dgss_core.images.paint import contact_sheet, overlay
+from dgss_core.inputs import read_frames
 from dgss_core.labels import IGNORE
-from dgss_core.paint import contact_sheet, overlay
-from dgss_core.segmenter import Segmenter
+from dgss_core.progress import with_progress
+from dgss_core.runtime.bundle import open_bundle, sha256_of
+from dgss_core.runtime.segmenter import Segmenter
 from dgss_core.synthetic import CONDITIONS
+from dgss_core.training.generation.journal import Journal, read_entries
+from dgss_core.training.generation.prompts import folded, scenes
 
 IMAGES, LABELS, TEACHER, LOOK = 'images', 'labels', 'teacher', 'look'
 """Folders of generated data: pictures, their labels, the labels before refinement, all three."""
@@ -46,7 +47,7 @@ def prompts(*, output: Path, model: str | None = None, count: int = 100, seed: i
     done = len(journal.entries)
     writer = None
     if model is not None and done < count:
-        from dgss_core.generation.language import LanguageModel
+        from dgss_core.training.generation.language import LanguageModel
 
         writer = LanguageModel(model)
     taken = {folded(entry['prompt']) for entry in journal.entries}
@@ -95,7 +96,7 @@ def images(
     Returns:
         0, or 1 when pictures were left out.
     """
-    from dgss_core.generation.images import Drawing
+    from dgss_core.training.generation.images import Drawing
 
     drawing = Drawing(model, steps, guidance, size, precision)
     if batch < 1:
@@ -142,7 +143,7 @@ def labels(
         topic: image topic of a bag that has several
         seed: of the points
     """
-    from dgss_core.generation.labels import RefinementConfig, Refiner
+    from dgss_core.training.generation.labels import RefinementConfig, Refiner
 
     config = RefinementConfig(sam, min_area, points)
     teacher, identity = _teacher(checkpoint, bundle)
@@ -167,7 +168,7 @@ def _label(
     journal: Journal,
     *seed: int,
 ) -> None:
-    from dgss_core.generation.labels import as_labels
+    from dgss_core.training.generation.labels import as_labels
 
     raw = teacher(frame.image).mask
     refined = as_labels(refiner(frame.image, raw, *seed))
@@ -190,8 +191,8 @@ def _teacher(checkpoint: Path | None, bundle: Path | None) -> tuple[SegmentsImag
         raise DgssError('A teacher is either a checkpoint or a bundle; leave one of them out.')
     import torch
 
-    from dgss_core.checkpoint import load_checkpoint
-    from dgss_core.inference import Inference
+    from dgss_core.networks.checkpoint import load_checkpoint
+    from dgss_core.networks.inference import Inference
     from dgss_core.training.evaluation import ModelSegmenter
 
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -244,7 +245,7 @@ def _paint(
     drawing: Any, todo: list[dict[str, Any]], batch: int, output: Path, journal: Journal
 ) -> int:
     """Make the pictures; how many came out empty."""
-    from dgss_core.generation.images import Painter
+    from dgss_core.training.generation.images import Painter
 
     painter, empty = Painter(drawing), 0
     groups = [todo[start : start + batch] for start in range(0, len(todo), batch)]

@@ -10,19 +10,19 @@ import torch
 import yaml
 from torch.utils.data import DataLoader
 
-from dgss_core.augmentation import (
+from dgss_core.datasets import build_dataset
+from dgss_core.errors import DgssError
+from dgss_core.networks.encoders import build_encoder
+from dgss_core.networks.encoders.clip_resnet import ClipResNet
+from dgss_core.networks.text.embeddings import TextTower
+from dgss_core.networks.text.prompts import styles as published_styles
+from dgss_core.progress import with_progress
+from dgss_core.training.augmentation import (
     AugmentedFrames,
     Draws,
     UniformSampler,
     training_augmentation,
 )
-from dgss_core.commands.progress import with_progress
-from dgss_core.datasets import build_dataset
-from dgss_core.encoders import build_encoder
-from dgss_core.encoders.clip_resnet import ClipResNet
-from dgss_core.errors import DgssError
-from dgss_core.text.embeddings import TextTower
-from dgss_core.text.prompts import styles as published_styles
 from dgss_core.training.mining import mine_bank
 
 EMBEDDINGS = {'clip-rn50': ('RN50/openai', 1024), 'clip-rn101': ('RN101/openai', 512)}

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from dgss_core.systems import SYSTEMS, build_system
+from dgss_core.networks.systems import SYSTEMS, build_system
 
 
 def models(*, json: bool = False) -> None:

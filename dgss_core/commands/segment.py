@@ -15,13 +15,14 @@ from string import Template
 import cv2
 import numpy as np
 
-from dgss_core.bundle import open_bundle
-from dgss_core.commands.progress import with_progress
-from dgss_core.compressed import encode_jpeg
 from dgss_core.errors import DgssError
-from dgss_core.frames import Frame, FrameSource, read_frames
-from dgss_core.paint import overlay
-from dgss_core.segmenter import Segmenter
+from dgss_core.images.compressed import encode_jpeg
+from dgss_core.images.frames import Frame, FrameSource
+from dgss_core.images.paint import overlay
+from dgss_core.inputs import read_frames
+from dgss_core.progress import with_progress
+from dgss_core.runtime.bundle import open_bundle
+from dgss_core.runtime.segmenter import Segmenter
 
 PAGE = 'index.html'
 PAGE_TEMPLATE = Path(__file__).with_name('segment_index.html.in')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from dgss_core.compressed import decode_compressed, encode_jpeg
+from dgss_core.images.compressed import decode_compressed, encode_jpeg
 
 Random = np.random.Generator
 

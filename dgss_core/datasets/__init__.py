@@ -1,49 +1,13 @@
-"""Datasets: labelled driving frames as numpy arrays, one short YAML file per dataset."""
+"""Datasets: labelled driving frames as numpy arrays, one short YAML file per dataset.
 
-from __future__ import annotations
+Reads folders and zips as they were downloaded, checks them, and maps their ids to a label set.
+No torch. Imports `inputs`, `bags`, `images`, `synthetic` and the ground.
+"""
 
-import inspect
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-from dgss_core.datasets.layout import CATALOG, load_layout
 from dgss_core.datasets.pairs import Pairs
+from dgss_core.datasets.registry import DATASETS, build_dataset
 from dgss_core.datasets.sample import Dataset, Sample
-from dgss_core.datasets.synthetic import SYNTHETIC, Synthetic
-from dgss_core.datasets.unlabelled import UNLABELLED, Unlabelled
-from dgss_core.errors import DgssError
-
-DATASETS = (*sorted(path.stem for path in CATALOG.glob('*.yaml')), SYNTHETIC, UNLABELLED)
-"""Names that `build_dataset` knows besides the YAML files of others."""
+from dgss_core.datasets.synthetic import Synthetic
+from dgss_core.datasets.unlabelled import Unlabelled
 
 __all__ = ['DATASETS', 'Dataset', 'Pairs', 'Sample', 'Synthetic', 'Unlabelled', 'build_dataset']
-
-
-def build_dataset(
-    name: str | Path,
-    root: str | Path | None = None,
-    split: str | None = None,
-    **options: Any,
-) -> Dataset:
-    """Open one split of a dataset.
-
-    `name` is one of `DATASETS` or the path of a YAML file; `root` the folder or zip as it was
-    downloaded. `split` None is the first one. `options` are those of `Pairs` (condition, mapping,
-    listing, labelled), or of `Synthetic` (frames, conditions, seeds, step, width, height), which
-    needs no root, or of `Unlabelled` (topic, every, label_set), whose root is a folder of images,
-    a video or a bag and which has no splits. Raises DgssError, also for an option or a root that
-    does not fit.
-    """
-    kinds: dict[Any, Callable[..., Dataset]] = {SYNTHETIC: Synthetic, UNLABELLED: Unlabelled}
-    kind = kinds.get(name, Pairs)
-    known = set(inspect.signature(kind).parameters)
-    if unknown := set(options) - known:
-        raise DgssError(f'{name} has no option {", ".join(sorted(unknown))}; leave it out.')
-    if name == SYNTHETIC:
-        return Synthetic.of_split(split, **options)
-    if root is None:
-        raise DgssError(f'{name} needs a root: the folder or zip that holds the dataset.')
-    if name == UNLABELLED:
-        return Unlabelled(root, **options)
-    return Pairs(load_layout(name), root, split, **options)

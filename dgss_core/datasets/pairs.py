@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dgss_core.compressed import decode_compressed
 from dgss_core.datasets.decode import RED, decode_ids
 from dgss_core.datasets.label_map import LabelMap, label_map
 from dgss_core.datasets.layout import Layout, path_fields, path_pattern
@@ -20,6 +19,7 @@ from dgss_core.datasets.polygons import draw_polygons
 from dgss_core.datasets.sample import Sample
 from dgss_core.datasets.storage import Storage
 from dgss_core.errors import DgssError
+from dgss_core.images.compressed import decode_compressed
 from dgss_core.labels import IGNORE
 
 

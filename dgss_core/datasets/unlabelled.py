@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from dgss_core.compressed import decode_compressed, encode_jpeg
+from dgss_core.bags.reader import is_bag
 from dgss_core.datasets.sample import Sample
 from dgss_core.errors import DgssError
-from dgss_core.frames import images_in, is_bag, read_frames, read_image
+from dgss_core.images.compressed import decode_compressed, encode_jpeg
+from dgss_core.images.frames import images_in, read_image
+from dgss_core.inputs import read_frames
 from dgss_core.labels import IGNORE, LabelSet
 
 UNLABELLED = 'unlabelled'

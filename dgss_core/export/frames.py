@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dgss_core.bundle import ReferenceFrame
 from dgss_core.errors import DgssError
 from dgss_core.export.network import DeployedNetwork
-from dgss_core.frames import read_frames
-from dgss_core.segmenter import Prediction, fit
+from dgss_core.inputs import read_frames
+from dgss_core.runtime.bundle import ReferenceFrame
+from dgss_core.runtime.segmenter import Prediction, fit
 from dgss_core.synthetic import CONDITIONS, StreetDrive
 
 SEED = 20260

@@ -12,10 +12,10 @@ import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from onnxscript.version_converter import convert_version
 
-from dgss_core.bundle import INPUT
 from dgss_core.errors import DgssError
 from dgss_core.export.network import DeployedNetwork
 from dgss_core.export.precision import OPSETS, narrow
+from dgss_core.runtime.bundle import INPUT
 
 OPSET = 18
 LARGEST_FILE = 1.9e9

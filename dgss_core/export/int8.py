@@ -21,8 +21,8 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from dgss_core.bundle import INPUT
 from dgss_core.export.precision import WEIGHTED
+from dgss_core.runtime.bundle import INPUT
 
 
 class Batches(CalibrationDataReader):

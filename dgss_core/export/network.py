@@ -8,17 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dgss_core.bundle import CONFIDENCE, MASK, STATISTICS, UNCERTAINTY
-from dgss_core.resize import resize
-from dgss_core.styles import channel_statistics
-from dgss_core.systems.model import SegmentationModel
+from dgss_core.networks.resize import resize
+from dgss_core.networks.systems.model import SegmentationModel
+from dgss_core.runtime.bundle import CONFIDENCE, MASK, STATISTICS, UNCERTAINTY
+from dgss_core.training.styles import channel_statistics
 
 STEP = 2
 """One id is decided for each STEP x STEP pixels."""
 
 
 class DeployedNetwork(nn.Module):
-    """uint8 RGB (N, H, W, 3) to the tensors `OUTPUTS`, which `dgss_core.bundle` describes.
+    """uint8 RGB (N, H, W, 3) to the tensors `OUTPUTS`, which `dgss_core.runtime.bundle` describes.
 
     The probabilities are resized to half the image, where the best class is taken; its id is
     repeated over 2 x 2 pixels. A map per class at full size, the most expensive part of the whole

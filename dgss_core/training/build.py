@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
-from dgss_core.checkpoint import About, load_checkpoint, save_checkpoint
-from dgss_core.encoders import Encoder
-from dgss_core.importers.keys import load_exactly
-from dgss_core.losses.merged import MergedLoss
-from dgss_core.styles import StyleBank
-from dgss_core.systems import SYSTEMS, SegmentationModel, build_system
+from dgss_core.networks.checkpoint import About, load_checkpoint, save_checkpoint
+from dgss_core.networks.encoders import Encoder
+from dgss_core.networks.importers.keys import load_exactly
+from dgss_core.networks.losses.merged import MergedLoss
+from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.distill import Distillation
 from dgss_core.training.objective import Objective
 from dgss_core.training.self_training import SelfTraining
 from dgss_core.training.state import WHOLE
+from dgss_core.training.styles import StyleBank
 
 
 def build_model(config: TrainConfig, with_weights: bool = True) -> SegmentationModel:

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dgss_core.augmentation import (
+from dgss_core.datasets import Dataset, build_dataset
+from dgss_core.datasets.protocols import load_protocol
+from dgss_core.errors import DgssError
+from dgss_core.networks.inference import Inference
+from dgss_core.training.augmentation import (
     CorruptionConfig,
     TrainingAugmentation,
     training_augmentation,
 )
-from dgss_core.augmentation.training import Color
-from dgss_core.datasets import Dataset, build_dataset
-from dgss_core.datasets.protocols import load_protocol
-from dgss_core.errors import DgssError
-from dgss_core.inference import Inference
+from dgss_core.training.augmentation.training import Color
 from dgss_core.training.average import AverageConfig
 from dgss_core.training.distill import DistillationConfig
 from dgss_core.training.evaluation import ScoredSplit
@@ -76,7 +76,7 @@ class SourceConfig(SplitConfig):
 
 @dataclass
 class AugmentationConfig:
-    """What is shown of a frame, see `dgss_core.augmentation`.
+    """What is shown of a frame, see `dgss_core.training.augmentation`.
 
     Attributes:
         crop: height and width of what the network sees

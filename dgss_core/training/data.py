@@ -13,7 +13,13 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dgss_core.augmentation import (
+from dgss_core.datasets import Dataset, Sample
+from dgss_core.errors import DgssError
+from dgss_core.labels import IGNORE, LabelSet
+from dgss_core.networks.heads.head import PixelHead
+from dgss_core.networks.losses.merged import MergedLoss
+from dgss_core.networks.systems import SegmentationModel
+from dgss_core.training.augmentation import (
     AugmentedFrames,
     Draws,
     MixedSampler,
@@ -22,12 +28,6 @@ from dgss_core.augmentation import (
     UniformSampler,
     class_statistics,
 )
-from dgss_core.datasets import Dataset, Sample
-from dgss_core.errors import DgssError
-from dgss_core.heads.head import PixelHead
-from dgss_core.labels import IGNORE, LabelSet
-from dgss_core.losses.merged import MergedLoss
-from dgss_core.systems import SegmentationModel
 from dgss_core.training.chance import seed_of
 from dgss_core.training.config import HardwareConfig, SourceConfig, TrainConfig
 

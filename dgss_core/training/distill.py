@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dgss_core.checkpoint import load_checkpoint
 from dgss_core.errors import DgssError
-from dgss_core.heads.head import PixelHead
-from dgss_core.resize import resize
-from dgss_core.systems import SegmentationModel
+from dgss_core.networks.checkpoint import load_checkpoint
+from dgss_core.networks.heads.head import PixelHead
+from dgss_core.networks.resize import resize
+from dgss_core.networks.systems import SegmentationModel
 from dgss_core.training.objective import Objective
 
 

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from rich.progress import track
 
+from dgss_core.confusion import ConfusionMatrix
 from dgss_core.datasets import Dataset, Sample
 from dgss_core.datasets.protocols import Protocol, View
-from dgss_core.inference import Inference
 from dgss_core.labels import LabelSet
-from dgss_core.metrics import ConfusionMatrix
-from dgss_core.resize import resize
-from dgss_core.segmenter import Prediction
-from dgss_core.systems import SegmentationModel
+from dgss_core.networks.inference import Inference
+from dgss_core.networks.resize import resize
+from dgss_core.networks.systems import SegmentationModel
+from dgss_core.runtime.segmenter import Prediction
 
 
 class ModelSegmenter:

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from dgss_core.augmentation import Draws
 from dgss_core.datasets.protocols import load_protocol
+from dgss_core.training.augmentation import Draws
 from dgss_core.training.average import Average
 from dgss_core.training.build import build_model, build_objective, save_model
 from dgss_core.training.chance import seed_of

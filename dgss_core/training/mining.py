@@ -8,17 +8,17 @@ from random import Random
 import torch
 from torch import Tensor
 
-from dgss_core.encoders.clip_resnet import ClipResNet
 from dgss_core.errors import DgssError
 from dgss_core.labels import IGNORE, LabelSet
-from dgss_core.styles import (
+from dgss_core.networks.encoders.clip_resnet import ClipResNet
+from dgss_core.networks.text.embeddings import TextTower, famix_embeddings
+from dgss_core.training.styles import (
     StyleBank,
     first_of_each_class,
     mine_styles,
     patch_classes,
     split_patches,
 )
-from dgss_core.text.embeddings import TextTower, famix_embeddings
 
 SIDE = 3
 """Patches along each side of a crop."""

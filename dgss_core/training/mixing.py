@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dgss_core.encoders import Encoder
 from dgss_core.errors import DgssError
-from dgss_core.styles import (
+from dgss_core.networks.encoders import Encoder
+from dgss_core.training.styles import (
     StyleBank,
     draw_shares,
     mix_styles,

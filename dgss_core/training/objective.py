@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
 
-from dgss_core.losses.merged import MergedLoss
-from dgss_core.styles import StyleBank
-from dgss_core.systems import SegmentationModel
+from dgss_core.networks.losses.merged import MergedLoss
+from dgss_core.networks.systems import SegmentationModel
 from dgss_core.training.mixing import MixingConfig, mixed_styles
+from dgss_core.training.styles import StyleBank
 
 
 class Objective(nn.Module):

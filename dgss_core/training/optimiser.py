@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dgss_core.errors import DgssError
-from dgss_core.systems import SegmentationModel
+from dgss_core.networks.systems import SegmentationModel
 from dgss_core.training.schedule import Schedule
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm)

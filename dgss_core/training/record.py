@@ -17,9 +17,9 @@ import numpy as np
 import yaml
 from torch.utils.tensorboard import SummaryWriter
 
+from dgss_core.confusion import ConfusionMatrix
 from dgss_core.errors import DgssError
-from dgss_core.metrics import ConfusionMatrix
-from dgss_core.paint import colorize, overlay
+from dgss_core.images.paint import colorize, overlay
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit
 

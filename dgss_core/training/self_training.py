@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torchvision.tv_tensors import Image
 
-from dgss_core.augmentation.photometric import PhotometricDistortion
-from dgss_core.generation.labels import RefinementConfig, Refiner, as_labels
 from dgss_core.labels import IGNORE
-from dgss_core.systems import SegmentationModel
+from dgss_core.networks.systems import SegmentationModel
+from dgss_core.training.augmentation.photometric import PhotometricDistortion
 from dgss_core.training.average import Average, AverageConfig
 from dgss_core.training.chance import seeded
+from dgss_core.training.generation.labels import RefinementConfig, Refiner, as_labels
 from dgss_core.training.objective import Objective
 
 

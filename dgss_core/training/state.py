@@ -23,8 +23,8 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.tensor import DTensor
 
-from dgss_core.checkpoint import write_tensors
 from dgss_core.errors import DgssError
+from dgss_core.networks.checkpoint import write_tensors
 from dgss_core.training.average import Average
 
 SCHEMA = 'dgss-training/1'

@@ -1,1 +1,1 @@
-"""`dgss bench node`: the node from outside, between processes, over the real middleware."""
+"""`dgss bench node`: the node measured from outside, between processes, over real DDS."""

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from dgss_core.bundle import open_bundle
 from dgss_core.errors import DgssError
+from dgss_core.runtime.bundle import open_bundle
 from dgss_ros.bench.scenarios import SCENARIOS, TURNS, Load
-from dgss_ros.domain import use_private_domain
+from dgss_ros.client.domain import use_private_domain
 
 
 def node(

@@ -17,11 +17,11 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from dgss_core.bundle import open_bundle
-from dgss_core.segmenter import Segmenter
+from dgss_core.runtime.bundle import open_bundle
+from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.bench.streams import paced
-from dgss_ros.messages import to_image
-from dgss_ros.session import ros_session
+from dgss_ros.client.session import ros_session
+from dgss_ros.node.messages import to_image
 
 
 @contextmanager

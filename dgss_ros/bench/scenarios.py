@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dgss_core.commands.progress import with_progress
+from dgss_core.progress import with_progress
 from dgss_ros.bench.peers import bare_echo, bare_model, bare_planes, peer
 from dgss_ros.bench.report import Figure, Report
 from dgss_ros.bench.streams import Stream, play, street
-from dgss_ros.process import ActiveNode, active_node, resident_mib
+from dgss_ros.client.process import ActiveNode, active_node, resident_mib
 
 IMAGE_TOPIC = '/bench/image'
 MASK, CONFIDENCE = '/dgss/mask', '/dgss/confidence'

@@ -16,8 +16,8 @@ from std_msgs.msg import Header
 
 from dgss_core.errors import DgssError
 from dgss_core.synthetic import CONDITIONS, StreetDrive
-from dgss_ros.messages import stamp_ns, to_image
-from dgss_ros.session import wait_until
+from dgss_ros.client.session import wait_until
+from dgss_ros.node.messages import stamp_ns, to_image
 
 LOST_S = 2.0
 MATCH_S = 20.0

@@ -11,7 +11,12 @@ import torch
 from small_systems import loud
 from torch import nn
 
-from dgss_core.bundle import (
+from dgss_core.errors import DgssError
+from dgss_core.export import DeployedNetwork, export_bundle, graph, images_by_condition
+from dgss_core.export.frames import predict
+from dgss_core.networks.systems import SegmentationModel
+from dgss_core.runtime.backends.onnx_runtime import OnnxRuntimeBackend
+from dgss_core.runtime.bundle import (
     CONFIDENCE,
     MANIFEST,
     MASK,
@@ -20,14 +25,9 @@ from dgss_core.bundle import (
     Bundle,
     open_bundle,
 )
-from dgss_core.errors import DgssError
-from dgss_core.export import DeployedNetwork, export_bundle, graph, images_by_condition
-from dgss_core.export.frames import predict
-from dgss_core.manifest import PRECISIONS
-from dgss_core.monitoring.domain_shift import describe
-from dgss_core.runtimes.onnx_runtime import OnnxRuntimeBackend
+from dgss_core.runtime.manifest import PRECISIONS
+from dgss_core.runtime.monitoring.domain_shift import describe
 from dgss_core.synthetic import CONDITIONS
-from dgss_core.systems import SegmentationModel
 
 HEIGHT, WIDTH = 61, 90
 SIZE = {'height': HEIGHT, 'width': WIDTH}

@@ -12,8 +12,8 @@ import pytest
 import torch
 from exported import exported, frames
 
-from dgss_core.bundle import CONFIDENCE, INPUT, MASK, STATISTICS, UNCERTAINTY
-from dgss_core.systems import SYSTEMS
+from dgss_core.networks.systems import SYSTEMS
+from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK, STATISTICS, UNCERTAINTY
 
 FP32_OPERATORS = {'LayerNormalization', 'InstanceNormalization', 'Softmax', 'GridSample', 'TopK'}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dgss_ros.domain import reserve_domain
+from dgss_ros.client.domain import reserve_domain
 
 WITHOUT_ROS = {
     'test_counters.py',
@@ -46,7 +46,7 @@ class RunningNode:
     """The segmentation node in its process, and a client for its lifecycle."""
 
     def __init__(self, process: subprocess.Popen, ros: object, log: Path) -> None:
-        from dgss_ros.lifecycle import LifecycleClient
+        from dgss_ros.client.lifecycle import LifecycleClient
 
         self.process = process
         self.lifecycle = LifecycleClient(ros)
@@ -68,7 +68,7 @@ StartNode = Callable[..., RunningNode]
 @pytest.fixture
 def ros() -> Iterator:
     """A ROS node for the test, whose callbacks run on a thread."""
-    from dgss_ros.session import ros_session
+    from dgss_ros.client.session import ros_session
 
     with ros_session('test') as node:
         yield node
@@ -80,7 +80,7 @@ def start_node(ros, tmp_path: Path) -> Iterator[StartNode]:
 
     It must log no traceback, unless `traceback` says that the test provokes one.
     """
-    from dgss_ros.process import node_process
+    from dgss_ros.client.process import node_process
 
     nodes = []
     with ExitStack() as stack:

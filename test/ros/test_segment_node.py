@@ -18,11 +18,11 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
+from dgss_core.images.paint import overlay
 from dgss_core.labels import LabelSet
-from dgss_core.paint import overlay
-from dgss_ros.messages import stamp_ns, to_image, to_mask, to_rgb
-from dgss_ros.outputs import LATCHED_QOS
-from dgss_ros.session import wait_until
+from dgss_ros.client.session import wait_until
+from dgss_ros.node.messages import stamp_ns, to_image, to_mask, to_rgb
+from dgss_ros.node.outputs import LATCHED_QOS
 
 pytestmark = pytest.mark.ros
 

@@ -1,6 +1,0 @@
-"""Encoders: images in, feature maps out."""
-
-from dgss_core.encoders.encoder import Encoder
-from dgss_core.encoders.registry import ENCODERS, build_encoder
-
-__all__ = ['ENCODERS', 'Encoder', 'build_encoder']

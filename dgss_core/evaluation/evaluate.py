@@ -1,0 +1,38 @@
+"""Score a segmenter on a dataset, in the label set of the dataset."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from rich.progress import track
+
+from dgss_core.confusion import ConfusionMatrix
+from dgss_core.datasets import Dataset
+from dgss_core.labels import LabelSet
+from dgss_core.runtime.segmenter import Prediction
+
+
+class SegmentsImages(Protocol):
+    """A `Segmenter`, or what stands in for one."""
+
+    @property
+    def labels(self) -> LabelSet: ...
+
+    def __call__(self, image: np.ndarray) -> Prediction: ...
+
+
+def evaluate(
+    segmenter: SegmentsImages, dataset: Dataset, title: str = 'Scoring'
+) -> ConfusionMatrix:
+    """Segment every frame of `dataset` at its own size and count it in one confusion matrix.
+
+    A mask is merged into the dataset's label set first. Raises DgssError where the two sets are
+    different and no merge between them is written.
+    """
+    merge = segmenter.labels.merge_to(dataset.label_set)
+    matrix = ConfusionMatrix(dataset.label_set)
+    for index in track(range(len(dataset)), title):
+        sample = dataset[index]
+        matrix.add(merge[segmenter(sample.image).mask], sample.labels)
+    return matrix

@@ -1,0 +1,120 @@
+"""Image files in memory, as in `sensor_msgs/CompressedImage`, to RGB arrays and back."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dgss_core.errors import DgssError
+from dgss_core.images.encodings import MAX_PIXELS, Picture
+
+
+def decode_compressed(data: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """As `open_compressed`, as RGB, uint8 (H, W, 3)."""
+    return open_compressed(data, max_pixels).rgb
+
+
+def open_compressed(data: Any, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode a JPEG, PNG, WebP or BMP file in memory.
+
+    The size in the header is checked against `max_pixels` before anything is decoded. Raises
+    DgssError for another format, a size that is zero or too large, and data that is damaged or
+    cut short.
+    """
+    buffer = np.frombuffer(data, np.uint8)
+    content = buffer.data
+    width, height = _compressed_size(content)
+    if not 0 < width * height <= max_pixels:
+        raise DgssError(
+            f'The compressed image says it is {width}x{height}; sizes from 1 to {max_pixels} '
+            'pixels in all are accepted.'
+        )
+    image = None
+    if not _is_cut_jpeg(content):
+        try:
+            image = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
+        except cv2.error:
+            image = None
+    if image is None:
+        raise DgssError(
+            f'The compressed image ({buffer.size} bytes) is damaged or cut short; '
+            'send or save it again.'
+        )
+    return Picture(image, cv2.COLOR_BGR2RGB)
+
+
+def encode_jpeg(image: np.ndarray, quality: int = 90) -> bytes:
+    """Encode RGB, uint8 (H, W, 3), as JPEG of `quality` 0 to 100."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Encode RGB, uint8 (H, W, 3), or a mask, uint8 (H, W), as PNG."""
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
+    return cv2.imencode('.png', bgr)[1].tobytes()
+
+
+def _compressed_size(content: memoryview) -> tuple[int, int]:
+    """Width and height from the header of an image file in memory, without decoding it."""
+    head = bytes(content[:32])
+    try:
+        if head.startswith(b'\xff\xd8'):
+            return _jpeg_size(content)
+        if head.startswith(b'\x89PNG\r\n\x1a\n'):
+            return struct.unpack_from('>II', head, 16)
+        if head.startswith(b'BM'):
+            width, height = struct.unpack_from('<ii', head, 18)
+            return abs(width), abs(height)
+        if head.startswith(b'RIFF') and head[8:12] == b'WEBP':
+            return _webp_size(head)
+    except struct.error as error:
+        raise DgssError(
+            f'The compressed image ends within its header ({len(content)} bytes); '
+            'send or save it again.'
+        ) from error
+    raise DgssError(
+        f'The compressed image starts with {head[:8].hex(" ") or "nothing"} and is neither JPEG, '
+        'PNG, WebP nor BMP; send one of these.'
+    )
+
+
+def _jpeg_size(content: memoryview) -> tuple[int, int]:
+    offset = 2
+    while True:
+        marker, length = struct.unpack_from('>HH', content, offset)
+        # SOF0 to SOF15 hold the size; C4, C8 and CC in their midst are tables.
+        if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
+            height, width = struct.unpack_from('>HH', content, offset + 5)
+            return width, height
+        # 0xFF may be repeated before a marker; 0xFFDA would be pixels before any size.
+        if marker >> 8 != 0xFF or marker == 0xFFDA:
+            return 0, 0
+        offset += 1 if marker == 0xFFFF else 2 + length
+
+
+def _webp_size(head: bytes) -> tuple[int, int]:
+    chunk = head[12:16]
+    if chunk == b'VP8X':
+        low_w, high_w, low_h, high_h = struct.unpack_from('<HBHB', head, 24)
+        return (low_w | high_w << 16) + 1, (low_h | high_h << 16) + 1
+    if chunk == b'VP8L':
+        (bits,) = struct.unpack_from('<I', head, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack_from('<HH', head, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _is_cut_jpeg(content: memoryview) -> bool:
+    """Whether the data is a JPEG without an end marker after its picture data.
+
+    Older OpenCV decodes such a file to a picture that turns grey half way down.
+    """
+    data = bytes(content)
+    if not data.startswith(b'\xff\xd8'):
+        return False
+    # A thumbnail has an end marker of its own, but before the last start of scan.
+    return data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda')

@@ -1,0 +1,194 @@
+"""Frames: what an image, a folder of images and a video give; `dgss_core.inputs` opens any."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dgss_core.errors import DgssError
+from dgss_core.images.compressed import decode_compressed
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
+
+FIRST_STAMP_NS = 1_700_000_000 * 10**9
+"""Stamp of the first frame of a source without a clock; zero would mean 'no stamp' in ROS."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera image.
+
+    `name`: unique within its source and usable as a file name. `image`: RGB, uint8 (H, W, 3).
+    `stamp_ns`: nanoseconds since the epoch. `labels`: uint8 (H, W) ids, 255 unlabelled.
+    """
+
+    name: str
+    image: np.ndarray
+    stamp_ns: int
+    labels: np.ndarray | None = None
+    condition: str | None = None
+
+
+OnError = Callable[[str, DgssError], None]
+
+
+@dataclass(frozen=True)
+class FrameSource:
+    """Frames of one source, read while they are iterated; can be iterated again.
+
+    `length`: how many frames there are, None where only reading to the end would tell (and an
+    estimate of the container for a video).
+    """
+
+    path: Path
+    kind: str
+    length: int | None
+    open: Callable[[], Iterator[Frame]]
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.open()
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read an image file as RGB, uint8 (H, W, 3); DgssError names the file and the reason."""
+    try:
+        return decode_compressed(path.read_bytes())
+    except (OSError, DgssError) as error:
+        raise DgssError(f'{path} cannot be read: {error}') from error
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """Read a PNG of ids as uint8 (H, W); DgssError when it is anything but 8-bit, one channel."""
+    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if labels is None:
+        raise DgssError(f'{path} cannot be read as an image; save the labels as PNG again.')
+    if labels.ndim != 2 or labels.dtype != np.uint8:
+        raise DgssError(
+            f'{path} is not a label image (shape {labels.shape}, {labels.dtype}); '
+            'labels are 8-bit PNGs of one channel that hold the ids.'
+        )
+    return labels
+
+
+def image_source(
+    path: Path, labels: str | Path | None, fps: float, report: OnError
+) -> FrameSource:
+    """Frames of an image file or of a folder of images; arguments as in `read_frames`."""
+    files = [path] if path.is_file() else images_in(path)
+    names = _unique_names(files)
+    label_files = _label_files(Path(labels), names, files) if labels is not None else {}
+    period_ns = _period_ns(fps)
+
+    def frames() -> Iterator[Frame]:
+        for index, (name, file) in enumerate(zip(names, files, strict=True)):
+            try:
+                frame = Frame(name, read_image(file), FIRST_STAMP_NS + round(index * period_ns))
+                if name in label_files:
+                    frame = _with_labels(frame, label_files[name])
+            except DgssError as error:
+                report(name, error)
+                continue
+            yield frame
+
+    return FrameSource(path, 'image' if path.is_file() else 'folder', len(files), frames)
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Image files directly in a folder, in the order of their names; DgssError for none."""
+    files = [f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file()]
+    if not files:
+        raise DgssError(
+            f'{folder} holds no images ({", ".join(IMAGE_SUFFIXES)}); name the folder that '
+            'holds them directly, subfolders are not searched.'
+        )
+    return sorted(files, key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sort key that puts frame_2 before frame_10."""
+    parts = re.findall(r'[0-9]+|[^0-9]+', path.name)
+    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _unique_names(files: list[Path]) -> list[str]:
+    """Stems as they are, and whole file names (a.png as a_png) where a stem occurs twice."""
+    stems = Counter(file.stem for file in files)
+    names: dict[str, None] = {}
+    for file in files:
+        name = file.stem if stems[file.stem] == 1 else f'{file.stem}_{file.suffix[1:]}'
+        while name in names:
+            name += '_'
+        names[name] = None
+    return list(names)
+
+
+def _label_files(folder: Path, names: list[str], files: list[Path]) -> dict[str, Path]:
+    """Label file of each frame name that has one."""
+    if not folder.is_dir():
+        raise DgssError(f'There is no labels folder {folder}; give a folder of PNGs of ids.')
+    candidates = {
+        name: folder / f'{file.stem}.png' for name, file in zip(names, files, strict=True)
+    }
+    found = {name: file for name, file in candidates.items() if file.is_file()}
+    if not found:
+        raise DgssError(
+            f'No PNG in {folder} has the stem of an image (for one, {files[0].stem}.png); '
+            'name labels like their images.'
+        )
+    return found
+
+
+def _with_labels(frame: Frame, file: Path) -> Frame:
+    labels = read_labels(file)
+    if labels.shape != frame.image.shape[:2]:
+        raise DgssError(
+            f'{file} is {labels.shape[1]}x{labels.shape[0]} and its image '
+            f'{frame.image.shape[1]}x{frame.image.shape[0]}; labels have the size of their image.'
+        )
+    return replace(frame, labels=labels)
+
+
+def video_source(path: Path, fps: float) -> FrameSource:
+    """Frames of a video; `fps` where the video gives no rate of its own."""
+    capture = cv2.VideoCapture(str(path))
+    readable, _ = capture.read()
+    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    own_fps = capture.get(cv2.CAP_PROP_FPS)
+    capture.release()
+    if not readable:
+        raise DgssError(
+            f'{path} is neither an image ({", ".join(IMAGE_SUFFIXES)}), a bag '
+            '(.mcap, .db3) nor a video that OpenCV can read.'
+        )
+    period_ns = _period_ns(own_fps if math.isfinite(own_fps) and own_fps > 0 else fps)
+
+    def frames() -> Iterator[Frame]:
+        capture = cv2.VideoCapture(str(path))
+        try:
+            index = 0
+            while (grabbed := capture.read())[0]:
+                image = cv2.cvtColor(grabbed[1], cv2.COLOR_BGR2RGB)
+                yield Frame(f'{index:06d}', image, FIRST_STAMP_NS + round(index * period_ns))
+                index += 1
+        finally:
+            capture.release()
+
+    return FrameSource(path, 'video', count if count > 0 else None, frames)
+
+
+def raise_error(name: str, error: DgssError) -> None:
+    """The `OnError` that stops at the first frame that cannot be read."""
+    raise error
+
+
+def _period_ns(fps: float) -> float:
+    if not 0 < fps <= 1e6:
+        raise DgssError(f'{fps} is not a frame rate; give frames per second above zero.')
+    return 1e9 / fps

@@ -1,0 +1,134 @@
+"""Our checkpoints: one safetensors file that knows which model it is, and where it came from."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dgss_core.errors import DgssError
+from dgss_core.files import flush
+from dgss_core.labels import LabelSet
+from dgss_core.networks.importers.keys import load_exactly
+from dgss_core.networks.systems import SegmentationModel, build_system
+
+SCHEMA = 'dgss-checkpoint/1'
+
+
+@dataclass(frozen=True)
+class About:
+    """What a checkpoint says of itself beside its label set.
+
+    `sizes` are the options of `build_system` it was made with, plain JSON values. `source` and
+    `source_sha256` name the file it was converted from, `licence` the terms of the weights.
+    """
+
+    system: str
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ''
+    source_sha256: str = ''
+    licence: str = ''
+
+
+def save_checkpoint(
+    model: SegmentationModel,
+    path: Path,
+    about: About,
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write `model` to `path`, whole or not at all.
+
+    `weights` are its own unless given: those of a sharded model have to be gathered first.
+    Raises DgssError when the folder cannot be written to.
+    """
+    metadata = {
+        'schema': SCHEMA,
+        'system': about.system,
+        'sizes': json.dumps(dict(about.sizes)),
+        'label_set': json.dumps(model.label_set.to_dict()),
+        'source': about.source,
+        'source_sha256': about.source_sha256,
+        'licence': about.licence,
+    }
+    write_tensors(model.state_dict() if weights is None else weights, path, metadata)
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write a safetensors file, whole or not at all: a file that was there stays until then.
+
+    Raises DgssError when the folder cannot be written to.
+    """
+    weights = {key: value.detach().contiguous() for key, value in tensors.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+        os.close(handle)
+        try:
+            save_file(weights, name, metadata)
+            flush(Path(name))
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+            flush(path.parent)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        raise DgssError(
+            f'{path} could not be written ({error}); choose a folder with enough room that you '
+            'may write to.'
+        ) from error
+
+
+def read_about(path: Path) -> tuple[About, LabelSet]:
+    """What the checkpoint says of itself, without its weights. Raises DgssError as below."""
+    if not path.is_file():
+        raise DgssError(f'There is no checkpoint {path}; give the path of a .safetensors file.')
+    try:
+        with safe_open(path, framework='pt') as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise DgssError(f'{path} is not a whole safetensors file ({error}).') from None
+    if metadata.get('schema') != SCHEMA:
+        raise DgssError(
+            f'{path} is no checkpoint of this package (schema {metadata.get("schema")!r}, not '
+            f'{SCHEMA!r}); published weights become one with dgss convert.'
+        )
+    try:
+        about = About(
+            metadata['system'],
+            json.loads(metadata['sizes']),
+            metadata['source'],
+            metadata['source_sha256'],
+            metadata['licence'],
+        )
+        labels = json.loads(metadata['label_set'])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise DgssError(f'{path} has a damaged description ({error!r}); write it anew.') from error
+    return about, LabelSet.from_dict(labels, str(path))
+
+
+def load_checkpoint(path: Path) -> SegmentationModel:
+    """The model a checkpoint holds, in eval mode.
+
+    Raises DgssError for a file that is no checkpoint, not whole, or does not fit its own
+    description.
+    """
+    about, label_set = read_about(path)
+    try:
+        model = build_system(about.system, label_set=label_set, **about.sizes)
+    except TypeError as error:
+        raise DgssError(
+            f'{path} was written with options this version does not know ({error}); convert the '
+            'published file again.'
+        ) from error
+    with safe_open(path, framework='pt') as file:
+        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    load_exactly(model, weights, str(path))
+    return model.eval()

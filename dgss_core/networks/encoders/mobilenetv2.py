@@ -1,0 +1,96 @@
+"""MobileNetV2 (Sandler et al., CVPR 2018, table 2), the encoder of the embedded bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
+from dgss_core.networks.encoders.weights import read_weights
+from dgss_core.networks.importers.keys import Weights, rename
+
+STAGES = (
+    # expansion, channels, blocks, stride of the first block
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+TAPS = {2: (4, 24), 5: (8, 32), 12: (16, 96), 16: (32, 320)}
+"""Block whose output is given out -> its stride and channels."""
+
+
+class InvertedResidual(nn.Module):
+    """Expand 1x1, depthwise 3x3, project 1x1; added to its input where shapes allow."""
+
+    def __init__(self, inputs: int, outputs: int, expansion: int, stride: int) -> None:
+        super().__init__()
+        middle = inputs * expansion
+        self.residual = stride == 1 and inputs == outputs
+        self.layers = nn.Sequential(
+            *_conv_bn(inputs, middle),
+            nn.ReLU6(),
+            *_conv_bn(middle, middle, 3, stride, groups=middle),
+            nn.ReLU6(),
+            *_conv_bn(middle, outputs),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x) if self.residual else self.layers(x)
+
+
+class MobileNetV2(Encoder):
+    """Width 1.0. Four maps at strides 4, 8, 16, 32; any H and W of 1 and more.
+
+    `weights`: a file with ImageNet weights in the layout that `import_mobilenetv2` knows.
+    """
+
+    def __init__(self, weights: str | Path | None = None) -> None:
+        strides, channels = zip(*TAPS.values(), strict=True)
+        super().__init__(channels, strides, 1, IMAGENET_MEAN, IMAGENET_STD)
+        self.stem = nn.Sequential(*_conv_bn(3, 32, 3, 2), nn.ReLU6())
+        self.blocks, inputs = nn.ModuleList(), 32
+        for expansion, outputs, count, stride in STAGES:
+            for index in range(count):
+                block = InvertedResidual(inputs, outputs, expansion, stride if index == 0 else 1)
+                self.blocks.append(block)
+                inputs = outputs
+        if weights is not None:
+            self.load_pretrained(import_mobilenetv2(read_weights(weights)), str(weights))
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        x, maps = self.stem(x), []
+        for index, block in enumerate(self.blocks):
+            x = self.adapt(self.run(block, x), index)
+            if index in TAPS:
+                maps.append(x)
+        return maps
+
+    def trunk(self) -> list[list[nn.Module]]:
+        ends = [tap + 1 for tap in TAPS]
+        stages = [list(self.blocks[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
+        return [[self.stem, *stages[0]], *stages[1:]]
+
+
+def import_mobilenetv2(weights: Weights) -> Weights:
+    """Our names for the keys `stem.*` and `b.<block>.<layer>.*`.
+
+    `head.*`, the 1280-channel layer in front of the ImageNet classifier, is left out.
+    """
+    rules = [
+        (r'head\..*', ''),
+        (r'(stem\..*)', r'\1'),
+        (r'b\.(\d+)\.(.*)', r'blocks.\1.layers.\2'),
+    ]
+    return rename(weights, rules, 'a MobileNetV2')
+
+
+def _conv_bn(
+    inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1
+) -> tuple[nn.Module, nn.Module]:
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return conv, nn.BatchNorm2d(outputs)

@@ -1,0 +1,67 @@
+"""ResNet and ConvNeXt of timm, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import timm
+from timm.models import FeatureListNet
+from timm.models.convnext import ConvNeXtStage
+from torch import Tensor, nn
+
+from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
+
+
+class StagedEncoder(Encoder):
+    """A timm network of four stages, maps at strides 4, 8, 16 and 32.
+
+    `name` is timm's, without a tag; `options` go to its constructor (`drop_path_rate`).
+    Networks of other families than ResNet and ConvNeXt may need another `size_multiple`.
+    """
+
+    network: FeatureListNet
+
+    def __init__(
+        self,
+        name: str,
+        size_multiple: int,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        pad: bool = True,
+        **options: Any,
+    ) -> None:
+        network = timm.create_model(name, features_only=True, **options)
+        assert isinstance(network, FeatureListNet)
+        info = [
+            (entry['module'].replace('.', '_'), entry['num_chs'], entry['reduction'])
+            for entry in network.feature_info.get_dicts()
+            if entry['reduction'] >= 4
+        ]
+        names, channels, strides = zip(*info, strict=True)
+        super().__init__(channels, strides, size_multiple, mean, std, pad)
+        self.network, self.ends = network, names
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        maps: list[Tensor] = []
+        for name, part in self.network.items():
+            if name in self.ends:
+                x = self.adapt(self.run(part, x), len(maps))
+                maps.append(x)
+            else:
+                x = part(x)
+        return maps
+
+    def trunk(self) -> list[list[nn.Module]]:
+        stages: list[list[nn.Module]] = [[]]
+        for name, part in self.network.items():
+            stages[-1] += _blocks(part)
+            if name in self.ends[:-1]:
+                stages.append([])
+        return stages
+
+
+def _blocks(part: nn.Module) -> list[nn.Module]:
+    if isinstance(part, ConvNeXtStage):
+        return [part.downsample, *part.blocks]
+    return list(part) if isinstance(part, nn.Sequential) else [part]

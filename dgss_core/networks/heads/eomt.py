@@ -1,0 +1,167 @@
+"""Encoder-only mask transformer: queries join the last blocks of a ViT (EoMT, CVPR 2025)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log2
+
+import torch
+from torch import Tensor, nn
+
+from dgss_core.errors import DgssError
+from dgss_core.networks.encoders.positions import Grid, Rotation
+from dgss_core.networks.encoders.vit import VisionTransformer
+from dgss_core.networks.heads.head import Head
+from dgss_core.networks.heads.mask2former.decoder import QueryMasks, mlp3
+from dgss_core.networks.heads.mask2former.head import class_scores
+from dgss_core.networks.losses.set_criterion import SetCriterion
+from dgss_core.networks.resize import resize
+
+
+class Upscale(nn.Module):
+    """Twice the size: transposed convolution, GELU, depthwise 3x3, norm over the channels."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(width, width, 2, stride=2)
+        self.smooth = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.smooth(nn.functional.gelu(self.up(x)))
+        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class EomtHead(Head):
+    """The last blocks of a ViT, with queries among the tokens, and two small predictors.
+
+    In training the queries see only patches inside the mask they predicted before the block, as
+    in Mask2Former; `anneal` lets go of that bit by bit, so that in evaluation nothing is masked
+    and no intermediate mask is needed: a plain ViT with a few more tokens. Every masked block
+    adds a prediction to the loss.
+
+    It differs from the published network in one thing: the class token stays behind, because
+    feature maps are what encoders hand over.
+
+    Args:
+        channels, strides: of the single map the first block takes.
+        blocks: called as `block(tokens (B,N,C), grid, allowed)`, see `encoders.vit.Block`.
+        rotation: rotary positions of the ViT, if it has them.
+    """
+
+    probabilities = True
+    masked_share: Tensor
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        num_classes: int,
+        blocks: Sequence[nn.Module] = (),
+        rotation: Rotation | None = None,
+        queries: int = 100,
+        criterion: SetCriterion | None = None,
+    ) -> None:
+        doublings = max(1, round(log2(max(strides[0] // 4, 1))))
+        super().__init__(channels, strides, num_classes, max(1, strides[0] // 2**doublings))
+        if len(strides) != 1 or strides[0] < 2:
+            raise DgssError(
+                f'the encoder-only head works on one map of stride 2 or more, not on strides '
+                f'{tuple(strides)}; give the ViT a single tap and no pyramid.'
+            )
+        (width,) = self.channels
+        self.blocks = nn.ModuleList(blocks)
+        self.rotation: Rotation | None = None
+        if rotation is not None:
+            # The queries stand where the class token stood, and are not turned either.
+            head_width = 4 * len(rotation.get_buffer('frequencies'))
+            self.rotation = Rotation(head_width, rotation.trained_grid, prefix=queries)
+        self.queries = nn.Parameter(torch.randn(queries, width))
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.classify = nn.Linear(width, num_classes + 1)
+        self.mask_embedding = mlp3(width, width)
+        self.upscale = nn.Sequential(*(Upscale(width) for _ in range(doublings)))
+        self.criterion = criterion or SetCriterion()
+        self.register_buffer('masked_share', torch.ones(len(blocks)))
+
+    def anneal(self, progress: float) -> None:
+        """Set how many queries are masked in each block, for `progress` of the training in [0,1].
+
+        Block i goes from all to none, as (1 - t)^0.9, within its own share of the training: the
+        first block first, with a share of the same length before and after all of them.
+        """
+        steps = len(self.blocks) + 2
+        start = torch.arange(1, steps - 1) / steps
+        within = ((progress - start) * steps).clamp(0, 1)
+        self.masked_share.copy_((1 - within) ** 0.9)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        return class_scores(self.predict(features)[-1])
+
+    def at_size(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        return class_scores(self.predict(features)[-1], size)
+
+    def loss(self, features: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        return self.criterion(self.predict(features), labels)
+
+    def predict(self, features: list[Tensor]) -> list[QueryMasks]:
+        """In training a prediction before every block and after the last; else the last alone."""
+        (x,) = features
+        grid = Grid(*x.shape[-2:]) if self.rotation is None else self.rotation(*x.shape[-2:])
+        queries = self.queries.expand(x.shape[0], -1, -1)
+        tokens = torch.cat((queries, x.flatten(2).transpose(1, 2)), dim=1)
+        predictions = []
+        for block, share in zip(self.blocks, self.masked_share, strict=True):
+            allowed = None
+            if self.training:
+                predictions.append(self.read(tokens, grid))
+                allowed = self.allowed(predictions[-1].masks, grid, share)
+            tokens = block(tokens, grid, allowed)
+        return [*predictions, self.read(tokens, grid)]
+
+    def read(self, tokens: Tensor, grid: Grid) -> QueryMasks:
+        """Classes and masks of the queries as they are now."""
+        count = len(self.queries)
+        queries, patches = self.norm(tokens).split((count, grid.height * grid.width), dim=1)
+        image = patches.transpose(1, 2).unflatten(2, (grid.height, grid.width))
+        masks = torch.einsum('bnc,bchw->bnhw', self.mask_embedding(queries), self.upscale(image))
+        return QueryMasks(self.classify(queries), masks)
+
+    def allowed(self, masks: Tensor, grid: Grid, share: Tensor) -> Tensor:
+        """(B,1,N,N): patches see all, a masked query sees all queries and its own patches."""
+        inside = resize(masks.detach(), (grid.height, grid.width)).flatten(2) > 0
+        free = torch.rand(inside.shape[:2], device=inside.device) >= share
+        inside = inside | free.unsqueeze(2)
+        seen = torch.cat((inside.new_ones(*inside.shape[:2], inside.shape[1]), inside), dim=2)
+        patches = inside.new_ones(inside.shape[0], inside.shape[2], seen.shape[2])
+        return torch.cat((seen, patches), dim=1).unsqueeze(1)
+
+
+def split_off_head(
+    encoder: VisionTransformer,
+    num_classes: int,
+    blocks: int = 4,
+    queries: int = 100,
+    criterion: SetCriterion | None = None,
+) -> EomtHead:
+    """Move the last `blocks` blocks of a ViT into a new EomtHead.
+
+    The encoder must have a single tap, right in front of them, and no pyramid.
+    """
+    first = len(encoder.blocks) - blocks
+    if blocks < 1 or encoder.taps != (first - 1,) or len(encoder.channels) != 1:
+        raise DgssError(
+            f'a ViT of {len(encoder.blocks)} blocks that keeps its last {blocks} for the head '
+            f"needs taps=({first - 1},) and pyramid='none', not taps={encoder.taps}."
+        )
+    taken = list(encoder.blocks[first:])
+    encoder.blocks = encoder.blocks[:first]
+    return EomtHead(
+        encoder.channels,
+        encoder.strides,
+        num_classes,
+        taken,
+        encoder.rotation,
+        queries,
+        criterion,
+    )

@@ -1,0 +1,77 @@
+"""The contract every head keeps."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from dgss_core.errors import DgssError
+from dgss_core.networks.losses.segmentation import segmentation_loss
+from dgss_core.networks.resize import resize
+
+
+class Head(nn.Module, ABC):
+    """Feature maps (B,C_i,H/s_i,W/s_i), finest first, to scores (B,num_classes,h,w).
+
+    `stride` says how much smaller than the image the scores are. `probabilities` says what they
+    are: False = logits, whose softmax over the classes is a probability; True = no softmax, they
+    are already evidence in [0,inf) per class. `to_probabilities` treats both alike.
+    """
+
+    probabilities = False
+
+    def __init__(
+        self, channels: Sequence[int], strides: Sequence[int], num_classes: int, stride: int
+    ) -> None:
+        super().__init__()
+        if len(channels) != len(strides) or not channels:
+            raise DgssError(
+                f'a head needs one stride for each feature map, but got {len(channels)} channel '
+                f"counts and {len(strides)} strides; pass the encoder's channels and strides."
+            )
+        if num_classes < 1:
+            raise DgssError(f'a head needs at least one class, not {num_classes}.')
+        self.channels = tuple(channels)
+        self.strides = tuple(strides)
+        self.num_classes = num_classes
+        self.stride = stride
+
+    @abstractmethod
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Scores (B,num_classes,h,w) at `stride`."""
+
+    def at_size(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Scores (B,num_classes,*size), resized the way the head's paper does it."""
+        return resize(self(features), size)
+
+    def to_probabilities(self, scores: Tensor) -> Tensor:
+        """Scores of this head (B,C,...) as numbers that sum to 1 over the classes."""
+        if self.probabilities:
+            return scores / scores.sum(dim=1, keepdim=True).clamp(min=1e-6)
+        return scores.softmax(dim=1)
+
+    @abstractmethod
+    def loss(self, features: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """Named losses, to be summed, for labels (B,H,W) long where 255 is ignored."""
+
+
+class PixelHead(Head):
+    """A head whose scores are logits, trained with per-pixel cross-entropy."""
+
+    label_smoothing = 0.0
+
+    def loss(self, features: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        return {'ce': self.score_loss(self(features), labels)}
+
+    def score_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of scores of this head, where those are at hand already."""
+        return segmentation_loss(scores, labels, label_smoothing=self.label_smoothing)
+
+
+def refuse_stride(head: str, wanted: int, possible: Sequence[int]) -> None:
+    """Raise a DgssError unless `wanted` is one of the strides the head can give."""
+    if wanted not in possible:
+        names = ', '.join(str(stride) for stride in possible)
+        raise DgssError(
+            f'{head} cannot give scores at stride {wanted} here; choose one of: {names}.'
+        )

@@ -1,0 +1,189 @@
+"""Published encoder weights, under the names of `dgss_core.networks.encoders`.
+
+Pure functions from state dict to state dict. Each knows every key of its source, also those it
+drops on purpose (classifiers, final norms, tables that are computed here), and raises DgssError
+for any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dgss_core.errors import DgssError
+from dgss_core.networks.importers.keys import Rules, Weights, rename, take_prefix
+
+BLOCK = r'blocks\.(\d+)'
+EMBED: Rules = (
+    (r'patch_embed\.proj\.(weight|bias)', r'embed.proj.\1'),
+    (r'cls_token', 'embed.class_token'),
+    (r'pos_embed', 'embed.table'),
+    (r'(norm|fc_norm|head|attn_pool)\..*|mask_token', ''),
+)
+BLOCKS: Rules = (
+    (BLOCK + r'\.(norm[12])\.(weight|bias)', r'blocks.\1.\2.\3'),
+    (BLOCK + r'\.attn\.(qkv|q|k|v|proj)\.(weight|bias)', r'blocks.\1.attention.\2.\3'),
+    (BLOCK + r'\.mlp\.(fc[12])\.(weight|bias)', r'blocks.\1.mlp.\2.\3'),
+    (BLOCK + r'\.ls([12])\.gamma', r'blocks.\1.scale\2.gamma'),
+)
+CLIP: Rules = (
+    (r'class_embedding', 'embed.class_token'),
+    (r'positional_embedding', 'embed.table'),
+    (r'conv1\.weight', 'embed.proj.weight'),
+    (r'ln_pre\.(weight|bias)', r'first_norm.\1'),
+    (r'transformer\.resblocks\.(\d+)\.ln_([12])\.(weight|bias)', r'blocks.\1.norm\2.\3'),
+    (
+        r'transformer\.resblocks\.(\d+)\.attn\.in_proj_(weight|bias)',
+        r'blocks.\1.attention.qkv.\2',
+    ),
+    (
+        r'transformer\.resblocks\.(\d+)\.attn\.out_proj\.(weight|bias)',
+        r'blocks.\1.attention.proj.\2',
+    ),
+    (r'transformer\.resblocks\.(\d+)\.mlp\.c_fc\.(weight|bias)', r'blocks.\1.mlp.fc1.\2'),
+    (r'transformer\.resblocks\.(\d+)\.mlp\.c_proj\.(weight|bias)', r'blocks.\1.mlp.fc2.\2'),
+    (r'ln_post\..*|proj', ''),
+)
+EVA02: Rules = (
+    # The rotation is computed for any grid.
+    (r'(blocks\.\d+\.attn\.)?rope\.freqs_(cos|sin)', ''),
+    *EMBED,
+    (BLOCK + r'\.(norm[12])\.(weight|bias)', r'blocks.\1.\2.\3'),
+    (BLOCK + r'\.attn\.([qkv])_proj\.(weight|bias)', r'blocks.\1.attention.\2.\3'),
+    (BLOCK + r'\.attn\.([qv])_bias', r'blocks.\1.attention.\2.bias'),
+    (BLOCK + r'\.attn\.proj\.(weight|bias)', r'blocks.\1.attention.proj.\2'),
+    (BLOCK + r'\.attn\.(?:inner_attn_ln|norm)\.(weight|bias)', r'blocks.\1.attention.norm.\2'),
+    (BLOCK + r'\.mlp\.(w[123])\.(weight|bias)', r'blocks.\1.mlp.\2.\3'),
+    (BLOCK + r'\.mlp\.(?:ffn_ln|norm)\.(weight|bias)', r'blocks.\1.mlp.norm.\2'),
+    (BLOCK + r'\.mlp\.fc1_g\.(weight|bias)', r'blocks.\1.mlp.w1.\2'),
+    (BLOCK + r'\.mlp\.fc1_x\.(weight|bias)', r'blocks.\1.mlp.w2.\2'),
+    (BLOCK + r'\.mlp\.fc2\.(weight|bias)', r'blocks.\1.mlp.w3.\2'),
+    (BLOCK + r'\.gamma_([12])', r'blocks.\1.scale\2.gamma'),
+    (r'fpn1\.(\d)\.(\w+)', r'pyramid.up4.\1.\2'),
+    (r'fpn2\.0\.(weight|bias)', r'pyramid.up2.\1'),
+)
+
+
+def import_dinov2(weights: Weights) -> Weights:
+    """DINOv2: the official files, timm's, or the base file Rein converts (same names)."""
+    source = 'a DINOv2 encoder'
+    _require(weights, ('cls_token', 'pos_embed', 'patch_embed.proj.bias'), source)
+    # Files trained in chunks of blocks name a block blocks.<chunk>.<block>.
+    chunked = tuple((rule.replace(BLOCK, r'blocks\.\d+\.(\d+)'), new) for rule, new in BLOCKS)
+    return _split_qkv(rename(weights, (*EMBED, *BLOCKS, *chunked), source))
+
+
+def import_siglip(weights: Weights) -> Weights:
+    """SigLIP: timm's files, or open_clip's image tower (`visual.trunk.*`)."""
+    source = 'a SigLIP encoder'
+    weights = _below(weights, ('visual.trunk.', 'trunk.'))
+    _require(weights, ('pos_embed', 'patch_embed.proj.bias'), source)
+    return _split_qkv(rename(weights, (*EMBED, *BLOCKS), source))
+
+
+def import_sam(weights: Weights) -> Weights:
+    """SAM's image encoder: the official files (`image_encoder.*`) or timm's."""
+    source = "SAM's image encoder"
+    weights = _below(weights, ('image_encoder.',))
+    _require(weights, ('pos_embed', 'blocks.0.attn.rel_pos_h'), source)
+    rules = (
+        *EMBED,
+        (r'neck\..*', ''),
+        *BLOCKS,
+        (BLOCK + r'\.mlp\.lin([12])\.(weight|bias)', r'blocks.\1.mlp.fc\2.\3'),
+        (BLOCK + r'\.attn\.rel_pos_h', r'blocks.\1.attention.positions.rows'),
+        (BLOCK + r'\.attn\.rel_pos_w', r'blocks.\1.attention.positions.columns'),
+    )
+    renamed = _split_qkv(rename(weights, rules, source))
+    return renamed | {'embed.table': renamed['embed.table'].flatten(1, 2)}
+
+
+def import_clip_vit(weights: Weights, class_embedding_twice: bool = False) -> Weights:
+    """CLIP's image transformer: OpenAI's and open_clip's names (`visual.*`, or without), timm's.
+
+    Rein's CLIP adds the class embedding a second time, with the position table. For what was
+    trained on top of that give `class_embedding_twice=True`: the embedding is doubled, which
+    comes to the same.
+    """
+    source = "CLIP's image transformer"
+    weights = _below(weights, ('visual.',))
+    if 'patch_embed.proj.weight' in weights:
+        rules: Rules = (*EMBED, *BLOCKS, (r'norm_pre\.(weight|bias)', r'first_norm.\1'))
+        _require(weights, ('cls_token', 'pos_embed', 'norm_pre.weight'), source)
+    else:
+        rules = CLIP
+        _require(weights, ('class_embedding', 'positional_embedding', 'conv1.weight'), source)
+    renamed = _split_qkv(rename(weights, rules, source))
+    token, table = renamed['embed.class_token'], renamed['embed.table']
+    renamed['embed.class_token'] = token.reshape(1, 1, -1) * (2 if class_embedding_twice else 1)
+    renamed['embed.table'] = table.reshape(1, *table.shape[-2:])
+    return renamed
+
+
+def import_eva02(weights: Weights, drop_inner_norm: bool = False) -> Weights:
+    """EVA-02 and EVA-02-CLIP: the official names (with or without `visual.`), timm's, and the
+    towers inside Rein's and VLTSeg's files (the latter with its pyramid).
+
+    `drop_inner_norm=True` leaves out the norm inside the attention of EVA-02-CLIP, as VLTSeg
+    does.
+    """
+    source = 'an EVA-02 encoder'
+    weights = _below(weights, ('visual.trunk.', 'trunk.', 'visual.'))
+    _require(weights, ('cls_token', 'patch_embed.proj.weight', 'blocks.0.norm1.weight'), source)
+    renamed = rename(weights, EVA02, source)
+    if drop_inner_norm:
+        renamed = {key: v for key, v in renamed.items() if '.attention.norm.' not in key}
+    return renamed
+
+
+def import_clip_resnet(weights: Weights, attention_pool: bool = False) -> Weights:
+    """CLIP's ModifiedResNet: OpenAI's and open_clip's names (`visual.*`, or without)."""
+    source = "CLIP's ResNet"
+    weights = _below(weights, ('visual.',))
+    _require(weights, ('conv3.weight', 'bn3.weight', 'layer4.0.conv1.weight'), source)
+    rules = (
+        (r'((?:conv[123]|bn[123]|layer[1-4])\..+)', r'\1'),
+        (r'(attnpool\..+)', r'\1' if attention_pool else ''),
+    )
+    return rename(weights, rules, source)
+
+
+def import_timm_stages(weights: Weights) -> Weights:
+    """timm's ResNet and ConvNeXt, or the ConvNeXt inside an open_clip CLIP (`visual.trunk.*`)."""
+    rules = (
+        (r'(fc|head|norm|norm_pre)\..*', ''),
+        (r'(stem|stages)[._](\d+)\.(.+)', r'network.\1_\2.\3'),
+        (r'((?:conv1|bn1|layer[1-4])\..+)', r'network.\1'),
+    )
+    weights = _below(weights, ('visual.trunk.', 'trunk.'))
+    return rename(weights, rules, 'a ResNet or ConvNeXt of timm')
+
+
+def _require(weights: Weights, keys: Sequence[str], source: str) -> None:
+    missing = [key for key in keys if key not in weights]
+    if missing:
+        raise DgssError(
+            f'this is not {source}: it lacks {", ".join(missing)}; check that the file and the '
+            'model name belong together.'
+        )
+
+
+def _below(weights: Weights, prefixes: Sequence[str]) -> Weights:
+    """What lies below the first of `prefixes` that is there (the rest of a CLIP), or all."""
+    for prefix in prefixes:
+        part = take_prefix(weights, prefix)
+        if part:
+            return part
+    return weights
+
+
+def _split_qkv(weights: Weights) -> Weights:
+    """Cut stacked projections `<...>.qkv.<weight or bias>` into `q`, `k` and `v`."""
+    cut: Weights = {}
+    for key, value in weights.items():
+        stem, stacked, kind = key.rpartition('.qkv.')
+        if not stacked:
+            cut[key] = value
+            continue
+        for name, part in zip('qkv', value.chunk(3), strict=True):
+            cut[f'{stem}.{name}.{kind}'] = part.clone()
+    return cut

@@ -1,0 +1,46 @@
+"""Cross-entropy over several label sets: coarse labels train the classes they merge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dgss_core.labels import IGNORE, LabelSet
+from dgss_core.networks.resize import resize
+
+
+class MergedLoss(nn.Module):
+    """Negative log-likelihood where a label may stand for several classes of the model.
+
+    CamVid's `bicyclist` says that a pixel is rider, motorcycle or bicycle, not which: its
+    likelihood is the sum of theirs (learning from partial labels, Cour et al., JMLR 2011).
+    The labels of all sets share one id space: `offset[name]` is added to the ids of that set.
+    """
+
+    members: Tensor
+
+    def __init__(self, label_set: LabelSet, others: Sequence[LabelSet]) -> None:
+        super().__init__()
+        self.offset = {label_set.name: 0}
+        rows = [torch.eye(len(label_set))]
+        for other in others:
+            self.offset[other.name] = sum(len(row) for row in rows)
+            merged = torch.from_numpy(label_set.merge_to(other)[: len(label_set)].astype('int64'))
+            rows.append((merged[None] == torch.arange(len(other))[:, None]).float())
+        self.register_buffer('members', torch.cat(rows))
+
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Mean loss of logits (B, C, h, w), resized to labels (B, H, W) long; 255 is ignored."""
+        # Contiguous: the backward of a resize takes no channels-last gradient on the CPU.
+        scores = resize(scores.float().contiguous(), labels.shape[-2:])
+        probabilities = self.members @ scores.softmax(1).flatten(2)
+        loss = F.nll_loss(
+            probabilities.clamp_min(1e-7).log(),
+            labels.flatten(1),
+            ignore_index=IGNORE,
+            reduction='sum',
+        )
+        return loss / (labels != IGNORE).sum().clamp(min=1)

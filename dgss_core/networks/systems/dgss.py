@@ -1,0 +1,56 @@
+"""Our own recipes: what the published comparisons say is worth its cost.
+
+    image -> ViT with low-rank adapters -> four taps, joined -> 1x1, up, up, 1x1 -> scores
+    image -> MobileNetV2 -> maps 4, 8, 16, 32 -> light pyramid -> scores
+
+Low-rank adapters make most of the difference on a large frozen ViT, a heavy head none (ablation of
+VFMSeg, AAAI 2025). After training the adapters merge into the weights (`merge_lora`), and
+what is deployed is a plain ViT with a few convolutions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dgss_core.errors import DgssError
+from dgss_core.labels import LabelSet
+from dgss_core.networks.adapters.freezing import freeze
+from dgss_core.networks.adapters.lora import add_lora, add_soma
+from dgss_core.networks.encoders.encoder import Encoder
+from dgss_core.networks.encoders.vit import VisionTransformer
+from dgss_core.networks.heads.light_conv import LightConvHead
+from dgss_core.networks.heads.vit_conv import VitConvHead
+from dgss_core.networks.systems.model import SegmentationModel
+
+
+def dgss_vit(
+    encoder: VisionTransformer,
+    label_set: LabelSet,
+    adapter: str = 'lora',
+    rank: int = 32,
+    targets: Sequence[str] = ('q', 'k', 'v'),
+    dropout: float = 0.1,
+    **head_sizes: Any,
+) -> SegmentationModel:
+    """Train low-rank adapters of `targets` and the head; the rest of `encoder` is frozen.
+
+    'lora' adapts all blocks with alpha = rank; 'soma' adapts the last two thirds, from the minor
+    singular directions, and has no dropout. `encoder` should have `pyramid='none'`. `head_sizes`
+    are those of `VitConvHead`.
+    """
+    freeze(encoder, 'frozen')
+    if adapter == 'lora':
+        add_lora(encoder.blocks, targets, rank, dropout=dropout)
+    elif adapter == 'soma':
+        add_soma(encoder.blocks[len(encoder.blocks) // 3 :], targets, rank)
+    else:
+        raise DgssError(f"There is no low-rank adapter {adapter!r}; choose 'lora' or 'soma'.")
+    head = VitConvHead(encoder.channels, encoder.strides, len(label_set), **head_sizes)
+    return SegmentationModel(encoder, head, label_set)
+
+
+def dgss_light(encoder: Encoder, label_set: LabelSet, width: int = 128) -> SegmentationModel:
+    """Train everything: the real-time model of the embedded bundle."""
+    head = LightConvHead(encoder.channels, encoder.strides, len(label_set), width=width)
+    return SegmentationModel(encoder, head, label_set)

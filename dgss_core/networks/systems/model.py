@@ -1,0 +1,65 @@
+"""A segmentation model: an encoder, a head, and the label set its scores speak of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dgss_core.labels import LabelSet
+from dgss_core.networks.encoders.encoder import Encoder
+from dgss_core.networks.heads.head import Head
+
+
+class SegmentationModel(nn.Module):
+    """Images in, scores out. The normalisation is part of the model, not of its caller.
+
+    `encoder` follows the encoder contract: maps with `channels` and `strides`, `mean` and `std`
+    for RGB in [0, 1].
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, encoder: Encoder, head: Head, label_set: LabelSet) -> None:
+        super().__init__()
+        self.encoder, self.head, self.label_set = encoder, head, label_set
+        for name in ('mean', 'std'):
+            values = torch.tensor(getattr(encoder, name)).view(1, 3, 1, 1) * 255
+            self.register_buffer(name, values, persistent=False)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """RGB in [0, 255] as the encoder wants it."""
+        return (images - self.mean) / self.std
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Feature maps for RGB images, float (B, 3, H, W) in [0, 255]."""
+        return self.encoder(self.normalise(images))
+
+    def scores(self, features: list[Tensor]) -> Tensor:
+        """Scores (B, classes, h, w) at the head's stride for the encoder's maps."""
+        return self.head(features)
+
+    def features_and_scores(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Both of the above for images as `features` takes them."""
+        features = self.features(images)
+        return features, self.scores(features)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores (B, classes, h, w) at the head's stride for RGB (B, 3, H, W) in [0, 255]."""
+        return self.scores(self.features(images))
+
+    def at_size(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Scores (B, classes, *size), by default at the images' size, as papers evaluate them.
+
+        Where the resize happens matters: Mask2Former resizes its masks before their sigmoid.
+        """
+        return self.head.at_size(self.features(images), size or image_size(images))
+
+    def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Named losses, to be summed, for labels (B, H, W) long where 255 is ignored."""
+        return self.head.loss(self.features(images), labels)
+
+
+def image_size(images: Tensor) -> tuple[int, int]:
+    """Height and width of images (B, 3, H, W)."""
+    return images.shape[-2], images.shape[-1]

@@ -1,0 +1,81 @@
+"""Rein (Wei et al., CVPR 2024): a frozen encoder refined by tokens that are also the queries.
+
+image -> block 1 -> + Rein 1 -> block 2 -> + Rein 2 -> ... -> Mask2Former -> masks
+                      |                     |                     ^
+                      +------ tokens -------+----- queries -------+
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from dgss_core.labels import LabelSet
+from dgss_core.networks.adapters.freezing import freeze
+from dgss_core.networks.adapters.reins import Reins, StageReins
+from dgss_core.networks.encoders.encoder import Encoder
+from dgss_core.networks.encoders.vit import VisionTransformer
+from dgss_core.networks.heads.mask2former import Mask2FormerHead
+from dgss_core.networks.systems.model import SegmentationModel, image_size
+
+
+class ReinModel(SegmentationModel):
+    """A model whose mask decoder takes its queries from the adapter inside its encoder."""
+
+    encoder: Encoder
+    head: Mask2FormerHead
+
+    def queries(self) -> Tensor:
+        """(tokens, width), the same for every image."""
+        adapter = self.encoder.adapter
+        assert isinstance(adapter, (Reins, StageReins))
+        return adapter.queries()
+
+    def scores(self, features: list[Tensor]) -> Tensor:
+        return self.head(features, self.queries())
+
+    def at_size(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        return self.head.at_size(self.features(images), size or image_size(images), self.queries())
+
+    def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return self.head.loss(self.features(images), labels, self.queries())
+
+
+def rein(
+    encoder: Encoder,
+    label_set: LabelSet,
+    tokens: int = 100,
+    rank: int | None = 16,
+    width: int = 256,
+    softmax: bool = True,
+    zero_delta: bool = False,
+    **head_sizes: Any,
+) -> ReinModel:
+    """Freeze `encoder`, refine every block of it, and train the refinement and the head.
+
+    ResNet and ConvNeXt are refined once per stage. `rank=None` has tokens of full rank;
+    `softmax` and `zero_delta` as in `Reins`. `head_sizes` are those of `Mask2FormerHead`.
+    """
+    freeze(encoder, 'frozen')
+    options: dict[str, Any] = {
+        'tokens': tokens,
+        'rank': rank,
+        'query_width': width,
+        'softmax': softmax,
+        'zero_delta': zero_delta,
+    }
+    if isinstance(encoder, VisionTransformer):
+        encoder.adapter = Reins(len(encoder.blocks), encoder.channels[0], **options)
+    else:
+        encoder.adapter = StageReins(encoder.channels, **options)
+    head = Mask2FormerHead(
+        encoder.channels,
+        encoder.strides,
+        len(label_set),
+        width=width,
+        queries=tokens,
+        linked=True,
+        **head_sizes,
+    )
+    return ReinModel(encoder, head, label_set)

@@ -1,0 +1,24 @@
+"""VLTSeg (Hümmer et al., ACCV 2024): a vision-language encoder, Mask2Former, all of it trained.
+
+image -> ViT of CLIP -> four taps -> learned pyramid 4, 8, 16, 32 -> Mask2Former -> masks
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dgss_core.labels import LabelSet
+from dgss_core.networks.adapters.freezing import freeze
+from dgss_core.networks.encoders.encoder import Encoder
+from dgss_core.networks.heads.mask2former import Mask2FormerHead
+from dgss_core.networks.systems.model import SegmentationModel
+
+
+def vltseg(encoder: Encoder, label_set: LabelSet, **head_sizes: Any) -> SegmentationModel:
+    """Fine-tune everything; the encoder with a tenth of the head's learning rate.
+
+    `encoder` should have `pyramid='learned'`. `head_sizes` are those of `Mask2FormerHead`.
+    """
+    freeze(encoder, 'full')
+    head = Mask2FormerHead(encoder.channels, encoder.strides, len(label_set), **head_sizes)
+    return SegmentationModel(encoder, head, label_set)

@@ -1,0 +1,150 @@
+"""The few CUDA calls that the TensorRT backends need, through cuda-python."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dgss_core.errors import DgssError
+from dgss_core.runtime.key import Device
+
+try:
+    from cuda.bindings import runtime as cudart
+except ImportError as error:
+    raise DgssError(
+        f'cuda-python is not installed ({error}); run pip install cuda-python.'
+    ) from error
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a CUDA call; DgssError where CUDA reports an error."""
+    status, *results = function(*arguments)
+    if status != cudart.cudaError_t.cudaSuccess:
+        raise DgssError(_sentence(status))
+    return results[0] if results else None
+
+
+def current_device() -> Device:
+    """The GPU that CUDA uses; DgssError where there is none, or no driver for it."""
+    if call(cudart.cudaGetDeviceCount) == 0:
+        raise DgssError(_sentence(cudart.cudaError_t.cudaErrorNoDevice))
+    properties = call(cudart.cudaGetDeviceProperties, call(cudart.cudaGetDevice))
+    offered = call(cudart.cudaDriverGetVersion)
+    version = Path('/sys/module/nvidia/version')
+    driver = version.read_text().strip() if version.is_file() else 'built in'
+    return Device(
+        properties.name.decode(),
+        f'{properties.major}.{properties.minor}',
+        f'{driver}, CUDA {offered // 1000}.{offered % 1000 // 10}',
+    )
+
+
+def used_memory() -> int:
+    """Bytes of GPU memory that are taken, by all processes together."""
+    status, free, total = cudart.cudaMemGetInfo()
+    if status != cudart.cudaError_t.cudaSuccess:
+        raise DgssError(_sentence(status))
+    return int(total - free)
+
+
+class Buffer:
+    """Memory for one tensor on the GPU, and page-locked memory beside it on the host.
+
+    `host`: an array of `shape` and `dtype`, that copies without a detour over pageable memory.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        size = int(np.prod(shape)) * dtype.itemsize
+        self.device = call(cudart.cudaMalloc, size)
+        self._pinned = call(cudart.cudaMallocHost, size)
+        memory = (ctypes.c_byte * size).from_address(int(self._pinned))
+        self.host = np.ctypeslib.as_array(memory).view(dtype).reshape(shape)
+
+    def upload(self, count: int, stream: Any) -> None:
+        """Copy the first `count` rows of `host` to the GPU, in the order of `stream`."""
+        self._copy(self.device, self._pinned, 'cudaMemcpyHostToDevice', count, stream)
+
+    def download(self, count: int, stream: Any) -> None:
+        """Copy the first `count` rows back into `host`, in the order of `stream`."""
+        self._copy(self._pinned, self.device, 'cudaMemcpyDeviceToHost', count, stream)
+
+    def _copy(self, to: Any, source: Any, kind: str, count: int, stream: Any) -> None:
+        size = self.host[:count].nbytes
+        kind = getattr(cudart.cudaMemcpyKind, kind)
+        call(cudart.cudaMemcpyAsync, to, source, size, kind, stream)
+
+    def close(self) -> None:
+        del self.host
+        call(cudart.cudaFree, self.device)
+        call(cudart.cudaFreeHost, self._pinned)
+
+
+class Stream:
+    """A queue of work on the GPU."""
+
+    def __init__(self) -> None:
+        self.handle = call(cudart.cudaStreamCreateWithFlags, cudart.cudaStreamNonBlocking)
+
+    def wait(self) -> None:
+        """Wait until everything queued is done; DgssError where any of it failed."""
+        call(cudart.cudaStreamSynchronize, self.handle)
+
+    def record(self, work: Callable[[], None]) -> Any:
+        """What `work` queues, as a graph that `replay` queues again in one call."""
+        # Thread-local: other threads may allocate memory meanwhile.
+        mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        call(cudart.cudaStreamBeginCapture, self.handle, mode)
+        try:
+            work()
+        finally:
+            graph = call(cudart.cudaStreamEndCapture, self.handle)
+        executable = call(cudart.cudaGraphInstantiate, graph, 0)
+        call(cudart.cudaGraphDestroy, graph)
+        return executable
+
+    def replay(self, graph: Any) -> None:
+        call(cudart.cudaGraphLaunch, graph, self.handle)
+
+    def times(self, *steps: Callable[[], None]) -> list[float]:
+        """Seconds that each of `steps` took on the GPU, one after the other."""
+        events = [call(cudart.cudaEventCreate) for _ in range(len(steps) + 1)]
+        call(cudart.cudaEventRecord, events[0], self.handle)
+        for step, event in zip(steps, events[1:], strict=True):
+            step()
+            call(cudart.cudaEventRecord, event, self.handle)
+        self.wait()
+        seconds = [call(cudart.cudaEventElapsedTime, *pair) / 1e3 for pair in pairwise(events)]
+        for event in events:
+            call(cudart.cudaEventDestroy, event)
+        return seconds
+
+    def close(self) -> None:
+        call(cudart.cudaStreamDestroy, self.handle)
+
+
+def destroy_graph(graph: Any) -> None:
+    call(cudart.cudaGraphExecDestroy, graph)
+
+
+def _sentence(status: Any) -> str:
+    error = cudart.cudaError_t
+    if status == error.cudaErrorInsufficientDriver:
+        return (
+            'There is no NVIDIA driver, or it is older than CUDA '
+            f'{cudart.CUDART_VERSION // 1000}; install a current driver, or use the backend '
+            'onnxruntime.'
+        )
+    if status in (error.cudaErrorNoDevice, error.cudaErrorInvalidDevice):
+        return 'CUDA sees no NVIDIA GPU; connect one, or use the backend onnxruntime.'
+    if status == error.cudaErrorMemoryAllocation:
+        return (
+            'The GPU is out of memory; close other programs on it, send fewer images at a time, '
+            'or use a smaller bundle.'
+        )
+    text = cudart.cudaGetErrorString(status)[1]
+    return f'CUDA failed: {text.decode()} ({status.name}); restart the program.'

@@ -1,0 +1,242 @@
+"""The bundle: the one artefact that passes from training to the vehicle.
+
+A bundle is a folder: `manifest.json` says everything a runtime has to know (label set, network
+size, checksums, licence, figures), and beside it lie the ONNX network it names and the reference
+frames. The network takes uint8 RGB images of one fixed size and gives uint8 masks and
+confidences: the normalisation and the arg-max are inside it, so no user ever types a mean, a
+size or a tensor name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dgss_core.errors import DgssError
+from dgss_core.images.frames import read_image, read_labels
+from dgss_core.labels import LabelSet
+from dgss_core.runtime.manifest import NETWORK, Manifest
+
+MANIFEST = 'manifest.json'
+FRAMES = 'frames'
+EMBEDDED = Path(__file__).parent / 'bundles' / 'street'
+"""The bundle that comes with the package and serves where no other is named."""
+
+INPUT, MASK, CONFIDENCE = 'images', 'mask', 'confidence'
+"""Tensor names of the network, the same in every bundle; uint8."""
+UNCERTAINTY, STATISTICS = 'uncertainty', 'statistics'
+"""Outputs that a network may have besides.
+
+`uncertainty`: uint8 (N, H, W), the entropy of the classes; 255 is most unsure. `statistics`:
+float32 (N, K), means and standard deviations of the channels of an early feature map.
+"""
+
+
+@dataclass(frozen=True)
+class ReferenceFrame:
+    """What the network answered in fp32 when it was exported.
+
+    `condition`: one of `dgss_core.synthetic.CONDITIONS`. `image`: RGB uint8 (H, W, 3) at network
+    size; `mask`, `confidence`: uint8 (H, W).
+    """
+
+    name: str
+    condition: str
+    image: np.ndarray
+    mask: np.ndarray
+    confidence: np.ndarray
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle whose manifest and checksums have been checked."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def labels(self) -> LabelSet:
+        return self.manifest.label_set
+
+    @property
+    def height(self) -> int:
+        return self.manifest.height
+
+    @property
+    def width(self) -> int:
+        return self.manifest.width
+
+    @property
+    def onnx_path(self) -> Path:
+        return self.folder / self.manifest.network
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the network, with the weights beside it where it has such."""
+        weights = self.manifest.files.get(f'{self.manifest.network}.data')
+        if weights is None:
+            return self.manifest.sha256
+        return hashlib.sha256(f'{self.manifest.sha256}{weights}'.encode()).hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """Name and the first eight digits of the fingerprint, for logs and diagnostics."""
+        return f'{self.manifest.name}@{self.fingerprint[:8]}'
+
+    def frames(self) -> list[ReferenceFrame]:
+        """The reference frames, read anew; none in a bundle that was written without.
+
+        Raises DgssError for one that cannot be read or is not of the network's size.
+        """
+        suffix = f'.{MASK}.png'
+        masks = [path for path in self.manifest.files if path.startswith(f'{FRAMES}/')]
+        names = sorted(Path(path).name.removesuffix(suffix) for path in masks if suffix in path)
+        return [self._frame(name) for name in names]
+
+    def _frame(self, name: str) -> ReferenceFrame:
+        stem = self.folder / FRAMES / name
+        image = read_image(Path(f'{stem}.png'))
+        mask, confidence = (read_labels(Path(f'{stem}.{kind}.png')) for kind in (MASK, CONFIDENCE))
+        for array in (image, mask, confidence):
+            if array.shape[:2] != (self.height, self.width):
+                raise DgssError(
+                    f'The reference frame {stem} is not {self.width}x{self.height} as the '
+                    'network is; export the bundle again.'
+                )
+        return ReferenceFrame(name, name.rpartition('_')[0], image, mask, confidence)
+
+
+def open_bundle(path: str | Path | None = None) -> Bundle:
+    """Open the bundle at `path`, or the embedded one for None or ''.
+
+    Checks the manifest against its schema and every file against its checksum; a backend checks
+    the network's tensors when it loads them. Raises DgssError.
+    """
+    folder = Path(path) if path else EMBEDDED
+    if folder.name == MANIFEST:
+        folder = folder.parent
+    manifest_path = folder / MANIFEST
+    if not manifest_path.is_file():
+        raise DgssError(
+            f'There is no bundle at {folder}: a bundle is a folder with {MANIFEST} and its '
+            'ONNX file; give the path of such a folder.'
+        )
+    try:
+        text = manifest_path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DgssError(f'{manifest_path} cannot be read: {error}.') from error
+    manifest = Manifest.from_json(text, str(manifest_path))
+    for name, sha256 in {manifest.network: manifest.sha256, **manifest.files}.items():
+        _check_file(folder / name, sha256)
+    return Bundle(folder, manifest)
+
+
+def write_bundle(
+    folder: Path,
+    network: Path,
+    manifest: Manifest,
+    overwrite: bool = False,
+    frames: Sequence[ReferenceFrame] = (),
+    higher: Mapping[str, Path] | None = None,
+) -> Bundle:
+    """Write `network`, `frames` and `manifest` as a bundle, whole or not at all.
+
+    The checksums of the manifest are filled in here. Weights that lie beside the network as
+    `<network>.data` are copied with it. `higher`: the same network in higher precisions, by
+    precision; each becomes a bundle in a folder of that name inside. Raises DgssError when
+    `folder` exists and `overwrite` is not set, or cannot be written.
+    """
+    folder = Path(folder)
+    refuse_existing(folder, overwrite)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
+        try:
+            staging.chmod(0o755)
+            for precision, path in (higher or {}).items():
+                (staging / precision).mkdir()
+                _fill(staging / precision, path, replace(manifest, precision=precision), ())
+            _fill(staging, network, manifest, frames)
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(staging, folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise DgssError(
+            f'{folder} could not be written ({error}); choose a folder with enough room that you '
+            'may write to.'
+        ) from error
+    return open_bundle(folder)
+
+
+def refuse_existing(folder: Path, overwrite: bool) -> None:
+    """Raise DgssError when `folder` exists and may not be overwritten."""
+    if folder.exists() and not overwrite:
+        raise DgssError(f'{folder} already exists; choose another folder or pass --overwrite.')
+
+
+def update_manifest(bundle: Bundle, **changes: Any) -> Bundle:
+    """Change what the manifest says that follows from running the bundle: figures, the source."""
+    manifest = replace(bundle.manifest, **changes)
+    staging = bundle.folder / f'.{MANIFEST}'
+    staging.write_text(manifest.to_json())
+    os.replace(staging, bundle.folder / MANIFEST)
+    return Bundle(bundle.folder, manifest)
+
+
+def _fill(
+    folder: Path, network: Path, manifest: Manifest, frames: Sequence[ReferenceFrame]
+) -> None:
+    shutil.copyfile(network, folder / NETWORK)
+    weights = network.with_name(f'{network.name}.data')
+    if weights.exists():
+        shutil.copyfile(weights, folder / weights.name)
+    if frames:
+        (folder / FRAMES).mkdir()
+    for frame in frames:
+        stem = folder / FRAMES / frame.name
+        _write_png(Path(f'{stem}.png'), frame.image[..., ::-1])
+        _write_png(Path(f'{stem}.{MASK}.png'), frame.mask)
+        _write_png(Path(f'{stem}.{CONFIDENCE}.png'), frame.confidence)
+    files = {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in sorted(folder.rglob('*'))
+        if path.is_file() and path != folder / NETWORK
+    }
+    manifest = replace(manifest, network=NETWORK, sha256=sha256_of(folder / NETWORK), files=files)
+    (folder / MANIFEST).write_text(manifest.to_json())
+
+
+def _write_png(path: Path, array: np.ndarray) -> None:
+    path.write_bytes(cv2.imencode('.png', array, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes())
+
+
+def _check_file(path: Path, sha256: str) -> None:
+    if not path.is_file():
+        raise DgssError(
+            f'The bundle {path.parent} lacks {path.name}; copy the whole folder again.'
+        )
+    found = sha256_of(path)
+    if found != sha256:
+        raise DgssError(
+            f'{path} is not the file its manifest describes (sha256 {found[:12]}..., expected '
+            f'{sha256[:12]}...); copy or export the bundle again.'
+        )
+
+
+def sha256_of(path: Path) -> str:
+    with open(path, 'rb') as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

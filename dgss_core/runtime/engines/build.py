@@ -1,0 +1,218 @@
+"""From an ONNX network to a TensorRT engine; one code for TensorRT 10, 11 and TensorRT-RTX.
+
+The three packages have one Python API. The network is strongly typed: its precision is written in
+the graph, and the builder only chooses kernels (the only way from TensorRT 11 on).
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from dgss_core.errors import DgssError
+from dgss_core.runtime.bundle import INPUT, Bundle
+from dgss_core.runtime.engines import RefusedError
+from dgss_core.runtime.key import Device, EngineKey
+
+FLAVOURS = {'tensorrt': 'TensorRT', 'tensorrt_rtx': 'TensorRT-RTX'}
+"""Import name (also of the backend) and what its maker calls it."""
+
+MAX_BATCH = 4
+"""Images in one call of an engine; more are run in turn. Memory on the GPU grows with it."""
+
+Watch = Callable[[str, float], Any]
+"""Takes the phase of a build and the fraction of it that is done, at least once a second."""
+
+
+def import_flavour(name: str) -> ModuleType:
+    """Import `tensorrt` or `tensorrt_rtx`; DgssError says how to install it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.replace('_', '-')
+        raise DgssError(
+            f'{FLAVOURS[name]} is not installed ({error}); run pip install {package} cuda-python.'
+        ) from error
+
+
+def make_logger(trt: Any, keep: int = 8) -> Any:
+    """A logger for TensorRT that prints nothing and keeps its last errors in `errors`."""
+
+    class Logger(trt.ILogger):
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+                self.errors = [*self.errors, ' '.join(message.split())][-keep:]
+
+    return Logger()
+
+
+def engine_key(trt: ModuleType, bundle: Bundle, device: Device) -> EngineKey:
+    """What an engine of `bundle` for `device` depends on."""
+    return EngineKey.of(
+        bundle,
+        device,
+        backend=trt.__name__,
+        version=trt.__version__,
+        batch=f'1..{MAX_BATCH}',
+        options='strongly typed' + ('' if _allows_tf32(bundle) else ', no TF32'),
+    )
+
+
+def build_engine(
+    trt: ModuleType,
+    bundle: Bundle,
+    capabilities: Sequence[str] = (),
+    watch: Watch | None = None,
+) -> bytes:
+    """Compile the network of `bundle` with the imported package `trt`.
+
+    `capabilities`: such as '8.9', the GPUs to build for ahead of time; by default the present
+    one. Raises DgssError for an operator that TensorRT lacks (named, with its node) and for too
+    little memory, RefusedError for whatever else fails.
+    """
+    logger = make_logger(trt)
+    builder = trt.Builder(logger)
+    # TensorRT 11 types every network strongly and may drop the flag.
+    typed = getattr(trt.NetworkDefinitionCreationFlag, 'STRONGLY_TYPED', None)
+    network = builder.create_network(0 if typed is None else 1 << int(typed))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(bundle.onnx_path)):
+        _check_memory(trt, bundle, [parser.get_error(i).desc() for i in range(parser.num_errors)])
+        raise DgssError(_parse_failure(trt, parser, bundle))
+    config = builder.create_builder_config()
+    if not _allows_tf32(bundle):
+        config.clear_flag(trt.BuilderFlag.TF32)
+    profile = builder.create_optimization_profile()
+    image = (bundle.height, bundle.width, 3)
+    profile.set_shape(INPUT, (1, *image), (1, *image), (MAX_BATCH, *image))
+    config.add_optimization_profile(profile)
+    _set_capabilities(trt, config, capabilities)
+    progress = _Progress()
+    config.progress_monitor = _monitor(trt, progress)
+    result: list[Any] = []
+
+    def work() -> None:
+        result.append(builder.build_serialized_network(network, config))
+
+    # Beside this thread, which stays free to tell the progress and to be interrupted.
+    worker = threading.Thread(target=work, name='engine build', daemon=True)
+    worker.start()
+    try:
+        while worker.is_alive():
+            worker.join(0.5)
+            if watch:
+                watch(*progress.now())
+    finally:
+        progress.stopped = True
+        worker.join()
+    if not result or result[0] is None:
+        _check_memory(trt, bundle, logger.errors)
+        raise _build_failure(trt, bundle, logger.errors)
+    return bytes(result[0])
+
+
+def known_capabilities(trt: ModuleType) -> dict[str, Any]:
+    """Compute capabilities that `trt` builds for ahead of time; none for TensorRT itself."""
+    members = getattr(getattr(trt, 'ComputeCapability', None), '__members__', {})
+    known = {f'{name[2:-1]}.{name[-1]}': value for name, value in members.items() if 'SM' in name}
+    return dict(sorted(known.items(), key=lambda item: float(item[0])))
+
+
+def _allows_tf32(bundle: Bundle) -> bool:
+    """TF32 keeps ten bits of a product: not what fp32 promises, and free for the other types."""
+    return bundle.manifest.precision != 'fp32'
+
+
+def _set_capabilities(trt: ModuleType, config: Any, capabilities: Sequence[str]) -> None:
+    known = known_capabilities(trt)
+    if unknown := [name for name in capabilities if name not in known]:
+        offers = f'use {", ".join(known)}' if known else 'build where the GPU is'
+        raise DgssError(
+            f'{FLAVOURS[trt.__name__]} {trt.__version__} cannot build ahead of time for the '
+            f'compute capability {unknown[0]!r}; {offers}.'
+        )
+    if capabilities:
+        config.num_compute_capabilities = len(capabilities)
+    for index, name in enumerate(capabilities):
+        config.set_compute_capability(known[name], index)
+
+
+@dataclass
+class _Progress:
+    """Where a build is. TensorRT nests phases; the innermost one says what takes the time."""
+
+    phases: dict[str, tuple[int, int]] = field(default_factory=dict)
+    stopped: bool = False
+
+    def now(self) -> tuple[str, float]:
+        """The innermost phase, and the fraction of it that is done."""
+        # One copy, because the builder's thread changes the phases meanwhile.
+        phase, (done, total) = [('starting', (0, 1)), *list(self.phases.items())][-1]
+        return phase, done / max(total, 1)
+
+
+def _monitor(trt: Any, progress: _Progress) -> Any:
+    class Monitor(trt.IProgressMonitor):
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            progress.phases[phase_name] = (0, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            if phase_name in progress.phases:
+                progress.phases[phase_name] = (step + 1, progress.phases[phase_name][1])
+            return not progress.stopped
+
+        def phase_finish(self, phase_name: str) -> None:
+            progress.phases.pop(phase_name, None)
+
+    return Monitor()
+
+
+def _parse_failure(trt: ModuleType, parser: Any, bundle: Bundle) -> str:
+    library = f'{FLAVOURS[trt.__name__]} {trt.__version__}'
+    advice = 'run it with the backend onnxruntime, or export the bundle again.'
+    if not parser.num_errors:
+        return f'{bundle.onnx_path} cannot be parsed by {library}; {advice}'
+    error = parser.get_error(0)
+    reason = ' '.join(error.desc().split()).rstrip('.')
+    if not error.node_operator():
+        return f'{bundle.onnx_path} cannot be parsed by {library} ({reason}); {advice}'
+    return (
+        f'{library} cannot run the operator {error.node_operator()} of the node '
+        f'{error.node_name() or error.node()!r} in {bundle.onnx_path} ({reason}); {advice}'
+    )
+
+
+def _check_memory(trt: ModuleType, bundle: Bundle, errors: Sequence[str]) -> None:
+    said = ' '.join(errors).lower()
+    if any(words in said for words in ('out of memory', 'outofmemory', 'bad_alloc')):
+        raise DgssError(
+            f'{FLAVOURS[trt.__name__]} {trt.__version__} ran out of memory while it built an '
+            f'engine for {bundle.identity}; free memory on this machine and its GPU, or build '
+            'where there is more.'
+        )
+
+
+def _build_failure(trt: ModuleType, bundle: Bundle, errors: Sequence[str]) -> DgssError:
+    library = f'{FLAVOURS[trt.__name__]} {trt.__version__}'
+    said = ' '.join(errors)
+    if 'insufficient' in said or 'no CUDA-capable device' in said:
+        return DgssError(
+            f'{library} needs an NVIDIA GPU and its driver to build this engine '
+            f'({errors[-1]}); install the driver, or use the backend onnxruntime.'
+        )
+    reason = errors[0].rstrip('.') if errors else 'it gives no reason'
+    return RefusedError(
+        f'{library} could not build an engine for {bundle.identity} ({reason}); use the backend '
+        'onnxruntime, or a bundle of another precision.'
+    )

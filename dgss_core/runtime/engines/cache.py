@@ -1,0 +1,214 @@
+"""The engine cache: what was compiled once is used again, and only where it is valid.
+
+    <cache>/<bundle>-<backend>-<digest of the key>/
+        key.json                   everything the engine depends on, and its checksum
+        engine                     the engine itself
+        verified.json              the proof that it is right on this machine
+    <cache>/.lock
+
+The digest covers the whole key, so that a changed network, library, GPU, driver, precision, shape
+or option never finds an old engine. A folder appears by one rename: an interrupted build leaves
+nothing that could be taken for an engine.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+from dgss_core.errors import DgssError
+from dgss_core.files import cache_folder, flush
+from dgss_core.runtime.key import EngineKey
+
+ENGINE, KEY, LOCK, STAGING = 'engine', 'key.json', '.lock', '.building-'
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One engine in the cache. `sha256`: of the engine; `seconds`: its build took."""
+
+    folder: Path
+    key: EngineKey
+    sha256: str
+    seconds: float
+    built: float
+
+    @property
+    def engine(self) -> Path:
+        return self.folder / ENGINE
+
+    @property
+    def size(self) -> int:
+        return self.engine.stat().st_size
+
+    @property
+    def used(self) -> float:
+        """When it was last loaded, in seconds since the epoch."""
+        return (self.folder / KEY).stat().st_mtime
+
+    def read(self) -> bytes | None:
+        """The engine; None when it is not the file that was written."""
+        try:
+            data = self.engine.read_bytes()
+        except OSError:
+            return None
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            return None
+        with suppress(OSError):  # A cache that is only read is as good.
+            os.utime(self.folder / KEY)
+        return data
+
+
+class EngineCache:
+    """Engines under `folder`; without one, under `$XDG_CACHE_HOME/dgss/engines`."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = Path(folder) if folder else cache_folder('engines')
+        self._refused: set[Path] = set()
+
+    def folder_of(self, key: EngineKey) -> Path:
+        return self.folder / key.folder_name
+
+    def entries(self) -> list[Entry]:
+        """Every engine whose description can be read, by name."""
+        found = (_read_entry(path.parent) for path in sorted(self.folder.glob(f'*/{KEY}')))
+        return [entry for entry in found if entry is not None]
+
+    def load(self, key: EngineKey) -> tuple[bytes, Entry] | None:
+        """The engine for `key`: the one built here, else a whole one built ahead that serves."""
+        exact = _read_entry(self.folder_of(key))
+        candidates = chain([exact] if exact else [], self.entries())
+        for entry in candidates:
+            if not entry.key.serves(key) or entry.folder in self._refused:
+                continue
+            if (data := entry.read()) is not None:
+                return data, entry
+        return None
+
+    def obtain(
+        self,
+        key: EngineKey,
+        build: Callable[[], bytes],
+        report: Callable[[str], object],
+        must_keep: bool = False,
+    ) -> tuple[bytes, Entry | None]:
+        """The engine for `key`, built by `build` unless it is there and whole.
+
+        One process builds while others wait for it. An engine that cannot be kept serves this
+        once and `report` is told why; with `must_keep` that raises DgssError.
+        """
+        if found := self.load(key):
+            return found
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._lock(report))
+            except OSError as error:
+                self._unkept(error, report, must_keep)
+                return build(), None
+            if found := self.load(key):
+                return found
+            start = time.monotonic()
+            data = build()
+            try:
+                return data, self._store(key, data, time.monotonic() - start)
+            except OSError as error:
+                self._unkept(error, report, must_keep)
+                return data, None
+
+    def refuse(self, entry: Entry, key: EngineKey) -> None:
+        """Remove `entry` if it was built for `key`; else leave it to others from now on."""
+        if entry.key == key:
+            shutil.rmtree(entry.folder, ignore_errors=True)
+        else:
+            self._refused.add(entry.folder)
+
+    def prune(self, days: float, report: Callable[[str], object]) -> list[Path]:
+        """Remove what was not used for `days`, damaged engines, and rests of stopped builds."""
+        if not self.folder.is_dir():
+            return []
+        oldest = time.time() - days * 86400
+        try:
+            with self._lock(report):
+                folders = [path for path in sorted(self.folder.iterdir()) if path.is_dir()]
+                gone = [path for path in folders if not _is_worth_keeping(path, oldest)]
+                for path in gone:
+                    shutil.rmtree(path)
+                return gone
+        except OSError as error:
+            raise DgssError(
+                f'{self.folder} cannot be tidied ({error}); run this as the user who owns it.'
+            ) from error
+
+    @contextmanager
+    def _lock(self, report: Callable[[str], object]) -> Iterator[None]:
+        """Hold the cache alone; the kernel gives it back when the process dies.
+
+        One lock for all engines: two builds at once would disturb each other's timing of kernels.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / LOCK, 'w') as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                report('Another process builds an engine; waiting for it.')
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _store(self, key: EngineKey, data: bytes, seconds: float) -> Entry:
+        folder = self.folder_of(key)
+        staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder))
+        try:
+            staging.chmod(0o755)
+            entry = Entry(staging, key, hashlib.sha256(data).hexdigest(), seconds, time.time())
+            entry.engine.write_bytes(data)
+            about = {name: getattr(entry, name) for name in ('sha256', 'seconds', 'built')}
+            (staging / KEY).write_text(json.dumps({**about, 'key': asdict(key)}, indent=2) + '\n')
+            for path in (entry.engine, staging / KEY, staging):
+                flush(path)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(staging, folder)
+            flush(self.folder)
+            return replace(entry, folder=folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _unkept(self, error: OSError, report: Callable[[str], object], must_keep: bool) -> None:
+        sentence = (
+            f'The engine cannot be kept in {self.folder} ({error.strerror or error}); '
+            'free space there, or choose another cache folder.'
+        )
+        if must_keep:
+            raise DgssError(sentence) from error
+        report(sentence)
+
+
+def _read_entry(folder: Path) -> Entry | None:
+    try:
+        about = json.loads((folder / KEY).read_text())
+        key = EngineKey(**about.pop('key'))
+        return Entry(folder, key, **about)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _is_worth_keeping(folder: Path, oldest: float) -> bool:
+    """Whether a folder of the cache was used since `oldest` and holds what it says.
+
+    A folder without an engine keeps the proof of a backend that compiles none.
+    """
+    if folder.name.startswith(STAGING):
+        return False
+    if not (folder / KEY).exists():
+        return not (folder / ENGINE).exists() and folder.stat().st_mtime >= oldest
+    entry = _read_entry(folder)
+    return entry is not None and entry.used >= oldest and entry.read() is not None

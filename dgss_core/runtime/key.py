@@ -1,0 +1,110 @@
+"""What an engine depends on, to the last version: it is valid where all of this is equal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from dgss_core.runtime.bundle import Bundle
+
+ANY = 'any'
+"""Device and driver of an engine that was built ahead of time."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a network runs on.
+
+    `capability`: compute capability of a GPU, such as '8.9', or the instructions of a CPU.
+    `driver`: its version and the CUDA version it offers; empty for a CPU.
+    """
+
+    name: str
+    capability: str
+    driver: str = ''
+
+
+def processor() -> Device:
+    """The CPU of this machine, with the instructions that low precision depends on."""
+    try:
+        text = Path('/proc/cpuinfo').read_text()
+    except OSError:
+        text = ''
+    name = re.search(r'^model name\s*: (.+)$', text, re.MULTILINE)
+    flags = set(re.findall(r'\b(?:avx2|avx512f|\w*vnni|\w*bf16|amx_\w+|asimddp|i8mm)\b', text))
+    return Device(
+        name[1] if name else platform.machine(), ' '.join((platform.machine(), *sorted(flags)))
+    )
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """Everything an engine depends on.
+
+    `network`: fingerprint of the bundle. `version`: of the backend's library. `capability`: of
+    the device; several joined by '+' for an engine built ahead of time. `shapes`: batch range
+    and network size. `options`: of the builder.
+    """
+
+    bundle: str
+    network: str
+    precision: str
+    backend: str
+    version: str
+    device: str
+    capability: str
+    driver: str
+    shapes: str
+    options: str
+
+    @classmethod
+    def of(
+        cls,
+        bundle: Bundle,
+        device: Device,
+        *,
+        backend: str,
+        version: str,
+        batch: str,
+        options: str,
+        precision: str = '',
+    ) -> EngineKey:
+        """The key of `bundle` on `device`; `batch`: how many images, such as '1..4'.
+
+        `precision`: that is computed in, where it is not the one that the graph is typed in.
+        """
+        manifest = bundle.manifest
+        return cls(
+            manifest.name,
+            bundle.fingerprint,
+            precision or manifest.precision,
+            backend,
+            version,
+            device.name,
+            device.capability,
+            device.driver,
+            f'{batch}x{bundle.height}x{bundle.width}',
+            options,
+        )
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def folder_name(self) -> str:
+        name = re.sub(r'[^A-Za-z0-9._-]', '_', self.bundle)
+        return f'{name}-{self.backend}-{self.digest[:16]}'
+
+    def ahead(self, capability: str) -> EngineKey:
+        """The key of the same engine built ahead of time, for any GPU of `capability`."""
+        return replace(self, device=ANY, driver=ANY, capability=capability)
+
+    def serves(self, wanted: EngineKey) -> bool:
+        """Whether an engine of this key may run where `wanted` would be built."""
+        fits = wanted.capability in self.capability.split('+')
+        return self == wanted or (fits and self == wanted.ahead(self.capability))

@@ -1,6 +1,0 @@
-"""Systems: encoders, adapters and heads composed as published, and our own."""
-
-from dgss_core.systems.model import SegmentationModel
-from dgss_core.systems.registry import SYSTEMS, System, build_system
-
-__all__ = ['SYSTEMS', 'SegmentationModel', 'System', 'build_system']

@@ -1,0 +1,43 @@
+"""Training augmentation on torchvision v2, and what decides which frame is drawn when."""
+
+from dgss_core.training.augmentation.class_mix import class_mix
+from dgss_core.training.augmentation.corruption import CorruptionConfig, RandomCorruption
+from dgss_core.training.augmentation.crop import ScaleCrop
+from dgss_core.training.augmentation.exposure import Exposure
+from dgss_core.training.augmentation.photometric import PhotometricDistortion
+from dgss_core.training.augmentation.sampling import (
+    Draw,
+    Draws,
+    MixedSampler,
+    RareClassSampler,
+    Sampler,
+    UniformSampler,
+)
+from dgss_core.training.augmentation.statistics import ClassStatistics, class_statistics
+from dgss_core.training.augmentation.training import (
+    AugmentedFrames,
+    TrainingAugmentation,
+    exposure_changes,
+    training_augmentation,
+)
+
+__all__ = [
+    'AugmentedFrames',
+    'ClassStatistics',
+    'CorruptionConfig',
+    'Draw',
+    'Draws',
+    'Exposure',
+    'MixedSampler',
+    'PhotometricDistortion',
+    'RandomCorruption',
+    'RareClassSampler',
+    'Sampler',
+    'ScaleCrop',
+    'TrainingAugmentation',
+    'UniformSampler',
+    'class_mix',
+    'class_statistics',
+    'exposure_changes',
+    'training_augmentation',
+]

@@ -1,0 +1,131 @@
+"""Random scale and crop in one look at the image: only what the crop shows is ever resized."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torchvision.tv_tensors import Image, Mask
+
+from dgss_core.errors import DgssError
+from dgss_core.labels import IGNORE
+from dgss_core.training.augmentation.pixels import to_image, to_pixels, uniform
+
+TRIES = 10
+
+
+class ScaleCrop(torch.nn.Module):
+    """A crop of `size` (height, width) out of the image at a random scale.
+
+    The scale is relative to `base`: None is the image's own size, (height, width) that size
+    whatever the shape of the image, one number the length of its short edge. It is drawn from
+    `scale` (low, high), in steps of `step` where that is not zero, and cut so that the long edge
+    stays within `long_edge`. Where the scaled image is smaller than the crop, `fill` (RGB) and the
+    label 255 follow at the right and the bottom.
+
+    Up to ten places are tried for a crop in which no class covers `cat_max_ratio` of the labelled
+    pixels or more (mmsegmentation's rule), and which shows at least `min_wanted` pixels of the
+    wanted class, if there is one (Hoyer et al., DAFormer, CVPR 2022); then the last one is taken.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        base: int | tuple[int, int] | None = None,
+        scale: tuple[float, float] = (1, 1),
+        step: float = 0,
+        long_edge: int | None = None,
+        cat_max_ratio: float = 1,
+        min_wanted: int = 1500,
+        fill: tuple[int, int, int] = (124, 116, 104),
+    ) -> None:
+        super().__init__()
+        if min(size) < 1 or not 0 < scale[0] <= scale[1] or not 0 < cat_max_ratio <= 1:
+            raise DgssError(
+                f'A crop of {size} at scale {scale} with cat_max_ratio {cat_max_ratio} cannot be '
+                'cut; sizes and scales are above 0 and the ratio is up to 1.'
+            )
+        self.size, self.base, self.scale, self.step = size, base, scale, step
+        self.long_edge, self.cat_max_ratio = long_edge, cat_max_ratio
+        self.min_wanted, self.fill = min_wanted, fill
+
+    def forward(
+        self, image: Image, mask: Mask, wanted: int | None = None
+    ) -> tuple[Image, Mask, int | None]:
+        """Crops of an image uint8 (3, H, W) and its mask uint8 (H, W); `wanted` as it came."""
+        labels = mask.numpy()
+        height, width = self._scaled(*labels.shape)
+        for _ in range(TRIES):
+            top, left = (
+                _draw(max(0, long - short))
+                for long, short in zip((height, width), self.size, strict=True)
+            )
+            window = _Window(labels.shape, (height, width), (top, left), self.size)
+            crop = window.cut(labels, cv2.INTER_NEAREST, IGNORE)
+            if self._shows_enough(crop, wanted):
+                break
+        pixels = window.cut(to_pixels(image), cv2.INTER_LINEAR, self.fill)
+        return to_image(pixels), Mask(torch.from_numpy(crop)), wanted
+
+    def _scaled(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the whole image at the scale that is drawn."""
+        if isinstance(self.base, int):
+            factor = self.base / min(height, width)
+            height, width = round(height * factor), round(width * factor)
+        elif self.base is not None:
+            height, width = self.base
+        low, high = self.scale
+        scale = uniform(low, high)
+        if self.step:
+            scale = low + self.step * _draw(round((high - low) / self.step))
+        if self.long_edge is not None:
+            scale = min(scale, self.long_edge / max(height, width))
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def _shows_enough(self, labels: np.ndarray, wanted: int | None) -> bool:
+        counts = np.bincount(labels.ravel(), minlength=256)[:IGNORE]
+        if wanted is not None and counts[wanted] < self.min_wanted:
+            return False
+        return self.cat_max_ratio == 1 or counts.max() < self.cat_max_ratio * counts.sum()
+
+
+class _Window:
+    """A crop of `size` at `corner` of an image of `shape` that is resized to `scaled`."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        scaled: tuple[int, int],
+        corner: tuple[int, int],
+        size: tuple[int, int],
+    ) -> None:
+        self.size = size
+        self.filled = tuple(min(a, b) for a, b in zip(scaled, size, strict=True))
+        y, x = (own / new for own, new in zip(shape, scaled, strict=True))
+        # Pixel centres meet: (place + 1/2) of one grid is (place + 1/2) of the other.
+        self.matrix = np.array(
+            [[x, 0, (corner[1] + 0.5) * x - 0.5], [0, y, (corner[0] + 0.5) * y - 0.5]]
+        )
+
+    def cut(self, pixels: np.ndarray, interpolation: int, fill: Any) -> np.ndarray:
+        height, width = self.filled
+        crop = cv2.warpAffine(
+            pixels,
+            self.matrix,
+            (width, height),
+            flags=interpolation | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        if self.filled == self.size:
+            return crop
+        whole = np.empty((*self.size, *pixels.shape[2:]), np.uint8)
+        whole[:] = fill
+        whole[:height, :width] = crop
+        return whole
+
+
+def _draw(last: int) -> int:
+    """One of 0 to `last`."""
+    return int(torch.randint(last + 1, ()))

@@ -1,0 +1,136 @@
+"""Which frame comes when in training: a function of the seed and the number of the draw.
+
+No sampler keeps a state, so a run that is resumed at draw n goes on as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import count
+from typing import Protocol
+
+import numpy as np
+
+from dgss_core.errors import DgssError
+from dgss_core.training.augmentation.statistics import ClassStatistics
+from dgss_core.training.chance import seed_of
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A frame to read, the seed of its augmentation, and the class its crop should show."""
+
+    index: int
+    seed: int
+    wanted: int | None = None
+
+
+class Sampler(Protocol):
+    """Draws frames of one dataset, 0 to its length - 1."""
+
+    def __len__(self) -> int:
+        """How many frames there are to draw from."""
+        ...
+
+    def draw(self, number: int) -> Draw:
+        """The draw of that number, counted from 0 without end."""
+        ...
+
+
+class UniformSampler:
+    """Every frame once per pass over the dataset, each pass in an order of its own."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seed = size, seed
+
+    def __len__(self) -> int:
+        return self.size
+
+    def draw(self, number: int) -> Draw:
+        turn, place = divmod(number, self.size)
+        return Draw(int(_order(self.size, self.seed, turn)[place]), seed_of(self.seed, number))
+
+
+class RareClassSampler:
+    """Rare classes more often: draws a class, then a frame that shows enough of it.
+
+    P(c) is proportional to exp((1 - f_c) / T), where f_c is the share of class c among the
+    labelled pixels, and frames count that show at least `min_pixels` of the class; of a class
+    that no frame shows so much of, those count that show it at all. Hoyer et al., DAFormer, CVPR
+    2022, section 3.2, with its T = 0.01 and 3000 pixels. Raises DgssError where no frame has
+    labels.
+    """
+
+    def __init__(
+        self,
+        statistics: ClassStatistics,
+        seed: int,
+        temperature: float = 0.01,
+        min_pixels: int = 3000,
+    ) -> None:
+        self.seed, self.size = seed, len(statistics.counts)
+        counts = statistics.counts
+        frames = [np.flatnonzero(counts[:, c] >= min_pixels) for c in range(counts.shape[1])]
+        self.frames = [
+            few if few.size else np.flatnonzero(counts[:, c]) for c, few in enumerate(frames)
+        ]
+        present = np.array([frames.size > 0 for frames in self.frames])
+        if not present.any():
+            raise DgssError('No frame has labels, so no class is rare; check the dataset.')
+        weights = np.exp((1 - statistics.frequencies) / temperature - 1 / temperature) * present
+        self.probabilities = weights / weights.sum()
+
+    def __len__(self) -> int:
+        return self.size
+
+    def draw(self, number: int) -> Draw:
+        random = np.random.default_rng([self.seed, number])
+        wanted = int(random.choice(len(self.probabilities), p=self.probabilities))
+        return Draw(int(random.choice(self.frames[wanted])), seed_of(self.seed, number), wanted)
+
+
+class MixedSampler:
+    """Several datasets: each draw takes one of `samplers` with the probability `shares` gives it.
+
+    Frames are numbered through, dataset after dataset, as in `AugmentedFrames`.
+    """
+
+    def __init__(self, samplers: Sequence[Sampler], shares: Sequence[float], seed: int) -> None:
+        if len(samplers) != len(shares) or min(shares) < 0 or sum(shares) <= 0:
+            raise DgssError(
+                f'{len(samplers)} datasets need as many shares of 0 and above, not {shares}.'
+            )
+        self.samplers, self.seed = tuple(samplers), seed
+        self.shares = np.array(shares) / sum(shares)
+        self.starts = np.cumsum([0, *map(len, samplers)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def draw(self, number: int) -> Draw:
+        # A number more than a sampler uses, so that its choices stay independent of this one; 0
+        # would change nothing.
+        random = np.random.default_rng([self.seed, number, 1])
+        which = int(random.choice(len(self.samplers), p=self.shares))
+        draw = self.samplers[which].draw(number)
+        return replace(draw, index=draw.index + int(self.starts[which]))
+
+
+class Draws:
+    """The endless draws of one process, from draw `start` on: every `world`-th, its own `rank`-th.
+
+    An iterable for `torch.utils.data.DataLoader(sampler=...)`.
+    """
+
+    def __init__(self, sampler: Sampler, start: int = 0, rank: int = 0, world: int = 1) -> None:
+        self.sampler, self.start, self.rank, self.world = sampler, start, rank, world
+
+    def __iter__(self) -> Iterator[Draw]:
+        return map(self.sampler.draw, count(self.start + self.rank, self.world))
+
+
+@lru_cache(maxsize=4)
+def _order(size: int, seed: int, turn: int) -> np.ndarray:
+    return np.random.default_rng([seed, turn]).permutation(size)

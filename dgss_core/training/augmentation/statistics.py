@@ -1,0 +1,66 @@
+"""How many pixels of which class every frame of a dataset shows, counted once and kept."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from dgss_core.datasets import Dataset
+from dgss_core.errors import DgssError
+from dgss_core.files import cache_folder, write_whole
+from dgss_core.progress import with_progress
+
+
+@dataclass(frozen=True)
+class ClassStatistics:
+    """`counts`: int64 (frames, classes), pixels of each class in each frame."""
+
+    counts: np.ndarray
+
+    @property
+    def frequencies(self) -> np.ndarray:
+        """Share of each class among all labelled pixels, float64 (classes,)."""
+        total = self.counts.sum()
+        return self.counts.sum(0) / total if total else np.zeros(self.counts.shape[1])
+
+
+def class_statistics(dataset: Dataset, cache: Path | None = None) -> ClassStatistics:
+    """Count the labels of `dataset`, or read what was counted of the very same content before.
+
+    Kept as safetensors under `cache`, or $XDG_CACHE_HOME/dgss/statistics, named by the
+    fingerprint of the dataset. Raises DgssError where they cannot be written.
+    """
+    folder = cache or cache_folder('statistics')
+    path = folder / f'{dataset.fingerprint[:32]}.safetensors'
+    with suppress(FileNotFoundError, SafetensorError, KeyError):
+        return ClassStatistics(load_file(path)['counts'])
+    counts = _count(dataset)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, save({'counts': counts}))
+    except OSError as error:
+        raise DgssError(
+            f'Class statistics cannot be kept in {folder} ({error.strerror}); set XDG_CACHE_HOME '
+            'to a folder you can write to.'
+        ) from error
+    return ClassStatistics(counts)
+
+
+def _count(dataset: Dataset) -> np.ndarray:
+    classes = len(dataset.label_set)
+
+    def count(index: int) -> np.ndarray:
+        return np.bincount(dataset.labels(index).ravel(), minlength=256)[:classes]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        rows = with_progress(
+            pool.map(count, range(len(dataset))), f'Counting {dataset.title}', len(dataset)
+        )
+        return np.stack(list(rows)).astype(np.int64)

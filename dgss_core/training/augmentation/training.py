@@ -1,0 +1,132 @@
+"""What happens to a sample between its dataset and the network in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.tv_tensors import Mask
+
+from dgss_core.datasets import Dataset
+from dgss_core.training.augmentation.corruption import CorruptionConfig, RandomCorruption
+from dgss_core.training.augmentation.crop import ScaleCrop
+from dgss_core.training.augmentation.exposure import Exposure
+from dgss_core.training.augmentation.photometric import PhotometricDistortion
+from dgss_core.training.augmentation.pixels import to_image
+from dgss_core.training.augmentation.sampling import Draw
+from dgss_core.training.chance import seeded
+
+Color = Literal['photometric', 'jitter', 'exposure', 'none']
+
+
+class TrainingAugmentation:
+    """Transforms of torchvision v2 one after the other; the same seed gives the same crop.
+
+    They are given image, mask and the wanted class, if there is one, and leave the last alone.
+
+    Put the crop first: what follows then costs only as much as the crop is large.
+    """
+
+    def __init__(self, *transforms: torch.nn.Module) -> None:
+        self.transforms = transforms
+
+    def __call__(
+        self, image: np.ndarray, labels: np.ndarray, seed: int, wanted: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Image uint8 (3, h, w) and labels uint8 (h, w) of RGB uint8 (H, W, 3) and its labels.
+
+        `wanted` is a class that the crop should show, if one was drawn.
+        """
+        parts = to_image(image), Mask(torch.from_numpy(labels)), wanted
+        with seeded(seed):
+            for transform in self.transforms:
+                parts = transform(*parts)
+        x, y = (part.as_subclass(Tensor).contiguous() for part in parts[:2])
+        return x, y
+
+
+def training_augmentation(
+    crop: tuple[int, int],
+    *,
+    base: int | tuple[int, int] | None = None,
+    scale: tuple[float, float] = (1, 1),
+    step: float = 0,
+    long_edge: int | None = None,
+    shapes: tuple[float, float] | None = None,
+    cat_max_ratio: float = 1,
+    fill: tuple[int, int, int] = (124, 116, 104),
+    flip: float = 0.5,
+    color: Color = 'photometric',
+    corruption: CorruptionConfig | None = None,
+) -> TrainingAugmentation:
+    """Scale and crop (see `ScaleCrop`), flip, colours, and corruptions where they are asked for.
+
+    With `shapes`, least and greatest width per height, a part of that shape is cut out and resized
+    to the crop, as torchvision's RandomResizedCrop does; `scale` is then its part of the area.
+    `color`: 'photometric' is the distortion of Rein, VLTSeg and CLOUDS, 'jitter' that of FAMix
+    (brightness, contrast and saturation by up to 80 %), 'exposure' that of our street model.
+    """
+    colors: dict[str, list[v2.Transform]] = {
+        'photometric': [PhotometricDistortion()],
+        'jitter': [v2.ColorJitter(0.8, 0.8, 0.8)],
+        'exposure': exposure_changes(),
+        'none': [],
+    }
+    cut: torch.nn.Module = ScaleCrop(crop, base, scale, step, long_edge, cat_max_ratio, fill=fill)
+    if shapes is not None:
+        cut = v2.RandomResizedCrop(crop, scale, shapes)
+    return TrainingAugmentation(
+        cut,
+        v2.RandomHorizontalFlip(flip),
+        *colors[color],
+        *([] if corruption is None else [RandomCorruption(corruption)]),
+    )
+
+
+def exposure_changes() -> list[v2.Transform]:
+    """The changes of light a camera meets between noon and night, and of sharpness."""
+    return [
+        v2.RandomApply([Exposure()], p=0.6),
+        v2.RandomPhotometricDistort(hue=(-0.02, 0.02), p=0.3),
+        v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.8))], p=0.2),
+    ]
+
+
+class AugmentedFrames(torch.utils.data.Dataset):
+    """Several datasets as one, read in augmented crops; is indexed by what a sampler draws.
+
+    Frames are numbered through, dataset after dataset. `augmentation` is that of all, or one for
+    each. `tables` take the ids of each dataset to those of the training, uint8 (256,); without,
+    they are the same.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[Dataset],
+        augmentation: TrainingAugmentation | Sequence[TrainingAugmentation],
+        tables: Sequence[np.ndarray] | None = None,
+    ) -> None:
+        self.datasets = tuple(datasets)
+        if isinstance(augmentation, TrainingAugmentation):
+            augmentation = [augmentation] * len(self.datasets)
+        self.augmentations = tuple(augmentation)
+        self.tables = None if tables is None else tuple(map(torch.from_numpy, tables))
+        self.ends = np.cumsum([len(dataset) for dataset in datasets])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Image uint8 (3, h, w) and labels uint8 (h, w)."""
+        place = int(np.searchsorted(self.ends, draw.index, side='right'))
+        index = draw.index - (int(self.ends[place - 1]) if place else 0)
+        sample = self.datasets[place][index]
+        augment = self.augmentations[place]
+        image, labels = augment(sample.image, sample.labels, draw.seed, draw.wanted)
+        if self.tables is not None:
+            labels = self.tables[place][labels.long()]
+        return image, labels

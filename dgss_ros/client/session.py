@@ -1,0 +1,75 @@
+"""A ROS node for a command: it lives as long as a `with` block and needs no spinning."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import rclpy
+from rclpy.client import Client
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from dgss_core.errors import DgssError
+from dgss_ros.node.transport import prepare_process
+
+
+@contextmanager
+def ros_session(name: str) -> Iterator[Node]:
+    """Yield a node whose callbacks run on a thread of their own.
+
+    Its context is private and handles no signals, so Ctrl-C stays a KeyboardInterrupt of the main
+    thread, also while that waits. SIGTERM becomes one too, for the same orderly end.
+    """
+    prepare_process()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    context = Context()
+    rclpy.init(context=context)
+    node = Node(name, context=context, start_parameter_services=False)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    thread = threading.Thread(target=_spin, args=(executor,), name=name, daemon=True)
+    thread.start()
+    try:
+        yield node
+    finally:
+        context.try_shutdown()
+        thread.join()
+        node.destroy_node()
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    """Poll until `condition` holds; False when it still does not after `timeout_s` seconds."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def call(client: Client, request: Any, timeout_s: float) -> Any:
+    """The answer to a service call; DgssError when no service comes up or none answers."""
+    name = client.srv_name
+    if not client.wait_for_service(timeout_s):
+        raise DgssError(
+            f'There is no service {name} (waited {timeout_s:g} s); start its node, and look that '
+            'both sides have the same ROS_DOMAIN_ID.'
+        )
+    answered = threading.Event()
+    future = client.call_async(request)
+    future.add_done_callback(lambda _: answered.set())
+    if not answered.wait(timeout_s):
+        raise DgssError(f'{name} did not answer within {timeout_s:g} s; look at its node.')
+    return future.result()
+
+
+def _spin(executor: SingleThreadedExecutor) -> None:
+    with suppress(ExternalShutdownException):
+        executor.spin()

@@ -1,0 +1,173 @@
+"""What the demo leaves behind: scores per condition, a contact sheet, a report, a table."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rclpy.serialization import deserialize_message
+from rich.console import Console
+from rich.table import Table
+from sensor_msgs.msg import Image
+
+from dgss_core.bags import read_bag, read_messages
+from dgss_core.confusion import ConfusionMatrix
+from dgss_core.images.frames import Frame
+from dgss_core.images.paint import colorize, contact_sheet, overlay
+from dgss_core.labels import LabelSet
+from dgss_core.progress import with_progress
+from dgss_ros.demo.drive import Leg
+from dgss_ros.node.messages import stamp_ns, to_mask
+from dgss_ros.replay.replay import MASK_TOPIC, Replay
+
+LABELS = LabelSet.load('cityscapes19')
+"""What the labels in the drive bag are."""
+
+
+class Score:
+    """How one leg of `total` frames goes, frame by frame.
+
+    `picture`: a frame from its middle, with its mask and overlay once there is one; RGB.
+    """
+
+    def __init__(self, leg: Leg, total: int, labels: LabelSet) -> None:
+        self.leg, self.total, self.received = leg, total, 0
+        self.picture: tuple[np.ndarray, ...] = ()
+        self._sent = 0
+        self._labels = labels
+        target = LabelSet.load(leg.scored_in)
+        self._merge_mask, self._merge_labels = labels.merge_to(target), LABELS.merge_to(target)
+        self._matrix = ConfusionMatrix(target)
+
+    def add(self, frame: Frame, mask: np.ndarray | None) -> None:
+        self._sent += 1
+        if mask is None:
+            self.picture = self.picture or (frame.image,)
+            return
+        self.received += 1
+        self._matrix.add(self._merge_mask[mask], self._merge_labels[frame.labels])
+        if len(self.picture) < 3 or self._sent <= (self.total + 1) // 2:
+            painted = overlay(frame.image, mask, self._labels)
+            self.picture = (frame.image, colorize(mask, self._labels), painted)
+
+    @property
+    def miou(self) -> float | None:
+        """Over the classes in the labels of the leg; None when no mask came back."""
+        present = self._matrix.counts.sum(1) > 0
+        return float(self._matrix.iou()[present].mean()) if present.any() else None
+
+
+def score(drive: Path, masks: Path, legs: dict[int, Leg], labels: LabelSet) -> list[Score]:
+    """Compare the recorded masks, ids of `labels`, with the labels of the drive, leg by leg."""
+    counts = Counter(legs.values())
+    scores = {leg: Score(leg, count, labels) for leg, count in counts.items()}
+    for frame, mask in with_progress(_pairs(drive, masks), 'Scoring', len(legs)):
+        scores[legs[frame.stamp_ns]].add(frame, mask)
+    return list(scores.values())
+
+
+def _pairs(drive: Path, masks: Path) -> Iterator[tuple[Frame, np.ndarray | None]]:
+    """Every frame of the drive with the mask of its stamp, where one was recorded."""
+    answers = (deserialize_message(m.data, Image) for m in read_messages(masks, {MASK_TOPIC}))
+    waiting = next(answers, None)
+    for frame in read_bag(drive):
+        mask = None
+        # Both bags are in the order of their stamps.
+        if waiting is not None and stamp_ns(waiting.header) == frame.stamp_ns:
+            mask, waiting = to_mask(waiting), next(answers, None)
+        yield frame, mask
+
+
+def draw_sheet(scores: list[Score], labels: LabelSet) -> np.ndarray:
+    """Frame, mask and overlay of each leg, RGB uint8."""
+    captions = [f'{s.leg.condition}, {s.leg.source}, mIoU {_number(s.miou)}' for s in scores]
+    rows = [score.picture for score in scores]
+    return contact_sheet(rows, ('frame', 'mask', 'overlay'), captions, labels)
+
+
+def make_report(scores: list[Score], times: Replay, bundle: str) -> dict[str, Any]:
+    """The figures of the demo, as they go into report.json."""
+    latencies = times.latencies_ms
+    percentiles = np.percentile(latencies, (50, 95, 99)) if latencies.size else [None] * 3
+    return {
+        'bundle': bundle,
+        'frames': {
+            'sent': len(times.sent),
+            'received': len(times.received),
+            'dropped': len(times.sent) - len(times.received),
+        },
+        'latency_ms': {
+            name: None if value is None else round(float(value), 2)
+            for name, value in zip(('p50', 'p95', 'p99'), percentiles, strict=True)
+        },
+        'conditions': [
+            {
+                'condition': s.leg.condition,
+                'source': s.leg.source,
+                'label_set': s.leg.scored_in,
+                'sent': s.total,
+                'received': s.received,
+                'miou': None if s.miou is None else round(s.miou, 4),
+            }
+            for s in scores
+        ],
+    }
+
+
+def print_report(console: Console, report: dict[str, Any], output: Path) -> None:
+    table = Table(title=f'{report["bundle"]} through the live node', title_justify='left')
+    for name in ('condition', 'source', 'classes'):
+        table.add_column(name)
+    for name in ('frames', 'masks', 'mIoU'):
+        table.add_column(name, justify='right')
+    for row in report['conditions']:
+        classes = str(len(LabelSet.load(row['label_set'])))
+        numbers = (str(row['sent']), str(row['received']), _number(row['miou']))
+        table.add_row(row['condition'], row['source'], classes, *numbers)
+    console.print(table)
+    frames, latency = report['frames'], report['latency_ms']
+    console.print(
+        f'frames   sent {frames["sent"]}   received {frames["received"]}   '
+        f'dropped {frames["dropped"]}'
+    )
+    console.print(
+        'latency  '
+        + '   '.join(f'{name} {_number(value, 1)} ms' for name, value in latency.items())
+        + '   (frame published to mask received)',
+        soft_wrap=True,
+    )
+    dgss, python = _command('dgss'), _shown(Path(sys.executable))
+    console.print(
+        f"""
+Look at   {output}/contact_sheet.png
+Bags      {output}/drive (frames and labels), {output}/masks (masks and confidences)
+
+Your own drive, be it images, a video or a bag:
+  {dgss} segment YOUR_DRIVE --output masks
+Your own camera, masks on /dgss/mask:
+  {python} -m dgss_ros.segment_node --ros-args -p autostart:=true -r '~/image:=/camera/image_raw'
+  ros2 launch dgss_ros segment.launch.py image:=/camera/image_raw      (in a ROS 2 workspace)
+Your own bag through that node, in a second terminal:
+  {dgss} bag play YOUR_BAG --remap /your/image:=/camera/image_raw""",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _command(name: str) -> str:
+    """How the user calls a command of this environment from where they are."""
+    own = Path(sys.executable).parent / name
+    return name if shutil.which(name) == str(own) or not own.exists() else _shown(own)
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return '-' if value is None else f'{value:.{digits}f}'

@@ -1,0 +1,118 @@
+"""What became of the frames of one camera, and how long they took."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+WINDOW = 300
+"""Times are reported over this many last frames."""
+LATENCY, AGE = 'latency', 'age'
+Percentiles = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class FrameReport:
+    """A consistent reading of the counters.
+
+    `skipped`: left out by `input.max_rate` or `input.max_age_ms`; `rejected`: images that could
+    not be decoded; `failed`: frames lost to an unexpected error.
+
+    `times_ms`: percentiles 50, 95, 99 per stage of the frames; of their `latency`, from arrival
+    to the mask handed to the middleware, which is the sum of the stages; and of their `age`, from
+    the stamp to then. `last_latency_ms`: of the newest one. `last_s`: when it was ready, and
+    `last_in_time_s`: when the newest one was whose latency kept the limit, on the monotonic
+    clock, None before the first.
+    """
+
+    processed: int = 0
+    skipped: int = 0
+    rejected: int = 0
+    failed: int = 0
+    last_error: str = ''
+    times_ms: dict[str, Percentiles] = field(default_factory=dict)
+    last_latency_ms: float = 0.0
+    last_s: float | None = None
+    last_in_time_s: float | None = None
+
+
+class Stopwatch:
+    """Seconds that each stage of a frame took; `start_s` is of the monotonic clock."""
+
+    def __init__(self, start_s: float) -> None:
+        self.stages: dict[str, float] = {}
+        self._lap_s = start_s
+
+    def lap(self, stage: str) -> None:
+        now = time.monotonic()
+        self.stages[stage] = now - self._lap_s
+        self._lap_s = now
+
+
+class FrameCounters:
+    """Counted by the worker threads and the executor, read by the diagnostics."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._processed = self._skipped = self._rejected = self._failed = 0
+        self._last_error = ''
+        self._times: dict[str, deque[float]] = {}
+        self._last_latency_ms = 0.0
+        self._last_s: float | None = None
+        self._last_in_time_s: float | None = None
+
+    def count_processed(
+        self, stopwatch: Stopwatch, age_s: float | None = None, limit_ms: float = 0.0
+    ) -> None:
+        """Count a frame whose mask is out. `age_s`: since its stamp, None where it has none.
+
+        `limit_ms`: the longest that it may have taken from arrival; 0 for no limit.
+        """
+        latency_s = sum(stopwatch.stages.values())
+        times = {LATENCY: latency_s, **stopwatch.stages}
+        if age_s is not None:
+            times[AGE] = age_s
+        with self._lock:
+            self._processed += 1
+            for name, seconds in times.items():
+                self._times.setdefault(name, deque(maxlen=WINDOW)).append(1e3 * seconds)
+            self._last_latency_ms = 1e3 * latency_s
+            self._last_s = time.monotonic()
+            if not limit_ms or self._last_latency_ms <= limit_ms:
+                self._last_in_time_s = self._last_s
+
+    def count_skipped(self) -> None:
+        with self._lock:
+            self._skipped += 1
+
+    def count_rejected(self, reason: str) -> None:
+        with self._lock:
+            self._rejected += 1
+            self._last_error = reason
+
+    def count_failed(self, reason: str) -> None:
+        with self._lock:
+            self._failed += 1
+            self._last_error = reason
+
+    def report(self) -> FrameReport:
+        with self._lock:
+            times = {name: list(values) for name, values in self._times.items()}
+            report = FrameReport(
+                self._processed,
+                self._skipped,
+                self._rejected,
+                self._failed,
+                self._last_error,
+                last_latency_ms=self._last_latency_ms,
+                last_s=self._last_s,
+                last_in_time_s=self._last_in_time_s,
+            )
+        for name, values in times.items():
+            p50, p95, p99 = map(float, np.percentile(values, (50, 95, 99)))
+            report.times_ms[name] = (p50, p95, p99)
+        return report

@@ -1,0 +1,148 @@
+"""`/diagnostics` of the node, after REP-107: once a second, and at once when configuring fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from rclpy.node import Node
+
+from dgss_core.labels import IGNORE
+from dgss_core.runtime.segmenter import Segmenter
+from dgss_ros.health.camera import CameraHealth
+from dgss_ros.health.connections import mute_peers
+from dgss_ros.health.updater import start_updater
+from dgss_ros.health.watchdog import ERROR, OK, WARN, Finding, Watchdog
+from dgss_ros.parameters.values import Parameters
+
+ONE_CLASS_FRAMES = 10
+"""Masks in a row of one class from which on that is reported."""
+
+
+class Diagnostics:
+    """Statuses `NODE: model` (what runs, or why nothing does) and `NODE: connections`, and for
+    each camera `frames`, `input quality`, `mask` and `domain shift`.
+
+    `state` tells the lifecycle state of the node.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        state: Callable[[], str],
+        cameras: Sequence[CameraHealth],
+        settings: Parameters,
+    ) -> None:
+        self._node = node
+        self._state = state
+        self._settings = settings
+        self._segmenter: Segmenter | None = None
+        self._error = ''
+        self._progress = ''
+        self._updater = start_updater(node)
+        self._add('model', self._model)
+        self._add('connections', self._connections)
+        for camera in cameras:
+            watchdog = Watchdog(camera, settings)
+            self._add(f'{camera.name} frames', partial(self._frames, watchdog))
+            self._add(f'{camera.name} input quality', partial(self._input_quality, camera))
+            self._add(f'{camera.name} mask', partial(self._mask, camera))
+            self._add(f'{camera.name} domain shift', partial(self._domain_shift, camera))
+
+    @property
+    def error(self) -> str:
+        return self._error
+
+    def set_model(self, segmenter: Segmenter | None, error: str = '') -> None:
+        """Tell what runs from now on, or why nothing does."""
+        self._segmenter, self._error, self._progress = segmenter, error, ''
+
+    def set_progress(self, line: str) -> None:
+        """Tell how far the loading of a bundle has come, until the next `set_model`."""
+        self._progress = line
+
+    def publish(self) -> None:
+        self._updater.force_update()
+
+    def _add(self, name: str, task: Callable[[], Finding]) -> None:
+        def fill(status: Any) -> Any:
+            finding = task()
+            status.summary(finding.level, finding.message)
+            for key, value in finding.values.items():
+                status.add(key, str(value))
+            return status
+
+        self._updater.add(name.strip(), fill)
+
+    def _model(self) -> Finding:
+        values: dict[str, object] = {'state': self._state()}
+        if self._segmenter is not None:
+            bundle = self._segmenter.bundle
+            values |= {
+                'bundle': bundle.identity,
+                'bundle_folder': bundle.folder,
+                'backend': self._segmenter.backend.name,
+                'engine': self._segmenter.backend.identity,
+                'label_set': bundle.labels.name,
+                'network_size': f'{bundle.width}x{bundle.height}',
+            }
+        if self._error:
+            return Finding(ERROR, self._error, values)
+        return Finding(OK, self._progress or self._state(), values)
+
+    def _connections(self) -> Finding:
+        peers = list(mute_peers(self._node))
+        values: dict[str, object] = {str(number): peer for number, peer in enumerate(peers, 1)}
+        if not peers:
+            return Finding(OK, 'all peers match', values)
+        return Finding(ERROR, peers[0], values)
+
+    def _frames(self, watchdog: Watchdog) -> Finding:
+        return watchdog.judge(self._state())
+
+    def _input_quality(self, camera: CameraHealth) -> Finding:
+        report = camera.watch.report
+        if report.quality is None:
+            return Finding(OK, 'no frames yet', {})
+        values: dict[str, object] = {
+            'brightness': f'{report.quality.brightness:.0f}',
+            'white_share': f'{report.quality.white:.3f}',
+            'blur': f'{report.quality.blur:.2f}',
+            'repeats': report.quality.repeats,
+        }
+        if report.flags:
+            message = f'the pictures of {camera.topic()} are {" and ".join(report.flags)}'
+            return Finding(WARN, message, values)
+        return Finding(OK, 'usable', values)
+
+    def _mask(self, camera: CameraHealth) -> Finding:
+        report = camera.watch.report
+        if self._segmenter is None or report.quality is None:
+            return Finding(OK, 'no frames yet', {})
+        names = dict(enumerate(self._segmenter.labels.names)) | {IGNORE: 'no label'}
+        name = names.get(report.largest, f'class {report.largest}')
+        values: dict[str, object] = {
+            'largest_class': name,
+            'largest_share': f'{report.share:.3f}',
+            'one_class_frames': report.one_class,
+        }
+        if report.one_class >= ONE_CLASS_FRAMES:
+            message = (
+                f'the last {report.one_class} masks are all {name}; look at the pictures of '
+                f'{camera.topic()}'
+            )
+            return Finding(WARN, message, values)
+        return Finding(OK, f'mostly {name}', values)
+
+    def _domain_shift(self, camera: CameraHealth) -> Finding:
+        distances = camera.watch.report.distances
+        values: dict[str, object] = {
+            name: f'{distance:.2f}' for name, distance in distances.items()
+        }
+        if not distances:
+            return Finding(OK, 'nothing to compare with', values)
+        name, distance = max(distances.items(), key=lambda item: item[1])
+        message = f'{distance:.1f} standard deviations from the source, by {name}'
+        limit = self._settings['domain_shift.limit']
+        return Finding(WARN if 0 < limit < distance else OK, message, values)

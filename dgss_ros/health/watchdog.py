@@ -1,0 +1,108 @@
+"""How the frames of one camera come and go: rates, drops, times, and the watchdog."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from dgss_ros.health.camera import CameraHealth
+from dgss_ros.health.counters import FrameReport
+from dgss_ros.parameters.values import Parameters
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+SILENCE_S = 2.0
+"""An active node without an image for this long warns."""
+RATE_WINDOW_S = 0.5
+"""Rates are counted over at least this long."""
+
+
+class Finding(NamedTuple):
+    """What one status says."""
+
+    level: bytes
+    message: str
+    values: dict[str, object]
+
+
+class Watchdog:
+    """Judges how the frames of `camera` flow, once a period.
+
+    As the detectors of Autoware do: WARN when the last frame took longer than
+    `watchdog.max_processing_time_ms`, ERROR when none was in time for longer than
+    `watchdog.max_delay_ms`, be they slow or be there none. A camera that has not sent anything
+    since the node was activated is no error.
+    """
+
+    def __init__(self, camera: CameraHealth, settings: Parameters) -> None:
+        self._camera = camera
+        self._settings = settings
+        self._begun_s = self._heard_s = self._counted_s = time.monotonic()
+        self._has_begun = False
+        self._before = self._counted = FrameReport()
+        self._received_before = self._received_counted = 0
+        self._rates_hz = (0.0, 0.0)
+
+    def judge(self, state: str) -> Finding:
+        """The status of the frames in this state of the node's lifecycle."""
+        now, received = time.monotonic(), self._camera.arrivals.received
+        report = self._camera.counters.report()
+        heard = received > self._received_before
+        self._has_begun = state == 'active' and (self._has_begun or heard)
+        if not self._has_begun:
+            self._begun_s = now
+        if state != 'active' or heard:
+            self._heard_s = now
+        if (elapsed := now - self._counted_s) >= RATE_WINDOW_S:
+            counts = (
+                received - self._received_counted,
+                report.processed - self._counted.processed,
+            )
+            self._rates_hz = (counts[0] / elapsed, counts[1] / elapsed)
+            self._counted_s, self._received_counted, self._counted = now, received, report
+        level, message = self._level(state, report, now)
+        self._before, self._received_before = report, received
+        return Finding(level, message, self._values(received, report))
+
+    def _level(self, state: str, report: FrameReport, now: float) -> tuple[bytes, str]:
+        if report.failed > self._before.failed:
+            return ERROR, report.last_error
+        if state != 'active':
+            return OK, f'no frames are taken while {state}'
+        delay_s = now - max(report.last_in_time_s or 0, self._begun_s)
+        limit_ms = self._settings['watchdog.max_delay_ms']
+        too_late = 0 < limit_ms < 1e3 * delay_s
+        silent_s = now - self._heard_s
+        if report.rejected > self._before.rejected:
+            return (ERROR if too_late else WARN), report.last_error
+        if silent_s > SILENCE_S or (too_late and 1e3 * silent_s > limit_ms):
+            return (ERROR if too_late else WARN), (
+                f'no image on {self._camera.topic()} for {silent_s:.1f} s; check that the '
+                'camera runs, or remap the image to its topic'
+            )
+        slow = f'the last frame took {report.last_latency_ms:.0f} ms from arrival to mask'
+        if too_late:
+            answered = report.last_s is not None and report.last_s > self._begun_s
+            reason = slow if answered else f'{report.skipped} images were skipped'
+            return ERROR, f'no mask in time for {delay_s:.1f} s; {reason}'
+        if 0 < self._settings['watchdog.max_processing_time_ms'] < report.last_latency_ms:
+            return WARN, slow
+        return OK, f'{self._rates_hz[1]:.1f} Hz'
+
+    def _values(self, received: int, report: FrameReport) -> dict[str, object]:
+        values: dict[str, object] = {
+            'received': received,
+            'processed': report.processed,
+            'dropped': self._camera.arrivals.dropped,
+            'skipped': report.skipped,
+            'rejected': report.rejected,
+            'failed': report.failed,
+            'last_error': report.last_error,
+            'rate_in_hz': f'{self._rates_hz[0]:.1f}',
+            'rate_out_hz': f'{self._rates_hz[1]:.1f}',
+        }
+        for stage, percentiles in report.times_ms.items():
+            for name, value in zip(('p50', 'p95', 'p99'), percentiles, strict=True):
+                values[f'{stage}_ms_{name}'] = f'{value:.1f}'
+        return values

@@ -1,0 +1,202 @@
+"""One camera of the node, from the image that arrives to the masks that leave."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from rclpy.lifecycle import LifecycleNode
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from dgss_core.images.view import View
+from dgss_core.labels import IGNORE
+from dgss_core.runtime.monitoring.smoothing import TemporalSmoother
+from dgss_core.runtime.prediction import Prediction
+from dgss_core.runtime.segmenter import Segmenter
+from dgss_ros.health.camera import CameraHealth
+from dgss_ros.health.counters import Stopwatch
+from dgss_ros.health.watch import CameraWatch
+from dgss_ros.node.answers import Answers
+from dgss_ros.node.camera_info import InfoRelay
+from dgss_ros.node.frames import Answer, CameraFrame, SavedFrame
+from dgss_ros.node.mailbox import Mailbox
+from dgss_ros.node.messages import stamp_ns
+from dgss_ros.node.outputs import Outputs
+from dgss_ros.node.pace import Pace
+from dgss_ros.node.qos import subscribe
+from dgss_ros.parameters.values import Parameters
+
+WATCH_HZ = 5.0
+"""Weather and lenses change over seconds, and watching a frame costs as much as the rest of the
+node's work on it."""
+
+
+class Arrival(NamedTuple):
+    """A message of a camera, and when it arrived: `time_s` of the monotonic clock."""
+
+    camera: Camera
+    message: Image | CompressedImage
+    time_s: float
+
+
+class Camera:
+    """Turns the arrivals of one camera into prepared frames, and answers into published masks.
+
+    The pipeline calls `prepare`, `refresh` and `answers`; everything else here is between the
+    camera and ROS. `name` is empty where the node has one camera without a name.
+    """
+
+    def __init__(
+        self, node: LifecycleNode, name: str, settings: Parameters, mailbox: Mailbox[Arrival]
+    ) -> None:
+        self.name = name
+        self.slot = mailbox.slot()
+        self.health = CameraHealth(name, lambda: self.topic, self.slot)
+        self.answers: Answers[Answer] = Answers(self._publish)
+        self._smoother = TemporalSmoother()
+        self._node = node
+        self._prefix = f'~/{name}/' if name else '~/'
+        self._settings = settings
+        self._arrival_pace, self._watch_pace = Pace(), Pace()
+        self._subscription: Subscription | None = None
+        self._outputs: Outputs | None = None
+        self._info: InfoRelay | None = None
+        self._last: Answer | None = None
+
+    @property
+    def topic(self) -> str:
+        """The full name of its image topic, after remapping."""
+        # Remapping applies to the plain name, as with every image_transport subscriber.
+        base = self._node.resolve_topic_name(f'{self._prefix}image')
+        return self._node.resolve_topic_name(f'{base}/compressed') if self._is_compressed else base
+
+    def configure(self) -> None:
+        self._outputs = Outputs(self._node, self._prefix, self._settings['output.uncertainty'])
+        if self._settings['output.size'] == 'network':
+            self._info = InfoRelay(self._node, self._prefix)
+
+    def activate(self) -> None:
+        self.health.watch, self._smoother = CameraWatch(), TemporalSmoother()
+        kind = CompressedImage if self._is_compressed else Image
+        self._subscription = subscribe(self._node, kind, self.topic, self._take)
+        if self._info is not None:
+            self._info.activate()
+
+    def deactivate(self) -> None:
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+        if self._info is not None:
+            self._info.deactivate()
+
+    def cleanup(self) -> None:
+        self.deactivate()
+        self._last = None
+        if self._outputs is not None:
+            self._outputs.destroy()
+            self._outputs = None
+        if self._info is not None:
+            self._info.destroy()
+            self._info = None
+
+    def prepare(self, arrival: Arrival, segmenter: Segmenter) -> CameraFrame | None:
+        """Return the frame for the network; None when the image is older than allowed.
+
+        Raises DgssError for an image that cannot be used.
+        """
+        stopwatch = Stopwatch(arrival.time_s)
+        stopwatch.lap('waiting')
+        if not self._admits(arrival.message.header):
+            return None
+        return CameraFrame.prepare(arrival.message, self._view(), segmenter, stopwatch)
+
+    def refresh(self, frame: CameraFrame, segmenter: Segmenter) -> CameraFrame | None:
+        """Return the frame to run now: a newer image if one has arrived, else `frame`.
+
+        Returns None, and raises, as `prepare` does.
+        """
+        newer = self.slot.take_newer()
+        if newer is not None:
+            return self.prepare(newer, segmenter)
+        return frame if self._admits(frame.header) else None
+
+    def last_answer(self) -> SavedFrame | None:
+        """The frame that was published last, None before the first."""
+        return None if self._last is None else self._last.saved()
+
+    def _publish(self, answer: Answer) -> None:
+        """From a prediction at network size to planes over the camera's own pixels."""
+        assert self._outputs is not None, 'answers are published between configure and cleanup'
+        frame, prediction, segmenter = answer
+        if self._last is not None and self._last.segmenter is not segmenter:
+            self._smoother = TemporalSmoother()  # the ids of another bundle may mean other classes
+        refined = self._refine(frame, prediction)
+        frame.stopwatch.lap('refinement')
+        self._last = Answer(frame, refined, segmenter)
+        canvas = frame.canvas(as_camera=self._info is None)
+        if self._info is not None:
+            self._info.publish(frame.header, frame.view, frame.picture.size, canvas.size)
+        opacity = self._settings['overlay_opacity']
+        self._outputs.publish(frame.header, canvas, refined, segmenter.labels, opacity)
+        frame.stopwatch.lap('publication')
+        limit_ms = self._settings['watchdog.max_processing_time_ms']
+        age_s = self._age_s(frame.header)
+        self.health.counters.count_processed(frame.stopwatch, age_s, limit_ms)
+        # After the mask has left, so that watching delays no mask.
+        if self._watch_pace.admits(time.monotonic(), WATCH_HZ):
+            distance = self.health.watch.update(frame.prepared, prediction, segmenter.bundle)
+            if distance is not None:
+                self._outputs.publish_domain_shift(distance)
+
+    def _refine(self, frame: CameraFrame, prediction: Prediction) -> Prediction:
+        """Smooth a prediction over time, then drop labels below `confidence_threshold`.
+
+        Input and output are upright and at network size, like `frame.prepared`.
+        """
+        prediction = self._smoother(
+            frame.prepared,
+            prediction,
+            stamp_ns(frame.header),
+            self._settings['smoothing.weight'],
+            self._settings['smoothing.motion'],
+        )
+        least = self._settings['confidence_threshold'] * 255
+        if least > 0:
+            unsure = prediction.confidence < least
+            mask = np.where(unsure, np.uint8(IGNORE), prediction.mask)
+            prediction = replace(prediction, mask=mask)
+        return prediction
+
+    @property
+    def _is_compressed(self) -> bool:
+        return self._settings['image_transport'] == 'compressed'
+
+    def _take(self, message: Image | CompressedImage) -> None:
+        now = time.monotonic()
+        if self._arrival_pace.admits(now, self._settings['input.max_rate']):
+            self.slot.put(Arrival(self, message, now))
+        else:
+            self.health.counters.count_skipped()
+
+    def _admits(self, header: Header) -> bool:
+        """Return whether an image is young enough for `input.max_age_ms`; count it if not."""
+        limit_ms = self._settings['input.max_age_ms']
+        age_s = self._age_s(header) if limit_ms else None
+        if age_s is None or 1e3 * age_s <= limit_ms:
+            return True
+        self.health.counters.count_skipped()
+        return False
+
+    def _age_s(self, header: Header) -> float | None:
+        """Seconds since the stamp by the node's clock; None for a stamp that gives no time."""
+        stamp = stamp_ns(header)
+        return (self._node.get_clock().now().nanoseconds - stamp) / 1e9 if stamp > 0 else None
+
+    def _view(self) -> View:
+        roi = self._settings.of_camera(self.name, 'roi')
+        whole = not any(roi)
+        return View(self._settings.of_camera(self.name, 'rotation'), None if whole else tuple(roi))

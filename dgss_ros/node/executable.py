@@ -1,0 +1,83 @@
+"""A node as a program: arguments, signals, spinning, and an orderly end."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TypeVar
+
+import rclpy
+from rclpy._rclpy_pybind11 import RCLInvalidROSArgsError, UnknownROSArgsError
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions, install_signal_handlers
+from rclpy.utilities import remove_ros_args
+
+from dgss_core.errors import DgssError
+from dgss_ros.node.transport import prepare_process
+
+NodeT = TypeVar('NodeT', bound=Node)
+
+SWITCH_INTERVAL_S = 5e-4
+"""How long one thread may keep the interpreter from the others. Python's 5 ms is more than all
+that the node adds to a frame, and the executor and the workers often want it at once."""
+
+
+def run(make: Callable[[], NodeT], begin: Callable[[NodeT], None], args: list[str]) -> int:
+    """Make a node, `begin` with it, and spin it until SIGINT or SIGTERM; returns the exit code."""
+    prepare_process()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    ends = ExitStack()
+    try:
+        node = start(make, args)
+        ends.callback(node.destroy_node)
+        executor = SingleThreadedExecutor()
+        ends.callback(executor.shutdown)
+        executor.add_node(node)
+        executor.create_task(begin, node)
+        spin(node, executor)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except DgssError as error:
+        print(f'dgss: error: {error}', file=sys.stderr)
+        return 2
+    finally:
+        ends.close()
+        rclpy.try_shutdown()
+    return 0
+
+
+def start(make: Callable[[], NodeT], args: list[str]) -> NodeT:
+    """Make the node of a command line; DgssError when that asks for the impossible."""
+    try:
+        if unknown := remove_ros_args(args)[1:]:
+            raise DgssError(f'Unknown arguments {unknown}; ROS arguments follow --ros-args.')
+        # While the node is made, SIGTERM is an exception in this thread as SIGINT is. From then
+        # on both only make rclpy shut down the context: an exception could come amid anything.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        node = make()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        install_signal_handlers(SignalHandlerOptions.ALL)
+        return node
+    except (UnknownROSArgsError, RCLInvalidROSArgsError, ParameterException) as error:
+        # rcl appends the places in its C code.
+        reason = str(error).split(', at /')[0]
+        raise DgssError(f'The ROS arguments cannot be used: {reason}') from error
+
+
+def spin(node: Node, executor: SingleThreadedExecutor) -> None:
+    """Serve callbacks until the context is shut down; an exception in one is logged."""
+    while node.context.ok():
+        try:
+            executor.spin_once()
+        except (KeyboardInterrupt, ExternalShutdownException):
+            return
+        except Exception:
+            if node.context.ok():
+                node.get_logger().error(traceback.format_exc())

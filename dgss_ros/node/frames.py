@@ -1,0 +1,89 @@
+"""What the node holds of one image: the message, the prepared frame, the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from dgss_core.images.encodings import Picture
+from dgss_core.images.view import View
+from dgss_core.labels import IGNORE, LabelSet
+from dgss_core.runtime.prediction import Prediction
+from dgss_core.runtime.segmenter import Segmenter
+from dgss_ros.health.counters import Stopwatch
+from dgss_ros.node.messages import to_picture
+from dgss_ros.node.outputs import Canvas
+
+
+@dataclass(frozen=True)
+class CameraFrame:
+    """An image that is ready for the network.
+
+    `picture`: the camera's own pixels. `prepared`: its view, upright, RGB uint8 (H, W, 3) at
+    network size.
+    """
+
+    header: Header
+    picture: Picture
+    view: View
+    prepared: np.ndarray
+    stopwatch: Stopwatch
+
+    @classmethod
+    def prepare(
+        cls,
+        message: Image | CompressedImage,
+        view: View,
+        segmenter: Segmenter,
+        stopwatch: Stopwatch,
+    ) -> CameraFrame:
+        """Decode an image and resize its view to the network.
+
+        Raises DgssError for an image that cannot be used.
+        """
+        picture = to_picture(message)
+        prepared = segmenter.prepare(view.apply(picture.pixels), picture.to_rgb)
+        stopwatch.lap('preparation')
+        return cls(message.header, picture, view, prepared, stopwatch)
+
+    def canvas(self, as_camera: bool) -> Canvas:
+        """Return the camera's own pixels, or those at network size turned like the camera."""
+        if as_camera:
+            return Canvas(self.picture.size, lambda: self.picture.rgb, self.view.restore)
+        turn_back = self.view.turn_back
+        picture = turn_back(self.prepared)
+        return Canvas(
+            picture.shape[1::-1],
+            lambda: picture,
+            lambda plane, _, out: np.copyto(out, turn_back(plane)),
+        )
+
+
+class Answer(NamedTuple):
+    """A frame, its prediction at network size, and the segmenter that made it."""
+
+    frame: CameraFrame
+    prediction: Prediction
+    segmenter: Segmenter
+
+    def saved(self) -> SavedFrame:
+        """Return the answer at the camera's own size, for a file."""
+        image = self.frame.picture.rgb
+        mask = np.empty(image.shape[:2], np.uint8)
+        self.frame.view.restore(self.prediction.mask, IGNORE, mask)
+        bundle = self.segmenter.bundle
+        return SavedFrame(self.frame.header, image, mask, self.segmenter.labels, bundle.identity)
+
+
+class SavedFrame(NamedTuple):
+    """An image, RGB uint8 (H, W, 3), its mask, uint8 (H, W), and the bundle that made the mask."""
+
+    header: Header
+    image: np.ndarray
+    mask: np.ndarray
+    labels: LabelSet
+    bundle: str

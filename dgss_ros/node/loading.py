@@ -1,0 +1,52 @@
+"""From the parameters to a network that is ready to run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dgss_core.runtime.backend import Report
+from dgss_core.runtime.backends import load_backend
+from dgss_core.runtime.bundle import open_bundle
+from dgss_core.runtime.segmenter import Segmenter
+from dgss_core.runtime.self_test import self_test
+from dgss_ros.parameters.values import Parameters
+
+
+def load_segmenter(folder: Path | None, settings: Parameters, report: Report) -> Segmenter:
+    """Open the bundle in `folder`, load it into its backend, warm it up and test it.
+
+    None is the bundle that comes with the package. `report` takes lines that say how it goes, and
+    may raise to give up. Raises DgssError.
+    """
+    bundle = open_bundle(folder)
+    cache = settings['engine.cache_dir']
+    backend = load_backend(
+        bundle,
+        settings['backend'],
+        settings['threads'],
+        cache_dir=Path(cache).expanduser() if cache else None,
+        allow_unverified=settings['engine.allow_unverified'],
+        report=report,
+    )
+    segmenter = Segmenter(bundle, backend)
+    try:
+        # The first call of each size allocates; it must not fall on the first frame of a drive.
+        blank = np.zeros((bundle.height, bundle.width, 3), np.uint8)
+        for size in {1, settings['batch.max_size']}:
+            segmenter.predict([blank] * size)
+        if settings['self_test']:
+            _test(segmenter, report)
+    except BaseException:
+        backend.close()
+        raise
+    return segmenter
+
+
+def _test(segmenter: Segmenter, report: Report) -> None:
+    agreement = self_test(segmenter)
+    if agreement is None:
+        report(f'{segmenter.bundle.identity} has no reference frames: nothing to test it with.')
+    else:
+        report(f'Agrees with the reference frames of the bundle in {agreement:.2%} of the pixels.')

@@ -1,0 +1,96 @@
+"""ROS messages <-> numpy arrays, without a needless copy."""
+
+from __future__ import annotations
+
+import json
+from array import array
+
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header, String
+
+from dgss_core.images.compressed import encode_jpeg, encode_png, open_compressed
+from dgss_core.images.encodings import Picture, open_image
+from dgss_core.labels import LabelSet
+
+
+def to_rgb(message: Image | CompressedImage) -> np.ndarray:
+    """The picture of `message` as RGB uint8 (H, W, 3); raises DgssError as `to_picture`."""
+    return to_picture(message).rgb
+
+
+def to_picture(message: Image | CompressedImage) -> Picture:
+    """The picture of `message`, maybe in its own memory.
+
+    Raises DgssError for an unknown encoding, too little data or a size of zero.
+    """
+    if isinstance(message, CompressedImage):
+        return open_compressed(message.data)
+    return open_image(
+        message.data,
+        width=message.width,
+        height=message.height,
+        step=message.step,
+        encoding=message.encoding,
+        is_bigendian=bool(message.is_bigendian),
+    )
+
+
+def to_image(header: Header, pixels: np.ndarray, encoding: str) -> Image:
+    """An image message with this very header. `pixels`: uint8 (H, W) or (H, W, C)."""
+    message = Image(header=header, encoding=encoding)
+    message.height, message.width = pixels.shape[:2]
+    message.step = pixels.nbytes // pixels.shape[0]
+    message.data = to_array(pixels)
+    return message
+
+
+def to_jpeg(header: Header, picture: np.ndarray) -> CompressedImage:
+    """RGB uint8 (H, W, 3) as image_transport's compressed JPEG, with this very header."""
+    return CompressedImage(
+        header=header, format='rgb8; jpeg compressed bgr8', data=encode_jpeg(picture)
+    )
+
+
+def to_png(header: Header, picture: np.ndarray) -> CompressedImage:
+    """RGB uint8 (H, W, 3) as image_transport's compressed PNG, with this very header."""
+    return CompressedImage(
+        header=header, format='rgb8; png compressed bgr8', data=encode_png(picture)
+    )
+
+
+def to_array(pixels: np.ndarray) -> array:
+    """The bytes of `pixels` as the one type rclpy stores as it is.
+
+    Its setter converts anything else element by element: 0.2 s for a 1280x720 picture.
+    """
+    data = array('B')
+    data.frombytes(np.ascontiguousarray(pixels).data.cast('B'))
+    return data
+
+
+def to_mask(message: Image) -> np.ndarray:
+    """The ids of a mono8 message, uint8 (H, W): a view of the message."""
+    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
+    return rows[:, : message.width]
+
+
+def to_labels(labels: LabelSet) -> String:
+    """Ids, names and RGB colours of a label set as JSON."""
+    return String(data=json.dumps(labels.to_dict()))
+
+
+def stamp_ns(header: Header) -> int:
+    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+
+
+def raw_stamp_ns(raw: bytes) -> int:
+    """The stamp of a serialized message that begins with a Header, unread otherwise.
+
+    CDR: four bytes of encapsulation, of which the second tells the byte order, then `int32 sec`
+    and `uint32 nanosec`.
+    """
+    order = '<' if raw[1] & 1 else '>'
+    sec = np.frombuffer(raw, f'{order}i4', 1, 4)[0]
+    nanosec = np.frombuffer(raw, f'{order}u4', 1, 8)[0]
+    return int(sec) * 1_000_000_000 + int(nanosec)

@@ -1,0 +1,185 @@
+"""The topics the node publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Float32, Header, String
+
+from dgss_core.images.paint import colorize, overlay
+from dgss_core.labels import IGNORE, LabelSet
+from dgss_core.runtime.segmenter import Prediction
+from dgss_ros.node.messages import to_image, to_jpeg, to_labels, to_mask, to_png
+
+try:
+    from vision_msgs.msg import LabelInfo, VisionClass
+except ImportError:
+    LabelInfo = None
+
+LATCHED_QOS = QoSProfile(
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
+OUTSIDE = {'mask': IGNORE, 'confidence': 0, 'uncertainty': 255}
+"""The planes of a prediction, and what they say where nothing was seen."""
+
+
+class LabelOutputs:
+    """`~/labels`, and `~/label_info` where vision_msgs is installed, both latched: the label set
+    of every camera's masks."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._labels = node.create_publisher(String, '~/labels', LATCHED_QOS)
+        self._info: Publisher | None = None
+        if LabelInfo is not None:
+            self._info = node.create_publisher(LabelInfo, '~/label_info', LATCHED_QOS)
+
+    def publish(self, labels: LabelSet) -> None:
+        self._labels.publish(to_labels(labels))
+        if self._info is not None:
+            info = LabelInfo(
+                class_map=[
+                    VisionClass(class_id=label.id, class_name=label.name)
+                    for label in labels.labels
+                ]
+            )
+            info.header.stamp = self._node.get_clock().now().to_msg()
+            self._info.publish(info)
+
+    def destroy(self) -> None:
+        self._node.destroy_publisher(self._labels)
+        if self._info is not None:
+            self._node.destroy_publisher(self._info)
+
+
+class Canvas(NamedTuple):
+    """The pixels that a prediction is laid over.
+
+    `size`: width and height. `picture()`: RGB uint8 of this size. `place(plane, outside, out)`:
+    lays a plane of the prediction into `out`, uint8 of this size, with `outside` where nothing
+    was seen.
+    """
+
+    size: tuple[int, int]
+    picture: Callable[[], np.ndarray]
+    place: Callable[[np.ndarray, int, np.ndarray], None]
+
+
+class Outputs:
+    """What one camera publishes while the node is active.
+
+    `mask`, `confidence` and, where `uncertainty` is set, `uncertainty`; the pictures `overlay` and
+    `color_mask`, each raw and compressed; `domain_shift`. `prefix` goes before their names: `~/`
+    or `~/CAMERA/`. What nobody subscribes to is neither computed nor built.
+    """
+
+    def __init__(self, node: LifecycleNode, prefix: str, uncertainty: bool = False) -> None:
+        self._node = node
+        self._prefix = prefix
+        self._publishers: dict[str, LifecyclePublisher] = {}
+        self._planes: dict[str, Image] = {}
+        try:
+            for name in OUTSIDE if uncertainty else ('mask', 'confidence'):
+                self._create(Image, name)
+            for name in ('overlay', 'color_mask'):
+                self._create(Image, name)
+                self._create(CompressedImage, f'{name}/compressed')
+            self._create(Float32, 'domain_shift')
+        except Exception:
+            self.destroy()
+            raise
+
+    def publish(
+        self,
+        header: Header,
+        canvas: Canvas,
+        prediction: Prediction,
+        labels: LabelSet,
+        opacity: float,
+    ) -> None:
+        """Publish one frame under its own header."""
+        placed: dict[str, Image] = {}
+
+        def place(name: str) -> Image:
+            if name not in placed:
+                placed[name] = self._plane(name, header, canvas.size)
+                plane = getattr(prediction, name)
+                canvas.place(plane, OUTSIDE[name], to_mask(placed[name]))
+            return placed[name]
+
+        for name in OUTSIDE:
+            if self._wanted(name) and getattr(prediction, name) is not None:
+                self._publishers[name].publish(place(name))
+        self._publish_picture(
+            header,
+            'overlay',
+            to_jpeg,
+            lambda: overlay(canvas.picture(), to_mask(place('mask')), labels, opacity),
+        )
+        # Flat colours with sharp borders: PNG keeps them as they are, and small.
+        self._publish_picture(
+            header, 'color_mask', to_png, lambda: colorize(to_mask(place('mask')), labels)
+        )
+
+    def publish_domain_shift(self, distance: float) -> None:
+        """Publish how far the drive lies from the source, in its standard deviations."""
+        if self._wanted('domain_shift'):
+            self._publishers['domain_shift'].publish(Float32(data=distance))
+
+    def destroy(self) -> None:
+        for publisher in self._publishers.values():
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def _plane(self, name: str, header: Header, size: tuple[int, int]) -> Image:
+        """The message of a plane, to be written on."""
+        # Memory that was touched before is faster than new, by half.
+        message = self._planes.get(name)
+        if message is None or (message.width, message.height) != size:
+            message = to_image(header, np.zeros(size[::-1], np.uint8), 'mono8')
+            self._planes[name] = message
+        message.header = header
+        return message
+
+    def _publish_picture(
+        self,
+        header: Header,
+        name: str,
+        compress: Callable[[Header, np.ndarray], CompressedImage],
+        paint: Callable[[], np.ndarray],
+    ) -> None:
+        raw, compressed = self._wanted(name), self._wanted(f'{name}/compressed')
+        if not raw and not compressed:
+            return
+        picture = paint()
+        if raw:
+            self._publishers[name].publish(to_image(header, picture, 'rgb8'))
+        if compressed:
+            self._publishers[f'{name}/compressed'].publish(compress(header, picture))
+
+    def _wanted(self, name: str) -> bool:
+        publisher = self._publishers.get(name)
+        return publisher is not None and publisher.get_subscription_count() > 0
+
+    def _create(self, kind: Any, name: str) -> None:
+        self._publishers[name] = self._node.create_lifecycle_publisher(
+            kind,
+            self._prefix + name,
+            # A new one each time: rclpy writes the overrides of a topic into the profile itself.
+            QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            # The events only log peers that do not match, which the diagnostics name; for each of
+            # them the executor does more work whenever an image comes.
+            event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
+        )

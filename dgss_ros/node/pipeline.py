@@ -1,0 +1,133 @@
+"""From arrivals to answers, on the worker threads."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from rclpy.node import Node
+
+from dgss_core.errors import DgssError
+from dgss_core.runtime.segmenter import Prediction, Segmenter
+from dgss_ros.node.cameras import Arrival, Camera
+from dgss_ros.node.frames import Answer, CameraFrame
+from dgss_ros.node.mailbox import Mailbox, Workers
+
+LOG_PERIOD_S = 5.0
+Frames = list[tuple[Camera, CameraFrame]]
+
+FAILURES_TO_RECOVER = 5
+"""Batches in a row that the network fails on before `recover` is called, on the executor."""
+
+
+class Pipeline:
+    """Takes batches from `mailbox`, runs them through a segmenter and lets the cameras answer.
+
+    While the network works on one image, the masks before it are published and that of another
+    camera is prepared; what comes meanwhile from that camera takes its place.
+
+    What goes wrong with an image is counted at its camera and logged; the next one is served.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        mailbox: Mailbox[Arrival],
+        segmenter: Segmenter,
+        recover: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.segmenter = segmenter
+        self._node = node
+        self._mailbox = mailbox
+        self._recover = recover
+        self._failures = 0
+        self._workers = Workers(mailbox)
+        self._network = threading.Semaphore()
+
+    def start(self, workers: int, max_batch: int, max_wait_s: float) -> None:
+        """`workers`: batches that the network works on at once."""
+        self._network = threading.Semaphore(workers)
+        # Larger batches are not prepared ahead: they fill up while the network is busy.
+        threads = 2 * workers if max_batch == 1 else workers
+        self._workers.start(
+            self._work,
+            self._publish,
+            count=threads,
+            max_size=max_batch,
+            max_wait_s=max_wait_s,
+        )
+
+    def stop(self) -> None:
+        """Let what is in work finish, and drop what waits."""
+        self._workers.stop()
+
+    def swap(self, segmenter: Segmenter) -> Segmenter:
+        """Serve the next batches by another segmenter; the old one may still be at work."""
+        old, self.segmenter = self.segmenter, segmenter
+        return old
+
+    def retire(self, segmenter: Segmenter) -> None:
+        """Free a segmenter that was swapped out, once the batches it still works on are done."""
+        self._mailbox.settle()
+        segmenter.backend.close()
+
+    def _work(self, batch: list[Arrival]) -> None:
+        segmenter = self.segmenter  # one for the whole batch, even if `swap` changes it meanwhile
+        frames: Frames = []
+        for arrival in batch:
+            self._add(frames, arrival.camera, partial(arrival.camera.prepare, arrival, segmenter))
+        if not frames:
+            return
+        with self._network:
+            current: Frames = []
+            for camera, frame in frames:
+                self._add(current, camera, partial(camera.refresh, frame, segmenter))
+            predictions = self._predict(current, segmenter)
+        for (camera, frame), prediction in zip(current, predictions, strict=False):
+            frame.stopwatch.lap('inference')
+            camera.answers.put(Answer(frame, prediction, segmenter))
+
+    def _publish(self, batch: list[Arrival]) -> None:
+        for arrival in batch:
+            with self._watched(arrival.camera):
+                arrival.camera.answers.publish_oldest()
+
+    def _add(self, frames: Frames, camera: Camera, make: Callable[[], CameraFrame | None]) -> None:
+        """Append the frame of `camera` that `make` returns, unless it returns None or fails."""
+        with self._watched(camera):
+            if frame := make():
+                frames.append((camera, frame))
+
+    def _predict(self, frames: Frames, segmenter: Segmenter) -> list[Prediction]:
+        predictions: list[Prediction] = []
+        if frames:
+            with self._watched(*(camera for camera, _ in frames)):
+                predictions = segmenter.predict([frame.prepared for _, frame in frames])
+            self._note_failure(failed=not predictions)
+        return predictions
+
+    def _note_failure(self, failed: bool) -> None:
+        self._failures = self._failures + 1 if failed else 0
+        if self._failures >= FAILURES_TO_RECOVER and self._node.executor is not None:
+            self._failures = 0
+            self._node.executor.create_task(self._recover)
+
+    @contextmanager
+    def _watched(self, *cameras: Camera) -> Iterator[None]:
+        """Count what goes wrong within as lost frames of these cameras; nothing is raised."""
+        logger = self._node.get_logger()
+        try:
+            yield
+        except DgssError as error:
+            for camera in cameras:
+                camera.health.counters.count_rejected(str(error))
+            logger.warning(str(error), throttle_duration_sec=LOG_PERIOD_S)
+        except Exception as error:
+            if not self._node.context.ok():
+                return  # SIGTERM invalidates the publishers while a frame is in work
+            for camera in cameras:
+                camera.health.counters.count_failed(f'{type(error).__name__}: {error}')
+            logger.error(traceback.format_exc(), throttle_duration_sec=LOG_PERIOD_S)

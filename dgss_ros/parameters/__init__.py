@@ -1,0 +1,1 @@
+"""Parameters: one table declares, checks and documents every parameter of the node."""

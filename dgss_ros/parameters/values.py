@@ -1,0 +1,121 @@
+"""The parameters of a running node: declared, read, and refused with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.exceptions import ParameterException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from dgss_core.errors import DgssError
+from dgss_ros.parameters.declaration import UNCONFIGURED, Declaration
+from dgss_ros.parameters.table import PARAMETERS, camera_parameters
+
+
+class Parameters:
+    """Declares `PARAMETERS` on a node and refuses, with a reason, what may not be set.
+
+    `is_configured` tells whether the node holds a bundle. Raises DgssError when a value given
+    at start (command line or parameter file) has a wrong type or is out of range.
+    """
+
+    def __init__(self, node: Node, is_configured: Callable[[], bool]) -> None:
+        self._node = node
+        self._is_configured = is_configured
+        self._declarations: dict[str, Declaration] = {}
+        self._bundle_folders: list[Path] | None = None
+        node.add_on_set_parameters_callback(self._check)
+        self._declare(PARAMETERS)
+        self._declare(camera_parameters(self['cameras']))
+        start = self['bundle']
+        folders = self['bundle_folders'] or ([str(Path(start).parent)] if start else [])
+        self._bundle_folders = [_real(folder) for folder in folders]
+        self.bundle_folder()
+        self._warn_of_unknown()
+
+    def __getitem__(self, name: str) -> Any:
+        """The value now; an empty list or None for one that was left unset."""
+        value = self._node.get_parameter_or(name).value
+        return self._declarations[name].default if value is None else value
+
+    def of_camera(self, camera: str, name: str) -> Any:
+        """The camera's own value of `rotation` or `roi` where it has one, or else of `input`."""
+        own = self[f'{camera}.{name}'] if camera else None
+        return self[f'input.{name}'] if own is None else own
+
+    def bundle_folder(self) -> Path | None:
+        """Where the bundle lies, links followed; None for the one that comes with the package.
+
+        Raises DgssError when that is outside `bundle_folders`.
+        """
+        return self._check_bundle(self['bundle'])
+
+    def _check_bundle(self, bundle: str) -> Path | None:
+        if not bundle:
+            return None
+        folder = _real(bundle)
+        allowed = self._bundle_folders
+        if allowed is not None and not any(folder.is_relative_to(parent) for parent in allowed):
+            within = ', '.join(map(str, allowed)) or 'empty'
+            raise DgssError(
+                f'The bundle {bundle} lies outside bundle_folders ({within}); start the node with '
+                'bundle_folders that hold it.'
+            )
+        return folder
+
+    def _declare(self, declarations: Sequence[Declaration]) -> None:
+        for declaration in declarations:
+            self._declarations[declaration.name] = declaration
+            try:
+                declaration.declare(self._node)
+            except ParameterException as error:
+                raise DgssError(
+                    f'The parameter {declaration.name} was given what it cannot be. {error}. '
+                    f'For example, {declaration.default!r} would do.'
+                ) from error
+
+    def _warn_of_unknown(self) -> None:
+        # rclpy passes over a parameter that was misspelt at start and offers no public list of
+        # what was given. A file may hold parameters for other nodes, so this is no error.
+        given = self._node._parameter_overrides
+        unknown = [
+            name
+            for name in given
+            if not name.startswith(('qos_overrides.', 'diagnostic_updater.'))
+            and not self._node.has_parameter(name)
+        ]
+        if unknown:
+            self._node.get_logger().warning(
+                f'Does not know the parameters {", ".join(unknown)}; '
+                f'its own are {", ".join(self._declarations)}.'
+            )
+
+    def _check(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            declaration = self._declarations.get(parameter.name)
+            if declaration is None or parameter.value is None:
+                continue  # a standard one, such as use_sim_time or a QoS override
+            if declaration.change == UNCONFIGURED and self._is_configured():
+                return SetParametersResult(
+                    successful=False,
+                    reason=f'{parameter.name} can only be set while the node is unconfigured; '
+                    'deactivate and clean up the node first.',
+                )
+            try:
+                declaration.refuse(parameter.value)
+                if parameter.name == 'bundle':
+                    self._check_bundle(parameter.value)
+            except DgssError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+
+def _real(path: str) -> Path:
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown ~user
+        raise DgssError(f'{path!r} is no path: {error}; give that of a folder.') from error

@@ -1,0 +1,4 @@
+"""Replay: bags played to live topics, and through a running node whose masks are recorded.
+
+Imports `client` and `node`.
+"""

@@ -1,0 +1,181 @@
+"""`dgss bag replay`: a bag through a live node: frames out, masks back, timed and recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.serialization import serialize_message
+from rich.console import Console
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from dgss_core.bags import BagRecorder, image_topic
+from dgss_core.errors import DgssError
+from dgss_core.images.compressed import encode_jpeg
+from dgss_core.progress import with_progress
+from dgss_ros.client.session import ros_session, wait_until
+from dgss_ros.node.messages import raw_stamp_ns, to_image
+from dgss_ros.replay.bag_play import BagPlayer
+
+NODE = '/dgss'
+MASK_TOPIC = f'{NODE}/mask'
+GREETING_S = 0.5
+LAST_ANSWER_S = 3.0
+
+
+def replay(
+    bag: Path,
+    *,
+    output: Path,
+    rate: float = 1.0,
+    image: str | None = None,
+    node: str = NODE,
+    wait: float = 60.0,
+    overwrite: bool = False,
+) -> None:
+    """Play a bag to a running node and record its masks and confidences, with their stamps.
+
+    Args:
+        bag: bag folder, or an .mcap or .db3 file
+        output: bag folder to write
+        rate: speed; 2 is twice as fast as recorded
+        image: topic of the images the node takes; where left out, that of the bag
+        node: full name of the node
+        wait: seconds that the node has to get ready
+        overwrite: replace an existing bag
+    """
+    topic = image_topic(bag, image).name
+    with ros_session('dgss_bag_replay') as ros:
+        drive = Drive(bag, topic, rate)
+        times = drive_through(ros, drive, output, node=node, wait_s=wait, overwrite=overwrite)
+    console = Console()
+    console.print(f'{len(times.sent)} frames sent, {len(times.received)} masks in {output}.')
+    if times.received:
+        p50, p95, p99 = np.percentile(times.latencies_ms, (50, 95, 99))
+        console.print(f'Latency p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms.')
+
+
+@dataclass(frozen=True)
+class Drive:
+    """A bag to play at `rate` times its pace, and the topic of its images."""
+
+    bag: Path
+    topic: str
+    rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class Replay:
+    """When each frame was published and its mask received, by stamp, in monotonic seconds."""
+
+    sent: dict[int, float]
+    received: dict[int, float]
+
+    @property
+    def latencies_ms(self) -> np.ndarray:
+        return np.array([1e3 * (t - self.sent[stamp]) for stamp, t in self.received.items()])
+
+
+def drive_through(
+    ros: Node,
+    drive: Drive,
+    masks: Path,
+    *,
+    node: str = NODE,
+    wait_s: float = 30.0,
+    check: Callable[[], None] = lambda: None,
+    overwrite: bool = True,
+) -> Replay:
+    """Play `drive` to an active node and record the answers as bag `masks`.
+
+    `check` raises when the node has ended. Raises DgssError when no answer comes within `wait_s`
+    seconds.
+    """
+    sent: dict[int, float] = {}
+    with BagRecorder(masks, overwrite=overwrite) as bag:
+        answers = _Answers(ros, bag, node)
+        player = BagPlayer(ros, drive.bag)
+        _greet(player, drive.topic, answers, wait_s, check)
+        shown = with_progress(player.play(drive.rate), 'Driving', player.count)
+        for message, time_s in shown:
+            if message.topic == drive.topic:
+                sent[raw_stamp_ns(message.data)] = time_s
+                check()
+            answers.record()
+        wait_until(lambda: answers.complete(sent.keys()), LAST_ANSWER_S)
+    return Replay(sent, answers.received)
+
+
+def _greet(
+    player: BagPlayer,
+    topic: str,
+    answers: _Answers,
+    wait_s: float,
+    check: Callable[[], None],
+) -> None:
+    """Send a grey picture without a stamp until it is answered.
+
+    Only then does each side know of the other: a publisher learns of its subscriber a moment
+    after the subscriber learned of it.
+    """
+    grey = np.full((48, 64, 3), 128, np.uint8)
+    greeting: Image | CompressedImage = to_image(Header(), grey, 'rgb8')
+    if topic.endswith('/compressed'):
+        greeting = CompressedImage(format='jpeg', data=encode_jpeg(grey))
+    end = time.monotonic() + wait_s
+    while time.monotonic() < end:
+        player.publish(topic, serialize_message(greeting))
+        if wait_until(answers.greeted, GREETING_S):
+            return
+        check()
+    raise DgssError(
+        f'Images on {topic} are not answered (waited {wait_s:g} s); look at the log of the node '
+        'and at the topic it takes images from.'
+    )
+
+
+class _Answers:
+    """Masks and confidences on their way from the subscriptions to the bag."""
+
+    def __init__(self, ros: Node, bag: BagRecorder, node: str) -> None:
+        topics = (f'{node}/mask', f'{node}/confidence')
+        self._bag = bag
+        self._greeted: set[str] = set()
+        self._waiting: SimpleQueue[tuple[str, float, bytes]] = SimpleQueue()
+        self._times: dict[str, dict[int, float]] = {topic: {} for topic in topics}
+        self.received = self._times[topics[0]]
+        for topic in topics:
+            keep = partial(self._keep, topic)
+            ros.create_subscription(Image, topic, keep, QoSProfile(depth=50), raw=True)
+
+    def greeted(self) -> bool:
+        """Whether every topic has brought the answer to a greeting."""
+        return self._greeted == self._times.keys()
+
+    def complete(self, stamps: Set[int]) -> bool:
+        """Write what has arrived; returns whether every topic has brought all `stamps`."""
+        self.record()
+        return all(times.keys() >= stamps for times in self._times.values())
+
+    def record(self) -> None:
+        """Write what has arrived."""
+        while not self._waiting.empty():
+            topic, time_s, raw = self._waiting.get()
+            stamp_ns = raw_stamp_ns(raw)
+            self._bag.record(topic, 'sensor_msgs/msg/Image', stamp_ns, raw)
+            self._times[topic][stamp_ns] = time_s
+
+    def _keep(self, topic: str, raw: bytes) -> None:
+        # The recorder serves one thread only, and this one must not wait for the disk.
+        if raw_stamp_ns(raw) == 0:
+            self._greeted.add(topic)
+        else:
+            self._waiting.put((topic, time.monotonic(), raw))

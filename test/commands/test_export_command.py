@@ -1,0 +1,100 @@
+"""`dgss export` from the checkpoint on disk, and what it says to mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from small_systems import SIZES, VIT, small
+
+from dgss_core.cli import main
+from dgss_core.networks.checkpoint import About, save_checkpoint
+from dgss_core.runtime.backends.onnx_runtime import OnnxRuntimeBackend
+from dgss_core.runtime.bundle import open_bundle
+from dgss_core.runtime.segmenter import Segmenter
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ViT with low-rank adapters that do something."""
+    model = small('dgss-dinov2-s')
+    torch.nn.init.normal_(model.encoder.blocks[0].attention.q.lora_b)
+    sizes = {**SIZES['dgss'], 'encoder_options': VIT}
+    path = tmp_path_factory.mktemp('checkpoint') / 'model.safetensors'
+    save_checkpoint(model, path, About('dgss-dinov2-s', sizes, licence='MIT'))
+    return path
+
+
+def pictures(folder: Path, *conditions: str, count: int = 3) -> Path:
+    rng = np.random.default_rng(0)
+    for condition in conditions:
+        (folder / condition).mkdir(parents=True)
+        for index in range(count):
+            image = rng.integers(0, 256, (80, 100, 3), np.uint8)
+            cv2.imwrite(str(folder / condition / f'{index}.png'), image)
+    return folder
+
+
+def test_a_checkpoint_becomes_a_bundle(checkpoint: Path, tmp_path: Path, capsys) -> None:
+    frames = pictures(tmp_path / 'frames', 'day', 'night')
+    options = ['--height', '61', '--width', '90', '--precision', 'fp16', '--frames', frames]
+    source = pictures(tmp_path / 'drive', 'any') / 'any'
+    options += ['--source', source, '--name', 'mine', '--output', tmp_path / 'bundle']
+    assert main(['export', str(checkpoint), *map(str, options)]) == 0
+    said = capsys.readouterr().out
+    assert 'mine@' in said
+    assert '90x61, fp16' in said
+    bundle = open_bundle(tmp_path / 'bundle')
+    manifest = bundle.manifest
+    assert (manifest.name, manifest.licence, manifest.source.frames) == ('mine', 'MIT', 3)
+    assert [frame.name for frame in bundle.frames()] == ['day_0', 'day_1', 'night_0', 'night_1']
+    kept, answer = bundle.frames()[0], Segmenter(bundle, OnnxRuntimeBackend(bundle))
+    assert (answer(kept.image).mask == kept.mask).mean() > 0.95
+    assert b'lora' not in bundle.onnx_path.read_bytes()
+
+
+def test_int8_is_calibrated_on_given_pictures(checkpoint: Path, tmp_path: Path) -> None:
+    calibration = pictures(tmp_path / 'calibration', 'rain', count=2)
+    options = ['--height', '32', '--width', '48', '--precision', 'int8', '--licence', 'mine']
+    options += ['--calibration', str(calibration), '--output', str(tmp_path / 'bundle')]
+    assert main(['export', str(checkpoint), *options]) == 0
+    manifest = open_bundle(tmp_path / 'bundle').manifest
+    assert (manifest.precision, manifest.licence) == ('int8', 'mine')
+
+
+@pytest.mark.parametrize(
+    ('options', 'says'),
+    [
+        (['--precision', 'fp8'], 'fp8'),
+        (['--height', '4'], 'cannot have 1024x4 pixels'),
+        (['--calibration', '.'], '--calibration is for int8, not fp32'),
+        (['--frames', 'EMPTY'], 'holds no folder that is named after a condition'),
+        (['--frames', 'nowhere'], 'holds no folder that is named after a condition'),
+        (['--source', 'nowhere'], 'There is no nowhere'),
+        (['--opset', '7'], 'needs ONNX opset 18 or later, not 7'),
+        (['--output', 'EMPTY'], 'already exists; choose another folder or pass --overwrite'),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    checkpoint: Path, tmp_path: Path, capsys, options: list[str], says: str
+) -> None:
+    (tmp_path / 'empty').mkdir()
+    given = [str(tmp_path / 'empty') if option == 'EMPTY' else option for option in options]
+    output = [] if '--output' in given else ['--output', str(tmp_path / 'bundle')]
+    assert main(['export', str(checkpoint), *output, *given]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count('\n') == 1
+    assert not (tmp_path / 'bundle').exists()
+
+
+def test_a_checkpoint_must_be_there_and_say_its_licence(tmp_path: Path, capsys) -> None:
+    assert main(['export', 'nowhere.safetensors', '--output', str(tmp_path / 'b')]) == 2
+    assert 'There is no checkpoint nowhere.safetensors' in capsys.readouterr().err
+    path = tmp_path / 'model.safetensors'
+    save_checkpoint(small('famix-rn50'), path, About('famix-rn50'))
+    assert main(['export', str(path), '--output', str(tmp_path / 'b')]) == 2
+    assert 'does not say its licence; give the terms as --licence' in capsys.readouterr().err

@@ -1,0 +1,332 @@
+"""The contract of every encoder, inherited by one class per family."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from formula_weights import VIT, fill, image
+from torch import Tensor
+
+from dgss_core.errors import DgssError
+from dgss_core.networks.adapters.freezing import POLICIES, freeze, kept_bytes
+from dgss_core.networks.encoders import ENCODERS, Encoder, build_encoder
+from dgss_core.networks.encoders.clip_resnet import ClipResNet
+from dgss_core.networks.encoders.memory import graph_bytes
+from dgss_core.networks.encoders.stages import StagedEncoder
+from dgss_core.networks.encoders.vits import clip_vit, dinov2, eva02, sam, siglip
+
+
+class EncoderContract:
+    """Inherit, and give `build` and `golden`: the mean of |map| for `image(1, 64, 96)`."""
+
+    golden: tuple[float, ...]
+    even = (64, 96)
+    """A size the network takes without padding."""
+
+    def build(self) -> Encoder:
+        raise AssertionError('the class of each encoder says how to build it')
+
+    @pytest.fixture
+    def encoder(self) -> Encoder:
+        encoder = self.build()
+        fill(encoder)
+        return encoder.eval()
+
+    def check_maps(self, encoder: Encoder, maps: list[Tensor], height: int, width: int):
+        assert len(maps) == len(encoder.channels) == len(encoder.strides)
+        for x, channels, cell in zip(maps, encoder.channels, encoder.cells, strict=True):
+            size = (math.ceil(height / cell), math.ceil(width / cell))
+            assert x.shape == (1, channels, *size)
+            assert x.isfinite().all()
+
+    def test_maps_have_the_declared_channels_and_strides(self, encoder):
+        with torch.no_grad():
+            maps = encoder(image(1, *self.even))
+        self.check_maps(encoder, maps, *self.even)
+        for x, stride, cell in zip(maps, encoder.strides, encoder.cells, strict=True):
+            assert stride & (stride - 1) == 0
+            assert 0.8 < stride / cell < 1.25
+            assert x.shape[-1] / x.shape[-2] == pytest.approx(1.5, abs=0.3)
+
+    @pytest.mark.parametrize('size', [(65, 97), (71, 50), (33, 130), (5, 9), (1, 1)])
+    def test_any_size_is_padded_and_cropped_back(self, encoder, size):
+        with torch.no_grad():
+            self.check_maps(encoder, encoder(image(1, *size)), *size)
+
+    def test_padding_repeats_the_edge(self, encoder):
+        height, width = self.even
+        x = image(1, height - 1, width - 2)
+        whole = torch.cat((x, x[:, :, -1:]), dim=2)
+        whole = torch.cat((whole, whole[..., -1:], whole[..., -1:]), dim=3)
+        if encoder.size_multiple == 1:
+            whole = x
+        with torch.no_grad():
+            for ours, padded in zip(encoder(x), encoder.maps(whole), strict=True):
+                cut = padded[:, :, : ours.shape[2], : ours.shape[3]]
+                assert torch.equal(ours, cut)
+
+    def test_images_of_a_batch_do_not_mix(self, encoder):
+        x = image(2, *self.even)
+        with torch.no_grad():
+            for both, second in zip(encoder(x), encoder(x[1:]), strict=True):
+                error = (both[1:] - second).abs().max() / second.abs().max()
+                assert error < 1e-5
+
+    def test_every_weight_is_trained(self, encoder):
+        encoder.train()
+        loss = sum((x * x.detach().cos()).mean() for x in encoder(image(2, *self.even)))
+        loss.backward()
+        without = [
+            name
+            for name, weight in encoder.named_parameters()
+            if weight.grad is None or not weight.grad.isfinite().all()
+        ]
+        assert without == []
+
+    def test_checkpointing_changes_no_gradient(self, encoder):
+        other = copy.deepcopy(encoder)
+        other.checkpointing = True
+        for each in (encoder, other):
+            sum(x.square().mean() for x in each(image(1, *self.even))).backward()
+        for (name, a), b in zip(encoder.named_parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(a.grad, b.grad, atol=1e-6, rtol=1e-5, msg=name)
+
+    def test_checkpointing_keeps_less(self, encoder):
+        x = image(1, *self.even)
+        kept = graph_bytes(lambda: encoder(x))
+        encoder.checkpointing = True
+        assert graph_bytes(lambda: encoder(x)) < 0.8 * kept
+
+    def test_state_survives_a_file(self, encoder, tmp_path):
+        torch.save(encoder.state_dict(), tmp_path / 'encoder.pt')
+        other = self.build().eval()
+        other.load_pretrained(torch.load(tmp_path / 'encoder.pt', weights_only=True), 'a file')
+        with torch.no_grad():
+            x = image(1, *self.even)
+            for ours, theirs in zip(encoder(x), other(x), strict=True):
+                assert torch.equal(ours, theirs)
+
+    @pytest.mark.parametrize('size', [(64, 96), (61, 90)])
+    def test_exports_to_one_graph(self, encoder, size):
+        x = image(1, *size)
+        program = torch.export.export(encoder, (x,))
+        for ours, exported in zip(encoder(x), program.module()(x), strict=True):
+            torch.testing.assert_close(ours, exported, atol=1e-5, rtol=1e-5)
+
+    def test_golden_maps(self, encoder):
+        with torch.no_grad():
+            found = [x.abs().mean().item() for x in encoder(image(1, *self.even))]
+        assert found == pytest.approx(self.golden, rel=1e-4)
+
+    @pytest.mark.parametrize('policy', POLICIES)
+    def test_freezing(self, encoder, policy):
+        freeze(encoder, policy)
+        encoder.train()
+        trained = {id(p) for p in encoder.parameters() if p.requires_grad}
+        modules = [module for stage in encoder.trunk() for module in stage]
+        weighed = [module for module in modules if list(module.parameters())]
+        states = [all(id(p) in trained for p in module.parameters()) for module in weighed]
+        last = sum(bool(list(module.parameters())) for module in encoder.trunk()[-1])
+        count = {'frozen': 0, 'last_block': 1, 'last_stage': last, 'full': len(weighed)}[policy]
+        assert states == [False] * (len(weighed) - count) + [True] * count
+        assert [module.training for module in weighed] == states
+
+    def test_trunk_holds_every_pretrained_weight(self, encoder):
+        held = {id(p) for stage in encoder.trunk() for m in stage for p in m.parameters()}
+        outside = [name for name, p in encoder.named_parameters() if id(p) not in held]
+        assert all(name.startswith(encoder.new_parts) for name in outside)
+
+    def test_frozen_weights_record_nothing(self, encoder):
+        encoder.requires_grad_(False).train()
+        assert graph_bytes(lambda: encoder(image(1, *self.even))) == 0
+        assert not any(m.training for m in encoder.children() if list(m.parameters()))
+
+
+class TestDinov2(EncoderContract):
+    golden = (0.288018, 0.483033, 0.731716, 0.912756)
+
+    def build(self):
+        return dinov2(**VIT)
+
+
+class TestDinov2OneScale(EncoderContract):
+    golden = (0.508653, 0.93172)
+
+    def build(self):
+        return dinov2(**VIT, taps=(1, 3), pyramid='none')
+
+
+class TestClipVit(EncoderContract):
+    golden = (0.682319, 0.751299, 1.2385, 1.03383)
+
+    def build(self):
+        return clip_vit(**VIT)
+
+
+class TestSiglip(EncoderContract):
+    golden = (0.334003, 0.609822, 0.791922, 1.0037)
+
+    def build(self):
+        return siglip(**VIT)
+
+
+class TestEva02(EncoderContract):
+    golden = (0.286127, 0.683988, 1.08611, 1.50482)
+
+    def build(self):
+        return eva02(**VIT)
+
+
+class TestEva02ClipAtPatch14(EncoderContract):
+    golden = (0.0648158, 0.221144, 0.851044, 1.30252)
+    even = (56, 84)
+
+    def build(self):
+        return eva02(**VIT, patch=14, inner_norm=True, pyramid='learned')
+
+
+class TestSam(EncoderContract):
+    golden = (0.313369, 0.540907, 0.753471, 0.995334)
+
+    def build(self):
+        return sam(**VIT, window=3)
+
+
+class TestClipResNet32(EncoderContract):
+    golden = (0.0810924, 0.0589983, 0.143477, 0.155022)
+
+    def build(self):
+        return ClipResNet((2, 1, 3, 2), width=8)
+
+
+class TestClipResNet16(EncoderContract):
+    golden = (0.0810924, 0.0589983, 0.143477, 0.155451)
+
+    def build(self):
+        return ClipResNet((2, 1, 3, 2), width=8, output_stride=16)
+
+
+class TestClipResNet8(EncoderContract):
+    golden = (0.0810924, 0.0589983, 0.143187, 0.15326)
+
+    def build(self):
+        return ClipResNet((2, 1, 3, 2), width=8, output_stride=8)
+
+
+class TestResNet(EncoderContract):
+    golden = (2.87663, 17.6962, 68.1425, 138.785)
+
+    def build(self):
+        return StagedEncoder('resnet10t', size_multiple=1)
+
+
+class TestConvNext(EncoderContract):
+    golden = (0.91104, 0.61006, 0.448867, 0.640702)
+
+    def build(self):
+        return StagedEncoder('convnext_atto', size_multiple=32, depths=(1, 1, 1, 1))
+
+
+@pytest.mark.parametrize('name', ENCODERS)
+def test_every_encoder_of_full_size_can_be_built(name):
+    with torch.device('meta'):
+        encoder = build_encoder(name)
+    count = sum(p.numel() for p in encoder.parameters())
+    assert count > 1_000_000
+    assert len(encoder.channels) == len(encoder.strides) == 4
+    assert encoder.strides == (4, 8, 16, 32)
+
+
+def test_vltseg_tower_has_the_published_size():
+    with torch.device('meta'):
+        tower = build_encoder(
+            'eva02-clip-l', patch=14, image_size=512, inner_norm=False, pyramid='learned'
+        )
+    # The published count holds buffers: 25 pairs of 1296 x 64 rotations, batch norm statistics.
+    buffers = 25 * 2 * 1296 * 64 + 2 * 1024 + 1
+    assert sum(p.numel() for p in tower.parameters()) == 321_068_993 - buffers
+    assert tower.taps == (9, 14, 19, 23)
+    assert tower.embed.table.shape == (1, 1297, 1024)
+
+
+def test_unknown_encoder_offers_near_names():
+    with pytest.raises(DgssError, match='dinov2-l'):
+        build_encoder('dinov2_large')
+
+
+def test_published_remainders_are_a_switch():
+    """At patch 14, VLTSeg uses 504 of 512 pixels; 8 pixels decide nothing there."""
+    as_published = eva02(**VIT, patch=14, pad=False).eval()
+    fill(as_published)
+    x = image(1, 64, 64)
+    changed = x.clone()
+    changed[..., 56:, :] = 0
+    with torch.no_grad():
+        for a, b in zip(as_published(x), as_published(changed), strict=True):
+            assert torch.equal(a, b)
+        assert [y.shape[-1] for y in as_published(x)] == [16, 8, 4, 2]
+        as_published.pad = True
+        assert not torch.equal(as_published(x)[0], as_published(changed)[0])
+        assert [y.shape[-1] for y in as_published(x)] == [19, 10, 5, 3]
+
+
+def test_rotation_keeps_its_precision_in_half_precision():
+    encoder = eva02(**VIT)
+    exact = encoder.rotation(4, 5).cosines
+    assert torch.equal(encoder.bfloat16().rotation(4, 5).cosines, exact)
+    maps = encoder(image(1, 64, 96).bfloat16())
+    assert all(x.dtype == torch.bfloat16 and x.isfinite().all() for x in maps)
+
+
+def test_too_small_without_padding():
+    with pytest.raises(DgssError, match='at least 32 pixels'):
+        dinov2(**VIT, pad=False)(image(1, 64, 20))
+
+
+@pytest.mark.parametrize(
+    ('build', 'message'),
+    [
+        (lambda: ClipResNet(output_stride=4), '32, 16 or 8'),
+        (lambda: dinov2(**VIT, taps=(0, 1, 2, 4)), 'below 4'),
+        (lambda: dinov2(**VIT, taps=(3, 2, 1, 0)), 'rising'),
+        (lambda: dinov2(**VIT, pyramid='steep'), 'bilinear'),
+        (lambda: dinov2(24, 4, 2, image_size=8), 'smaller than one patch'),
+        (lambda: freeze(dinov2(**VIT), 'thawed'), 'last_stage'),
+    ],
+)
+def test_impossible_options_are_named(build, message):
+    with pytest.raises(DgssError, match=message):
+        build()
+
+
+def test_clip_resnet_dilations_follow_the_published_quirk():
+    def dilations(stride: int) -> list[list[int]]:
+        encoder = ClipResNet((3, 4, 6, 3), width=8, output_stride=stride)
+        stages = (encoder.layer2, encoder.layer3, encoder.layer4)
+        return [[block.conv2.dilation[0] for block in stage] for stage in stages]
+
+    assert dilations(32) == [[1] * 4, [1] * 6, [1] * 3]
+    assert dilations(16) == [[1] * 4, [1] * 6, [1, 1, 2]]
+    assert dilations(8) == [[1] * 4, [1, 1, 1, 1, 1, 2], [1, 2, 4]]
+
+
+def test_frozen_batch_norm_keeps_its_statistics_in_training():
+    encoder = ClipResNet((2, 1, 3, 2), width=8)
+    freeze(encoder, 'last_block')
+    encoder.train()
+    frozen, trained = encoder.layer4[0].bn1, encoder.layer4[1].bn1
+    before = frozen.running_mean.clone(), trained.running_mean.clone()
+    encoder(image(2, 64, 96))
+    assert torch.equal(frozen.running_mean, before[0])
+    assert not torch.equal(trained.running_mean, before[1])
+
+
+def test_memory_falls_with_what_is_frozen():
+    encoder = dinov2(**VIT | {'depth': 8})
+    kept = kept_bytes(encoder, image(1, 64, 96))
+    assert kept['frozen'] == 0
+    assert kept['last_block'] < 0.2 * kept['full']
+    assert kept['last_block'] < kept['last_stage'] < 0.4 * kept['full']

@@ -1,0 +1,375 @@
+"""The contract of every head, inherited by one class per head."""
+
+import math
+
+import pytest
+import torch
+
+from dgss_core.errors import DgssError
+from dgss_core.networks.encoders.positions import Grid
+from dgss_core.networks.encoders.vit import Attention, Block, Mlp
+from dgss_core.networks.encoders.vits import dinov2, eva02
+from dgss_core.networks.heads.deeplab import DeepLabHead
+from dgss_core.networks.heads.eomt import EomtHead, split_off_head
+from dgss_core.networks.heads.head import Head
+from dgss_core.networks.heads.light_conv import LightConvHead
+from dgss_core.networks.heads.linear import LinearHead
+from dgss_core.networks.heads.mask2former import Mask2FormerHead
+from dgss_core.networks.heads.mask2former.text_classifier import TextClassifier, geometric_ensemble
+from dgss_core.networks.heads.vit_conv import VitConvHead
+from dgss_core.networks.losses.set_criterion import SetCriterion
+
+CLASSES = 5
+PYRAMID = ((8, 12, 16, 24), (4, 8, 16, 32))
+PLAIN = ((16, 16), (16, 16))
+
+
+def fill(head: torch.nn.Module) -> None:
+    """Weights from a formula, so that golden numbers need no stored tensors."""
+    with torch.no_grad():
+        for index, weight in enumerate(head.parameters()):
+            places = torch.arange(weight.numel(), dtype=torch.float64)
+            wave = torch.sin(0.7 * places + index).reshape(weight.shape)
+            spread = 1 / math.sqrt(max(weight[0].numel(), 1)) if weight.ndim > 1 else 0.3
+            weight.copy_(spread * wave + (1 if weight.ndim == 1 else 0))
+
+
+def maps(channels, strides, height: int, width: int, batch: int = 2) -> list[torch.Tensor]:
+    """Feature maps of an image of that size, from a formula."""
+    features = []
+    for index, (count, stride) in enumerate(zip(channels, strides, strict=True)):
+        shape = (batch, count, -(-height // stride), -(-width // stride))
+        places = torch.arange(math.prod(shape), dtype=torch.float64)
+        features.append(torch.sin(0.13 * places + index).reshape(shape).float())
+    return features
+
+
+class HeadContract:
+    """What holds for every head. A subclass gives `make`, the levels and the golden scores."""
+
+    levels = PYRAMID
+    stride = 4
+    golden: tuple[float, ...]
+
+    def make(self) -> Head:
+        raise AssertionError('a subclass builds its head here')
+
+    def features(self, height=64, width=96, batch=2):
+        return maps(*self.levels, height, width, batch)
+
+    def head(self) -> Head:
+        torch.manual_seed(0)
+        return self.make()
+
+    @pytest.mark.parametrize(('height', 'width'), [(64, 96), (96, 64), (67, 101), (33, 47)])
+    def test_scores_have_the_declared_stride_at_any_size(self, height, width):
+        head = self.head().eval()
+        scores = head(self.features(height, width))
+        coarsest = self.levels[1][0]
+        cells = [-(-side // coarsest) * coarsest // head.stride for side in (height, width)]
+        assert head.stride == self.stride
+        assert scores.shape == (2, CLASSES, *cells)
+        assert head.at_size(self.features(height, width), (height, width)).shape[2:] == (
+            height,
+            width,
+        )
+        assert torch.isfinite(scores).all()
+
+    def test_probabilities_sum_to_one(self):
+        head = self.head().eval()
+        probabilities = head.to_probabilities(head(self.features()))
+        assert probabilities.min() >= 0
+        assert torch.allclose(probabilities.sum(1), torch.ones(()), atol=1e-5)
+
+    def test_every_weight_learns(self):
+        head = self.head().train()
+        labels = torch.arange(2 * 64 * 96).reshape(2, 64, 96) // 700 % (CLASSES + 1)
+        labels[labels == CLASSES] = 255
+        losses = head.loss(self.features(), labels)
+        sum(losses.values()).backward()
+        assert all(torch.isfinite(loss) and loss > 0 for loss in losses.values())
+        idle = [name for name, p in head.named_parameters() if p.grad is None]
+        assert idle == []
+
+    def test_a_few_steps_lower_the_loss(self):
+        head = self.head().train()
+        optimiser = torch.optim.AdamW(head.parameters(), 1e-2)
+        labels = (torch.arange(64 * 96).reshape(1, 64, 96) % 96 // 32).expand(2, -1, -1)
+        history = []
+        for _ in range(12):
+            optimiser.zero_grad()
+            loss = sum(head.loss(self.features(), labels).values())
+            loss.backward()
+            optimiser.step()
+            history.append(loss.item())
+        assert history[-1] < 0.9 * history[0]
+
+    def test_images_without_labels_teach_nothing_and_break_nothing(self):
+        head = self.head().train()
+        losses = head.loss(self.features(), torch.full((2, 64, 96), 255))
+        assert all(torch.isfinite(loss) for loss in losses.values())
+        sum(losses.values()).backward()
+
+    def test_images_do_not_mix_in_evaluation(self):
+        head = self.head().eval()
+        both = self.features()
+        alone = head([x[1:] for x in both])
+        assert torch.allclose(head(both)[1:], alone, atol=1e-5)
+
+    def test_saved_weights_give_the_same_scores(self, tmp_path):
+        head = self.head().eval()
+        torch.save(head.state_dict(), tmp_path / 'head.pt')
+        torch.manual_seed(1)
+        other = self.make().eval()
+        other.load_state_dict(torch.load(tmp_path / 'head.pt', weights_only=True))
+        assert torch.equal(head(self.features()), other(self.features()))
+
+    def test_exports_as_one_static_graph(self):
+        head = self.head().eval()
+        features = self.features(67, 101, batch=1)
+        program = torch.export.export(head, (features,))
+        assert torch.allclose(program.module()(features), head(features), atol=1e-5)
+
+    def test_golden_scores(self):
+        head = self.head().eval()
+        fill(head)
+        scores = head(self.features())
+        picked = scores.flatten()[:: scores.numel() // len(self.golden)][: len(self.golden)]
+        assert picked.tolist() == pytest.approx(self.golden, abs=2e-4)
+
+    def test_levels_without_strides_are_refused(self):
+        with pytest.raises(DgssError, match='one stride for each feature map'):
+            type(self.head())(self.levels[0], (*self.levels[1], self.levels[1][-1]), CLASSES)
+
+
+class TestLightConvHead(HeadContract):
+    golden = (1.9643, 2.258, 0.0892, 1.9159, 2.6031, -0.3165)
+
+    def make(self):
+        return LightConvHead(*PYRAMID, CLASSES, width=16)
+
+    @pytest.mark.parametrize('stride', [8, 16, 32])
+    def test_can_stop_at_a_coarser_map(self, stride):
+        head = LightConvHead(*PYRAMID, CLASSES, width=16, stride=stride).eval()
+        assert head(self.features())[0].shape == (CLASSES, 64 // stride, 96 // stride)
+
+    def test_is_light(self):
+        with torch.device('meta'):
+            head = LightConvHead((24, 32, 96, 320), (4, 8, 16, 32), 19)
+        assert sum(p.numel() for p in head.parameters()) == 120_595
+
+    def test_impossible_stride(self):
+        with pytest.raises(DgssError, match=r'stride 2 .* choose one of: 4, 8, 16, 32'):
+            LightConvHead(*PYRAMID, CLASSES, stride=2)
+
+
+class TestLinearHead(HeadContract):
+    stride = 4
+    golden = (1.3704, 1.6923, 0.4298, 0.7659, 0.8582, 0.6632)
+
+    def make(self):
+        return LinearHead(*PYRAMID, CLASSES, stride=4)
+
+    def test_impossible_stride(self):
+        with pytest.raises(DgssError, match='stride 64'):
+            LinearHead(*PYRAMID, CLASSES, stride=64)
+
+
+class TestVitConvHead(HeadContract):
+    levels = PLAIN
+    golden = (1.2516, 1.0246, 1.7015, 1.2555, 1.0029, 1.6938)
+
+    def make(self):
+        return VitConvHead(*PLAIN, CLASSES, width=32, groups=4)
+
+    def test_has_the_published_size(self):
+        with torch.device('meta'):
+            head = VitConvHead((1024,) * 4, (16,) * 4, 19)
+        assert sum(p.numel() for p in head.parameters()) == 6_825_491
+
+    def test_impossible_stride(self):
+        with pytest.raises(DgssError, match='choose one of: 4'):
+            VitConvHead(*PLAIN, CLASSES, stride=8)
+        with pytest.raises(DgssError, match='one stride that 4 divides'):
+            VitConvHead(*PYRAMID, CLASSES)
+
+
+class TestDeepLabHead(HeadContract):
+    golden = (2.8075, 1.3799, 0.6179, 2.8556, 1.7343, 0.6134)
+
+    def make(self):
+        return DeepLabHead(*PYRAMID, CLASSES, width=16, detail=8)
+
+    @pytest.mark.parametrize(('coarsest', 'first'), [(8, 12), (16, 6), (32, 6)])
+    def test_dilations_follow_the_output_stride(self, coarsest, first):
+        head = DeepLabHead((8, 8), (4, coarsest), CLASSES)
+        dilations = [branch[0].dilation[0] for branch in head.pyramid.branches]
+        assert dilations == [1, first, 2 * first, 3 * first]
+
+    def test_impossible_stride(self):
+        with pytest.raises(DgssError, match='finest first'):
+            DeepLabHead((8, 8), (16, 16), CLASSES)
+
+
+def small_mask2former(**kwargs) -> Mask2FormerHead:
+    sizes = {
+        'width': 16,
+        'mask_width': 12,
+        'queries': 6,
+        'groups': 4,
+        'encoder_layers': 1,
+        'encoder_heads': 2,
+        'encoder_hidden': 24,
+        'decoder_layers': 3,
+        'decoder_heads': 4,
+        'decoder_hidden': 24,
+        'criterion': SetCriterion(points=128),
+    }
+    return Mask2FormerHead(*PYRAMID, CLASSES, **{**sizes, **kwargs})
+
+
+class TestMask2FormerHead(HeadContract):
+    golden = (0.8742, 1.6732, 0.7349, 0.8748, 1.6737, 0.7344)
+
+    def make(self):
+        return small_mask2former()
+
+    @pytest.mark.parametrize(('linked', 'count'), [(True, 20_579_796), (False, 20_565_204)])
+    def test_has_the_published_size(self, linked, count):
+        with torch.device('meta'):
+            head = Mask2FormerHead((1024,) * 4, (4, 8, 16, 32), 19, linked=linked)
+        assert sum(p.numel() for p in head.parameters()) == count
+
+    def test_queries_from_outside_learn(self):
+        head = small_mask2former(linked=True)
+        queries = torch.randn(9, 16, requires_grad=True)
+        predictions = head.predict(self.features(), queries)
+        assert [tuple(p.classes.shape) for p in predictions] == [(2, 9, CLASSES + 1)] * 4
+        losses = head.loss(self.features(), torch.ones(2, 64, 96, dtype=torch.long), queries)
+        sum(losses.values()).backward()
+        assert queries.grad.abs().sum() > 0
+        with pytest.raises(ValueError, match='needs queries from outside'):
+            head(self.features())
+
+    def test_impossible_stride(self):
+        with pytest.raises(DgssError, match='stride grows'):
+            Mask2FormerHead(*PLAIN, CLASSES)
+
+
+class TestTextMask2FormerHead(HeadContract):
+    prompts = (2, 1, 3, 1, 2)
+    golden = (0.968, 1.1928, 0.7849, 0.968, 1.1928, 0.785)
+
+    def make(self):
+        text = torch.sin(torch.arange(9 * 7.0)).reshape(9, 7)
+        return small_mask2former(classifier=TextClassifier(16, 12, text, self.prompts))
+
+    def test_classes_can_be_renamed_without_training(self):
+        head = self.head().eval()
+        classifier = TextClassifier(16, 12, torch.randn(4, 7), (1, 1, 2))
+        other = small_mask2former(classifier=classifier).eval()
+        other.load_state_dict(head.state_dict())
+        assert other(self.features()).shape[1] == 3
+
+    def test_every_prompt_needs_its_embedding(self):
+        with pytest.raises(DgssError, match='4 embeddings for 5 prompts'):
+            TextClassifier(16, 12, torch.randn(4, 7), (2, 3))
+
+
+class TestEomtHead(HeadContract):
+    levels = ((16,), (16,))
+    golden = (0.6734, 1.1007, 0.767, 0.6734, 1.101, 0.7667)
+
+    def make(self):
+        blocks = [Block(16, Attention(16, 2), Mlp(16, 32, torch.nn.GELU())) for _ in range(2)]
+        criterion = SetCriterion(points=128)
+        return EomtHead(*self.levels, CLASSES, blocks, queries=6, criterion=criterion)
+
+    def test_evaluation_needs_no_masks(self):
+        head = self.head().train()
+        assert len(head.predict(self.features())) == 3
+        assert len(head.eval().predict(self.features())) == 1
+
+    def test_a_fully_annealed_head_trains_as_it_evaluates(self):
+        head = self.head()
+        head.anneal(1.0)
+        trained = head.train().predict(self.features())[-1]
+        evaluated = head.eval().predict(self.features())[-1]
+        assert torch.allclose(trained.masks, evaluated.masks, atol=1e-5)
+        head.anneal(0.0)
+        masked = head.train().predict(self.features())[-1]
+        assert not torch.allclose(masked.masks, evaluated.masks, atol=1e-3)
+
+    def test_masks_are_let_go_block_by_block(self):
+        head = self.head()
+        shares = []
+        for progress in (0.0, 0.25, 0.375, 0.5, 0.75, 1.0):
+            head.anneal(progress)
+            shares.append([round(share, 3) for share in head.masked_share.tolist()])
+        half = round(0.5**0.9, 3)
+        assert shares == [[1, 1], [1, 1], [half, 1], [0, 1], [0, 0], [0, 0]]
+
+    def test_a_masked_query_sees_its_own_patches_only(self):
+        head = self.head()
+        masks = -torch.ones(1, 6, 8, 8)
+        masks[:, :, :4] = 1
+        allowed = head.allowed(masks, Grid(4, 4), torch.tensor(1.0))[0, 0]
+        assert allowed[6:].all()
+        assert allowed[:6, :6].all()
+        assert allowed[:6, 6:].reshape(6, 4, 4)[:, :2].all()
+        assert not allowed[:6, 6:].reshape(6, 4, 4)[:, 2:].any()
+        assert head.allowed(masks, Grid(4, 4), torch.tensor(0.0)).all()
+
+    @pytest.mark.parametrize('build', [dinov2, eva02])
+    def test_takes_over_the_last_blocks_of_a_vit(self, build):
+        torch.manual_seed(0)
+        encoder = build(32, 4, 2, image_size=64, taps=(1,), pyramid='none')
+        head = split_off_head(encoder, CLASSES, blocks=2, queries=6)
+        assert len(encoder.blocks) == len(head.blocks) == 2
+        scores = head.eval()(encoder.eval()(torch.randn(1, 3, 80, 48)))
+        assert scores.shape == (1, CLASSES, 20, 12)
+        features = encoder(torch.randn(1, 3, 80, 48))
+        program = torch.export.export(head, (features,))
+        assert torch.allclose(program.module()(features), head(features), atol=1e-5)
+
+    def test_a_vit_with_other_taps_is_refused(self):
+        encoder = dinov2(32, 4, 2, image_size=64)
+        with pytest.raises(DgssError, match=r"needs taps=\(1,\) and pyramid='none'"):
+            split_off_head(encoder, CLASSES, blocks=2)
+
+    def test_impossible_stride(self):
+        with pytest.raises(DgssError, match='one map of stride 2 or more'):
+            EomtHead(*PYRAMID, CLASSES)
+
+    def test_has_the_published_size(self):
+        with torch.device('meta'):
+            head = EomtHead((1024,), (16,), 19)
+        assert sum(p.numel() for p in head.parameters()) == pytest.approx(11.7e6, rel=0.01)
+
+
+def test_a_synonym_counts_as_its_class():
+    torch.manual_seed(0)
+    text = torch.randn(3, 7)
+    both = TextClassifier(4, 4, text, (2, 1))
+    one = TextClassifier(4, 4, text[1:], (1, 1))
+    one.load_state_dict(both.state_dict())
+    inputs = (torch.randn(1, 5, 4), torch.randn(1, 5, 8, 8), torch.randn(1, 4, 8, 8))
+    scores, fewer = both(*inputs), one(*inputs)
+    assert (scores[..., 0] >= fewer[..., 0] - 1e-6).all()
+    assert torch.allclose(scores[..., 1:], fewer[..., 1:], atol=1e-6)
+
+
+def test_geometric_ensemble_trusts_clip_more_for_unseen_classes():
+    learned = torch.tensor([[[2.0, 0.0, -1.0, 0.5]]])
+    clip = torch.tensor([[[0.0, 3.0, 1.0]]])
+    seen = torch.tensor([True, False, True])
+    mixed = geometric_ensemble(learned, clip, seen).exp()
+    p, q = learned[..., :3].softmax(-1), clip.softmax(-1)
+    by_hand = torch.tensor(
+        [p[0, 0, c] ** (1 - a) * q[0, 0, c] ** a for c, a in enumerate((0.4, 0.8, 0.4))]
+    )
+    none = learned.softmax(-1)[0, 0, 3]
+    assert torch.allclose(mixed[0, 0, :3], by_hand / by_hand.sum() * (1 - none), atol=1e-6)
+    assert mixed[0, 0, 3] == pytest.approx(none.item(), abs=1e-6)
+    only_head = geometric_ensemble(learned, clip, seen, alpha=0.0, beta=0.0).exp()
+    assert torch.allclose(only_head, learned.softmax(-1), atol=1e-6)

@@ -1,0 +1,190 @@
+"""Every system: its size as published, and one contract for all of them at a reduced size."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from contract import ModelContract, fill, images, labels
+from small_systems import small
+from torch import nn
+
+from dgss_core.cli import main
+from dgss_core.commands.models import describe
+from dgss_core.errors import DgssError
+from dgss_core.networks.adapters.lora import merge_lora
+from dgss_core.networks.adapters.reins import Reins, StageReins
+from dgss_core.networks.inference import Inference
+from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
+
+TRAINED = {
+    'famix': r'head\..*|encoder\.layer4\.1\..*',
+    'rein': r'head\..*|encoder\.adapter\..*',
+    'vltseg': r'.*',
+    'clouds': r'head\..*',
+    'soma': r'head\..*|encoder\.blocks\.[123]\..*\.(q|k|v|proj|fc1|fc2)\.(lora_[ab]|bias)',
+    'dgss': r'head\..*|encoder\.blocks\.\d\.attention\.[qkv]\.lora_[ab]',
+}
+
+
+def filled(name: str) -> SegmentationModel:
+    return fill(small(name))
+
+
+class TestPublishedSizes:
+    @pytest.mark.parametrize(
+        ('name', 'head', 'total'),
+        [
+            ('rein-dinov2-l', 20_579_796, 327_766_485),
+            ('vltseg-eva02-clip-l', 20_565_204, 337_534_100),
+            ('clouds-convnext-l', 20_253_908, 216_481_172),
+            ('famix-rn50', 16_253_299, 39_780_563),
+            ('dgss-dinov2-l', 6_825_491, 315_740_691),
+            ('dgss-mobilenetv2', 177_171, 1_989_971),
+        ],
+    )
+    def test_parameters(self, name, head, total):
+        with torch.device('meta'):
+            model = build_system(name)
+        assert sum(p.numel() for p in model.head.parameters()) == head
+        assert sum(p.numel() for p in model.parameters()) == total
+
+    @pytest.mark.parametrize(
+        ('name', 'adapter'), [('rein-dinov2-l', 2_990_081), ('rein-sam-h', 4_510_721)]
+    )
+    def test_rein_trains_adapter_and_head_only(self, name, adapter):
+        with torch.device('meta'):
+            model = build_system(name)
+        count = sum(p.numel() for p in model.encoder.adapter.parameters())
+        assert count == adapter
+        head = sum(p.numel() for p in model.head.parameters())
+        assert describe(name)['trained'] == adapter + head
+
+    def test_soma_of_the_paper(self):
+        adapters = 4 * 16 * (1024 + 1024) + 2 * 16 * (1024 + 4096)
+        biases = 4 * 1024 + 4096 + 1024
+        assert describe('soma-dinov2-l')['trained'] == 16 * (adapters + biases) + 20_565_204
+
+    def test_lora_of_the_paper(self):
+        lora = 24 * 3 * 32 * (1024 + 1024)
+        assert describe('dgss-dinov2-l')['trained'] == lora + 6_825_491
+
+
+def test_unknown_names_offer_the_nearest():
+    with pytest.raises(DgssError, match='rein-dinov2-l'):
+        build_system('rein-dinov2-xl')
+
+
+def test_models_are_listed(capsys):
+    assert main(['models', '--json']) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row['name'] for row in rows] == list(SYSTEMS)
+    assert rows[0]['size_multiple'] == 16
+    licences = {row['name']: row['weights_licence'] for row in rows}
+    assert (licences['rein-dinov2-l'], licences['famix-rn50']) == ('Apache-2.0', 'MIT')
+    assert main(['models']) == 0
+    table = capsys.readouterr().out
+    assert all(name in table for name in SYSTEMS)
+    assert '327.77' in table
+
+
+GOLDEN = {
+    'famix-rn50': (-0.1134, -0.2534, -0.2147, 0.2298),
+    'famix-rn101': (-0.1134, -0.2534, -0.2147, 0.2298),
+    'rein-dinov2-s': (0.0214, 0.8770, 0.0483, 0.5320),
+    'rein-dinov2-b': (0.0214, 0.8770, 0.0483, 0.5320),
+    'rein-dinov2-l': (0.0214, 0.8770, 0.0483, 0.5320),
+    'rein-eva02-l': (0.5579, 0.4861, 0.2462, 0.4382),
+    'rein-clip-l': (0.0437, 0.4223, 0.3425, 0.6732),
+    'rein-sam-h': (0.0683, 0.6106, 0.0127, 0.4478),
+    'rein-resnet50': (0.0206, 0.0493, 0.0433, 0.4577),
+    'rein-convnext-l': (0.0718, 0.4582, 0.0488, 0.6550),
+    'vltseg-eva02-clip-l': (0.0130, 0.1065, 0.0238, 0.5619),
+    'vltseg-clip-b': (0.0100, 0.0204, 0.0248, 0.5040),
+    'vltseg-clip-l': (0.1741, 0.1988, 0.0200, 0.8891),
+    'clouds-convnext-l': (0.0208, 0.1920, 0.1730, 0.4517),
+    'clouds-rn50': (0.1581, 0.6370, 1.6803, 0.4416),
+    'clouds-rn101': (0.1581, 0.6370, 1.6803, 0.4416),
+    'soma-dinov2-l': (0.2388, 0.2004, 0.0072, 0.4638),
+    'dgss-dinov2-s': (-0.0692, -0.1604, 0.0914, 0.2388),
+    'dgss-dinov2-b': (-0.0692, -0.1604, 0.0914, 0.2388),
+    'dgss-dinov2-l': (-0.0692, -0.1604, 0.0914, 0.2388),
+    'dgss-eva02-clip-l': (0.0715, -0.0508, -0.2807, 0.2226),
+    'dgss-clip-l': (-0.1590, 0.0635, -0.2373, 0.2704),
+    'dgss-mobilenetv2': (0.6828, -0.2307, 1.2813, 0.5285),
+}
+
+
+@pytest.mark.parametrize('name', SYSTEMS)
+class TestSystems(ModelContract):
+    golden = GOLDEN
+
+    def build(self, name: str) -> SegmentationModel:
+        return small(name)
+
+    def test_exactly_the_published_parts_are_trained(self, name):
+        model = small(name)
+        trained = TRAINED[name.split('-')[0]] if name != 'dgss-mobilenetv2' else r'.*'
+        for key, parameter in model.named_parameters():
+            assert bool(re.fullmatch(trained, key)) == parameter.requires_grad, key
+
+
+def test_masks_are_resized_before_their_sigmoid():
+    """Scores at a size differ from resized scores for Mask2Former, and only for it."""
+    for name, same in (('vltseg-clip-b', False), ('famix-rn50', True)):
+        model = filled(name)
+        with torch.no_grad():
+            resized = nn.functional.interpolate(model(images()), (64, 96), mode='bilinear')
+            assert torch.allclose(model.at_size(images()), resized, atol=1e-5) == same
+
+
+def test_the_queries_of_rein_come_from_its_tokens():
+    for name, kind in (('rein-dinov2-s', Reins), ('rein-resnet50', StageReins)):
+        model = filled(name)
+        assert isinstance(model.encoder.adapter, kind)
+        with torch.no_grad():
+            before = model(images())
+            for merge in (
+                m.merge for m in model.encoder.adapter.modules() if isinstance(m, Reins)
+            ):
+                merge.bias.add_(1)
+            assert not torch.allclose(before, model(images()))
+
+
+def test_famix_trains_the_last_stage():
+    model = small('famix-rn50', train='last_stage').train()
+    model.loss(images(96, 96), labels(96, 96))['ce'].backward()
+    assert all(p.grad is not None for p in model.encoder.layer4.parameters())
+    assert not any(p.requires_grad for p in model.encoder.layer3.parameters())
+
+
+def test_soma_starts_where_the_encoder_is():
+    targets = ('q', 'k', 'v', 'proj', 'fc1', 'fc2')
+    model = small('dgss-dinov2-s', adapter='soma', targets=targets).eval()
+    plain = small('dgss-dinov2-s').eval()
+    for ours, theirs in zip(model.features(images()), plain.features(images()), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    assert merge_lora(model) == 3 * 6
+    with pytest.raises(DgssError, match='soma'):
+        small('dgss-dinov2-s', adapter='soam')
+
+
+def test_sliding_windows_over_a_system():
+    model = filled('rein-dinov2-s')
+    look = Inference(window=(48, 48), stride=(32, 32))
+    scores = look(model.at_size, images(61, 90))
+    assert scores.shape == (2, 19, 61, 90)
+    with torch.no_grad():
+        corner = model.at_size(images(61, 90)[..., :48, :48])
+    torch.testing.assert_close(scores[..., :13, :32], corner[..., :13, :32], atol=1e-4, rtol=1e-4)
+
+
+def test_the_examples_of_the_documentation_run(capsys):
+    text = (Path(__file__).parents[3] / 'docs' / 'systems.md').read_text()
+    examples = [part.split('```')[0] for part in text.split('```python\n')[1:]]
+    exec(compile(examples[-1], 'docs/systems.md', 'exec'), {})
+    shape = 'torch.Size([1, 360, 640])'
+    assert capsys.readouterr().out == f'{shape} {shape}\n'

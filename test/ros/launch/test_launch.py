@@ -1,0 +1,179 @@
+"""`ros2 launch` as a user calls it. Elsewhere test_parameters.py covers what it passes on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from camera import TIMEOUT_S, Camera, flat
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+
+from dgss_core.bags import bag_info, write_bag
+from dgss_core.images.frames import Frame
+from dgss_ros.client.lifecycle import LifecycleClient
+from dgss_ros.client.session import wait_until
+from dgss_ros.node.messages import to_mask
+
+pytestmark = [pytest.mark.ros, pytest.mark.ros_apt]
+SEGMENT = ('image', 'cameras', 'bundle', 'params_file', 'namespace', 'autostart', 'respawn',
+           'log_level')  # fmt: skip
+ARGUMENTS = {
+    'segment': SEGMENT,
+    'evaluate': ('bag', 'output', 'rate', 'wait', *SEGMENT),
+    'demo': ('bag', 'rviz', *SEGMENT),
+}
+
+
+@pytest.fixture(autouse=True)
+def installed() -> None:
+    from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+
+    if shutil.which('ros2') is None:
+        pytest.skip('needs the ros2 command (ros2launch)')
+    try:
+        get_package_prefix('dgss_ros')
+    except (PackageNotFoundError, OSError):
+        pytest.skip('dgss_ros is not in a sourced workspace; run colcon build and source it')
+
+
+def launch(file: str, **arguments: object) -> list[str]:
+    named = [f'{name}:={value}' for name, value in arguments.items()]
+    return ['ros2', 'launch', 'dgss_ros', f'{file}.launch.py', *named]
+
+
+@contextmanager
+def launched(log: Path, file: str = 'segment', **arguments: object) -> Iterator[None]:
+    with open(log, 'w') as output:
+        process = subprocess.Popen(
+            launch(file, **arguments),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield
+            process.send_signal(signal.SIGINT)
+            assert process.wait(TIMEOUT_S) == 0, log.read_text()
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert 'Traceback' not in log.read_text(), log.read_text()
+    assert 'process has finished cleanly' in log.read_text()
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Path:
+    frames = [Frame(f'{i}', flat(16 * i), (i + 1) * 200_000_000) for i in range(10)]
+    write_bag(tmp_path / 'drive', frames)
+    return tmp_path / 'drive'
+
+
+def test_a_launched_node_segments_the_named_camera(
+    ros: Node, probe_bundle: Path, tmp_path: Path
+) -> None:
+    camera = Camera(ros, '/front_camera/image_raw', '/front/dgss')
+    camera.subscribe('mask')
+    with launched(
+        tmp_path / 'log', bundle=probe_bundle, image='/front_camera/image_raw', namespace='front'
+    ):
+        camera.connect()
+        mask = to_mask(camera.answer(flat(100))['mask'])
+        assert np.unique(mask).tolist() == [100 // 16]
+
+
+def test_cameras_are_spread_over_nodes(ros: Node, probe_bundle: Path, tmp_path: Path) -> None:
+    nodes = {'front': 'dgss_front_left', 'left': 'dgss_front_left', 'rear': 'dgss_rear'}
+    cameras = [
+        Camera(ros, f'/sensing/{name}/image_raw', f'/{node}/{name}')
+        for name, node in nodes.items()
+    ]
+    with launched(
+        tmp_path / 'log',
+        cameras='front,left:rear',
+        image='/sensing/{camera}/image_raw',
+        bundle=probe_bundle,
+    ):
+        for red, camera in enumerate(cameras):
+            camera.subscribe('mask')
+            camera.connect()
+            answer = camera.answer(flat(16 * red))
+            assert np.unique(to_mask(answer['mask'])).tolist() == [red]
+
+
+def test_a_node_that_died_comes_back(ros: Node, probe_bundle: Path, tmp_path: Path) -> None:
+    log = tmp_path / 'log'
+    camera = Camera(ros, '/camera/image_raw')
+    camera.subscribe('mask')
+    with launched(log, bundle=probe_bundle, respawn='true'):
+        camera.connect()
+        (pid,) = re.findall(
+            r'segment_node-1\]: process started with pid \[(\d+)\]', log.read_text()
+        )
+        os.kill(int(pid), signal.SIGKILL)
+        assert wait_until(lambda: log.read_text().count('process started') == 2, TIMEOUT_S)
+        assert wait_until(lambda: log.read_text().count('Takes images') == 2, TIMEOUT_S)
+        camera.received['mask'].clear()
+        assert wait_until(
+            lambda: camera.send(flat(80)) and bool(camera.received['mask']), TIMEOUT_S
+        )
+
+
+def test_the_parameter_file_has_its_say_where_no_bundle_is_named(
+    ros: Node, probe_bundle: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / 'mine.yaml'
+    file.write_text(f'/**:\n  ros__parameters:\n    bundle: {probe_bundle}\n')
+    log = tmp_path / 'log'
+    with launched(log, params_file=file, autostart='false', log_level='debug'):
+        client = LifecycleClient(ros)
+        assert client.state == 'unconfigured'
+        client.configure()
+        assert wait_until(lambda: 'Runs probe@' in log.read_text(), TIMEOUT_S)
+
+
+def test_an_evaluation_records_the_masks_of_a_bag(
+    probe_bundle: Path, drive: Path, tmp_path: Path
+) -> None:
+    command = launch('evaluate', bag=drive, output=tmp_path / 'masks', bundle=probe_bundle)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '10 frames sent' in done.stdout
+    topics = {topic.name: topic.count for topic in bag_info(tmp_path / 'masks').topics}
+    assert topics['/dgss/mask'] > 5
+
+
+def test_the_demo_drives(ros: Node, probe_bundle: Path, drive: Path, tmp_path: Path) -> None:
+    masks: list[Image] = []
+    ros.create_subscription(Image, '/dgss/mask', masks.append, QoSProfile(depth=10))
+    with launched(tmp_path / 'log', 'demo', bag=drive, rviz='false', bundle=probe_bundle):
+        assert wait_until(lambda: len(masks) > 10, 2 * TIMEOUT_S), 'it does not start anew'
+
+
+def test_wrong_arguments_are_named() -> None:
+    for arguments, reason in (
+        ({'log_level': 'loud'}, '"loud" is not valid'),
+        ({'cameras': 'front,left', 'image': '/camera'}, 'cannot share the topic /camera'),
+    ):
+        command = launch('segment', **arguments)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode != 0
+        assert reason in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize('file', ARGUMENTS)
+def test_every_argument_is_described(file: str) -> None:
+    command = [*launch(file), '--show-args']
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert shown.returncode == 0, shown.stderr
+    for name in ARGUMENTS[file]:
+        assert f"'{name}'" in shown.stdout

@@ -1,0 +1,175 @@
+"""Ten thousand malformed messages: each refused in one sentence or decoded, and counted."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from camera import TIMEOUT_S, Camera, DiagnosticsReader, flat
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from malformed import compressed_images, images, png_bomb
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import CompressedImage, Image
+
+from dgss_core.errors import DgssError
+from dgss_core.images.encodings import MAX_PIXELS
+from dgss_ros.client.process import resident_mib
+from dgss_ros.client.session import wait_until
+from dgss_ros.node.messages import to_image, to_mask, to_rgb
+
+pytestmark = pytest.mark.ros
+IN_PROCESS, LIVE = 4600, 400
+PACE_S = 0.004
+"""Slower than the node refuses, so that next to nothing is dropped for a newer one."""
+
+
+def fuzz(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+
+
+def decode(message: Image | CompressedImage) -> np.ndarray | str:
+    """The picture, or the reason for which the message was refused."""
+    try:
+        return to_rgb(message)
+    except DgssError as error:
+        return str(error)
+
+
+def judge_decoded(decoded: np.ndarray | str) -> None:
+    if isinstance(decoded, str):
+        assert '\n' not in decoded
+        assert len(decoded) < 1000
+    else:
+        assert decoded.ndim == 3
+        assert decoded.dtype == np.uint8
+
+
+@given(message=images())
+@fuzz(IN_PROCESS)
+def test_an_image_is_decoded_or_refused(message: Image) -> None:
+    decoded = decode(message)
+    judge_decoded(decoded)
+    if not isinstance(decoded, str):
+        assert decoded.shape == (message.height, message.width, 3)
+
+
+@given(message=compressed_images())
+@fuzz(IN_PROCESS)
+def test_a_compressed_image_is_decoded_or_refused(message: CompressedImage) -> None:
+    judge_decoded(decode(message))
+
+
+def test_a_bomb_is_refused_before_it_takes_memory() -> None:
+    side = int(MAX_PIXELS**0.5) + 1
+    assert 'sizes from 1 to' in decode(CompressedImage(data=png_bomb(side, side, 1)))
+    assert MAX_PIXELS * 3 <= 200 << 20, 'what is accepted must not fill the memory either'
+
+
+class Attack:
+    """Malformed messages for a live node, and what it made of them."""
+
+    def __init__(self, ros: Node, kind: type, topic: str) -> None:
+        self._publisher = ros.create_publisher(kind, topic, QoSProfile(depth=50))
+        self.sent = 0
+
+    def connect(self) -> None:
+        assert wait_until(lambda: self._publisher.get_subscription_count() == 1, TIMEOUT_S)
+
+    def send(self, message: object) -> None:
+        self._publisher.publish(message)
+        self.sent += 1
+        time.sleep(PACE_S)
+
+
+def test_a_live_node_survives_malformed_images(
+    start_node, probe_bundle: Path, ros: Node, camera: Camera, diagnostics: DiagnosticsReader
+) -> None:
+    node = start_node(bundle=probe_bundle, autostart=True)
+    camera.subscribe('mask')
+    camera.connect()
+    attack = Attack(ros, Image, '/dgss/image')
+    attack.connect()
+
+    @given(message=images())
+    @fuzz(LIVE)
+    def run(message: Image) -> None:
+        attack.send(message)
+
+    judge(run, attack, node, diagnostics)
+    assert np.unique(to_mask(camera.answer(flat(80))['mask'])).tolist() == [5]
+
+
+def test_a_live_node_survives_malformed_compressed_images(
+    start_node, probe_bundle: Path, ros: Node, diagnostics: DiagnosticsReader
+) -> None:
+    node = start_node(bundle=probe_bundle, autostart=True, image_transport='compressed')
+    masks: list[Image] = []
+    ros.create_subscription(Image, '/dgss/mask', masks.append, QoSProfile(depth=10))
+    attack = Attack(ros, CompressedImage, '/dgss/image/compressed')
+    attack.connect()
+
+    @given(message=compressed_images())
+    @fuzz(LIVE)
+    def run(message: CompressedImage) -> None:
+        attack.send(message)
+
+    judge(run, attack, node, diagnostics)
+    file = cv2.imencode('.png', flat(80)[..., ::-1])[1].tobytes()
+    good = CompressedImage(format='png', data=file)
+    good.header.frame_id = 'good'
+    attack.send(good)
+    assert wait_until(lambda: masks and masks[-1].header.frame_id == 'good', TIMEOUT_S)
+    assert np.unique(to_mask(masks[-1])).tolist() == [5]
+
+
+def judge(run, attack: Attack, node, diagnostics: DiagnosticsReader) -> None:
+    """Run the attack; every message must be accounted for, and the memory stay."""
+    values = diagnostics.wait('frames', lambda *_: True)
+    before = resident_mib(node.process.pid)
+    run()
+    assert attack.sent == LIVE
+
+    def settled(_, values: dict) -> bool:
+        ends = ('processed', 'dropped', 'skipped', 'rejected', 'failed')
+        received = int(values['received'])
+        return received >= 0.9 * LIVE and received == sum(int(values[end]) for end in ends)
+
+    values = diagnostics.wait('frames', settled)
+    assert values['failed'] == '0'
+    assert int(values['rejected']) > LIVE / 2
+    assert node.process.poll() is None
+    assert node.lifecycle.state == 'active'
+    # The largest of these pictures is decoded in some hundred MiB, and given back.
+    assert resident_mib(node.process.pid) < before + 300
+
+
+def test_a_live_node_survives_broken_serialization(
+    start_node, probe_bundle: Path, ros: Node, camera: Camera
+) -> None:
+    """What no publisher of ROS would send, but a broken driver or an attacker may."""
+    node = start_node(bundle=probe_bundle, autostart=True)
+    camera.subscribe('mask')
+    camera.connect()
+    attack = Attack(ros, Image, '/dgss/image')
+    attack.connect()
+    good = serialize_message(to_image(camera.header(), flat(9), 'rgb8'))
+
+    @given(size=st.integers(4, len(good)), place=st.integers(0, 100), noise=st.binary(max_size=8))
+    @fuzz(LIVE)
+    def run(size: int, place: int, noise: bytes) -> None:
+        attack.send((good[:place] + noise + good[place + len(noise) :])[:size])
+
+    run()
+    assert np.unique(to_mask(camera.answer(flat(80))['mask'])).tolist() == [5]
+    assert node.lifecycle.state == 'active'

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from dgss_ros.node.mailbox import Mailbox, Slot, Workers
+
+
+def mailbox_of(senders: int) -> tuple[Mailbox, list[Slot]]:
+    mailbox: Mailbox = Mailbox()
+    slots = [mailbox.slot() for _ in range(senders)]
+    mailbox.open()
+    return mailbox, slots
+
+
+def items(batch: list) -> list:
+    return [item for _, item in batch]
+
+
+def finish(mailbox: Mailbox, batch: list) -> None:
+    mailbox.done([slot for slot, _ in batch])
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_the_newest_item_wins_and_what_it_replaces_is_counted() -> None:
+    mailbox, (slot,) = mailbox_of(1)
+    for item in (1, 2, 3):
+        slot.put(item)
+    assert items(mailbox.take()) == [3]
+    assert (slot.received, slot.dropped) == (3, 2)
+
+
+def test_a_closed_mailbox_drops_what_waits_and_refuses_more() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    slot = mailbox.slot()
+    slot.put(1)
+    assert slot.received == 0
+    mailbox.open()
+    slot.put(2)
+    mailbox.close()
+    slot.put(3)
+    assert mailbox.take() == []
+    assert (slot.received, slot.dropped) == (1, 1)
+
+
+def test_take_waits_for_an_item() -> None:
+    mailbox, (slot,) = mailbox_of(1)
+    threading.Timer(0.05, slot.put, ['late']).start()
+    start = time.monotonic()
+    assert items(mailbox.take()) == ['late']
+    assert time.monotonic() - start >= 0.04
+
+
+def test_the_sender_served_longest_ago_comes_first() -> None:
+    mailbox, slots = mailbox_of(3)
+    served = []
+    for _ in range(9):
+        for slot, name in zip(slots, 'abc', strict=True):
+            slot.put(name)
+        batch = mailbox.take()
+        served += items(batch)
+        finish(mailbox, batch)
+    assert ''.join(served) == 'abcabcabc'
+
+
+def test_a_sender_never_has_two_items_in_work() -> None:
+    mailbox, (first, second) = mailbox_of(2)
+    first.put(1)
+    batch = mailbox.take()
+    first.put(2)
+    second.put(3)
+    assert items(mailbox.take()) == [3]
+    taken: list = []
+    thread = threading.Thread(target=lambda: taken.extend(items(mailbox.take())))
+    thread.start()
+    time.sleep(0.05)
+    assert taken == []
+    finish(mailbox, batch)
+    thread.join(5)
+    assert taken == [2]
+
+
+def test_what_came_after_an_item_in_work_takes_its_place() -> None:
+    mailbox, (slot,) = mailbox_of(1)
+    slot.put(1)
+    batch = mailbox.take()
+    assert slot.take_newer() is None
+    slot.put(2)
+    assert slot.take_newer() == 2
+    assert slot.take_newer() is None
+    assert (slot.received, slot.dropped) == (2, 1)
+    finish(mailbox, batch)
+    slot.put(3)
+    assert items(mailbox.take()) == [3]
+
+
+def test_after_is_called_while_the_next_item_is_in_work() -> None:
+    mailbox, (slot,) = mailbox_of(1)
+    second, done = threading.Event(), []
+
+    def work(batch: list[int]) -> None:
+        if batch == [2]:
+            second.set()
+
+    def after(batch: list[int]) -> None:
+        if batch == [1]:
+            done.append(second.wait(5))
+
+    workers = Workers(mailbox)
+    workers.start(work, after, count=2)
+    slot.put(1)
+    wait_for(lambda: not slot.in_work and slot.item is None)
+    slot.put(2)
+    wait_for(lambda: bool(done))
+    assert done == [True]
+    workers.stop()
+
+
+def test_a_batch_takes_what_is_there_and_waits_only_for_those_who_may_come() -> None:
+    mailbox, slots = mailbox_of(4)
+    for number, slot in enumerate(slots):
+        slot.put(number)
+    batch = mailbox.take(max_size=3, max_wait_s=60)
+    assert items(batch) == [0, 1, 2]
+    # The fourth is the only one that is not in work: no other can join it.
+    rest = mailbox.take(max_size=3, max_wait_s=60)
+    assert items(rest) == [3]
+    finish(mailbox, batch + rest)
+    slots[0].put('early')
+    threading.Timer(0.05, slots[1].put, ['late']).start()
+    assert items(mailbox.take(max_size=2, max_wait_s=60)) == ['early', 'late']
+
+
+def test_a_batch_is_given_incomplete_after_its_longest_wait() -> None:
+    mailbox, slots = mailbox_of(2)
+    start = time.monotonic()
+    slots[0].put('early')
+    time.sleep(0.03)
+    slots[0].put('newer')
+    batch = mailbox.take(max_size=2, max_wait_s=0.1)
+    assert items(batch) == ['newer']
+    # The wait counts from the first item, also when a newer one took its place.
+    assert 0.09 <= time.monotonic() - start < 0.125 + 0.1
+    finish(mailbox, batch)
+    slots[0].put('one')
+    assert items(mailbox.take(max_size=2)) == ['one']
+
+
+def test_settling_waits_for_what_is_in_work_and_for_no_more() -> None:
+    mailbox, (first, second) = mailbox_of(2)
+    first.put(1)
+    batch = mailbox.take()
+    settled = threading.Event()
+    thread = threading.Thread(target=lambda: [mailbox.settle(), settled.set()])
+    thread.start()
+    assert not settled.wait(0.05)
+    second.put(2)
+    mailbox.take()
+    finish(mailbox, batch)
+    assert settled.wait(5)
+    thread.join()
+
+
+def test_stopping_finishes_the_items_in_work_and_drops_the_next() -> None:
+    mailbox, (slot,) = mailbox_of(1)
+    started, done = threading.Event(), []
+
+    def work(batch: list[int]) -> None:
+        started.set()
+        time.sleep(0.1)
+        done.extend(batch)
+
+    workers = Workers(mailbox)
+    workers.start(work, count=2)
+    slot.put(1)
+    assert started.wait(5)
+    slot.put(2)
+    workers.stop()
+    assert done == [1]
+    assert (slot.received, slot.dropped) == (2, 1)
+    assert not any('segmentation' in thread.name for thread in threading.enumerate())
+
+
+def test_workers_can_start_again() -> None:
+    mailbox, (slot,) = mailbox_of(1)
+    done: list[int] = []
+    workers = Workers(mailbox)
+    for item in (1, 2):
+        workers.start(done.extend)
+        slot.put(item)
+        wait_for(lambda n=item: len(done) >= n)
+        workers.stop()
+    workers.stop()
+    assert done == [1, 2]
+
+
+def test_every_item_of_fast_senders_is_worked_on_in_order_or_counted_as_dropped() -> None:
+    mailbox, slots = mailbox_of(3)
+    done: list[list[int]] = [[], [], []]
+
+    def work(batch: list[tuple[int, int]]) -> None:
+        for sender, item in batch:
+            done[sender].append(item)
+
+    workers = Workers(mailbox)
+    workers.start(work, count=4, max_size=2, max_wait_s=0.001)
+    threads = [
+        threading.Thread(target=lambda s=sender: [slots[s].put((s, i)) for i in range(2000)])
+        for sender in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    workers.stop()
+    for slot, answered in zip(slots, done, strict=True):
+        assert slot.received == 2000
+        assert answered == sorted(set(answered))
+        assert len(answered) + slot.dropped == 2000

@@ -1,0 +1,167 @@
+"""What the node publishes, over real DDS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from camera import TIMEOUT_S, flat
+from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Float32, Header, String
+
+from dgss_core.images.paint import colorize, overlay
+from dgss_core.labels import LabelSet
+from dgss_core.runtime.segmenter import Prediction
+from dgss_ros.client.session import wait_until
+from dgss_ros.node.messages import to_labels, to_mask, to_rgb
+from dgss_ros.node.outputs import LATCHED_QOS, Canvas, LabelOutputs, Outputs
+
+pytestmark = pytest.mark.ros
+
+LABELS = LabelSet.load('cityscapes19')
+PICTURES = ['overlay', 'overlay/compressed', 'color_mask', 'color_mask/compressed']
+
+
+@pytest.fixture
+def painter(ros: Node) -> Iterator[LifecycleNode]:
+    """A node that is active, as its publishers need it."""
+    node = LifecycleNode('painter', context=ros.context)
+    node.trigger_configure()
+    yield node
+    node.destroy_node()
+
+
+Make = Callable[..., Outputs]
+
+
+@pytest.fixture
+def make(painter: LifecycleNode) -> Make:
+    def make(prefix: str = '~/', uncertainty: bool = False) -> Outputs:
+        outputs = Outputs(painter, prefix, uncertainty)
+        painter.trigger_activate()
+        return outputs
+
+    return make
+
+
+@pytest.fixture
+def listen(ros: Node, painter: LifecycleNode) -> Callable[[type, str], list]:
+    """Subscribe to a topic of the painter, and wait until it knows."""
+
+    def listen(kind: type, name: str) -> list[Any]:
+        messages: list[Any] = []
+        ros.create_subscription(kind, f'/painter/{name}', messages.append, QoSProfile(depth=5))
+        publisher = next(p for p in painter.publishers if p.topic_name == f'/painter/{name}')
+        assert wait_until(lambda: publisher.get_subscription_count() == 1, TIMEOUT_S)
+        return messages
+
+    return listen
+
+
+@pytest.fixture
+def frame() -> tuple[Header, np.ndarray, Prediction]:
+    rng = np.random.default_rng(0)
+    header = Header(frame_id='camera_optical')
+    header.stamp.sec, header.stamp.nanosec = 1_700_000_000, 123_456_789
+    image = np.repeat(np.repeat(rng.integers(0, 256, (6, 8, 3)), 8, 0), 8, 1).astype(np.uint8)
+    mask = np.repeat(np.repeat(rng.integers(0, 19, (6, 8)), 8, 0), 8, 1).astype(np.uint8)
+    mask[:8] = 255
+    confidence, uncertainty = rng.integers(0, 256, (2, 48, 64)).astype(np.uint8)
+    return header, image, Prediction(mask, confidence, uncertainty)
+
+
+def over(image: np.ndarray) -> Canvas:
+    """Planes of the image's own size, laid over it as they are."""
+    size = (image.shape[1], image.shape[0])
+    return Canvas(size, lambda: image, lambda plane, outside, out: np.copyto(out, plane))
+
+
+def newest(messages: list) -> Any:
+    assert wait_until(lambda: bool(messages), TIMEOUT_S)
+    return messages[-1]
+
+
+def test_every_output_bears_the_header_of_its_image(make: Make, listen, frame) -> None:
+    header, image, prediction = frame
+    outputs = make(uncertainty=True)
+    planes = {name: listen(Image, name) for name in ('mask', 'confidence', 'uncertainty')}
+    pictures = {name: listen(CompressedImage if '/' in name else Image, name) for name in PICTURES}
+    outputs.publish(header, over(image), prediction, LABELS, 0.25)
+    for name, messages in planes.items():
+        message = newest(messages)
+        assert (message.header, message.encoding) == (header, 'mono8')
+        np.testing.assert_array_equal(to_mask(message), getattr(prediction, name))
+    expected = {
+        'overlay': overlay(image, prediction.mask, LABELS, 0.25),
+        'color_mask': colorize(prediction.mask, LABELS),
+    }
+    for name, messages in pictures.items():
+        message = newest(messages)
+        assert message.header == header
+        picture, kind = to_rgb(message), name.split('/')[0]
+        if name == 'overlay/compressed':
+            assert message.format == 'rgb8; jpeg compressed bgr8'
+            difference = np.abs(picture.astype(float) - expected[kind]).mean()
+            assert 0 < difference < 12
+        else:
+            np.testing.assert_array_equal(picture, expected[kind])
+    assert pictures['color_mask/compressed'][0].format == 'rgb8; png compressed bgr8'
+
+
+@pytest.mark.parametrize('name', ['mask', 'confidence', 'uncertainty', *PICTURES])
+def test_what_nobody_subscribes_to_is_not_computed(make: Make, listen, name: str) -> None:
+    """Nothing can be made of no prediction, and nobody notices until someone subscribes."""
+    outputs = make(uncertainty=True)
+    outputs.publish(Header(), over(flat(1)), None, LABELS, 0.5)
+    listen(CompressedImage if '/' in name else Image, name)
+    with pytest.raises(AttributeError, match='NoneType'):
+        outputs.publish(Header(), over(flat(1)), None, LABELS, 0.5)
+
+
+def test_uncertainty_is_published_where_it_is_wanted_and_offered(
+    make: Make, painter: LifecycleNode, listen, frame, ros: Node
+) -> None:
+    header, image, prediction = frame
+    outputs = make(uncertainty=True)
+    masks, uncertainties = listen(Image, 'mask'), listen(Image, 'uncertainty')
+    without = Prediction(prediction.mask, prediction.confidence)
+    outputs.publish(header, over(image), without, LABELS, 0.5)
+    newest(masks)
+    assert not uncertainties
+    outputs.destroy()
+    Outputs(painter, '~/front/')
+    assert wait_until(lambda: ros.count_publishers('/painter/front/mask') == 1, TIMEOUT_S)
+    assert ros.count_publishers('/painter/front/uncertainty') == 0
+    assert ros.count_publishers('/painter/uncertainty') == 0
+
+
+def test_the_domain_shift_is_a_number_per_camera(make: Make, listen) -> None:
+    outputs = make('~/front/')
+    messages = listen(Float32, 'front/domain_shift')
+    outputs.publish_domain_shift(1.75)
+    assert newest(messages).data == 1.75
+
+
+def test_labels_wait_for_late_subscribers(painter: LifecycleNode, ros: Node) -> None:
+    LabelOutputs(painter).publish(LABELS)
+    messages: list[String] = []
+    ros.create_subscription(String, '/painter/labels', messages.append, LATCHED_QOS)
+    assert newest(messages) == to_labels(LABELS)
+
+
+def test_label_info_waits_for_late_subscribers(painter: LifecycleNode, ros: Node) -> None:
+    messages_of = pytest.importorskip(
+        'vision_msgs.msg', reason='needs vision_msgs, which has no wheel on PyPI: source ROS 2'
+    )
+    LabelOutputs(painter).publish(LABELS)
+    messages: list[Any] = []
+    ros.create_subscription(
+        messages_of.LabelInfo, '/painter/label_info', messages.append, LATCHED_QOS
+    )
+    classes = newest(messages).class_map
+    assert [(entry.class_id, entry.class_name) for entry in classes] == [*enumerate(LABELS.names)]

@@ -1,0 +1,56 @@
+"""What a process is given to pass images around."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from dgss_ros.node import transport
+
+PACKAGE = Path(transport.__file__).parent
+
+
+def content(name: str) -> list[tuple[str, str]]:
+    tree = ElementTree.parse(PACKAGE / name)
+    return [(element.tag, (element.text or '').strip()) for element in tree.iter()]
+
+
+def test_the_profiles_differ_only_in_the_size_of_the_segment() -> None:
+    large, small = content('fastdds.xml'), content('fastdds_small.xml')
+    assert len(large) == len(small)
+    differing = [(a[1], b[1]) for a, b in zip(large, small, strict=True) if a != b]
+    assert differing == [(str(64 << 20), str(16 << 20))]
+
+
+def test_a_small_shared_memory_gets_small_segments(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The disk of the tests stands for a shared memory, once too small and once large enough."""
+    total = shutil.disk_usage(tmp_path).total
+    for roomy, name in ((total + 1, 'fastdds_small.xml'), (total, 'fastdds.xml')):
+        monkeypatch.setattr(transport, 'ROOMY', roomy)
+        assert transport.fastdds_profile(tmp_path).name == name
+
+
+def test_without_shared_memory_segments_are_small(tmp_path: Path) -> None:
+    assert transport.fastdds_profile(tmp_path / 'none').name == 'fastdds_small.xml'
+
+
+def test_the_choice_of_the_user_is_left_alone() -> None:
+    given = {'FASTDDS_BUILTIN_TRANSPORTS': 'UDPv4', 'MALLOC_TRIM_THRESHOLD_': '1'}
+    assert set(transport.environment(given)) == {'MALLOC_MMAP_THRESHOLD_'}
+    chosen = transport.environment({})
+    assert {chosen[name] for name in transport.PROFILE_VARIABLES} == {
+        str(transport.fastdds_profile())
+    }
+
+
+def test_the_profile_is_printed_for_other_processes() -> None:
+    command = [sys.executable, '-m', 'dgss_ros.node.transport']
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()).is_file()

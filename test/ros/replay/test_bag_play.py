@@ -1,0 +1,158 @@
+"""Bags played from one process to another."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from camera import TIMEOUT_S
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import String
+
+from dgss_core.bags import BagRecorder, read_messages, write_bag
+from dgss_core.errors import DgssError
+from dgss_core.images.frames import Frame
+from dgss_ros.client.session import wait_until
+from dgss_ros.node.messages import raw_stamp_ns
+from dgss_ros.node.outputs import LATCHED_QOS
+from dgss_ros.replay.bag_play import BagPlayer
+
+pytestmark = pytest.mark.ros
+COUNT = 60
+PLAY = [sys.executable, '-m', 'dgss_core', 'bag', 'play']
+
+
+@pytest.fixture(scope='module')
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 pictures of 640x360 (691 kB each, above the default shared memory) at 20 Hz."""
+    random = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp('bags') / 'drive'
+    frames = (
+        Frame(
+            name=f'{i:06d}',
+            image=random.integers(0, 256, (360, 640, 3), np.uint8),
+            stamp_ns=1_700_000_000_000_000_000 + i * 50_000_000,
+            condition='day' if i < COUNT // 2 else 'night',
+        )
+        for i in range(COUNT)
+    )
+    write_bag(path, frames)
+    return path
+
+
+def collect(ros: Node, topic: str, kind: type = Image) -> list[bytes]:
+    received: list[bytes] = []
+    ros.create_subscription(kind, topic, received.append, QoSProfile(depth=1000), raw=True)
+    return received
+
+
+def content(bag: Path, topic: str) -> list[bytes]:
+    return [message.data for message in read_messages(bag, {topic})]
+
+
+def test_every_message_arrives_byte_for_byte_when_acknowledged(ros: Node, bag: Path) -> None:
+    images = collect(ros, '/camera/image_raw')
+    infos = collect(ros, '/front/info', CameraInfo)
+    done = subprocess.run(
+        [
+            *PLAY,
+            str(bag),
+            '--as_fast_as_acknowledged=true',
+            '--remap=/camera/camera_info:=/front/info',
+            '--wait_for_subscribers=2',
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f'Published {2 * COUNT + 2} messages' in ' '.join(done.stdout.split())
+    assert wait_until(lambda: len(images) >= COUNT and len(infos) >= COUNT, TIMEOUT_S)
+    assert images == content(bag, '/camera/image_raw')
+    # DDS pads a message to four bytes.
+    for info, recorded in zip(infos, content(bag, '/camera/camera_info'), strict=True):
+        assert info[: len(recorded)] == recorded
+        assert len(info) - len(recorded) < 4
+
+
+def test_the_times_of_the_bag_are_kept_at_a_rate(ros: Node, bag: Path) -> None:
+    stamps = collect(ros, '/camera/camera_info', CameraInfo)
+    player = BagPlayer(ros, bag, ['/camera/camera_info'])
+    assert player.count == COUNT
+    assert player.wait_for_subscribers(1, TIMEOUT_S)
+    published = list(player.play(rate=4.0))
+    expected = np.arange(COUNT) * 0.05 / 4
+    times = np.array([item.time_s for item in published]) - published[0].time_s
+    late = times - expected
+    # A busy machine may be late now and then, with the first message too.
+    assert abs(np.median(late)) < 0.05
+    assert late.min() > -0.2
+    player.flush()
+    assert wait_until(lambda: len(stamps) == COUNT, TIMEOUT_S)
+    assert [raw_stamp_ns(raw) for raw in stamps] == [m.message.stamp_ns for m in published]
+
+
+def test_a_latched_topic_reaches_a_late_subscriber(ros: Node, bag: Path) -> None:
+    player = BagPlayer(ros, bag, ['/camera/condition'], as_fast_as_acknowledged=True)
+    assert len(list(player.play())) == 2
+    received: list[String] = []
+    ros.create_subscription(String, '/camera/condition', received.append, LATCHED_QOS)
+    assert wait_until(lambda: bool(received), TIMEOUT_S)
+    assert [message.data for message in received] == ['night']
+
+
+@pytest.mark.parametrize('signal_number', [signal.SIGINT, signal.SIGTERM])
+def test_an_endless_play_ends_in_order(ros: Node, bag: Path, signal_number: int) -> None:
+    received = collect(ros, '/camera/camera_info', CameraInfo)
+    process = subprocess.Popen(
+        [*PLAY, str(bag), '--loop=true', '--rate=20', '--topics=/camera/camera_info'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert wait_until(lambda: len(received) > COUNT, TIMEOUT_S)
+        process.send_signal(signal_number)
+        out, err = process.communicate(timeout=TIMEOUT_S)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (0, '')
+    assert 'Interrupted.' in out
+
+
+def test_wrong_requests_are_refused_in_one_sentence(ros: Node, bag: Path, tmp_path: Path) -> None:
+    with pytest.raises(DgssError, match='There is no bag'):
+        BagPlayer(ros, tmp_path / 'nothing')
+    with pytest.raises(DgssError, match='has no topic /rear; it has /camera/camera_info'):
+        BagPlayer(ros, bag, ['/rear'])
+    with pytest.raises(DgssError, match='is not a remapping'):
+        BagPlayer(ros, bag, remap=['/a=/b'])
+    for rate in (0.0, -1.0, float('nan'), float('inf')):
+        with pytest.raises(DgssError, match='is not a rate'):
+            next(BagPlayer(ros, bag).play(rate))
+    done = subprocess.run([*PLAY, str(tmp_path / 'nothing')], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith('dgss: error: There is no bag')
+
+
+def test_a_topic_of_a_type_that_is_not_installed_is_left_out_aloud(
+    ros: Node, tmp_path: Path
+) -> None:
+    path = tmp_path / 'mixed'
+    with BagRecorder(path) as recorder:
+        recorder.record('/odometry', 'nav_msgs/msg/Odometry', 1, b'\x00\x01\x00\x00')
+        recorder.record(
+            '/name', 'std_msgs/msg/String', 2, b'\x00\x01\x00\x00\x02\x00\x00\x00a\x00'
+        )
+    player = BagPlayer(ros, path)
+    if player.skipped:
+        assert player.skipped == {'/odometry': 'its type nav_msgs/msg/Odometry is not installed'}
+        with pytest.raises(DgssError, match='/odometry cannot be played'):
+            BagPlayer(ros, path, ['/odometry'])
+    assert [p.message.topic for p in player.play(1e9)][-1] == '/name'

@@ -1,0 +1,56 @@
+"""`dgss bag replay` against a running node, as evaluate.launch.py calls it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from camera import flat
+
+from dgss_core.bags import bag_info, read_bag, write_bag
+from dgss_core.images.frames import Frame
+
+pytestmark = pytest.mark.ros
+START_NS = 1_700_000_000_000_000_000
+
+
+def replay(bag: Path, output: Path, *options: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, '-m', 'dgss_core', 'bag', 'replay', str(bag)]
+    return subprocess.run(
+        [*command, '--output', str(output), *options], capture_output=True, text=True, timeout=100
+    )
+
+
+@pytest.mark.parametrize('transport', ['raw', 'compressed'])
+def test_a_bag_goes_through_a_running_node(
+    start_node, probe_bundle: Path, tmp_path: Path, transport: str
+) -> None:
+    frames = [Frame(f'{i}', flat(16 * i), START_NS + i * 100_000_000) for i in range(8)]
+    write_bag(tmp_path / 'drive', frames, compressed=transport == 'compressed')
+    start_node(
+        *('-r', '~/image:=/camera/image_raw'),
+        bundle=probe_bundle,
+        autostart=True,
+        image_transport=transport,
+    )
+    done = replay(tmp_path / 'drive', tmp_path / 'masks', '--rate', '0.5')
+    assert done.returncode == 0, done.stderr
+    assert '8 frames sent, 8 masks' in done.stdout
+    assert 'Latency p50' in done.stdout
+    topics = {topic.name: topic.count for topic in bag_info(tmp_path / 'masks').topics}
+    assert topics == {'/dgss/mask': 8, '/dgss/confidence': 8}
+    masks = list(read_bag(tmp_path / 'masks', '/dgss/mask'))
+    for sent, mask in zip(frames, masks, strict=True):
+        assert mask.stamp_ns == sent.stamp_ns
+        if transport == 'raw':
+            assert np.unique(mask.image).tolist() == [sent.image[0, 0, 0] // 16]
+
+
+def test_without_a_node_the_reason_is_said(tmp_path: Path) -> None:
+    write_bag(tmp_path / 'drive', [Frame('0', flat(1), START_NS)])
+    done = replay(tmp_path / 'drive', tmp_path / 'masks', '--wait', '1')
+    assert done.returncode == 2
+    assert 'Images on /camera/image_raw are not answered (waited 1 s)' in done.stderr

@@ -1,0 +1,234 @@
+"""What every backend promises, and how one is chosen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from small_networks import write_classifier
+
+from dgss_core.errors import DgssError
+from dgss_core.runtime.backend import Backend
+from dgss_core.runtime.backends import check_backend, load_backend
+from dgss_core.runtime.backends.onnx_runtime import CPU, OnnxRuntimeBackend
+from dgss_core.runtime.bundle import CONFIDENCE, MASK, STATISTICS, Bundle
+from dgss_core.runtime.engines.cache import EngineCache
+
+GPU = [pytest.mark.gpu]
+NAMES = [
+    'onnxruntime',
+    pytest.param('openvino', marks=pytest.mark.skipif(not find_spec('openvino'), reason='absent')),
+    *(
+        pytest.param(
+            name, marks=[*GPU, pytest.mark.skipif(not find_spec(name), reason=f'{name} is absent')]
+        )
+        for name in ('tensorrt', 'tensorrt_rtx')
+    ),
+]
+
+
+@pytest.fixture(scope='module')
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_classifier(tmp_path_factory.mktemp('backends') / 'classifier')
+
+
+@pytest.fixture(params=NAMES)
+def backend(request: pytest.FixtureRequest, classifier: Bundle, tmp_path: Path) -> Backend:
+    return load_backend(classifier, request.param, threads=1, cache_dir=tmp_path)
+
+
+def images(count: int, bundle: Bundle) -> np.ndarray:
+    rng = np.random.default_rng(count)
+    return rng.integers(0, 256, (count, bundle.height, bundle.width, 3), np.uint8)
+
+
+def test_every_output_comes_by_name_for_any_number_of_images(
+    backend: Backend, classifier: Bundle
+) -> None:
+    reference = OnnxRuntimeBackend(classifier, 1, (CPU,))
+    for count in (1, 3, 6, 3, 3, 3):
+        found, right = (each.run(images(count, classifier)) for each in (backend, reference))
+        assert set(found) == {MASK, CONFIDENCE, STATISTICS}
+        assert {name: (a.dtype, a.shape) for name, a in found.items()} == {
+            name: (a.dtype, a.shape) for name, a in right.items()
+        }
+        assert (found[MASK] == right[MASK]).mean() > 0.97
+        np.testing.assert_allclose(found[STATISTICS], right[STATISTICS], rtol=0.02, atol=0.02)
+
+
+def test_several_threads_get_the_answers_to_their_own_images(
+    backend: Backend, classifier: Bundle
+) -> None:
+    pictures = [images(1 + index % 2, classifier) + np.uint8(index) for index in range(24)]
+    expected = [backend.run(picture) for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        for found, right in zip(pool.map(backend.run, pictures), expected, strict=True):
+            assert np.array_equal(found[MASK], right[MASK])
+            assert np.array_equal(found[STATISTICS], right[STATISTICS])
+
+
+def test_an_answer_stays_when_the_next_image_is_run(backend: Backend, classifier: Bundle) -> None:
+    first = backend.run(images(1, classifier))[MASK]
+    kept = first.copy()
+    backend.run(255 - images(1, classifier))
+    assert np.array_equal(first, kept)
+
+
+def test_it_says_who_it_is_and_can_be_closed(backend: Backend, classifier: Bundle) -> None:
+    assert backend.name in ('onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx')
+    assert any(precision in backend.identity for precision in ('fp32', 'bf16'))
+    assert any(character.isdigit() for character in backend.identity)
+    backend.run(images(1, classifier))
+    backend.close()
+    with pytest.raises(AttributeError):
+        backend.run(images(1, classifier))
+
+
+def test_auto_says_what_it_took_and_why_not_another(classifier: Bundle, tmp_path: Path) -> None:
+    told: list[str] = []
+    load_backend(classifier, cache_dir=tmp_path, report=told.append)
+    assert told[-1].startswith(f'Runs {classifier.identity} on ')
+    if not find_spec('tensorrt'):
+        assert 'tensorrt is not installed' in told[-1]
+
+
+def test_auto_goes_on_where_nothing_can_be_proven(tmp_path: Path) -> None:
+    bundle = write_classifier(tmp_path / 'bare', frames=False)
+    told: list[str] = []
+    assert load_backend(bundle, cache_dir=tmp_path, report=told.append).name == 'onnxruntime'
+    if find_spec('openvino'):
+        assert 'openvino does not work here: OpenVINO' in told[-1]
+        assert 'has no reference frames' in told[-1]
+
+
+def test_auto_ends_with_the_reason_of_the_last(tmp_path: Path) -> None:
+    bundle = write_classifier(tmp_path / 'custom', custom=True, frames=False)
+    with pytest.raises(DgssError, match=r'cannot be loaded by ONNX Runtime.*Sharpen'):
+        load_backend(bundle)
+
+
+@pytest.mark.skipif(Path('/proc/driver/nvidia').exists(), reason='there is an NVIDIA driver')
+def test_a_missing_driver_is_one_sentence(classifier: Bundle) -> None:
+    pytest.importorskip('tensorrt_rtx', reason='needs pip install tensorrt-rtx cuda-python')
+    with pytest.raises(DgssError, match=r'no NVIDIA driver.*backend onnxruntime') as error:
+        load_backend(classifier, 'tensorrt_rtx')
+    assert str(error.value).count('. ') == 0
+
+
+@pytest.mark.parametrize(
+    ('name', 'package'), [('tensorrt', 'tensorrt cuda-python'), ('openvino', 'openvino')]
+)
+def test_a_missing_library_is_one_sentence(name: str, package: str) -> None:
+    """In a process whose import system knows of no such library."""
+    code = f"""
+import sys
+sys.modules[{name!r}] = None
+from dgss_core.runtime.bundle import open_bundle
+from dgss_core.errors import DgssError
+from dgss_core.runtime.backends import load_backend
+try:
+    load_backend(open_bundle(), {name!r})
+except DgssError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert f'is not installed (import of {name} halted' in run.stdout, run.stderr
+    assert f'run pip install {package}' in run.stdout
+
+
+def test_a_network_without_the_tensors_of_a_bundle_is_refused(classifier: Bundle) -> None:
+    wide = replace(classifier, manifest=replace(classifier.manifest, width=32))
+    with pytest.raises(DgssError, match='32x48 needs uint8'):
+        load_backend(wide, 'onnxruntime')
+
+
+@pytest.mark.skipif(
+    'CUDAExecutionProvider' in onnxruntime.get_available_providers(), reason='it has CUDA'
+)
+def test_a_provider_that_the_build_lacks_is_not_tried(classifier: Bundle) -> None:
+    backend = OnnxRuntimeBackend(classifier, providers=('CUDAExecutionProvider', CPU))
+    assert backend.identity.endswith('CPU, fp32')
+
+
+def test_the_checkpoint_answers_as_its_bundle_does(tmp_path: Path) -> None:
+    torch = pytest.importorskip('torch')
+    from small_systems import loud
+
+    from dgss_core.export import export_bundle, images_by_condition
+    from dgss_core.networks.checkpoint import About, save_checkpoint
+
+    frames = images_by_condition(None, 48, 64, 1)
+    stacked = np.concatenate([np.stack(each) for each in frames.values()])
+    torch.set_num_threads(1)
+    model = loud('dgss-mobilenetv2', torch.from_numpy(stacked).permute(0, 3, 1, 2).float())
+    path = tmp_path / 'model.safetensors'
+    save_checkpoint(model, path, About('dgss-mobilenetv2', {'width': 16}, 'test', '0' * 64, 'MIT'))
+    about = {'name': 'small', 'height': 48, 'width': 64, 'licence': 'MIT', 'frames': frames}
+    bundle = export_bundle(model, tmp_path / 'bundle', **about)
+    backend = load_backend(bundle, f'torch:{path}')
+    assert 'PyTorch' in backend.identity
+    found, right = (each.run(stacked) for each in (backend, OnnxRuntimeBackend(bundle)))
+    assert list(found) == list(right)
+    sure = right[CONFIDENCE] >= 128
+    assert (found[MASK] == right[MASK])[sure].mean() >= 0.9999
+    with pytest.raises(DgssError, match='There is no checkpoint'):
+        load_backend(bundle, f'torch:{tmp_path / "absent.safetensors"}')
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('name', ['tensorrt', 'tensorrt_rtx'])
+def test_an_engine_is_built_kept_and_loaded_again(
+    name: str, classifier: Bundle, tmp_path: Path
+) -> None:
+    pytest.importorskip(name)
+    told: list[str] = []
+    load_backend(classifier, name, cache_dir=tmp_path, report=told.append).close()
+    assert any(line.startswith('Building the engine of') for line in told)
+    (entry,) = EngineCache(tmp_path).entries()
+    assert (entry.folder / 'verified.json').exists()
+    told.clear()
+    start = time.perf_counter()
+    backend = load_backend(classifier, name, cache_dir=tmp_path, report=told.append)
+    assert time.perf_counter() - start < 10
+    assert not any('Building' in line for line in told)
+    stages = backend.stages(images(2, classifier))
+    assert list(stages) == ['upload', 'network', 'download']
+    assert all(seconds > 0 for seconds in stages.values())
+    entry.engine.write_bytes(b'damaged')
+    load_backend(classifier, name, cache_dir=tmp_path, report=told.append)
+    assert any(line.startswith('Building the engine of') for line in told)
+
+
+@pytest.mark.parametrize(
+    'name', ['auto', 'onnxruntime', 'openvino', 'null', 'null:0', 'null:20', 'torch:a']
+)
+def test_backends_that_exist(name: str) -> None:
+    check_backend(name)
+
+
+@pytest.mark.parametrize(
+    'name', ['onnx', '', 'null:', 'null:-1', 'null:1.5', 'null:x', 'null5', 'torch:']
+)
+def test_unknown_backends_are_named(name: str) -> None:
+    with pytest.raises(DgssError, match='use auto or one of onnxruntime'):
+        check_backend(name)
+
+
+def test_the_null_backend_answers_a_constant_after_its_time(probe_bundle: Bundle) -> None:
+    backend = load_backend(probe_bundle, 'null:30')
+    images = np.zeros((2, probe_bundle.height, probe_bundle.width, 3), np.uint8)
+    start = time.perf_counter()
+    outputs = backend.run(images)
+    assert time.perf_counter() - start >= 0.03
+    assert set(outputs[MASK].flat) == {0}
+    assert set(outputs[CONFIDENCE].flat) == {255}
+    assert outputs[MASK].shape == outputs[CONFIDENCE].shape == images.shape[:3]
+    assert backend.name == backend.identity == 'null:30'

@@ -1,0 +1,102 @@
+"""Real TensorRT-RTX engines, built ahead of time: no GPU is needed for that."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('tensorrt_rtx', reason='needs pip install tensorrt-rtx cuda-python')
+from probe import HEIGHT, WIDTH
+from small_networks import write_classifier
+
+from dgss_core.errors import DgssError
+from dgss_core.runtime.bundle import Bundle
+from dgss_core.runtime.engines.build import build_engine, engine_key, import_flavour, make_logger
+from dgss_core.runtime.engines.progress import every
+from dgss_core.runtime.key import Device
+
+TRT = import_flavour('tensorrt_rtx')
+
+
+@pytest.fixture(scope='module')
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_classifier(tmp_path_factory.mktemp('build') / 'classifier', frames=False)
+
+
+def test_an_engine_is_built_for_named_gpus_without_one(bundle: Bundle) -> None:
+    engine = build_engine(TRT, bundle, ['8.6', '8.9'])
+    # A driver decides the rest; TensorRT-RTX at least recognises its own file.
+    runtime = TRT.Runtime(make_logger(TRT))
+    malformed = int(TRT.EngineInvalidityDiagnostics.MALFORMED_ENGINE)
+    assert runtime.get_engine_validity(b'junk' * 1000)[1] & malformed
+    assert not runtime.get_engine_validity(engine)[1] & malformed
+
+
+def test_an_unknown_compute_capability_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(DgssError, match=r"capability '9.9'; use 7.5, 8.0"):
+        build_engine(TRT, bundle, ['8.9', '9.9'])
+
+
+def test_an_unsupported_operator_is_named_with_its_node(tmp_path: Path) -> None:
+    bundle = write_classifier(tmp_path / 'custom', custom=True, frames=False)
+    with pytest.raises(DgssError, match="operator Sharpen of the node 'sharpener'") as error:
+        build_engine(TRT, bundle)
+    assert 'onnxruntime' in str(error.value)
+
+
+def test_a_file_that_is_no_network_is_one_sentence(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / 'model.onnx').write_bytes(b'not a network')
+    with pytest.raises(DgssError, match='cannot be parsed by TensorRT-RTX'):
+        build_engine(TRT, replace(bundle, folder=tmp_path))
+
+
+def test_too_little_memory_is_one_sentence(bundle: Bundle) -> None:
+    """In a process of its own, whose address space ends a few MB above what it has."""
+    code = """
+import resource
+from dgss_core.runtime.bundle import open_bundle
+from dgss_core.runtime.engines.build import build_engine, import_flavour
+from dgss_core.errors import DgssError
+trt, bundle = import_flavour('tensorrt_rtx'), open_bundle()
+pages = int(open('/proc/self/statm').read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * 4096 + (8 << 20),) * 2)
+try:
+    build_engine(trt, bundle)
+except DgssError as error:
+    print(error)
+"""
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert 'ran out of memory while it built an engine for' in result.stdout, result.stderr
+
+
+def test_progress_is_told_while_the_builder_works(tmp_path: Path) -> None:
+    bundle = write_classifier(tmp_path / 'wide', frames=False, channels=512)
+    seen: list[tuple[str, float]] = []
+    build_engine(TRT, bundle, ['8.9'], watch=lambda *state: seen.append(state))
+    assert seen
+    assert all(phase and 0 <= fraction <= 1 for phase, fraction in seen)
+
+
+def test_lines_come_no_more_often_than_asked() -> None:
+    lines: list[str] = []
+    watch = every(0.05, lines.append)
+    end = time.monotonic() + 0.22
+    while time.monotonic() < end:
+        watch('Timing tactics', 0.5)
+    assert 3 <= len(lines) <= 4
+    assert lines[0].endswith('Timing tactics 50%.')
+
+
+def test_the_key_says_what_the_engine_depends_on(bundle: Bundle) -> None:
+    key = engine_key(TRT, bundle, Device('RTX', '8.9', '580'))
+    assert key.network == bundle.fingerprint
+    assert (key.backend, key.version) == ('tensorrt_rtx', TRT.__version__)
+    assert key.shapes == f'1..4x{HEIGHT}x{WIDTH}'
+    assert 'no TF32' in key.options
+    half = replace(bundle, manifest=replace(bundle.manifest, precision='fp16'))
+    assert 'TF32' not in engine_key(TRT, half, Device('RTX', '8.9')).options

@@ -1,0 +1,279 @@
+"""An engine counts only when its answers are those of the reference, on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from small_networks import write_classifier
+
+from dgss_core.cli import main
+from dgss_core.errors import DgssError
+from dgss_core.runtime.backends import load_backend
+from dgss_core.runtime.bundle import (
+    CONFIDENCE,
+    MASK,
+    STATISTICS,
+    Bundle,
+    ReferenceFrame,
+    open_bundle,
+)
+from dgss_core.runtime.engines import RefusedError
+from dgss_core.runtime.engines.cache import EngineCache
+from dgss_core.runtime.engines.proof import report_path
+from dgss_core.runtime.engines.verify import GATES, SURE, Outcome, compare
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Bundle:
+    """A bundle in low precision: it has to be proven, and it is right."""
+    return write_classifier(tmp_path / 'sound', precision='fp16')
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Bundle:
+    """Its weights are not those that the reference frames were answered with."""
+    return write_classifier(tmp_path / 'broken', precision='fp16', noise=0.3)
+
+
+class Load:
+    """Loads ONNX Runtime with a cache of its own and keeps what is reported."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cache, self.told = EngineCache(folder), []
+
+    def __call__(self, bundle: Bundle, **options: object):
+        return load_backend(
+            bundle,
+            'onnxruntime',
+            cache_dir=self.cache.folder,
+            report=self.told.append,
+            **options,
+        )
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    return Load(tmp_path / 'cache')
+
+
+def test_a_right_engine_is_proven_once(sound: Bundle, load: Load) -> None:
+    backend = load(sound)
+    path = report_path(backend, load.cache)
+    report = json.loads(path.read_text())
+    assert report['verdict'] == 'passed'
+    assert report['engine_sha256'] == sound.fingerprint
+    assert report['key']['device'] in json.dumps(report['machine'])
+    assert set(report['conditions']) == {'day', 'night'}
+    assert report['total']['agreement'] == 1
+    assert 'onnxruntime' in report['key']['backend']
+    written = path.stat().st_mtime_ns
+    load(sound)
+    assert path.stat().st_mtime_ns == written
+
+
+def test_a_wrong_engine_is_refused_also_the_next_time(broken: Bundle, load: Load) -> None:
+    for _ in range(2):
+        with pytest.raises(RefusedError, match='have its class') as error:
+            load(broken)
+    assert 'dgss engine verify' in str(error.value)
+    assert len(list(load.cache.folder.glob('*/verified.json'))) == 1
+    images = broken.frames()[0].image[None]
+    assert load(broken, allow_unverified=True).run(images)[MASK].any()
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda report: report | {'reasons': []},
+        lambda report: report | {'engine_sha256': '0' * 64},
+        lambda report: {key: report[key] for key in report if key != 'total'},
+        lambda report: [report],
+    ],
+)
+def test_an_edited_report_does_not_count(
+    broken: Bundle, load: Load, change: Callable[[dict], object]
+) -> None:
+    with pytest.raises(RefusedError):
+        load(broken)
+    (path,) = load.cache.folder.glob('*/verified.json')
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(RefusedError):
+        load(broken)
+
+
+def test_nan_is_caught_and_named(tmp_path: Path, load: Load) -> None:
+    bundle = write_classifier(tmp_path / 'nan', precision='fp16', nan=True)
+    with pytest.raises(
+        RefusedError, match='confidence is 0, as a network gives that computes NaN'
+    ):
+        load(bundle)
+
+
+def test_the_reference_needs_no_proof_and_no_frames(tmp_path: Path, load: Load) -> None:
+    assert load(write_classifier(tmp_path / 'plain', frames=False)).key is None
+    assert not load.cache.folder.exists()
+
+
+def test_without_frames_nothing_can_be_proven(tmp_path: Path, load: Load) -> None:
+    bundle = write_classifier(tmp_path / 'bare', precision='int8', frames=False)
+    with pytest.raises(DgssError, match='has no reference frames to verify it with'):
+        load(bundle)
+    load(bundle, allow_unverified=True)
+
+
+def test_a_higher_precision_steps_in(tmp_path: Path, broken: Bundle, load: Load) -> None:
+    write_classifier(broken.folder / 'bf16', precision='bf16', noise=0.2, frames=False)
+    write_classifier(broken.folder / 'fp32', frames=False)
+    backend = load(broken)
+    assert backend.identity.endswith('fp32')
+    refused = [line for line in load.told if line.endswith('Trying a higher precision.')]
+    assert ['fp16' in refused[0], 'bf16' in refused[1], len(refused)] == [True, True, 2]
+    frame = broken.frames()[0]
+    assert np.array_equal(backend.run(frame.image[None])[MASK][0], frame.mask)
+
+
+def test_openvino_computes_in_fp32_where_bf16_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip('openvino')
+    from dgss_core.runtime.backends import open_vino
+
+    if 'bf16' not in open_vino.precisions():
+        pytest.skip('this processor has no bf16')
+    monkeypatch.setitem(GATES, 'bf16', replace(GATES['bf16'], confidence=-1))
+    bundle, told = write_classifier(tmp_path / 'plain'), []
+    backend = load_backend(bundle, 'openvino', cache_dir=tmp_path / 'cache', report=told.append)
+    assert backend.identity.endswith('fp32')
+    assert 'CPU, bf16 is refused' in told[0]
+
+
+def test_a_proof_that_cannot_be_kept_is_made_again(tmp_path: Path, sound: Bundle) -> None:
+    (tmp_path / 'file').touch()
+    load = Load(tmp_path / 'file' / 'cache')
+    load(sound)
+    assert 'The verification cannot be kept in' in load.told[0]
+
+
+class Answers:
+    """A network that is a plain function of the frame it is given."""
+
+    def __init__(self, frames: list[ReferenceFrame], change: Callable[[dict], None]) -> None:
+        self.frames, self.change = frames, change
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        (frame,) = (frame for frame in self.frames if np.array_equal(frame.image, images[0]))
+        outputs = {MASK: frame.mask[None].copy(), CONFIDENCE: frame.confidence[None].copy()}
+        self.change(outputs)
+        return outputs
+
+
+def outcome(tmp_path: Path, change: Callable[[dict], None], precision: str = 'fp16') -> Outcome:
+    bundle = write_classifier(tmp_path / 'whole')
+    frames = bundle.frames()
+    pairs = [(frame, None) for frame in frames]
+    return compare(Answers(frames, change), pairs, bundle.labels, GATES[precision])
+
+
+def test_equal_answers_pass(tmp_path: Path) -> None:
+    found = outcome(tmp_path, lambda outputs: None, 'fp32')
+    assert found.passed
+    assert found.total['worst_frame'] == 1
+
+
+def test_a_rare_class_that_vanishes_is_noticed(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr('dgss_core.runtime.engines.verify.COUNTED_PIXELS', 5)
+    frames = write_classifier(tmp_path / 'same').frames()
+    sure = np.concatenate([frame.mask[frame.confidence >= SURE] for frame in frames])
+    ids, counts = np.unique(sure, return_counts=True)
+    rare = ids[np.argmin(np.where(counts < 5, counts.max(), counts))]
+
+    def drop(outputs: dict) -> None:
+        outputs[MASK][outputs[MASK] == rare] = ids[np.argmax(counts)]
+
+    found = outcome(tmp_path, drop, 'int8')
+    name = open_bundle(tmp_path / 'same').labels.names[rare]
+    assert any(f'{name} overlaps with the reference by 0.0%' in why for why in found.reasons)
+
+
+def test_a_confidence_that_is_off_is_noticed(tmp_path: Path) -> None:
+    def lower(outputs: dict) -> None:
+        outputs[CONFIDENCE] = outputs[CONFIDENCE] // 2
+
+    assert any('confidence is off by' in why for why in outcome(tmp_path, lower).reasons)
+
+
+def test_ids_that_no_class_has_count_as_wrong(tmp_path: Path) -> None:
+    found = outcome(tmp_path, lambda outputs: outputs[MASK].fill(99))
+    assert found.total['agreement'] == 0
+    assert not found.passed
+
+
+def test_a_float_output_with_nan_is_named(tmp_path: Path) -> None:
+    def poison(outputs: dict) -> None:
+        outputs[STATISTICS] = np.full((1, 8), np.nan, np.float32)
+
+    assert 'statistics holds values that are not numbers' in outcome(tmp_path, poison).reasons[0]
+
+
+def test_labels_measure_what_is_lost(tmp_path: Path) -> None:
+    bundle = write_classifier(tmp_path / 'whole')
+    frames = bundle.frames()
+
+    def blur(outputs: dict) -> None:
+        outputs[MASK][0, :2] = 18
+
+    pairs = [(frame, frame.mask) for frame in frames]
+    found = compare(Answers(frames, blur), pairs, bundle.labels, GATES['int8'])
+    assert found.total['reference_miou'] == 1
+    assert found.total['miou_drop'] == pytest.approx(100 * (1 - found.total['miou']))
+    assert any('mIoU drops by' in why for why in found.reasons)
+
+
+def write_frames(folder: Path, frames: list[ReferenceFrame]) -> None:
+    for frame in frames:
+        for kind, array in (('images', frame.image[..., ::-1]), ('labels', frame.mask)):
+            path = folder / kind / frame.condition / f'{frame.name}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), array)
+
+
+def test_the_command_compares_on_frames_and_labels_of_the_user(
+    tmp_path: Path, broken: Bundle, capsys: pytest.CaptureFixture
+) -> None:
+    write_classifier(broken.folder / 'fp32', frames=False)
+    write_frames(tmp_path, broken.frames())
+    options = ['--frames', str(tmp_path / 'images'), '--labels', str(tmp_path / 'labels')]
+    common = ['--backend', 'onnxruntime', '--cache_dir', str(tmp_path / 'cache')]
+    code = main(['engine', 'verify', '--bundle', str(broken.folder), *common, *options])
+    captured = capsys.readouterr()
+    assert code == 2
+    assert 'is not the reference: day: ' in captured.err
+    for words in ('failed', 'day', 'night', 'total', 'mIoU', '1.000', 'CPU, fp32 on'):
+        assert words in captured.out
+
+
+def test_the_command_verifies_on_the_frames_of_the_bundle(
+    tmp_path: Path, sound: Bundle, capsys: pytest.CaptureFixture
+) -> None:
+    common = ['--backend', 'onnxruntime', '--cache_dir', str(tmp_path / 'cache')]
+    assert main(['engine', 'verify', '--bundle', str(sound.folder), *common]) == 0
+    captured = capsys.readouterr()
+    assert 'passed' in captured.out
+    assert 'recorded in the bundle' in captured.out
+    labels = ['--labels', str(tmp_path)]
+    assert main(['engine', 'verify', '--bundle', str(sound.folder), *common, *labels]) == 2
+    assert '--labels needs --frames' in capsys.readouterr().err
+
+
+def test_an_older_report_with_other_gates_is_made_anew(sound: Bundle, load: Load, monkeypatch):
+    path = report_path(load(sound), load.cache)
+    assert json.loads(path.read_text())['gates']['agreement'] == 0.995
+    monkeypatch.setitem(GATES, 'fp16', replace(GATES['fp16'], agreement=0.99))
+    load(sound)
+    assert json.loads(path.read_text())['gates']['agreement'] == 0.99

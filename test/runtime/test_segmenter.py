@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from dgss_core.datasets import Synthetic
+from dgss_core.errors import DgssError
+from dgss_core.evaluation.evaluate import evaluate
+from dgss_core.runtime.bundle import Bundle, open_bundle
+from dgss_core.runtime.segmenter import Segmenter
+
+
+@pytest.mark.parametrize('size', [(48, 64), (96, 128), (31, 47), (1, 1), (200, 20)])
+def test_the_mask_has_the_size_of_the_image(probe_bundle: Bundle, size: tuple[int, int]) -> None:
+    image = np.full((*size, 3), (160, 70, 3), np.uint8)
+    prediction = Segmenter(probe_bundle)(image)
+    assert prediction.mask.shape == prediction.confidence.shape == size
+    assert prediction.mask.dtype == prediction.confidence.dtype == np.uint8
+    assert set(prediction.mask.flat) == {10}
+    assert set(prediction.confidence.flat) == {70}
+
+
+def test_the_mask_lies_over_the_image(probe_bundle: Bundle) -> None:
+    image = np.zeros((240, 320, 3), np.uint8)
+    image[:, 160:, 0] = 80
+    mask = Segmenter(probe_bundle)(image).mask
+    assert set(mask[:, :150].flat) == {0}
+    assert set(mask[:, 170:].flat) == {5}
+
+
+@pytest.mark.parametrize(
+    ('to_rgb', 'channels'),
+    [(cv2.COLOR_BGR2RGB, [2, 1, 0]), (cv2.COLOR_BGRA2RGB, [2, 1, 0, 1]), (cv2.COLOR_GRAY2RGB, 0)],
+)
+def test_other_channels_are_prepared_as_rgb(probe_bundle: Bundle, to_rgb: int, channels) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (97, 131, 3), np.uint8)
+    if channels == 0:
+        image[:] = image[..., :1]
+    segmenter = Segmenter(probe_bundle)
+    other = np.ascontiguousarray(image[..., channels])
+    np.testing.assert_array_equal(segmenter.prepare(other, to_rgb), segmenter.prepare(image))
+
+
+@pytest.mark.parametrize(
+    'image',
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
+def test_other_arrays_are_refused(probe_bundle: Bundle, image: np.ndarray) -> None:
+    with pytest.raises(DgssError, match='RGB uint8'):
+        Segmenter(probe_bundle)(image)
+
+
+def test_the_embedded_bundle_segments_unseen_drives_in_every_condition() -> None:
+    # Random weights reach about .02; the worst condition of the trained network is far above.
+    matrix = evaluate(Segmenter(open_bundle()), Synthetic(seeds=range(2), frames=6, step=40))
+    assert matrix.miou > 0.4
+
+
+def test_nothing_on_the_way_to_a_mask_imports_torch() -> None:
+    code = (
+        'import sys, numpy as np\n'
+        'from dgss_core.runtime.bundle import open_bundle\n'
+        'from dgss_core.runtime.segmenter import Segmenter\n'
+        'Segmenter(open_bundle())(np.zeros((36, 64, 3), np.uint8))\n'
+        'print([name for name in ("torch", "rclpy", "onnx") if name in sys.modules])'
+    )
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert result.stdout.strip() == '[]', result.stderr

@@ -1,0 +1,42 @@
+"""A bundle is tested by the frames it brings along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from probe import HEIGHT, reference_frame, write_probe_bundle
+
+from dgss_core.errors import DgssError
+from dgss_core.runtime.bundle import Bundle, ReferenceFrame, open_bundle
+from dgss_core.runtime.segmenter import Segmenter
+from dgss_core.runtime.self_test import self_test
+
+
+def bundle_with(folder: Path, *frames: ReferenceFrame) -> Bundle:
+    return open_bundle(write_probe_bundle(folder / 'tested', frames=frames))
+
+
+def test_the_agreement_is_the_share_of_equal_pixels(tmp_path: Path) -> None:
+    bundle = bundle_with(
+        tmp_path, reference_frame('day_0', 32, 0), reference_frame('day_1', 64, 1)
+    )
+    assert self_test(Segmenter(bundle)) == pytest.approx(1 - 1 / HEIGHT / 2)
+
+
+def test_another_answer_is_refused_with_the_worst_reference_frame(tmp_path: Path) -> None:
+    bundle = bundle_with(
+        tmp_path, reference_frame('day_0', 32, 0), reference_frame('day_1', 64, 12)
+    )
+    with pytest.raises(DgssError, match=r'87\.5% of the pixels agree and 98\.5% must'):
+        self_test(Segmenter(bundle))
+
+
+def test_a_bundle_without_frames_cannot_be_tested(probe_bundle: Bundle) -> None:
+    assert self_test(Segmenter(probe_bundle)) is None
+
+
+def test_what_the_reference_was_unsure_of_does_not_count(tmp_path: Path) -> None:
+    frame = reference_frame('day_0', 32, 40)
+    frame.confidence[:40] = 100
+    assert self_test(Segmenter(bundle_with(tmp_path, frame))) == 1.0

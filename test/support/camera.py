@@ -1,0 +1,130 @@
+"""What the tests hold against the node: a camera that keeps the answers, and a reader of
+diagnostics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from dgss_ros.client.session import wait_until
+from dgss_ros.node.messages import to_image
+
+TIMEOUT_S = 20.0
+
+
+class Camera:
+    """Publishes images to the node and keeps what comes back, by the name of the topic."""
+
+    def __init__(
+        self,
+        ros: Node,
+        topic: str = '/dgss/image',
+        node: str = '/dgss',
+        qos: QoSProfile | None = None,
+    ) -> None:
+        self._ros = ros
+        self._node = node
+        self._publisher = ros.create_publisher(Image, topic, qos or QoSProfile(depth=10))
+        self._count = 0
+        self.received: dict[str, list[Image]] = {}
+
+    def subscribe(self, *names: str) -> None:
+        for name in names:
+            messages = self.received.setdefault(name, [])
+            topic = f'{self._node}/{name}'
+            self._ros.create_subscription(Image, topic, messages.append, QoSProfile(depth=50))
+
+    def connect(self, image: np.ndarray | None = None) -> None:
+        """Wait until the node takes images and publishes what was subscribed to.
+
+        `image`: a picture it can answer, where not every one of 64x48 is.
+        """
+        assert wait_until(lambda: self.subscribers == 1, TIMEOUT_S)
+        for name in self.received:
+            topic = f'{self._node}/{name}'
+            assert wait_until(lambda t=topic: self._ros.count_publishers(t) == 1, TIMEOUT_S)
+        # The node's side of a match follows ours; until then it rightly publishes nothing.
+        for _ in range(20):
+            self.send(flat(0) if image is None else image)
+            if wait_until(lambda: all(self.received.values()), 0.5):
+                break
+        else:
+            raise AssertionError(f'no answer on {[n for n, m in self.received.items() if not m]}')
+        time.sleep(0.2)
+
+    @property
+    def subscribers(self) -> int:
+        return self._publisher.get_subscription_count()
+
+    def close(self) -> None:
+        self._ros.destroy_publisher(self._publisher)
+
+    def header(self) -> Header:
+        self._count += 1
+        sec, nanosec = divmod(1_700_000_000_087_654_321 + self._count * 100_000_000, 10**9)
+        return Header(stamp=Time(sec=sec, nanosec=nanosec), frame_id=f'camera_{self._count}')
+
+    def publish(self, message: Image) -> None:
+        self._publisher.publish(message)
+
+    def send(self, image: np.ndarray, encoding: str = 'rgb8') -> Image:
+        message = to_image(self.header(), image, encoding)
+        self.publish(message)
+        return message
+
+    def answer(self, image: np.ndarray, encoding: str = 'rgb8') -> dict[str, Image]:
+        """Send one image and wait until every topic has brought a message with its header."""
+        header = self.send(image, encoding).header
+
+        def answers() -> dict[str, Image]:
+            return {
+                name: message
+                for name, messages in self.received.items()
+                for message in messages[-3:]
+                if message.header == header
+            }
+
+        assert wait_until(lambda: answers().keys() == self.received.keys(), TIMEOUT_S), (
+            f'only {list(answers())} of {list(self.received)} answered'
+        )
+        return answers()
+
+
+class DiagnosticsReader:
+    """Keeps the newest status of each task of the node."""
+
+    def __init__(self, ros: Node) -> None:
+        self.status: dict[str, DiagnosticStatus] = {}
+        ros.create_subscription(DiagnosticArray, '/diagnostics', self._keep, 10)
+
+    def values(self, task: str) -> dict[str, str]:
+        status = self.status.get(f'dgss: {task}')
+        return {pair.key: pair.value for pair in status.values} if status else {}
+
+    def wait(self, task: str, condition: Callable[[DiagnosticStatus, dict], bool]) -> dict:
+        """The values of a task once `condition(status, values)` holds."""
+        name = f'dgss: {task}'
+        held = wait_until(
+            lambda: name in self.status and condition(self.status[name], self.values(task)),
+            TIMEOUT_S,
+        )
+        assert held, self.status.get(name)
+        return self.values(task)
+
+    def _keep(self, message: DiagnosticArray) -> None:
+        self.status |= {status.name: status for status in message.status}
+
+
+def flat(red: int, green: int = 0, size: tuple[int, int] = (64, 48)) -> np.ndarray:
+    """A picture of one colour, for which the probe bundle has a known answer."""
+    image = np.zeros((size[1], size[0], 3), np.uint8)
+    image[..., 0], image[..., 1] = red, green
+    return image

@@ -1,0 +1,70 @@
+"""Every system at a reduced size, exported once per run of the tests, whoever asks first."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from small_systems import loud
+from torch import Tensor
+
+from dgss_core.export.graph import write_narrow, write_onnx
+from dgss_core.export.int8 import quantise
+from dgss_core.export.network import DeployedNetwork
+from dgss_core.networks.adapters.lora import merge_lora
+from dgss_core.synthetic import CONDITIONS, StreetDrive
+
+# Neither is a multiple of a patch or a stride, and one cell of 2 x 2 ids is no 0.01 % of all.
+HEIGHT, WIDTH = 93, 130
+
+
+class Probed(DeployedNetwork):
+    """Gives the scores of the head out too."""
+
+    OUTPUTS = (*DeployedNetwork.OUTPUTS, 'scores')
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        features = self.model.features(images.float().permute(0, 3, 1, 2))
+        scores = self.model.scores(features)
+        return (*self.answer(features, scores, *images.shape[1:3]), scores)
+
+
+@cache
+def frames() -> np.ndarray:
+    pictures = [StreetDrive(3, name, WIDTH, HEIGHT).frame(0).image for name in CONDITIONS]
+    return np.stack(pictures)
+
+
+@cache
+def exported(name: str, root: Path) -> Path:
+    """A folder with fp32.onnx, fp16.onnx, int8.onnx and what PyTorch answers, answers.npz.
+
+    `root` is shared by all test processes. Systems that are one network at the reduced size, as
+    the sizes of DINOv2, share a folder.
+    """
+    images = torch.from_numpy(frames())
+    model = loud(name, images.permute(0, 3, 1, 2).float())
+    merge_lora(model)
+    network = Probed(model).eval()
+    shapes = [(key, tuple(value.shape)) for key, value in model.state_dict().items()]
+    norm = (model.encoder.mean, model.encoder.std)
+    digest = hashlib.sha256(repr((network, shapes, norm)).encode()).hexdigest()[:16]
+    folder = root / digest
+    with FileLock(f'{folder}.lock'):
+        if not (folder / 'answers.npz').exists():
+            folder.mkdir(exist_ok=True)
+            _export(network, images, folder)
+    return folder
+
+
+def _export(network: Probed, images: Tensor, folder: Path) -> None:
+    write_onnx(network, folder / 'fp32.onnx', HEIGHT, WIDTH)
+    quantise(folder / 'fp32.onnx', folder / 'int8.onnx', list(images.numpy()))
+    write_narrow(folder / 'fp32.onnx', folder / 'fp16.onnx', 'fp16')
+    with torch.no_grad():
+        answers = zip(network.OUTPUTS, network(images), strict=True)
+        np.savez(folder / 'answers.npz', **{key: value.numpy() for key, value in answers})

@@ -1,0 +1,108 @@
+"""A small real bundle with a known answer, so that a test sees which image a mask came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from dgss_core.labels import LabelSet
+from dgss_core.runtime.bundle import (
+    CONFIDENCE,
+    INPUT,
+    MASK,
+    Manifest,
+    ReferenceFrame,
+    write_bundle,
+)
+
+HEIGHT, WIDTH = 48, 64
+
+
+def write_probe_bundle(
+    folder: Path,
+    products: int = 0,
+    brightest: int = 255,
+    frames: Sequence[ReferenceFrame] = (),
+) -> Path:
+    """Write a bundle with mask = red // 16 and confidence = green.
+
+    `products`: matrix products of 1000x1000 that the network computes besides, to make it slow.
+    `brightest`: the network fails on a picture with any value above. `frames`: to test it with.
+    """
+    path = folder.with_suffix('.onnx')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(_network(products, brightest), path)
+    return write_bundle(folder, path, manifest_of(folder.name), frames=frames).folder
+
+
+def manifest_of(name: str, height: int = HEIGHT, width: int = WIDTH, **besides: Any) -> Manifest:
+    """What a bundle has to say of itself at least, and `besides`."""
+    least: dict[str, Any] = {
+        'mean': (0.0, 0.0, 0.0),
+        'std': (1.0, 1.0, 1.0),
+        'label_set': LabelSet.load('cityscapes19'),
+        'sha256': '',
+        'producer': 'test',
+        'licence': 'Apache-2.0',
+        'training_data': (),
+    }
+    return Manifest(name=name, height=height, width=width, **least | besides)
+
+
+def reference_frame(name: str, red: int, wrong_rows: int = 0) -> ReferenceFrame:
+    """A certain picture whose mask differs from the probe's in the first `wrong_rows`."""
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    image[..., 0] = red
+    mask = np.full((HEIGHT, WIDTH), red // 16, np.uint8)
+    mask[:wrong_rows] = 18
+    return ReferenceFrame(name, 'day', image, mask, np.full_like(mask, 255))
+
+
+def _network(products: int, brightest: int) -> onnx.ModelProto:
+    node, constant = helper.make_node, helper.make_tensor
+    nodes = [
+        node('Gather', [INPUT, 'red'], ['red_pixels'], axis=3),
+        node('Div', ['red_pixels', 'sixteen'], ['mask_fast']),
+        node('Gather', [INPUT, 'green'], [CONFIDENCE], axis=3),
+        # Times zero, so that the products change nothing; they depend on the image, so that
+        # they are not computed ahead.
+        node('Cast', [INPUT], ['float_pixels'], to=TensorProto.FLOAT),
+        node('ReduceMax', ['float_pixels'], ['peak'], keepdims=0),
+        node('Div', ['peak', 'large'], ['small']),
+        node('Expand', ['small', 'side'], ['product0']),
+        *(
+            node('MatMul', [f'product{i}', f'product{i}'], [f'product{i + 1}'])
+            for i in range(products)
+        ),
+        node('ReduceMin', [f'product{products}'], ['least'], keepdims=0),
+        node('Cast', ['peak'], ['peak_index'], to=TensorProto.INT64),
+        node('Gather', ['zeros', 'peak_index'], ['zero']),
+        node('Mul', ['least', 'zero'], ['nothing']),
+        node('Cast', ['nothing'], ['nothing_byte'], to=TensorProto.UINT8),
+        node('Add', ['mask_fast', 'nothing_byte'], [MASK]),
+    ]
+    constants = [
+        constant('red', TensorProto.INT64, [], [0]),
+        constant('green', TensorProto.INT64, [], [1]),
+        constant('sixteen', TensorProto.UINT8, [], [16]),
+        constant('large', TensorProto.FLOAT, [], [1e6]),
+        constant('zeros', TensorProto.FLOAT, [brightest + 1], [0.0] * (brightest + 1)),
+        constant('side', TensorProto.INT64, [2], [1000, 1000]),
+    ]
+    images = ['batch', HEIGHT, WIDTH]
+    graph = helper.make_graph(
+        nodes,
+        'probe',
+        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [*images, 3])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.UINT8, images)
+            for name in (MASK, CONFIDENCE)
+        ],
+        constants,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid('', 18)], ir_version=9)

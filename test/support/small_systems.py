@@ -1,0 +1,87 @@
+"""Every system at a reduced size, for tests of the networks and of their export."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from dgss_core.networks.adapters.reins import Reins
+from dgss_core.networks.heads.mask2former import Mask2FormerHead
+from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
+
+VIT = {'width': 32, 'depth': 4, 'heads': 2, 'taps': (0, 1, 2, 3), 'image_size': 64}
+CLIP_RESNET = {'layers': (1, 1, 1, 2), 'width': 8}
+ENCODERS = {
+    'clip-rn50': CLIP_RESNET,
+    'clip-rn101': CLIP_RESNET,
+    'clip-convnext-l': {'dims': (8, 16, 24, 32), 'depths': (1, 1, 1, 1)},
+    'convnext-l': {'dims': (8, 16, 24, 32), 'depths': (1, 1, 1, 1)},
+    'resnet50': {'layers': (1, 1, 1, 1), 'channels': (8, 16, 24, 32)},
+    'sam-h': {**VIT, 'window': 3},
+    'mobilenetv2': {},
+}
+MASK2FORMER = {
+    'width': 16,
+    'mask_width': 16,
+    'groups': 4,
+    'encoder_layers': 1,
+    'encoder_heads': 2,
+    'encoder_hidden': 16,
+    'decoder_layers': 3,
+    'decoder_heads': 2,
+    'decoder_hidden': 16,
+}
+SIZES = {
+    'famix': {'width': 16, 'detail': 8},
+    'rein': {**MASK2FORMER, 'tokens': 12, 'rank': 4},
+    'vltseg': {**MASK2FORMER, 'queries': 12},
+    'clouds': {**MASK2FORMER, 'queries': 12},
+    'soma': {**MASK2FORMER, 'queries': 12, 'rank': 4},
+    'dgss': {'width': 32, 'groups': 4, 'rank': 4},
+}
+
+
+def small(name: str, **sizes) -> SegmentationModel:
+    encoder = ENCODERS.get(SYSTEMS[name].encoder, VIT)
+    usual = {'width': 16} if name == 'dgss-mobilenetv2' else SIZES[name.split('-')[0]]
+    torch.manual_seed(0)
+    return build_system(name, encoder_options=encoder, **{**usual, **sizes})
+
+
+def loud(name: str, frames: torch.Tensor) -> SegmentationModel:
+    """A small random model whose masks of `frames` hold several classes.
+
+    Of Mask2Former's decoder it has one layer: all are alike, and each takes seconds to export.
+    """
+    one_layer = {'decoder_layers': 1} if SYSTEMS[name].head == 'Mask2Former' else {}
+    model = small(name, **one_layer).eval()
+    for parameter in model.parameters():
+        if parameter.ndim > 1 and not parameter.any():
+            nn.init.normal_(parameter, std=0.02)
+    with torch.no_grad():
+        for module in model.encoder.modules():
+            if isinstance(module, Reins):
+                level(model, frames, module.merge, 1)
+        if isinstance(model.head, Mask2FormerHead):
+            level(model, frames, model.head.pixel_decoder.mask_feature, 1)
+            level(model, frames, model.head.decoder.mask_embedding[-1], 0.5)
+            level(model, frames, model.head.decoder.classifier.linear, 4)
+            # With hardly any query on an object, rounding alone would decide the class.
+            model.head.decoder.classifier.linear.bias[-1] -= 8
+        else:
+            last = [m for m in model.head.modules() if isinstance(m, nn.Conv2d)][-1]
+            level(model, frames, last, 3)
+    return model
+
+
+def level(model: SegmentationModel, frames: torch.Tensor, layer: nn.Module, spread: float) -> None:
+    """Give the last outputs of `layer` mean 0 and a deviation of `spread` in every channel."""
+    seen = []
+    hook = layer.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    model(frames)
+    hook.remove()
+    channels = 1 if isinstance(layer, nn.Conv2d) else -1
+    rows = seen[-1].movedim(channels, 0).flatten(1)
+    std, mean = torch.std_mean(rows, dim=1)
+    layer.weight.mul_((spread / std).view(-1, *[1] * (layer.weight.ndim - 1)))
+    layer.bias.sub_(mean).mul_(spread / std)

@@ -1,0 +1,113 @@
+"""What a user gets wrong, and what a machine runs out of, ends in one sentence."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_training import CPU, parse, recipe, write_frames, write_recipe
+
+from dgss_core.errors import DgssError
+from dgss_core.networks.checkpoint import write_tensors
+from dgss_core.training.config import HardwareConfig
+from dgss_core.training.loop import train
+
+
+def run(root: Path, values: dict, hardware: HardwareConfig = CPU, **options) -> None:
+    train(parse(values), root, root / 'run', hardware, **options)
+
+
+def test_a_missing_dataset(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    values = recipe(tmp_path, sources=[{'dataset': 'camvid'}])
+    with pytest.raises(DgssError, match=r'There is no .*/camvid; give the folder'):
+        run(tmp_path, values)
+    with pytest.raises(DgssError, match="There is no dataset 'gta'"):
+        run(tmp_path, recipe(tmp_path, sources=[{'dataset': 'gta'}]))
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_missing_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_frames(tmp_path)
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '1000')
+    with pytest.raises(DgssError, match='GPUs on this machine for 1000 processes'):
+        run(tmp_path, recipe(tmp_path), HardwareConfig('cuda'))
+
+
+def test_a_frame_without_labels(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    (tmp_path / 'frames' / 'labels' / '3.png').unlink()
+    with pytest.raises(DgssError, match='label'):
+        run(tmp_path, recipe(tmp_path))
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_label_outside_the_map(workers: int, tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    path = tmp_path / 'frames' / 'labels' / '3.png'
+    cv2.imwrite(str(path), np.full((96, 96), 77, np.uint8))
+    with pytest.raises(DgssError) as caught:
+        run(tmp_path, recipe(tmp_path), HardwareConfig('cpu', '32-true', workers=workers))
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert 'the id 77, which is outside the map' in message
+    assert '\n' not in message
+
+
+def test_a_loss_that_is_no_number_stops_at_its_step(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    schedule = {'warmup': 18, 'warmup_from': 0.0}
+    values = recipe(tmp_path, 'famix', steps=40, save_every=1)
+    values['optimiser'] |= {'rate': 1e20, 'schedule': schedule}
+    with pytest.raises(DgssError, match=r'At step 3 the loss was .* is the last good state'):
+        run(tmp_path, values)
+    state = load_file(tmp_path / 'run' / 'state.safetensors')
+    assert all(x.isfinite().all() for x in state.values())
+
+
+def test_nothing_was_saved_yet(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    values = recipe(tmp_path, 'famix', steps=20)
+    values['optimiser'] |= {'rate': 1e20}
+    with pytest.raises(DgssError, match=r'At step 2 .* nothing was saved yet'):
+        run(tmp_path, values)
+
+
+def test_a_full_disk_leaves_the_last_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / 'state.safetensors'
+    write_tensors({'x': torch.ones(1000)}, path, {})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(DgssError, match=r'could not be written .* enough room'):
+            write_tensors({'x': torch.zeros(100_000)}, path, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert load_file(path)['x'].sum() == 1000
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_ends_a_training_in_a_sentence(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    config = write_recipe(tmp_path / 'recipe.yaml', recipe(tmp_path, steps=2))
+    command = [
+        sys.executable, '-m', 'dgss_core', 'train', '--config', config, '--data', tmp_path,
+        '--output', tmp_path / 'run', '--hardware.accelerator', 'cpu', '--hardware.workers', '0',
+    ]  # fmt: skip
+    result = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)),
+    )  # fmt: skip
+    assert result.returncode == 2, result.stderr
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith('dgss: error: ')
+    assert 'could not be written' in last
+    assert not list((tmp_path / 'run').glob('*.safetensors*'))

@@ -1,0 +1,104 @@
+"""Scores of a model as a protocol looks at the frames."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from tiny_training import CPU, parse, recipe, write_frames
+from torch import Tensor
+
+from dgss_core.confusion import ConfusionMatrix
+from dgss_core.datasets import build_dataset
+from dgss_core.datasets.protocols import View, load_protocol
+from dgss_core.errors import DgssError
+from dgss_core.labels import LabelSet
+from dgss_core.networks.inference import Inference
+from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit, protocol_look, score
+from dgss_core.training.loop import train
+
+
+class ByColour(torch.nn.Module):
+    """Gives every pixel the class of the nearest colour of Cityscapes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.label_set = LabelSet.load('cityscapes19')
+        self.head, self.mean = self, torch.zeros(1)
+        self.colors = torch.tensor([label.color for label in self.label_set.labels]).float()
+        self.seen: list[tuple[int, int]] = []
+
+    def at_size(self, images: Tensor) -> Tensor:
+        self.seen.append(tuple(images.shape[-2:]))
+        return -(images[:, None] - self.colors.view(1, -1, 3, 1, 1)).abs().sum(2)
+
+    def to_probabilities(self, scores: Tensor) -> Tensor:
+        return scores.softmax(1)
+
+
+def scored(root: Path, view: View, look: Inference) -> tuple[ConfusionMatrix, list]:
+    frames = build_dataset(write_frames(root), root / 'frames')
+    model = ByColour()
+    fabric = L.Fabric(accelerator='cpu', devices=1)
+    split = ScoredSplit(frames, view, 'frames')
+    return score(fabric, ModelSegmenter(model, look), split, shared=True), model.seen
+
+
+def right(matrix: ConfusionMatrix) -> float:
+    return np.trace(matrix.counts) / matrix.counts.sum()
+
+
+def test_every_labelled_pixel_counts_at_its_own_size(tmp_path: Path) -> None:
+    whole, seen = scored(tmp_path, View(), Inference())
+    assert whole.counts.sum() == 8 * 96 * 96
+    assert right(whole) > 0.97
+    assert set(seen) == {(96, 96)}
+    small, seen = scored(tmp_path, View(height=48), Inference())
+    assert small.counts.sum() == 8 * 96 * 96, 'labels keep their size'
+    assert right(small) > 0.9
+    assert set(seen) == {(48, 48)}
+
+
+def test_a_protocol_may_leave_frames_out_and_cut_labels(tmp_path: Path) -> None:
+    none, _ = scored(tmp_path, View(only=(1920, 1080)), Inference())
+    assert none.counts.sum() == 0
+    cut, _ = scored(tmp_path, View(cut=(64, 32)), Inference())
+    assert cut.counts.sum() == 8 * 32 * 64
+
+
+def test_windows_are_those_of_the_protocol_unless_the_recipe_says_others() -> None:
+    rein, native = load_protocol('rein'), load_protocol('native')
+    assert protocol_look(rein, Inference(flip=True)) == Inference(
+        (512, 512), (341, 341), flip=True
+    )
+    own = Inference(window=(256, 256))
+    assert protocol_look(rein, own) == own
+    assert protocol_look(native, Inference()) == Inference()
+
+
+def test_scores_say_protocol_and_are_kept(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    values = recipe(tmp_path, 'dgss', steps=4)
+    values['evaluation'] |= {'protocol': 'clouds', 'every': 2, 'look': {'ratios': [0.0625]}}
+    train(parse(values), tmp_path, tmp_path / 'run', CPU)
+    scores = [json.loads(line) for line in (tmp_path / 'run' / 'scores.jsonl').open()]
+    assert [entry['step'] for entry in scores] == [2, 4]
+    assert scores[0]['on'] == 'frames all, 8 frames, protocol clouds (whole images)'
+    assert len(scores[0]['iou']) == 19
+    known = [iou for iou in scores[0]['iou'] if iou is not None]
+    assert scores[0]['miou'] == pytest.approx(np.mean(known))
+    best = (tmp_path / 'run' / 'best.safetensors').read_bytes()
+    last = (tmp_path / 'run' / 'model.safetensors').read_bytes()
+    assert (best == last) == (scores[1]['miou'] > scores[0]['miou'])
+
+
+def test_an_unknown_protocol_is_named(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    values = recipe(tmp_path, 'dgss')
+    values['evaluation'] |= {'protocol': 'ours'}
+    with pytest.raises(DgssError, match="There is no protocol 'ours'"):
+        train(parse(values), tmp_path, tmp_path / 'run', CPU)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from dgss_core.labels import IGNORE, LabelSet
+from dgss_core.networks.losses.merged import MergedLoss
+from dgss_core.runtime.bundle import open_bundle
+
+CITYSCAPES, CAMVID = LabelSet.load('cityscapes19'), LabelSet.load('camvid11')
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / 'training' / 'train_street.py'
+RECIPE = ROOT / 'config' / 'train' / 'street-mobilenetv2.yaml'
+
+
+def test_merged_loss_is_cross_entropy_for_the_models_own_labels() -> None:
+    scores, labels = torch.randn(2, 19, 6, 8), torch.randint(0, 19, (2, 6, 8))
+    labels[0, 0] = IGNORE
+    loss = MergedLoss(CITYSCAPES, [CAMVID])(scores, labels)
+    torch.testing.assert_close(loss, F.cross_entropy(scores, labels, ignore_index=IGNORE))
+
+
+def test_a_coarse_label_is_satisfied_by_any_class_it_merges() -> None:
+    criterion = MergedLoss(CITYSCAPES, [CAMVID])
+    bicyclist = criterion.offset['camvid11'] + CAMVID.names.index('bicyclist')
+    labels = torch.full((1, 1, 1), bicyclist)
+
+    def loss(name: str) -> float:
+        scores = torch.full((1, 19, 1, 1), -20.0)
+        scores[0, CITYSCAPES.names.index(name)] = 20.0
+        return criterion(scores, labels).item()
+
+    assert all(loss(name) < 1e-4 for name in ('rider', 'motorcycle', 'bicycle'))
+    assert loss('person') > 10
+
+
+def test_merged_loss_is_zero_where_nothing_is_labelled() -> None:
+    labels = torch.full((1, 4, 4), IGNORE)
+    scores = torch.randn(1, 19, 4, 4, requires_grad=True)
+    loss = MergedLoss(CITYSCAPES, [CAMVID])(scores, labels)
+    loss.backward()
+    assert loss.item() == 0
+    assert scores.grad.abs().max() == 0
+
+
+@pytest.mark.timeout(600)
+def test_the_training_script_makes_a_bundle(shared: Path, tmp_path: Path) -> None:
+    few = [{'dataset': 'synthetic', 'split': 'train', 'options': {'seeds': [1000], 'frames': 2}}]
+    score = [{'dataset': 'camvid', 'split': 'dusk', 'options': {'listing': str(tmp_path / 'two')}}]
+    (tmp_path / 'two').write_text('0001TP_006690\n0001TP_006720\n')
+    command = [
+        sys.executable, SCRIPT, '--data', shared / 'data', '--output', tmp_path / 'run',
+        '--recipe', RECIPE, '--recipe.steps', '2', '--recipe.batch', '2',
+        '--recipe.weights', shared / 'weights/mobilenetv2_imagenet_fp16.safetensors',
+        '--recipe.sources', json.dumps(few), '--recipe.evaluation.splits', json.dumps(score),
+        '--recipe.augmentation.crop', '[64,96]', '--size', '[64,96]', '--hardware.workers', '0',
+    ]  # fmt: skip
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    metrics = open_bundle(tmp_path / 'run' / 'bundle').manifest.metrics
+    assert set(metrics) == {'mIoU CamVid dusk, 2 frames'}
