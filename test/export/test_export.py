@@ -25,6 +25,7 @@ from dgss_core.runtime.bundle import (
     Bundle,
     open_bundle,
 )
+from dgss_core.runtime.key import processor
 from dgss_core.runtime.manifest import PRECISIONS
 from dgss_core.runtime.monitoring.domain_shift import describe
 from dgss_core.synthetic import CONDITIONS
@@ -102,7 +103,11 @@ def test_frames_and_source_are_the_answers_of_the_model_in_fp32(bundles: dict) -
         }
 
 
-@pytest.mark.parametrize(('precision', 'share'), [('fp16', 0.99), ('int8', 0.8)])
+# Without VNNI, ONNX Runtime adds int8 products in 16 bits, which saturate.
+INT8 = 0.8 if 'vnni' in processor().capability else 0.7
+
+
+@pytest.mark.parametrize(('precision', 'share'), [('fp16', 0.99), ('int8', INT8)])
 def test_less_precise_networks_mostly_agree_and_say_how_much(
     bundles: dict, precision: str, share: float
 ) -> None:
