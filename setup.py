@@ -57,7 +57,7 @@ EXTRAS = {
         'pytest-timeout',
         'pytest-xdist',
         'ruff',
-        'setuptools>=70',  # builds the example plugin without a network
+        'setuptools>=70,<82',  # builds the example plugin without a network
     ],
     'test': ['hypothesis', 'onnx', 'pytest', 'pytest-timeout'],
 }

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from dgss_core.networks.systems import SYSTEMS, build_system
+from dgss_core.networks.systems import build_system, systems
 
 
 def models(*, json: bool = False) -> None:
@@ -17,7 +17,7 @@ def models(*, json: bool = False) -> None:
     Args:
         json: print JSON instead of a table, parameters counted singly
     """
-    rows = [describe(name) for name in SYSTEMS]
+    rows = [describe(name) for name in systems()]
     if json:
         print(json_text.dumps(rows, indent=2))
         return
@@ -41,7 +41,7 @@ def models(*, json: bool = False) -> None:
 
 def describe(name: str) -> dict:
     """What a system consists of; its network is built without memory for weights."""
-    system = SYSTEMS[name]
+    system = systems()[name]
     with torch.device('meta'):
         model = build_system(name)
     return {

@@ -28,11 +28,11 @@ def build_dataset(
     """Open one split of a dataset.
 
     `name` is one of `DATASETS`, a dataset of a plugin (`dgss.datasets`), or the path of a YAML
-    file; `root` the folder or zip as it was downloaded. `split` None is the first one. `options` are those of `Pairs` (condition, mapping,
-    listing, labelled), or of `Synthetic` (frames, conditions, seeds, step, width, height), which
-    needs no root, or of `Unlabelled` (topic, every, label_set), whose root is a folder of images,
-    a video or a bag and which has no splits. Raises DgssError, also for an option or a root that
-    does not fit.
+    file; `root` the folder or zip as it was downloaded. `split` None is the first one. `options`
+    are those of `Pairs` (condition, mapping, listing, labelled), or of `Synthetic` (frames,
+    conditions, seeds, step, width, height), which needs no root, or of `Unlabelled` (topic,
+    every, label_set), whose root is a folder of images, a video or a bag and which has no splits.
+    Raises DgssError, also for an option or a root that does not fit.
     """
     if str(name) in plugins.plugins(plugins.DATASETS):
         return plugins.load_plugin(plugins.DATASETS, str(name))(root, split, **options)

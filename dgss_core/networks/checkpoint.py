@@ -114,12 +114,13 @@ def read_about(path: Path) -> tuple[About, LabelSet]:
     return about, LabelSet.from_dict(labels, str(path))
 
 
-def load_checkpoint(path: Path) -> SegmentationModel:
+def load_checkpoint(path: str | Path) -> SegmentationModel:
     """The model a checkpoint holds, in eval mode.
 
     Raises DgssError for a file that is no checkpoint, not whole, or does not fit its own
     description.
     """
+    path = Path(path)
     about, label_set = read_about(path)
     try:
         model = build_system(about.system, label_set=label_set, **about.sizes)

@@ -45,7 +45,7 @@ class System:
     @property
     def weights_licence(self) -> str:
         """The terms of the encoder's pre-trained weights, not of a published whole."""
-        return ENCODER_LICENCES[self.encoder.partition('-')[0]]
+        return ENCODER_LICENCES.get(self.encoder.partition('-')[0], 'see its package')
 
 
 IMAGENET = {'mean': IMAGENET_MEAN, 'std': IMAGENET_STD}
