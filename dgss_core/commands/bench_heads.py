@@ -16,7 +16,7 @@ from dgss_core.commands.turns import take_turns
 from dgss_core.export.network import DeployedNetwork
 from dgss_core.networks.systems import build_system
 
-CONTESTANTS = {
+SYSTEMS = {
     'four taps, light convolutions': 'dgss-eva02-clip-l',
     'Mask2Former': 'vltseg-eva02-clip-l',
 }
@@ -26,7 +26,7 @@ SMALL = {'width': 384, 'depth': 12, 'heads': 6, 'taps': (2, 5, 8, 11), 'image_si
 """Options of a ViT-S backbone for machines without a GPU; heads keep their published sizes."""
 
 
-def contest(seconds: float, json: bool) -> None:
+def compare_heads(seconds: float, json: bool) -> None:
     """Time both networks in turns, with EVA02-CLIP-L at 512x1024 in fp16 on a GPU.
 
     Without a GPU: with a ViT-S at 256x512 in fp32.
@@ -35,10 +35,10 @@ def contest(seconds: float, json: bool) -> None:
     device, (height, width) = ('cuda', (512, 1024)) if gpu else ('cpu', (256, 512))
     images = torch.zeros(1, height, width, 3, dtype=torch.uint8, device=device)
     options = {'image_size': 512} if gpu else SMALL
-    times: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    times: dict[str, list[float]] = {name: [] for name in SYSTEMS}
     parameters = {}
     steps = []
-    for name, system in CONTESTANTS.items():
+    for name, system in SYSTEMS.items():
         # Random weights: the speed depends only on the sizes.
         model = build_system(system, encoder_options=options)
         parameters[name] = sum(p.numel() for p in model.head.parameters())
@@ -78,7 +78,7 @@ def _print(
     if json:
         print(json_text.dumps({'where': where, 'heads': rows}, indent=2))
         return
-    table = Table('head', 'its parameters, M', 'whole network, ms', 'times faster', title=where)
+    table = Table('head', 'parameters of the head, M', 'network, ms', 'times faster', title=where)
     for row in rows:
         table.add_row(
             row['head'],

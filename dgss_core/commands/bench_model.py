@@ -56,9 +56,9 @@ def model(
     if batch < 1 or seconds <= 0 or threads < 0:
         raise DgssError('Give at least one image, more than 0 seconds, and 0 threads or more.')
     if heads:
-        from dgss_core.commands.bench_heads import contest
+        from dgss_core.commands.bench_heads import compare_heads
 
-        contest(seconds, json)
+        compare_heads(seconds, json)
         return
     names = list(BACKENDS) if backend == 'all' else backend.split(',')
     for name in names:
@@ -75,12 +75,12 @@ def model(
                     raise
                 errors.print(f'{name} is left out: {error}')
     if not runs:
-        raise DgssError('No backend runs this bundle here; the reasons stand above.')
+        raise DgssError('No backend runs this bundle here; see the reasons above.')
     take_turns([run.step for run in runs], seconds)
     rows = [run.figures(runs[0]) for run in runs]
     on_gpu = any('GPU network' in run.stages for run in runs)
     machine = _measure_gpu() if on_gpu else measure_cpu(threads)
-    roof = [_roof(each, batch, machine, 'GPU' if on_gpu else 'CPU') for each in opened]
+    roof = [_roofline(each, batch, machine, 'GPU' if on_gpu else 'CPU') for each in opened]
     if json:
         print(json_text.dumps({'runs': rows, 'roofline': roof}, indent=2))
         return
@@ -166,7 +166,7 @@ def _measure_gpu() -> Machine:
     return measure_gpu()
 
 
-def _roof(bundle: Bundle, batch: int, machine: Machine, device: str) -> dict[str, Any]:
+def _roofline(bundle: Bundle, batch: int, machine: Machine, device: str) -> dict[str, Any]:
     """The operations of the network, and its least time on the machine."""
     layers = layers_of(bundle, batch)
     return {

@@ -142,7 +142,7 @@ def verify_engine(
         report = verify(
             loaded,
             opened,
-            _answered(frames, topic, labels, Segmenter(opened, reference)),
+            _with_reference(frames, topic, labels, Segmenter(opened, reference)),
             cache,
             ERRORS.print,
             f'{reference.identity} on {frames}',
@@ -164,10 +164,10 @@ def prune(*, days: float = 30, cache_dir: Path | None = None) -> None:
     """
     if days < 0:
         raise DgssError('--days must be 0 or more.')
-    gone = EngineCache(cache_dir).prune(days, ERRORS.print)
-    for folder in gone:
+    removed = EngineCache(cache_dir).prune(days, ERRORS.print)
+    for folder in removed:
         print(f'removed {folder}')
-    print(f'{len(gone)} removed')
+    print(f'{len(removed)} removed')
 
 
 def _flavour(backend: str) -> str:
@@ -200,7 +200,7 @@ def _target(trt: ModuleType, gpu: str) -> Device:
         return Device('every GPU', '+'.join(known))
 
 
-def _answered(
+def _with_reference(
     source: Path, topic: str, labels: Path | None, reference: Segmenter
 ) -> Iterator[tuple[ReferenceFrame, np.ndarray | None]]:
     """Yield the user's frames at network size with the reference's answers, and the labels."""

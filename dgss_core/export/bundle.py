@@ -73,7 +73,7 @@ def export_bundle(
     network = DeployedNetwork(model).eval()
     if frames is None:
         frames = images_by_condition(None, height=height, width=width, count=1)
-    kept = reference_frames(network, frames)
+    references = reference_frames(network, frames)
     manifest = Manifest(
         name=name,
         height=height,
@@ -90,21 +90,44 @@ def export_bundle(
         source=None if source is None else _describe(network, source, height=height, width=width),
     )
     with tempfile.TemporaryDirectory() as scratch:
-        kinds = (precision, *HIGHER[precision])
-        networks = {kind: Path(scratch) / kind / NETWORK for kind in kinds}
-        for path in networks.values():
-            path.parent.mkdir()
-        write_onnx(network, networks['fp32'], height=height, width=width, opset=opset)
-        _require_equal(networks['fp32'], kept)
-        for kind in networks.keys() & TYPES.keys():
-            write_narrow(networks['fp32'], networks[kind], kind)
-        if precision == 'int8':
-            images = calibration or images_by_condition(None, height=height, width=width, count=8)
-            quantise(networks['fp32'], networks['int8'], [*chain.from_iterable(images.values())])
-        if precision in ('fp16', 'int8'):
-            share = np.mean(_same_ids(networks[precision], kept))
-            manifest.metrics[AGREEMENT] = round(float(share), 4)
-        return write_bundle(folder, networks.pop(precision), manifest, overwrite, kept, networks)
+        networks = _write_networks(
+            Path(scratch), network, manifest, opset, calibration, references
+        )
+        return write_bundle(
+            folder,
+            networks.pop(precision),
+            manifest,
+            overwrite,
+            frames=references,
+            higher=networks,
+        )
+
+
+def _write_networks(
+    folder: Path,
+    network: DeployedNetwork,
+    manifest: Manifest,
+    opset: int,
+    calibration: Images | None,
+    references: Sequence[ReferenceFrame],
+) -> dict[str, Path]:
+    """Write `network` in every precision of the bundle; adds `AGREEMENT` to the metrics."""
+    precision, size = manifest.precision, {'height': manifest.height, 'width': manifest.width}
+    kinds = (precision, *HIGHER[precision])
+    networks = {kind: folder / kind / NETWORK for kind in kinds}
+    for path in networks.values():
+        path.parent.mkdir()
+    write_onnx(network, networks['fp32'], **size, opset=opset)
+    _require_equal(networks['fp32'], references)
+    for kind in networks.keys() & TYPES.keys():
+        write_narrow(networks['fp32'], networks[kind], kind)
+    if precision == 'int8':
+        images = calibration or images_by_condition(None, **size, count=8)
+        quantise(networks['fp32'], networks['int8'], [*chain.from_iterable(images.values())])
+    if precision in ('fp16', 'int8'):
+        share = np.mean(_same_ids(networks[precision], references))
+        manifest.metrics[AGREEMENT] = round(float(share), 4)
+    return networks
 
 
 def _describe(

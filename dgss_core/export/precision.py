@@ -65,14 +65,14 @@ def narrow(model: ir.Model, precision: str) -> None:
 def _islands(graph: ir.Graph) -> Iterator[ir.Node]:
     """Yield every node between a layer with weights and the inputs in `ISLANDS`."""
     waiting = [node.inputs[ISLANDS[node.op_type]] for node in graph if node.op_type in ISLANDS]
-    seen: set[ir.Node] = set()
+    visited: set[ir.Node] = set()
     while waiting:
         value = waiting.pop()
         # A comparison, as for Mask2Former's attention masks, loses the precision anyway.
         node = value.producer() if value is not None and _is_real(value) else None
-        if node is None or node in seen or _has_weights(node):
+        if node is None or node in visited or _has_weights(node):
             continue
-        seen.add(node)
+        visited.add(node)
         yield node
         waiting.extend(node.inputs)
 

@@ -104,7 +104,7 @@ class EngineKey:
         """The key of the same engine built ahead of time for any GPU of `capability`."""
         return replace(self, device=ANY, driver=ANY, capability=capability)
 
-    def serves(self, wanted: EngineKey) -> bool:
+    def can_replace(self, wanted: EngineKey) -> bool:
         """Whether an engine of this key may replace one built for `wanted`."""
         fits = wanted.capability in self.capability.split('+')
         return self == wanted or (fits and self == wanted.ahead(self.capability))

@@ -66,7 +66,7 @@ def test_int8_is_calibrated_on_given_images(checkpoint: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ('options', 'says'),
+    ('options', 'message'),
     [
         (['--precision', 'fp8'], 'fp8'),
         (['--height', '4'], 'cannot have 1024x4 pixels'),
@@ -79,14 +79,14 @@ def test_int8_is_calibrated_on_given_images(checkpoint: Path, tmp_path: Path) ->
     ],
 )
 def test_mistakes_are_one_sentence(
-    checkpoint: Path, tmp_path: Path, capsys, options: list[str], says: str
+    checkpoint: Path, tmp_path: Path, capsys, options: list[str], message: str
 ) -> None:
     (tmp_path / 'empty').mkdir()
     given = [str(tmp_path / 'empty') if option == 'EMPTY' else option for option in options]
     output = [] if '--output' in given else ['--output', str(tmp_path / 'bundle')]
     assert main(['export', str(checkpoint), *output, *given]) == 2
     error = capsys.readouterr().err
-    assert says in error
+    assert message in error
     assert error.count('\n') == 1
     assert not (tmp_path / 'bundle').exists()
 

@@ -159,26 +159,26 @@ def test_weights_too_large_for_one_file_are_stored_beside_it(tmp_path: Path, mon
     assert (backend.run(frame.image[None])[MASK][0] == frame.mask).mean() >= 0.9999
 
 
-class Strange(nn.Module):
+class Unmapped(nn.Module):
     def forward(self, x):
-        return torch.ops.dgss_test.strange(x)
+        return torch.ops.dgss_test.unmapped(x)
 
 
-@torch.library.custom_op('dgss_test::strange', mutates_args=())
-def strange(x: torch.Tensor) -> torch.Tensor:
+@torch.library.custom_op('dgss_test::unmapped', mutates_args=())
+def unmapped(x: torch.Tensor) -> torch.Tensor:
     return x.clone()
 
 
-@strange.register_fake
+@unmapped.register_fake
 def _(x):
     return torch.empty_like(x)
 
 
 def test_an_operator_without_counterpart_is_named(tmp_path: Path) -> None:
     model = street_model()
-    model.head.classify.append(Strange())
+    model.head.classify.append(Unmapped())
     with pytest.raises(
-        DgssError, match=r'dgss_test\.strange \(node %strange\) has no counterpart'
+        DgssError, match=r'dgss_test\.unmapped \(node %unmapped\) has no counterpart'
     ):
         export_bundle(model, tmp_path / 'bundle', **ABOUT)
     assert not (tmp_path / 'bundle').exists()
@@ -197,7 +197,7 @@ def test_a_graph_that_depends_on_values_is_refused_with_its_line(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ('changes', 'says'),
+    ('changes', 'message'),
     [
         ({'height': 0}, 'cannot have 90x0 pixels; give sides of 16 to 8192'),
         ({'width': 100_000}, 'cannot have 100000x61 pixels'),
@@ -205,8 +205,8 @@ def test_a_graph_that_depends_on_values_is_refused_with_its_line(tmp_path: Path)
         ({'opset': 17}, 'needs ONNX opset 18 or later, not 17'),
     ],
 )
-def test_invalid_arguments_are_refused(tmp_path: Path, changes: dict, says: str) -> None:
-    with pytest.raises(DgssError, match=says):
+def test_invalid_arguments_are_refused(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(DgssError, match=message):
         export_bundle(street_model(), tmp_path / 'bundle', **ABOUT | changes)
 
 

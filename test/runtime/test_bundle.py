@@ -44,7 +44,7 @@ def test_the_embedded_bundle_is_complete_small_and_names_its_licence() -> None:
 
 
 @pytest.mark.parametrize(
-    ('changes', 'says'),
+    ('changes', 'message'),
     [
         ({'schema': 2}, 'schema 2 and this version reads schema 1'),
         ({'height': 0}, 'unusable value for height'),
@@ -66,8 +66,8 @@ def test_the_embedded_bundle_is_complete_small_and_names_its_licence() -> None:
         ({'sha256': '0' * 64}, 'is not the file its manifest describes'),
     ],
 )
-def test_a_wrong_manifest_is_refused(probe_bundle: Bundle, changes: dict, says: str) -> None:
-    with pytest.raises(DgssError, match=says):
+def test_a_wrong_manifest_is_refused(probe_bundle: Bundle, changes: dict, message: str) -> None:
+    with pytest.raises(DgssError, match=message):
         open_bundle(edit(probe_bundle, **changes))
 
 

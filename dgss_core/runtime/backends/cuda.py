@@ -141,7 +141,7 @@ def _message(status: Any) -> str:
             'onnxruntime.'
         )
     if status in (error.cudaErrorNoDevice, error.cudaErrorInvalidDevice):
-        return 'CUDA sees no NVIDIA GPU; connect one, or use the backend onnxruntime.'
+        return 'CUDA finds no NVIDIA GPU; connect one, or use the backend onnxruntime.'
     if status == error.cudaErrorMemoryAllocation:
         return (
             'The GPU is out of memory; close other programs on it, send fewer images at a time, '

@@ -112,11 +112,11 @@ class TensorRtBackend:
             if engine is not None:
                 return engine, entry.sha256 if entry else hashlib.sha256(data).hexdigest()
             if entry is not None:
-                report(f'{entry.folder} is refused by {FLAVOURS[self.name]}; building it anew.')
+                report(f'{entry.folder} is refused by {FLAVOURS[self.name]}; rebuilding it.')
                 cache.refuse(entry, self.key)
-        said = '; '.join(self._logger.errors) or 'it gives no reason'
+        reason = '; '.join(self._logger.errors) or 'it gives no reason'
         raise DgssError(
-            f'{self.identity} refuses an engine that it has just built ({said}); '
+            f'{self.identity} refuses an engine that it has just built ({reason}); '
             'use the backend onnxruntime.'
         )
 

@@ -217,8 +217,8 @@ def _parse_failure(trt: ModuleType, parser: Any, bundle: Bundle) -> str:
 
 
 def _check_memory(trt: ModuleType, bundle: Bundle, errors: Sequence[str]) -> None:
-    said = ' '.join(errors).lower()
-    if any(words in said for words in ('out of memory', 'outofmemory', 'bad_alloc')):
+    text = ' '.join(errors).lower()
+    if any(words in text for words in ('out of memory', 'outofmemory', 'bad_alloc')):
         raise DgssError(
             f'{FLAVOURS[trt.__name__]} {trt.__version__} ran out of memory while it built an '
             f'engine for {bundle.identity}; free memory on this machine and its GPU, or build '
@@ -228,8 +228,8 @@ def _check_memory(trt: ModuleType, bundle: Bundle, errors: Sequence[str]) -> Non
 
 def _build_failure(trt: ModuleType, bundle: Bundle, errors: Sequence[str]) -> DgssError:
     library = f'{FLAVOURS[trt.__name__]} {trt.__version__}'
-    said = ' '.join(errors)
-    if 'insufficient' in said or 'no CUDA-capable device' in said:
+    text = ' '.join(errors)
+    if 'insufficient' in text or 'no CUDA-capable device' in text:
         return DgssError(
             f'{library} needs an NVIDIA GPU and its driver to build this engine '
             f'({errors[-1]}); install the driver, or use the backend onnxruntime.'

@@ -90,7 +90,7 @@ class EngineCache:
         exact = _read_entry(self.folder_of(key))
         candidates = chain([exact] if exact else [], self.entries())
         for entry in candidates:
-            if not entry.key.serves(key) or entry.folder in self._refused:
+            if not entry.key.can_replace(key) or entry.folder in self._refused:
                 continue
             if (data := entry.read()) is not None:
                 return data, entry
@@ -114,7 +114,7 @@ class EngineCache:
             try:
                 stack.enter_context(self._lock(report))
             except OSError as error:
-                self._unkept(error, report, must_keep)
+                self._report_unstored(error, report, must_keep)
                 return build(), None
             if found := self.load(key):
                 return found
@@ -123,7 +123,7 @@ class EngineCache:
             try:
                 return data, self._store(key, data, time.monotonic() - start)
             except OSError as error:
-                self._unkept(error, report, must_keep)
+                self._report_unstored(error, report, must_keep)
                 return data, None
 
     def refuse(self, entry: Entry, key: EngineKey) -> None:
@@ -144,10 +144,10 @@ class EngineCache:
         try:
             with self._lock(report):
                 folders = [path for path in sorted(self.folder.iterdir()) if path.is_dir()]
-                gone = [path for path in folders if not _is_worth_keeping(path, oldest)]
-                for path in gone:
+                removed = [path for path in folders if not _is_worth_keeping(path, oldest)]
+                for path in removed:
                     shutil.rmtree(path)
-                return gone
+                return removed
         except OSError as error:
             raise DgssError(
                 f'{self.folder} cannot be tidied ({error}); run this as the user who owns it.'
@@ -180,7 +180,7 @@ class EngineCache:
         flush(self.folder)
         return replace(entry, folder=folder)
 
-    def _unkept(self, error: OSError, report: Report, must_keep: bool) -> None:
+    def _report_unstored(self, error: OSError, report: Report, must_keep: bool) -> None:
         sentence = (
             f'The engine cannot be kept in {self.folder} ({error.strerror or error}); '
             'free space there, or choose another cache folder.'

@@ -86,9 +86,9 @@ def _blur(grey: np.ndarray) -> float:
     perception and estimation with a new no-reference perceptual blur metric", SPIE 6492, 2007.
     """
     shares = []
-    for picture in (grey, cv2.transpose(grey)):
-        blurred = cv2.blur(picture, (1, 9))
-        edges = cv2.absdiff(picture[1:], picture[:-1])
+    for plane in (grey, cv2.transpose(grey)):
+        blurred = cv2.blur(plane, (1, 9))
+        edges = cv2.absdiff(plane[1:], plane[:-1])
         lost = cv2.subtract(edges, cv2.absdiff(blurred[1:], blurred[:-1]))
         total = cv2.sumElems(edges)[0]
         shares.append(1 - cv2.sumElems(lost)[0] / total if total else 1.0)

@@ -93,16 +93,16 @@ class TemporalSmoother:
         if not 0 <= now.stamp_ns - past.stamp_ns <= LONGEST_GAP_NS:
             return None
         grey, flow = past.grey, None
-        seen: np.ndarray | float = 1.0
+        visible: np.ndarray | float = 1.0
         if motion:
             flow = np.zeros((*grey.shape, 2), np.float32)
             self._flow.calc(now.grey, past.grey, flow)
             x, y = _moved_grid(flow)
             grey = cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             height, width = grey.shape
-            seen = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            visible = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         difference = cv2.blur(cv2.absdiff(now.grey, grey), (5, 5)).astype(np.float32)
-        trust = np.exp(-np.square(difference / GREY_TOLERANCE)) * seen
+        trust = np.exp(-np.square(difference / GREY_TOLERANCE)) * visible
         if trust.mean() < CUT:
             return None
         size = now.classes[0].shape[1::-1]

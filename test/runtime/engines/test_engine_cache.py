@@ -129,10 +129,7 @@ def test_a_stopped_build_leaves_no_engine(tmp_path: Path) -> None:
 
 
 def test_a_hit_takes_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It reads and hashes the engine once, in at most 0.1 s.
-
-    The size is one tenth of that of a ViT-L in fp16.
-    """
+    """It reads and hashes an engine of a tenth of a ViT-L in fp16 once, in at most 0.1 s."""
     size, hits = 60 << 20, 20
     cache, build = EngineCache(tmp_path), Builds(os.urandom(size))
     obtain(cache, build)
