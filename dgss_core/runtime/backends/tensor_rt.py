@@ -184,6 +184,7 @@ class Lane:
                 buffer = self._buffers[name] = cuda.Buffer(shape, dtype)
                 resources.callback(buffer.close)
                 self._context.set_tensor_address(name, int(buffer.device))
+            resources.callback(self._drop_graph)  # called first
             self._resources = resources.pop_all()
         self._input = self._buffers.pop(INPUT)
 
@@ -222,7 +223,6 @@ class Lane:
         return dict(zip(('upload', 'network', 'download'), seconds, strict=True))
 
     def close(self) -> None:
-        self._drop_graph()
         self._resources.close()
         del self._context
 
