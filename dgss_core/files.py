@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -22,15 +25,40 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; the file written there replaces `path` at once.
+
+    A reader sees the old data or the new. After an exception the old file is still there.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    os.close(handle)
+    staging = Path(name)
+    try:
+        yield staging
+        flush(staging)
+        staging.chmod(0o644)
+        os.replace(staging, path)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path, prefix: str | None = None) -> Iterator[Path]:
+    """As `replacing` for a whole folder. `prefix`: of the temporary folder's name."""
+    prefix = f'.{folder.name}.' if prefix is None else prefix
+    staging = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+    try:
+        staging.chmod(0o755)
+        yield staging
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Replace the file at `path` at once: a reader sees the old data or the new."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with open(handle, 'wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with replacing(path) as staging:
+        staging.write_bytes(data)

@@ -168,7 +168,7 @@ class SegmentNode(LifecycleNode):
             self._labels.destroy()
             self._labels = None
         if self._pipeline is not None:
-            self._pipeline.segmenter.backend.close()
+            self._pipeline.segmenter.close()
             self._pipeline = None
             return_memory()
         self.diagnostics.set_model(None)
@@ -211,7 +211,7 @@ class SegmentNode(LifecycleNode):
         load = partial(load_segmenter, folder, self._settings, self._tell)
         segmenter = await in_thread(self, load)
         if self._pipeline is not pipeline:
-            segmenter.backend.close()
+            segmenter.close()
             raise DgssError('The node was cleaned up meanwhile; configure it instead.')
         old = pipeline.swap(segmenter)
         assert self._labels is not None, 'made together with the pipeline'

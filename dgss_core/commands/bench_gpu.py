@@ -1,4 +1,4 @@
-"""The rates of the GPU for the roofline of `dgss bench model`; torch measures them."""
+"""The rates of the GPU for the roofline of `dgss bench model`, measured with torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dgss_core.runtime.roofline import Machine
 
 
 def measure_gpu() -> Machine:
-    """Measure the GPU that PyTorch uses; its fp32 products are without TF32."""
+    """Measure the GPU that PyTorch uses; fp32 products without TF32."""
     torch.backends.cuda.matmul.allow_tf32 = False
     source = torch.ones(256 << 20, dtype=torch.uint8, device='cuda')
     target, a = torch.empty_like(source), torch.rand(4096, 4096, device='cuda')

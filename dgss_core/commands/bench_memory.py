@@ -1,4 +1,4 @@
-"""Memory that a bundle takes in a backend, measured in a process that does nothing else."""
+"""Memory of a bundle in a backend, measured in a separate process."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dgss_core.runtime.bundle import open_bundle
 
 
 def measure(bundle: Path, backend: str, batch: int, threads: int) -> dict[str, float]:
-    """The most MiB that loading the network and one call take, on the host and on the GPU.
+    """Measure the peak MiB of loading the network and one call, on the host and on the GPU.
 
-    `bundle`: its folder. Raises DgssError when the process fails, with its last words.
+    `bundle`: its folder. Raises DgssError with the last line of stderr if the process fails.
     """
     command = [sys.executable, '-m', __name__, str(bundle), backend, str(batch), str(threads)]
     result = subprocess.run(command, capture_output=True, text=True)
@@ -28,7 +28,7 @@ def measure(bundle: Path, backend: str, batch: int, threads: int) -> dict[str, f
 
 
 def _highest(since_now: bool = False) -> float:
-    """The most MiB this process has held, since the last time it was asked with `since_now`."""
+    """Peak MiB of this process since the last call with `since_now`."""
     if since_now:
         Path('/proc/self/clear_refs').write_text('5')
     status = Path('/proc/self/status').read_text()
@@ -36,7 +36,7 @@ def _highest(since_now: bool = False) -> float:
 
 
 def _on_gpu() -> float:
-    """MiB of the GPU that all processes together hold; 0 without a GPU."""
+    """MiB of GPU memory in use by all processes together; 0 without a GPU."""
     try:
         from dgss_core.runtime.backends import cuda
 

@@ -1,4 +1,4 @@
-"""`dgss bench model`: how fast a bundle runs here, in each backend, and how fast it could."""
+"""`dgss bench model`: the speed of a bundle in each backend, compared with the roofline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.table import Table
 from dgss_core.commands.bench_memory import measure
 from dgss_core.commands.turns import take_turns
 from dgss_core.errors import DgssError
-from dgss_core.runtime.backend import Backend
+from dgss_core.runtime.backend import TimedBackend
 from dgss_core.runtime.backends import BACKENDS, check_backend, load_backend
 from dgss_core.runtime.bundle import Bundle, open_bundle
 from dgss_core.runtime.roofline import Machine, bound, layers_of, measure_cpu
@@ -24,7 +24,7 @@ from dgss_core.runtime.segmenter import Segmenter
 from dgss_core.synthetic import StreetDrive
 
 CAMERA = (1280, 720)
-"""Width and height of the image that the stages start from."""
+"""Width and height in pixels of the camera image at the start of the stages."""
 
 
 def model(
@@ -39,26 +39,26 @@ def model(
     heads: bool = False,
     json: bool = False,
 ) -> None:
-    """Time a bundle in every backend that works here, in one run, against the roofline.
+    """Time a bundle in every backend that works here, in one run, and compare with the roofline.
 
     Args:
         bundle: bundle folder; the embedded one when left out
-        backend: one backend, several joined by commas, or all that work here; torch:CHECKPOINT
-            and null:MILLISECONDS too
+        backend: one backend, several joined by commas, or all that work here; also
+            torch:CHECKPOINT and null:MILLISECONDS
         against: a second bundle to time in the same run, such as its plain export
         batch: images in one call
-        seconds: how long each is timed; they take turns
+        seconds: time for each; they take turns
         threads: CPU threads, 0 for all cores
-        unverified: time engines that were not proven right, too
-        heads: time the light and the Mask2Former head behind one backbone instead (needs torch)
+        unverified: also time engines that are not verified
+        heads: time the light and the Mask2Former head on one backbone instead (needs torch)
         json: print JSON instead of tables
     """
     if batch < 1 or seconds <= 0 or threads < 0:
         raise DgssError('Give at least one image, more than 0 seconds, and 0 threads or more.')
     if heads:
-        from dgss_core.commands.bench_heads import contest
+        from dgss_core.commands.bench_heads import compare_heads
 
-        contest(seconds, json)
+        compare_heads(seconds, json)
         return
     names = list(BACKENDS) if backend == 'all' else backend.split(',')
     for name in names:
@@ -75,12 +75,12 @@ def model(
                     raise
                 errors.print(f'{name} is left out: {error}')
     if not runs:
-        raise DgssError('No backend runs this bundle here; the reasons stand above.')
+        raise DgssError('No backend runs this bundle here; see the reasons above.')
     take_turns([run.step for run in runs], seconds)
     rows = [run.figures(runs[0]) for run in runs]
     on_gpu = any('GPU network' in run.stages for run in runs)
     machine = _measure_gpu() if on_gpu else measure_cpu(threads)
-    roof = [_roof(each, batch, machine, 'GPU' if on_gpu else 'CPU') for each in opened]
+    roof = [_roofline(each, batch, machine, 'GPU' if on_gpu else 'CPU') for each in opened]
     if json:
         print(json_text.dumps({'runs': rows, 'roofline': roof}, indent=2))
         return
@@ -89,40 +89,42 @@ def model(
 
 @cache
 def camera_image() -> np.ndarray:
-    """What a camera might give, RGB of the size `CAMERA`."""
-    return StreetDrive(3, 'day', *CAMERA).frame(0).image
+    """A synthetic camera image, RGB of size `CAMERA`."""
+    width, height = CAMERA
+    return StreetDrive(3, 'day', width=width, height=height).frame(0).image
 
 
 @dataclass
 class Run:
-    """One bundle in one backend, and the seconds that its stages took each time."""
+    """One bundle in one backend, and the seconds of its stages in each call."""
 
-    bundle: Bundle
-    backend: Backend
+    segmenter: Segmenter
     images: np.ndarray
     memory: dict[str, float]
     stages: dict[str, list[float]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, bundle: Bundle, name: str, batch: int, threads: int, unverified: bool) -> Run:
-        """Load the network and run it once, which takes longer than all other times."""
+        """Load the network and run it once, because the first call takes longer."""
         backend = load_backend(bundle, name, threads, allow_unverified=unverified)
-        image = Segmenter(bundle, backend).prepare(camera_image())
+        segmenter = Segmenter(bundle, backend)
+        image = segmenter.prepare(camera_image())
         images = np.repeat(image[None], batch, axis=0)
         backend.run(images)
-        return cls(bundle, backend, images, measure(bundle.folder, name, batch, threads))
+        return cls(segmenter, images, measure(bundle.folder, name, batch, threads))
 
     def step(self) -> None:
-        """One call of the network, after the resize and before the resize that go with it."""
-        segmenter = Segmenter(self.bundle, self.backend)
+        """Time one call of the network, with the resize before it and the resize after it."""
+        segmenter = self.segmenter
+        width, height = CAMERA
         start = time.perf_counter()
         for _ in self.images:
             segmenter.prepare(camera_image())
         resized = time.perf_counter()
-        predictions = segmenter.predict([*self.images])
+        predictions = segmenter.predict_prepared([*self.images])
         answered = time.perf_counter()
         for prediction in predictions:
-            prediction.resized(*CAMERA)
+            prediction.resized(height=height, width=width)
         spans = {
             'resize': resized - start,
             'network': answered - resized,
@@ -132,18 +134,19 @@ class Run:
             self.stages.setdefault(name, []).append(seconds)
 
     def _on_gpu(self) -> dict[str, float]:
-        if not hasattr(self.backend, 'stages'):
+        backend = self.segmenter.backend
+        if not isinstance(backend, TimedBackend):
             return {}
-        return {f'GPU {name}': span for name, span in self.backend.stages(self.images).items()}
+        return {f'GPU {name}': span for name, span in backend.stages(self.images).items()}
 
     def figures(self, first: Run) -> dict[str, Any]:
         """Milliseconds of a call, images per second, MiB, and the speed relative to `first`."""
-        times = np.array(self.stages['network'])
+        bundle, times = self.segmenter.bundle, np.array(self.stages['network'])
         p50, p95, p99 = np.percentile(times, (50, 95, 99))
         return {
-            'bundle': self.bundle.identity,
-            'precision': self.bundle.manifest.precision,
-            'backend': self.backend.identity,
+            'bundle': bundle.identity,
+            'precision': bundle.manifest.precision,
+            'backend': self.segmenter.backend.identity,
             'calls': len(times),
             'p50_ms': p50 * 1e3,
             'p95_ms': p95 * 1e3,
@@ -163,8 +166,8 @@ def _measure_gpu() -> Machine:
     return measure_gpu()
 
 
-def _roof(bundle: Bundle, batch: int, machine: Machine, device: str) -> dict[str, Any]:
-    """What the network asks for, and the least time it can take on the machine."""
+def _roofline(bundle: Bundle, batch: int, machine: Machine, device: str) -> dict[str, Any]:
+    """The operations of the network, and its least time on the machine."""
     layers = layers_of(bundle, batch)
     return {
         'bundle': bundle.identity,
@@ -201,6 +204,6 @@ def _print(rows: list[dict], roof: list[dict], batch: int) -> None:
         console.print(
             f'{each["bundle"]}: {each["giga_operations"]:.1f} G operations; the {each["device"]} '
             f'copies {each["copy_gb_per_s"]:.1f} GB/s and multiplies fp32 matrices at '
-            f'{each["gemm_gflop_per_s"]:.0f} GFLOP/s, so that no call takes less than '
+            f'{each["gemm_gflop_per_s"]:.0f} GFLOP/s, so no call takes less than '
             f'{each["bound_ms"]:.1f} ms in fp32.'
         )

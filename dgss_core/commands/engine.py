@@ -1,11 +1,11 @@
-"""`dgss engine`: build engines ahead of time, look at them, prove them right, remove them."""
+"""`dgss engine`: build engines ahead of time, list, verify and remove them."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
+from operator import itemgetter
 from pathlib import Path
 from types import ModuleType
 
@@ -28,7 +28,13 @@ from dgss_core.runtime.engines.build import (
 )
 from dgss_core.runtime.engines.cache import EngineCache
 from dgss_core.runtime.engines.progress import bar
-from dgss_core.runtime.engines.proof import REPORT, higher_precisions, verify
+from dgss_core.runtime.engines.proof import (
+    REPORT,
+    Verification,
+    higher_precisions,
+    load_report,
+    verify,
+)
 from dgss_core.runtime.key import Device
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_core.synthetic import CONDITIONS
@@ -43,39 +49,39 @@ def build(
     gpu: str = '',
     cache_dir: Path | None = None,
 ) -> None:
-    """Build the engine of a bundle now, so that nothing is built when the vehicle starts.
+    """Build the engine of a bundle now, so that the vehicle starts without a build.
 
     Args:
         bundle: bundle folder; the embedded one when left out
         backend: tensorrt or tensorrt_rtx; auto takes the installed one
-        gpu: compute capabilities to build for, such as 8.6,8.9; left out, the GPU of this machine
-            and, where there is none, every GPU that TensorRT-RTX can build for
-        cache_dir: where engines are kept; ~/.cache/dgss/engines when left out
+        gpu: compute capabilities to build for, such as 8.6,8.9; when left out, the GPU of this
+            machine, or without a GPU here every one that TensorRT-RTX can build for
+        cache_dir: folder of the engines; ~/.cache/dgss/engines when left out
     """
     opened = open_bundle(bundle)
     trt = import_flavour(_flavour(backend))
     device = _target(trt, gpu)
     key = engine_key(trt, opened, device)
     capabilities: list[str] = []
-    if not device.driver:  # Of no machine in particular.
+    if not device.driver:  # Ahead of time, for no machine in particular.
         capabilities, key = device.capability.split('+'), key.ahead(device.capability)
-    with bar(f'Building for {device.name} ({device.capability})') as watch:
+    with bar(f'Building for {device.name} ({device.capability})') as progress:
         data, entry = EngineCache(cache_dir).obtain(
             key,
-            lambda: build_engine(trt, opened, capabilities, watch),
+            lambda: build_engine(trt, opened, capabilities, progress),
             ERRORS.print,
             must_keep=True,
         )
     assert entry is not None
     print(f'{entry.engine}: {len(data) / 1e6:.1f} MB, built in {entry.seconds:.1f} s')
-    print('It is verified where it is first used, or by dgss engine verify on that machine.')
+    print('It is verified at its first use, or by dgss engine verify on the target machine.')
 
 
 def list_engines(*, cache_dir: Path | None = None) -> None:
     """List the engines in the cache.
 
     Args:
-        cache_dir: where engines are kept; ~/.cache/dgss/engines when left out
+        cache_dir: folder of the engines; ~/.cache/dgss/engines when left out
     """
     cache = EngineCache(cache_dir)
     table = Table(box=None, caption=str(cache.folder), caption_justify='left')
@@ -91,7 +97,7 @@ def list_engines(*, cache_dir: Path | None = None) -> None:
             f'{entry.size / 1e6:.1f}',
             f'{entry.seconds:.1f} s',
             time.strftime('%Y-%m-%d', time.localtime(entry.used)),
-            _verdict(entry.folder / REPORT),
+            known.verdict if (known := load_report(entry.folder / REPORT)) else 'at first use',
         )
     Console(width=max(160, Console().width)).print(table)
 
@@ -105,19 +111,19 @@ def verify_engine(
     labels: Path | None = None,
     cache_dir: Path | None = None,
 ) -> None:
-    """Prove that a backend answers on this machine what the fp32 reference answers.
+    """Compare the answers of a backend on this machine with those of the fp32 reference.
 
-    The report is kept beside the engine; a backend without a passing one is not used.
+    The report is stored beside the engine; a backend without a passing report is not used.
 
     Args:
         bundle: bundle folder; the embedded one when left out
-        backend: backend to verify; auto verifies the one that would be chosen
+        backend: backend to verify; auto verifies the one that it would choose
         frames: image, folder, video or bag to compare on, or a folder with a sub-folder for each
-            condition (day, night, ...); the bundle's own frames when left out
-        topic: image topic of a bag, where it has several
+            condition (day, night, ...); the frames in the bundle when left out
+        topic: image topic of a bag with several
         labels: folder of 8-bit PNGs of ids with the stems of the images, for mIoU; with the same
             sub-folders
-        cache_dir: where engines are kept; ~/.cache/dgss/engines when left out
+        cache_dir: folder of the engines; ~/.cache/dgss/engines when left out
     """
     check_backend(backend)
     opened, cache = open_bundle(bundle), EngineCache(cache_dir)
@@ -136,43 +142,36 @@ def verify_engine(
         report = verify(
             loaded,
             opened,
-            _answered(frames, topic, labels, Segmenter(opened, reference)),
+            _with_reference(frames, topic, labels, Segmenter(opened, reference)),
             cache,
             ERRORS.print,
             f'{reference.identity} on {frames}',
         )
-    _show(report)
-    if report['reasons']:
+    _print_report(report)
+    if report.reasons:
         raise DgssError(
-            f'{loaded.identity} is not the reference: {report["reasons"][0]}; use another '
+            f'{loaded.identity} is not the reference: {report.reasons[0]}; use another '
             'backend, or a bundle of higher precision.'
         )
 
 
 def prune(*, days: float = 30, cache_dir: Path | None = None) -> None:
-    """Remove engines that were long not used, damaged ones, and rests of stopped builds.
+    """Remove engines that were not used for long, damaged ones, and remains of stopped builds.
 
     Args:
-        days: keep what was used within so many days; 0 removes everything
-        cache_dir: where engines are kept; ~/.cache/dgss/engines when left out
+        days: keep engines used within this number of days; 0 removes all
+        cache_dir: folder of the engines; ~/.cache/dgss/engines when left out
     """
     if days < 0:
         raise DgssError('--days must be 0 or more.')
-    gone = EngineCache(cache_dir).prune(days, ERRORS.print)
-    for folder in gone:
+    removed = EngineCache(cache_dir).prune(days, ERRORS.print)
+    for folder in removed:
         print(f'removed {folder}')
-    print(f'{len(gone)} removed')
-
-
-def _verdict(report: Path) -> str:
-    try:
-        return json.loads(report.read_text())['verdict']
-    except (OSError, ValueError, KeyError):
-        return 'at first use'
+    print(f'{len(removed)} removed')
 
 
 def _flavour(backend: str) -> str:
-    """The TensorRT package that `backend` names; for auto, the first that is installed."""
+    """The TensorRT package for `backend`; for auto, the first that is installed."""
     if backend == 'auto':
         backend = next((name for name in PREFERRED if name in FLAVOURS and find_spec(name)), '')
         if not backend:
@@ -186,7 +185,7 @@ def _flavour(backend: str) -> str:
 
 
 def _target(trt: ModuleType, gpu: str) -> Device:
-    """The GPU to build for; one without a driver stands for all of its compute capabilities."""
+    """The GPU to build for; a device without a driver means all its compute capabilities."""
     if gpu:
         return Device('GPUs', '+'.join(part.strip() for part in gpu.split(',')))
     try:
@@ -201,16 +200,16 @@ def _target(trt: ModuleType, gpu: str) -> Device:
         return Device('every GPU', '+'.join(known))
 
 
-def _answered(
+def _with_reference(
     source: Path, topic: str, labels: Path | None, reference: Segmenter
 ) -> Iterator[tuple[ReferenceFrame, np.ndarray | None]]:
-    """The user's frames at network size with the reference's answers, and their labels."""
+    """Yield the user's frames at network size with the reference's answers, and the labels."""
     conditions = [name for name in CONDITIONS if (source / name).is_dir()]
     for condition in conditions or ['']:
         truths = labels / condition if labels else None
         for frame in read_frames(source / condition, topic or None, labels=truths):
             image = reference.prepare(frame.image)
-            answer = reference.predict([image])[0]
+            answer = reference.predict_prepared([image])[0]
             truth = frame.labels
             if truth is not None:
                 truth = cv2.resize(truth, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
@@ -218,27 +217,26 @@ def _answered(
             yield ReferenceFrame(frame.name, name, image, answer.mask, answer.confidence), truth
 
 
-def _show(report: dict) -> None:
-    caption = f'{report["backend"]}; the reference: {report["reference"]}'
-    table = Table(title=f'{report["bundle"]}: {report["verdict"]}', caption=caption)
+def _print_report(report: Verification) -> None:
+    caption = f'{report.backend}; the reference: {report.reference}'
+    table = Table(title=f'{report.bundle}: {report.verdict}', caption=caption)
     columns = ('condition', 'frames', 'agreement', 'where sure', 'worst frame', 'worst class')
     for column in (*columns, 'confidence off', 'mIoU', 'reference'):
         table.add_column(column, no_wrap=True)
-    for name, figures in (*report['conditions'].items(), ('total', report['total'])):
-        iou = figures['class_iou']
-        worst = min(iou, key=iou.get, default='')
+    for name, figures in (*report.conditions.items(), ('total', report.total)):
+        worst, iou = min(figures['class_iou'].items(), key=itemgetter(1), default=('', 0.0))
         table.add_row(
             name,
             str(figures['frames']),
             f'{figures["agreement"]:.2%}',
             f'{figures["sure"]:.2%}',
             f'{figures["worst_frame"]:.2%}',
-            f'{worst} {iou[worst]:.1%}' if worst else '',
+            f'{worst} {iou:.1%}' if worst else '',
             f'{figures["confidence_difference"]:.2f}',
             f'{figures["miou"]:.3f}' if 'miou' in figures else '',
             f'{figures["reference_miou"]:.3f}' if 'miou' in figures else '',
         )
     console = Console(width=max(120, Console().width))
     console.print(table)
-    for reason in report['reasons']:
+    for reason in report.reasons:
         console.print(f'- {reason}', highlight=False)

@@ -28,23 +28,22 @@ def export(
     opset: int = OPSET,
     overwrite: bool = False,
 ) -> None:
-    """Export a checkpoint as a bundle: one network from camera bytes to ids, and its manifest.
+    """Export a checkpoint as a bundle: one network from camera bytes to ids, and a manifest.
 
     Args:
         checkpoint: the .safetensors file that dgss train or dgss convert wrote
         output: the folder to write
-        height: of the network in pixels
-        width: of the network in pixels
-        precision: of its layers; norms, softmax and attention scores stay in fp32
-        name: of the bundle; the system's when left out
+        height: height of the network in pixels
+        width: width of the network in pixels
+        precision: of the layers; norms, softmax and attention scores stay in fp32
+        name: name of the bundle; the system's when left out
         licence: terms of the weights; the checkpoint's when left out
-        frames: folder with images in day/, night/, ... to keep with the fp32 answers, two of each,
-            for the proof on the target; rendered ones when left out
-        calibration: folder with images in day/, night/, ... that int8 ranges are taken from, up to
-            32 of each; rendered ones when left out
-        source: folder with images like those of the training, which the domain-shift monitor
-            compares with
-        opset: of ONNX
+        frames: folder with images in day/, night/, ...; two of each are stored with the fp32
+            answers, for the proof on the target; rendered ones when left out
+        calibration: folder with images in day/, night/, ... for the int8 ranges; up to 32 of each
+            are used; rendered ones when left out
+        source: folder with images like those of the training, for the domain-shift monitor
+        opset: ONNX opset
         overwrite: replace the output if it exists
     """
     about, _ = read_about(checkpoint)
@@ -54,8 +53,10 @@ def export(
     if calibration is not None and precision != 'int8':
         raise DgssError(f'--calibration is for int8, not {precision}; leave it out.')
 
-    def pictures(folder: Path | None, count: int) -> Images | None:
-        return None if folder is None else images_by_condition(folder, height, width, count)
+    def images(folder: Path | None, count: int) -> Images | None:
+        if folder is None:
+            return None
+        return images_by_condition(folder, height=height, width=width, count=count)
 
     bundle = export_bundle(
         load_checkpoint(checkpoint),
@@ -65,8 +66,8 @@ def export(
         width=width,
         licence=terms,
         precision=precision,
-        frames=pictures(frames, 2),
-        calibration=pictures(calibration, 32),
+        frames=images(frames, 2),
+        calibration=images(calibration, 32),
         source=None if source is None else (frame.image for frame in read_frames(source)),
         opset=opset,
         overwrite=overwrite,

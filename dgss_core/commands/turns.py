@@ -1,4 +1,4 @@
-"""Steps that are timed against each other take turns, so that a slow machine is slow for all."""
+"""Steps that are compared take turns, so that a slow phase of the machine affects all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def take_turns(steps: Sequence[Callable[[], Any]], seconds: float) -> None:
-    """Call each step in turn until `seconds` for each are over; at least three times."""
+    """Call the steps in turns, for `seconds` per step in total, and at least three times each."""
     rounds, end = 0, time.perf_counter() + seconds * len(steps)
     while rounds < 3 or time.perf_counter() < end:
         rounds += 1

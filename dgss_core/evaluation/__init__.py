@@ -1,4 +1,4 @@
-"""Evaluation: how right masks are, on any labelled frames.
+"""Evaluation: the accuracy of masks on labelled frames.
 
 No torch: a segmenter, a dataset and a confusion matrix. Imports `datasets` and `runtime`.
 """

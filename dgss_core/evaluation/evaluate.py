@@ -10,11 +10,11 @@ from rich.progress import track
 from dgss_core.confusion import ConfusionMatrix
 from dgss_core.datasets import Dataset
 from dgss_core.labels import LabelSet
-from dgss_core.runtime.segmenter import Prediction
+from dgss_core.runtime.prediction import Prediction
 
 
 class SegmentsImages(Protocol):
-    """A `Segmenter`, or what stands in for one."""
+    """A `Segmenter`, or a replacement such as `ModelSegmenter`."""
 
     @property
     def labels(self) -> LabelSet: ...
@@ -25,10 +25,10 @@ class SegmentsImages(Protocol):
 def evaluate(
     segmenter: SegmentsImages, dataset: Dataset, title: str = 'Scoring'
 ) -> ConfusionMatrix:
-    """Segment every frame of `dataset` at its own size and count it in one confusion matrix.
+    """Segment every frame of `dataset` at its own size; return one confusion matrix for all.
 
-    A mask is merged into the dataset's label set first. Raises DgssError where the two sets are
-    different and no merge between them is written.
+    Masks are first merged into the dataset's label set. Raises DgssError if the label sets differ
+    and no merge between them is defined. `title`: of the progress bar.
     """
     merge = segmenter.labels.merge_to(dataset.label_set)
     matrix = ConfusionMatrix(dataset.label_set)

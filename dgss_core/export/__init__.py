@@ -1,6 +1,6 @@
-"""Export: a checkpoint becomes a bundle, one graph from the camera's bytes to class ids.
+"""Export: converts a checkpoint to a bundle, with one graph from camera bytes to class ids.
 
-Reads `networks` and `runtime`, needs torch, and writes what a vehicle then runs without torch.
+Imports `networks` and `runtime` and needs torch. A vehicle runs the result without torch.
 """
 
 from dgss_core.export.bundle import DeployedNetwork, export_bundle, images_by_condition

@@ -1,4 +1,4 @@
-"""From a trained model to a bundle: one graph from the bytes of the camera to ids."""
+"""From a trained model to a bundle: one graph from camera bytes to class ids."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from dgss_core.runtime.bundle import (
 )
 from dgss_core.runtime.manifest import LARGEST_SIDE, NETWORK, Manifest
 from dgss_core.runtime.monitoring.domain_shift import SourceStatistics, collect
-from dgss_core.runtime.segmenter import fit
+from dgss_core.runtime.segmenter import resize_to_network
 
 SMALLEST_SIDE = 16
 HIGHER = {'fp32': (), 'fp16': ('bf16', 'fp32'), 'bf16': ('fp32',), 'int8': ('fp32',)}
-"""The precisions that a bundle carries besides its own, for engines that fail their proof."""
+"""Further precisions inside a bundle, for engines that fail their proof."""
 AGREEMENT = 'ids as in fp32, reference frames'
-"""The figure in the manifest of a bundle in fp16 or int8. ONNX Runtime has no bf16 on the CPU."""
+"""Name of a figure in the manifest, for fp16 and int8 only: ONNX Runtime has no bf16 on a CPU."""
 
 
 def export_bundle(
@@ -56,24 +56,24 @@ def export_bundle(
     opset: int = OPSET,
     overwrite: bool = False,
 ) -> Bundle:
-    """Write `model` as a bundle for images of `height` x `width` pixels, any number at a time.
+    """Write `model` as a bundle for `height` x `width` pixels and any batch size.
 
-    Low-rank adapters of `model` are merged into its weights. `precision`: one of
-    `HIGHER`. `frames`: kept in the bundle with the fp32 answers; None renders one of the
-    synthetic drive per condition. `calibration`: what int8 ranges are taken from; None renders
-    eight per condition. `source`: RGB images like those of the training, for the domain-shift
-    monitor. `opset`: of ONNX. The other arguments become the manifest.
+    Merges low-rank adapters of `model` into its weights. `precision`: a key of `HIGHER`. `frames`:
+    stored in the bundle with the fp32 answers; None renders one of the synthetic drive per
+    condition. `calibration`: images for the int8 ranges; None renders eight per condition.
+    `source`: RGB images like those of the training, for the domain-shift monitor. `opset`: of
+    ONNX. The other arguments go into the manifest.
 
-    Raises DgssError when `folder` exists without `overwrite`, for a size or precision that cannot
-    be, and for a model that cannot be exported or whose graph answers otherwise than it does.
+    Raises DgssError if `folder` exists without `overwrite`, for an invalid size, precision or
+    opset, and for a model that cannot be exported or whose graph gives other answers.
     """
     refuse_existing(folder, overwrite)
-    _check(height, width, precision, opset)
+    _check(height=height, width=width, precision=precision, opset=opset)
     merge_lora(model)
     network = DeployedNetwork(model).eval()
     if frames is None:
-        frames = images_by_condition(None, height, width, 1)
-    kept = reference_frames(network, frames)
+        frames = images_by_condition(None, height=height, width=width, count=1)
+    references = reference_frames(network, frames)
     manifest = Manifest(
         name=name,
         height=height,
@@ -87,35 +87,58 @@ def export_bundle(
         training_data=training_data,
         metrics=dict(metrics or {}),
         precision=precision,
-        source=None if source is None else _describe(network, source, height, width),
+        source=None if source is None else _describe(network, source, height=height, width=width),
     )
     with tempfile.TemporaryDirectory() as scratch:
-        kinds = (precision, *HIGHER[precision])
-        networks = {kind: Path(scratch) / kind / NETWORK for kind in kinds}
-        for path in networks.values():
-            path.parent.mkdir()
-        write_onnx(network, networks['fp32'], height, width, opset)
-        _require_equal(networks['fp32'], kept)
-        for kind in networks.keys() & TYPES.keys():
-            write_narrow(networks['fp32'], networks[kind], kind)
-        if precision == 'int8':
-            images = calibration or images_by_condition(None, height, width, 8)
-            quantise(networks['fp32'], networks['int8'], [*chain.from_iterable(images.values())])
-        if precision in ('fp16', 'int8'):
-            share = np.mean(_same_ids(networks[precision], kept))
-            manifest.metrics[AGREEMENT] = round(float(share), 4)
-        return write_bundle(folder, networks.pop(precision), manifest, overwrite, kept, networks)
+        networks = _write_networks(
+            Path(scratch), network, manifest, opset, calibration, references
+        )
+        return write_bundle(
+            folder,
+            networks.pop(precision),
+            manifest,
+            overwrite,
+            frames=references,
+            higher=networks,
+        )
+
+
+def _write_networks(
+    folder: Path,
+    network: DeployedNetwork,
+    manifest: Manifest,
+    opset: int,
+    calibration: Images | None,
+    references: Sequence[ReferenceFrame],
+) -> dict[str, Path]:
+    """Write `network` in every precision of the bundle; adds `AGREEMENT` to the metrics."""
+    precision, size = manifest.precision, {'height': manifest.height, 'width': manifest.width}
+    kinds = (precision, *HIGHER[precision])
+    networks = {kind: folder / kind / NETWORK for kind in kinds}
+    for path in networks.values():
+        path.parent.mkdir()
+    write_onnx(network, networks['fp32'], **size, opset=opset)
+    _require_equal(networks['fp32'], references)
+    for kind in networks.keys() & TYPES.keys():
+        write_narrow(networks['fp32'], networks[kind], kind)
+    if precision == 'int8':
+        images = calibration or images_by_condition(None, **size, count=8)
+        quantise(networks['fp32'], networks['int8'], [*chain.from_iterable(images.values())])
+    if precision in ('fp16', 'int8'):
+        share = np.mean(_same_ids(networks[precision], references))
+        manifest.metrics[AGREEMENT] = round(float(share), 4)
+    return networks
 
 
 def _describe(
-    network: DeployedNetwork, images: Iterable[np.ndarray], height: int, width: int
+    network: DeployedNetwork, images: Iterable[np.ndarray], *, height: int, width: int
 ) -> SourceStatistics:
-    fitted = (fit(image, width, height) for image in images)
-    seen = ((image, predict(network, image)) for image in fitted)
-    return collect(seen, len(network.model.label_set))
+    resized = (resize_to_network(image, height=height, width=width) for image in images)
+    frames = ((image, predict(network, image)) for image in resized)
+    return collect(frames, len(network.model.label_set))
 
 
-def _check(height: int, width: int, precision: str, opset: int) -> None:
+def _check(*, height: int, width: int, precision: str, opset: int) -> None:
     if precision not in HIGHER:
         raise DgssError(f'There is no precision {precision!r}; choose one of {", ".join(HIGHER)}.')
     if opset < OPSET:
@@ -128,7 +151,7 @@ def _check(height: int, width: int, precision: str, opset: int) -> None:
 
 
 def _same_ids(network: Path, frames: Sequence[ReferenceFrame]) -> np.ndarray:
-    """Where ONNX Runtime finds the ids of the reference, bool (frames, H, W)."""
+    """Where ONNX Runtime returns the ids of the reference, bool (frames, H, W)."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(network, options, providers=['CPUExecutionProvider'])
@@ -137,8 +160,8 @@ def _same_ids(network: Path, frames: Sequence[ReferenceFrame]) -> np.ndarray:
 
 
 def _require_equal(network: Path, frames: Sequence[ReferenceFrame]) -> None:
-    """Raise DgssError where a network in fp32 is not the one that answered `frames`."""
-    # Where a network sees nothing it knows, rounding alone decides which class is best.
+    """Raise DgssError if the fp32 graph gives other answers than those in `frames`."""
+    # On unsure pixels, rounding decides which class is best.
     sure = np.array([frame.confidence >= 128 for frame in frames])
     same = _same_ids(network, frames)[sure]
     if same.size and same.mean() < 0.999:

@@ -1,4 +1,4 @@
-"""Frames that go with an export: to calibrate on, and to keep with the fp32 answer."""
+"""Frames for an export: for calibration, and to store with the fp32 answer."""
 
 from __future__ import annotations
 
@@ -9,28 +9,31 @@ import numpy as np
 import torch
 
 from dgss_core.errors import DgssError
-from dgss_core.export.network import DeployedNetwork
+from dgss_core.export.network import Answers, DeployedNetwork
 from dgss_core.inputs import read_frames
 from dgss_core.runtime.bundle import ReferenceFrame
-from dgss_core.runtime.segmenter import Prediction, fit
+from dgss_core.runtime.prediction import Prediction
+from dgss_core.runtime.segmenter import resize_to_network
 from dgss_core.synthetic import CONDITIONS, StreetDrive
 
 SEED = 20260
-"""Of the synthetic drives; no drive that is trained or scored on has a seed that high."""
+"""First seed of the synthetic drives; higher than all seeds for training and scores."""
 
 Images = dict[str, list[np.ndarray]]
 """RGB images of one size, uint8 (H, W, 3), by condition."""
 
 
-def images_by_condition(folder: Path | None, height: int, width: int, count: int) -> Images:
-    """`count` images per condition, evenly spread over `folder`/CONDITION, at network size.
+def images_by_condition(folder: Path | None, *, height: int, width: int, count: int) -> Images:
+    """Read `count` images per condition, evenly from `folder`/CONDITION, at network size.
 
-    None takes frames of the synthetic drive. Raises DgssError for a folder without a sub-folder
-    that is named after a condition, and as `read_frames` does.
+    None renders frames of the synthetic drive. Raises DgssError if no sub-folder is named after a
+    condition, and as `read_frames` does.
     """
     if folder is None:
         return {
-            condition: [_rendered(condition, index, height, width) for index in range(count)]
+            condition: [
+                _rendered(condition, index, height=height, width=width) for index in range(count)
+            ]
             for condition in CONDITIONS
         }
     found = [condition for condition in CONDITIONS if (Path(folder) / condition).is_dir()]
@@ -40,30 +43,34 @@ def images_by_condition(folder: Path | None, height: int, width: int, count: int
             f'sub-folders such as {folder}/day, of {", ".join(CONDITIONS)}.'
         )
     return {
-        condition: [fit(image, width, height) for image in _spread(folder / condition, count)]
+        condition: [
+            resize_to_network(image, height=height, width=width)
+            for image in _spread(folder / condition, count)
+        ]
         for condition in found
     }
 
 
 def predict(network: DeployedNetwork, image: np.ndarray) -> Prediction:
-    """What `network` answers for an RGB image, uint8 (H, W, 3), at the size it has."""
+    """The answer of `network` for an RGB image, uint8 (H, W, 3), at the size of the image."""
     with torch.no_grad():
-        answers = network(torch.from_numpy(np.ascontiguousarray(image))[None])
-    return Prediction(*(answer[0].numpy() for answer in answers))
+        answers: Answers = network(torch.from_numpy(np.ascontiguousarray(image))[None])
+    return Prediction(**{name: part[0].numpy() for name, part in answers._asdict().items()})
 
 
 def reference_frames(network: DeployedNetwork, images: Images) -> list[ReferenceFrame]:
-    """`images` with the answers of `network`, which is in fp32."""
+    """`images` with the answers of the fp32 `network`."""
     frames = []
-    for condition, pictures in images.items():
-        for index, image in enumerate(pictures):
+    for condition, group in images.items():
+        for index, image in enumerate(group):
             found, name = predict(network, image), f'{condition}_{index}'
             frames.append(ReferenceFrame(name, condition, image, found.mask, found.confidence))
     return frames
 
 
-def _rendered(condition: str, index: int, height: int, width: int) -> np.ndarray:
-    return StreetDrive(SEED + index, condition, width, height).frame(30 * index).image
+def _rendered(condition: str, index: int, *, height: int, width: int) -> np.ndarray:
+    drive = StreetDrive(SEED + index, condition, width=width, height=height)
+    return drive.frame(30 * index).image
 
 
 def _spread(folder: Path, count: int) -> Iterator[np.ndarray]:

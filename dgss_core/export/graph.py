@@ -13,23 +13,23 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from onnxscript.version_converter import convert_version
 
 from dgss_core.errors import DgssError
-from dgss_core.export.network import DeployedNetwork
+from dgss_core.export.network import MODEL_PREFIX, DeployedNetwork
 from dgss_core.export.precision import OPSETS, narrow
 from dgss_core.runtime.bundle import INPUT
 
 OPSET = 18
 LARGEST_FILE = 1.9e9
-"""Bytes. Protobuf cannot hold 2 GiB; weights of more lie beside the network."""
+"""Bytes of weights; more go into a separate file, because Protobuf is limited to 2 GiB."""
 
 
 def write_onnx(
-    network: DeployedNetwork, path: Path, height: int, width: int, opset: int = OPSET
+    network: DeployedNetwork, path: Path, *, height: int, width: int, opset: int = OPSET
 ) -> None:
-    """Write `network` in fp32 for any number of images of `height` x `width` pixels.
+    """Write `network` in fp32 for `height` x `width` pixels and any batch size.
 
-    Raises DgssError for what cannot be exported, naming the operator and the node.
+    Raises DgssError with the operator and the node that cannot be exported.
     """
-    # Two images: a batch of one would be taken for a constant.
+    # Two images, because torch.export treats a batch of one as a constant.
     example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
     try:
         with warnings.catch_warnings():
@@ -69,11 +69,15 @@ def _save(model: ir.Model, path: Path) -> None:
 
 
 def _name_by_module(graph: ir.Graph) -> None:
-    """`model.encoder.stem/Conv_12` for node 12, so that a runtime's complaint names the layer."""
+    """Name node 12 `model.encoder.stem/Conv_12`, so that errors of a runtime name the layer.
+
+    Only nodes inside the model get the name of their module, which starts with `MODEL_PREFIX`.
+    """
     for index, node in enumerate(graph):
         scopes = ast.literal_eval(node.metadata_props.get('pkg.torch.onnx.name_scopes', '[]'))
-        # The last scope is the operator itself; the exporter has some of its own.
-        module = f'{scopes[-2]}/' if scopes[1:] and scopes[-2].startswith('model') else ''
+        # The last scope is the operator itself; the exporter adds scopes of its own.
+        is_inside = len(scopes) > 1 and scopes[-2].startswith(MODEL_PREFIX)
+        module = f'{scopes[-2]}/' if is_inside else ''
         node.name = f'{module}{node.op_type}_{index}'
 
 

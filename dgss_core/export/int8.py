@@ -1,9 +1,9 @@
-"""int8 by Q/DQ nodes after training, for TensorRT, OpenVINO and ONNX Runtime alike.
+"""int8 by Q/DQ nodes after training, for TensorRT, OpenVINO and ONNX Runtime.
 
-The scheme is what TensorRT takes and what its fusions want: symmetric int8, a scale per output
-channel for weights and one per tensor for activations, at the inputs of layers with weights only
-(Wu et al., "Integer Quantization for Deep Learning Inference", 2020, sections 3 and 5). Ranges
-come from calibration images of every condition, since night frames excite other ranges than day.
+TensorRT and its fusions require this scheme: symmetric int8, a scale per output channel for
+weights and one per tensor for activations, only at the inputs of layers with weights (Wu et al.,
+"Integer Quantization for Deep Learning Inference", 2020, sections 3 and 5). The ranges come from
+calibration images of every condition, because night frames have other ranges than day frames.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dgss_core.runtime.bundle import INPUT
 
 
 class Batches(CalibrationDataReader):
-    """One image at a time."""
+    """Calibration batches of one image."""
 
     def __init__(self, images: Sequence[np.ndarray]) -> None:
         self.images = iter(images)
@@ -37,9 +37,9 @@ class Batches(CalibrationDataReader):
 
 
 def quantise(source: Path, target: Path, images: Sequence[np.ndarray]) -> Path:
-    """Write the fp32 network `source` to `target` with every layer with weights in int8.
+    """Write the fp32 network `source` to `target`, with all layers with weights in int8.
 
-    `images`: to calibrate on, RGB uint8 (H, W, 3) at network size. Returns `target`.
+    `images`: for calibration, RGB uint8 (H, W, 3) at network size. Returns `target`.
     """
     graph = onnx.load(source, load_external_data=False).graph
     constants = {tensor.name for tensor in graph.initializer}
@@ -60,7 +60,7 @@ def quantise(source: Path, target: Path, images: Sequence[np.ndarray]) -> Path:
         extra_options={
             'ActivationSymmetric': True,
             'WeightSymmetric': True,
-            # TensorRT takes biases as they are.
+            # TensorRT needs biases that are not quantised.
             'QuantizeBias': False,
             'OpTypesToExcludeOutputQuantization': sorted(WEIGHTED),
         },

@@ -1,8 +1,9 @@
-"""The graph a bundle holds: from the bytes of the camera to ids."""
+"""The graph in a bundle: from camera bytes to class ids."""
 
 from __future__ import annotations
 
 from math import log
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,32 +15,41 @@ from dgss_core.runtime.bundle import CONFIDENCE, MASK, STATISTICS, UNCERTAINTY
 from dgss_core.training.styles import channel_statistics
 
 STEP = 2
-"""One id is decided for each STEP x STEP pixels."""
+"""One id is computed for each STEP x STEP pixels."""
+MODEL_PREFIX = 'model.'
+"""Start of the names of exported nodes inside the model: its attribute in `DeployedNetwork`."""
+
+
+class Answers(NamedTuple):
+    """The outputs of `DeployedNetwork`, as `dgss_core.runtime.bundle` describes them."""
+
+    mask: Tensor
+    confidence: Tensor
+    uncertainty: Tensor
+    statistics: Tensor
 
 
 class DeployedNetwork(nn.Module):
-    """uint8 RGB (N, H, W, 3) to the tensors `OUTPUTS`, which `dgss_core.runtime.bundle` describes.
+    """From uint8 RGB (N, H, W, 3) to `Answers`; `OUTPUTS` are their tensor names.
 
-    The probabilities are resized to half the image, where the best class is taken; its id is
-    repeated over 2 x 2 pixels. A map per class at full size, the most expensive part of the whole
-    network on small computers, never exists, and edges stay smoother than at the head's stride.
+    The probabilities are resized to half the image, the best class is chosen there, and its id is
+    repeated over 2 x 2 pixels. This avoids a map per class at full size, the most expensive part
+    of the network on small computers, and gives smoother edges than the head's stride.
     """
 
-    OUTPUTS = (MASK, CONFIDENCE, UNCERTAINTY, STATISTICS)
+    OUTPUTS: tuple[str, ...] = (MASK, CONFIDENCE, UNCERTAINTY, STATISTICS)
 
     def __init__(self, model: SegmentationModel, step: int = STEP) -> None:
         super().__init__()
         self.model, self.step = model, step
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        # The cast comes first: TensorRT takes uint8 at its inputs only to cast it.
+    def forward(self, images: Tensor) -> Answers:
+        # The cast is first, because TensorRT supports only a cast of uint8 inputs.
         features = self.model.features(images.float().permute(0, 3, 1, 2))
         return self.answer(features, self.model.scores(features), images.shape[1], images.shape[2])
 
-    def answer(
-        self, features: list[Tensor], scores: Tensor, height: int, width: int
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What follows from the maps of the encoder and the scores of the head."""
+    def answer(self, features: list[Tensor], scores: Tensor, height: int, width: int) -> Answers:
+        """Compute the outputs from the maps of the encoder and the scores of the head."""
         probabilities = self.model.head.to_probabilities(scores)
         cells = (-(-height // self.step), -(-width // self.step))
         # One TopK is cheaper than a maximum and an arg-max.
@@ -50,10 +60,10 @@ class DeployedNetwork(nn.Module):
         )
         if self.step > 1:
             maps = F.interpolate(maps, size=(height, width), mode='nearest')
-        # Each is cast last and by itself: TensorRT allows bytes nowhere but at the outputs.
+        # Each is cast separately at the end, because TensorRT allows uint8 only at outputs.
         mask, confidence, uncertainty = (part.to(torch.uint8) for part in maps.unbind(1))
         statistics = torch.cat(channel_statistics(features[0]), 1).flatten(1)
-        return mask, confidence, uncertainty, statistics
+        return Answers(mask, confidence, uncertainty, statistics)
 
 
 def entropy(probabilities: Tensor) -> Tensor:

@@ -1,15 +1,15 @@
 """Precision as types in the graph: fp16 or bf16 layers with islands that stay in fp32.
 
-A strongly typed TensorRT network, the only kind that TensorRT 11 has, computes every layer in the
-type of its tensors. So the choice is made here, once, and the file says it to every runtime.
+A strongly typed TensorRT network runs every layer in the type of its tensors; TensorRT 11 has no
+other kind. Therefore the types are chosen here, once, and stored in the file for every runtime.
 
-Layers with weights are narrow, and whatever only passes their outputs on. In fp32 stay
+Layers with weights get the narrow type, and so do `FOLLOWERS` of their outputs. fp32 remains for
 
-- what is not on those two lists: norms, reductions, exponentials, trigonometry, sampling;
+- all other operators: norms, reductions, exponentials, trigonometry, sampling;
 - attention scores and sampling positions: everything between a layer with weights and a softmax
-  or a grid to sample at. Fused attention in fp16 was silently wrong on several TensorRT versions
+  or a sampling grid. Fused attention in fp16 was silently wrong on several TensorRT versions
   (NVIDIA/TensorRT issues 4723 and 4837), and a position in fp16 is off by a twentieth of a cell;
-- what `DeployedNetwork` itself computes before and after the model.
+- everything that `DeployedNetwork` itself computes before and after the model.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from collections.abc import Iterator
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
 
+from dgss_core.export.network import MODEL_PREFIX
+
 WEIGHTED = {'Conv', 'ConvTranspose', 'Gemm', 'MatMul'}
 FOLLOWERS = {
     *('Add', 'Sub', 'Mul', 'Div', 'Neg', 'Clip', 'Erf', 'Where', 'Einsum'),
@@ -27,16 +29,16 @@ FOLLOWERS = {
     *('Concat', 'Split', 'Slice', 'Gather', 'Pad', 'Resize', 'MaxPool', 'AveragePool'),
 }
 ISLANDS = {'Softmax': 0, 'GridSample': 1}
-"""Operators whose input of that index is computed in fp32 from the nearest layers on."""
+"""Operators with the index of an input that stays in fp32, back to the nearest layers."""
 TYPES = {'fp16': ir.DataType.FLOAT16, 'bf16': ir.DataType.BFLOAT16}
 OPSETS = {'bf16': 22}
-"""The first opset whose convolutions take the type."""
+"""The first opset with convolutions in this type."""
 
 
 def narrow(model: ir.Model, precision: str) -> None:
-    """Type the layers of `model`, in place, as `precision`: 'fp16' or 'bf16'.
+    """Set the types of the layers of `model`, in place, to `precision`: 'fp16' or 'bf16'.
 
-    The names of its nodes begin with the module they were called in, as `write_onnx` leaves them.
+    The names of its nodes must start with their module, as `write_onnx` writes them.
     """
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     graph, dtype = model.graph, TYPES[precision]
@@ -61,16 +63,16 @@ def narrow(model: ir.Model, precision: str) -> None:
 
 
 def _islands(graph: ir.Graph) -> Iterator[ir.Node]:
-    """Every node on the way from a layer with weights to the inputs named in `ISLANDS`."""
+    """Yield every node between a layer with weights and the inputs in `ISLANDS`."""
     waiting = [node.inputs[ISLANDS[node.op_type]] for node in graph if node.op_type in ISLANDS]
-    seen: set[ir.Node] = set()
+    visited: set[ir.Node] = set()
     while waiting:
         value = waiting.pop()
-        # Beyond a comparison, as for Mask2Former's masks of attention, precision is lost anyway.
+        # A comparison, as for Mask2Former's attention masks, loses the precision anyway.
         node = value.producer() if value is not None and _is_real(value) else None
-        if node is None or node in seen or _has_weights(node):
+        if node is None or node in visited or _has_weights(node):
             continue
-        seen.add(node)
+        visited.add(node)
         yield node
         waiting.extend(node.inputs)
 
@@ -82,13 +84,13 @@ def _has_weights(node: ir.Node) -> bool:
 
 
 def _is_in_model(node: ir.Node) -> bool:
-    return (node.name or '').startswith('model.')
+    return (node.name or '').startswith(MODEL_PREFIX)
 
 
 def _is_narrow(node: ir.Node, chosen: set[ir.Node]) -> bool:
     if _has_weights(node):
         return True
-    # A product of two activations, attention times values for one, is a layer as well.
+    # A product of two activations, such as attention times values, counts as a layer too.
     passes_on = node.op_type in FOLLOWERS or node.op_type in WEIGHTED
     return passes_on and any(
         value is not None and value.producer() in chosen for value in node.inputs
@@ -96,7 +98,7 @@ def _is_narrow(node: ir.Node, chosen: set[ir.Node]) -> bool:
 
 
 def _is_typed(node: ir.Node, index: int) -> bool:
-    """Whether an input shares the type of the output; the scales of a Resize never do."""
+    """Whether an input must have the type of the output; not so for the scales of a Resize."""
     return node.op_type != 'Cast' and (node.op_type != 'Resize' or index == 0)
 
 
@@ -111,7 +113,7 @@ def _cast(
     wanted: ir.DataType,
     casts: dict[tuple[ir.Value, ir.DataType], ir.Value],
 ) -> ir.Value:
-    """`value` as `wanted`: a converted copy of an initializer, else a cast shared by all users."""
+    """Return `value` as `wanted`: a converted initializer, or a cast shared by all users."""
     if (value, wanted) in casts:
         return casts[value, wanted]
     name = f'{value.name}_{wanted.short_name()}'

@@ -1,4 +1,4 @@
-"""PyTorch, straight from a checkpoint: what the exported networks are compared with."""
+"""PyTorch, directly from a checkpoint, to compare exported networks with."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from dgss_core.errors import DgssError
 from dgss_core.export.network import DeployedNetwork
 from dgss_core.networks.checkpoint import load_checkpoint
-from dgss_core.runtime.backend import BackendOptions
+from dgss_core.runtime.backend import BackendOptions, closed_error
 from dgss_core.runtime.bundle import Bundle
 
 
 class TorchBackend:
     """Runs the checkpoint in its name, `torch:PATH`, as the network of a bundle.
 
-    On the GPU where there is one. A bundle holds no PyTorch network, so that the checkpoint it
-    was exported from is named here. Raises DgssError for a checkpoint of other labels.
+    Uses the GPU if there is one. The name must give the checkpoint, because a bundle contains no
+    PyTorch network. Raises DgssError for a checkpoint with other labels.
     """
 
     key = None
@@ -32,20 +32,23 @@ class TorchBackend:
                 'the bundle was exported from.'
             )
         self._device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-        self._network = DeployedNetwork(model).to(self._device)
+        self._network: DeployedNetwork | None = DeployedNetwork(model).to(self._device)
         self.name = name
         device = torch.cuda.get_device_name() if self._device.type == 'cuda' else 'CPU'
         self.identity = f'PyTorch {torch.__version__}, {device}, fp32'
         self.sha256 = bundle.fingerprint
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        network = self._network
+        if network is None:
+            raise closed_error(self.identity)
         with torch.inference_mode():
-            outputs = self._network(torch.from_numpy(images).to(self._device))
+            outputs = network(torch.from_numpy(images).to(self._device))
         arrays = (output.cpu().numpy() for output in outputs)
-        return dict(zip(self._network.OUTPUTS, arrays, strict=True))
+        return dict(zip(network.OUTPUTS, arrays, strict=True))
 
     def close(self) -> None:
-        del self._network
+        self._network = None
 
 
 def open_backend(bundle: Bundle, options: BackendOptions) -> TorchBackend:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dgss_core.errors import DgssError
-from dgss_core.files import flush
+from dgss_core.files import flush, replacing
 from dgss_core.labels import LabelSet
 from dgss_core.networks.importers.keys import load_exactly
 from dgss_core.networks.systems import SegmentationModel, build_system
@@ -69,16 +67,9 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str,
     weights = {key: value.detach().contiguous() for key, value in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-        os.close(handle)
-        try:
-            save_file(weights, name, metadata)
-            flush(Path(name))
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-            flush(path.parent)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with replacing(path) as staging:
+            save_file(weights, staging, metadata)
+        flush(path.parent)
     except (OSError, SafetensorError) as error:
         raise DgssError(
             f'{path} could not be written ({error}); choose a folder with enough room that you '

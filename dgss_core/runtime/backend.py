@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,13 +15,17 @@ Report = Callable[[str], Any]
 """Takes one line of progress or explanation, as `print` and a logger do."""
 
 
+def silent(line: str) -> None:
+    """A `Report` that discards every line."""
+
+
 @dataclass(frozen=True)
 class BackendOptions:
-    """What `open_backend` of a backend's module gets beside the bundle.
+    """What the `open_backend` function of a backend's module gets besides the bundle.
 
-    `name`: as the user gave it, such as `null:20`. `precision`: to compute in, one of
+    `name`: as the user gave it, such as `null:20`. `precision`: used at run time, one of
     `dgss_core.runtime.manifest.PRECISIONS`. `threads`: CPU threads, 0 for all cores.
-    `cache_dir`: for what the backend keeps between runs. `report`: takes progress.
+    `cache_dir`: for files that the backend keeps between runs. `report`: takes progress.
     """
 
     name: str
@@ -35,8 +39,9 @@ class Backend(Protocol):
     """A loaded network.
 
     `name`: as given to `load_backend`. `identity`: one line for logs and diagnostics, with the
-    library, its version, the device and the precision. `key`: what its answers depend on, under
-    which their proof is kept; None for a reference, which needs none. `sha256`: of the engine.
+    library, its version, the device and the precision. `key`: everything the answers depend on;
+    their proof is stored under it. None for a reference, which needs no proof. `sha256`: of the
+    engine.
     """
 
     name: str
@@ -50,11 +55,25 @@ class Backend(Protocol):
         """Segment RGB images, uint8 (N, H, W, 3) at the bundle's network size.
 
         Returns every output of the network by its tensor name: the mask and the confidence, both
-        uint8 (N, H, W), and the other outputs in `dgss_core.runtime.bundle` that the network
-        has. May be called from several threads at once.
+        uint8 (N, H, W), and the optional outputs listed in `dgss_core.runtime.bundle` that the
+        network has. Several threads may call it at once. Raises RuntimeError after `close`.
         """
         ...
 
     def close(self) -> None:
-        """Free the network and its memory; the backend cannot be used afterwards."""
+        """Free the network and its memory. Closing twice does nothing."""
         ...
+
+
+@runtime_checkable
+class TimedBackend(Protocol):
+    """A backend that can also time its stages on the GPU."""
+
+    def stages(self, images: np.ndarray) -> dict[str, float]:
+        """Seconds of each stage on the GPU for uint8 (N, H, W, 3) images, by its name."""
+        ...
+
+
+def closed_error(name: str) -> RuntimeError:
+    """The error for a call of the backend or segmenter `name` after `close`."""
+    return RuntimeError(f'{name} was closed and cannot run; load the bundle again.')

@@ -1,18 +1,15 @@
-"""The bundle: the one artefact that passes from training to the vehicle.
+"""The bundle: the only artefact that is passed from training to the vehicle.
 
-A bundle is a folder: `manifest.json` says everything a runtime has to know (label set, network
-size, checksums, licence, figures), and beside it lie the ONNX network it names and the reference
-frames. The network takes uint8 RGB images of one fixed size and gives uint8 masks and
-confidences: the normalisation and the arg-max are inside it, so no user ever types a mean, a
-size or a tensor name.
+A bundle is a folder with `manifest.json`, an ONNX network and reference frames. The manifest holds
+everything a runtime needs: label set, network size, checksums, licence, figures. The network takes
+uint8 RGB images of one fixed size and returns uint8 masks and confidences. Normalisation and
+arg-max are inside it, so no user enters a mean, a size or a tensor name.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +19,7 @@ import cv2
 import numpy as np
 
 from dgss_core.errors import DgssError
+from dgss_core.files import replacing_folder, write_whole
 from dgss_core.images.frames import read_image, read_labels
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.manifest import NETWORK, Manifest
@@ -29,12 +27,12 @@ from dgss_core.runtime.manifest import NETWORK, Manifest
 MANIFEST = 'manifest.json'
 FRAMES = 'frames'
 EMBEDDED = Path(__file__).parent / 'bundles' / 'street'
-"""The bundle that comes with the package and serves where no other is named."""
+"""The bundle in the package, used when no other is named."""
 
 INPUT, MASK, CONFIDENCE = 'images', 'mask', 'confidence'
-"""Tensor names of the network, the same in every bundle; uint8."""
+"""Tensor names of the network, the same in every bundle; all uint8."""
 UNCERTAINTY, STATISTICS = 'uncertainty', 'statistics'
-"""Outputs that a network may have besides.
+"""Optional outputs of a network.
 
 `uncertainty`: uint8 (N, H, W), the entropy of the classes; 255 is most unsure. `statistics`:
 float32 (N, K), means and standard deviations of the channels of an early feature map.
@@ -43,7 +41,7 @@ float32 (N, K), means and standard deviations of the channels of an early featur
 
 @dataclass(frozen=True)
 class ReferenceFrame:
-    """What the network answered in fp32 when it was exported.
+    """One frame with the answer of the fp32 network at export.
 
     `condition`: one of `dgss_core.synthetic.CONDITIONS`. `image`: RGB uint8 (H, W, 3) at network
     size; `mask`, `confidence`: uint8 (H, W).
@@ -58,7 +56,7 @@ class ReferenceFrame:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle whose manifest and checksums have been checked."""
+    """An opened bundle; its manifest and checksums are checked."""
 
     folder: Path
     manifest: Manifest
@@ -81,7 +79,7 @@ class Bundle:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the network, with the weights beside it where it has such."""
+        """SHA-256 of the network, including the weights if they are in a separate file."""
         weights = self.manifest.files.get(f'{self.manifest.network}.data')
         if weights is None:
             return self.manifest.sha256
@@ -93,9 +91,9 @@ class Bundle:
         return f'{self.manifest.name}@{self.fingerprint[:8]}'
 
     def frames(self) -> list[ReferenceFrame]:
-        """The reference frames, read anew; none in a bundle that was written without.
+        """Read the reference frames from disk; empty for a bundle without any.
 
-        Raises DgssError for one that cannot be read or is not of the network's size.
+        Raises DgssError for a frame that cannot be read or has not the network's size.
         """
         suffix = f'.{MASK}.png'
         masks = [path for path in self.manifest.files if path.startswith(f'{FRAMES}/')]
@@ -118,8 +116,8 @@ class Bundle:
 def open_bundle(path: str | Path | None = None) -> Bundle:
     """Open the bundle at `path`, or the embedded one for None or ''.
 
-    Checks the manifest against its schema and every file against its checksum; a backend checks
-    the network's tensors when it loads them. Raises DgssError.
+    Checks the manifest against its schema and every file against its checksum, and raises
+    DgssError if one is wrong. The tensors of the network are checked later, by the backend.
     """
     folder = Path(path) if path else EMBEDDED
     if folder.name == MANIFEST:
@@ -148,29 +146,22 @@ def write_bundle(
     frames: Sequence[ReferenceFrame] = (),
     higher: Mapping[str, Path] | None = None,
 ) -> Bundle:
-    """Write `network`, `frames` and `manifest` as a bundle, whole or not at all.
+    """Write `network`, `frames` and `manifest` as a bundle, complete or not at all.
 
-    The checksums of the manifest are filled in here. Weights that lie beside the network as
-    `<network>.data` are copied with it. `higher`: the same network in higher precisions, by
-    precision; each becomes a bundle in a folder of that name inside. Raises DgssError when
-    `folder` exists and `overwrite` is not set, or cannot be written.
+    Fills in the checksums of the manifest, and copies weights in `<network>.data` too. `higher`:
+    the same network in higher precisions, by precision; each becomes a bundle in a sub-folder of
+    that name. Raises DgssError if `folder` exists and `overwrite` is not set, or if it cannot be
+    written.
     """
     folder = Path(folder)
     refuse_existing(folder, overwrite)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
-        try:
-            staging.chmod(0o755)
+        with replacing_folder(folder) as staging:
             for precision, path in (higher or {}).items():
                 (staging / precision).mkdir()
                 _fill(staging / precision, path, replace(manifest, precision=precision), ())
             _fill(staging, network, manifest, frames)
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(staging, folder)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         raise DgssError(
             f'{folder} could not be written ({error}); choose a folder with enough room that you '
@@ -180,17 +171,15 @@ def write_bundle(
 
 
 def refuse_existing(folder: Path, overwrite: bool) -> None:
-    """Raise DgssError when `folder` exists and may not be overwritten."""
+    """Raise DgssError if `folder` exists and must not be overwritten."""
     if folder.exists() and not overwrite:
         raise DgssError(f'{folder} already exists; choose another folder or pass --overwrite.')
 
 
 def update_manifest(bundle: Bundle, **changes: Any) -> Bundle:
-    """Change what the manifest says that follows from running the bundle: figures, the source."""
+    """Change fields of the manifest that are known only after export, such as `metrics`."""
     manifest = replace(bundle.manifest, **changes)
-    staging = bundle.folder / f'.{MANIFEST}'
-    staging.write_text(manifest.to_json())
-    os.replace(staging, bundle.folder / MANIFEST)
+    write_whole(bundle.folder / MANIFEST, manifest.to_json().encode())
     return Bundle(bundle.folder, manifest)
 
 

@@ -1,4 +1,4 @@
-"""What an engine depends on, to the last version: it is valid where all of this is equal."""
+"""Everything an engine depends on, down to versions. It is valid only if all of it is equal."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ANY = 'any'
 
 @dataclass(frozen=True)
 class Device:
-    """What a network runs on.
+    """The device that runs a network.
 
-    `capability`: compute capability of a GPU, such as '8.9', or the instructions of a CPU.
-    `driver`: its version and the CUDA version it offers; empty for a CPU.
+    `capability`: compute capability of a GPU, such as '8.9', or the instruction sets of a CPU.
+    `driver`: driver version and the CUDA version it supports; empty for a CPU.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Device:
 
 
 def processor() -> Device:
-    """The CPU of this machine, with the instructions that low precision depends on."""
+    """The CPU of this machine, with the instruction sets that affect low precision."""
     try:
         text = Path('/proc/cpuinfo').read_text()
     except OSError:
@@ -73,9 +73,9 @@ class EngineKey:
         options: str,
         precision: str = '',
     ) -> EngineKey:
-        """The key of `bundle` on `device`; `batch`: how many images, such as '1..4'.
+        """The key of `bundle` on `device`. `batch`: number of images, such as '1..4'.
 
-        `precision`: that is computed in, where it is not the one that the graph is typed in.
+        `precision`: used at run time, if it differs from the graph's.
         """
         manifest = bundle.manifest
         return cls(
@@ -101,10 +101,10 @@ class EngineKey:
         return f'{name}-{self.backend}-{self.digest[:16]}'
 
     def ahead(self, capability: str) -> EngineKey:
-        """The key of the same engine built ahead of time, for any GPU of `capability`."""
+        """The key of the same engine built ahead of time for any GPU of `capability`."""
         return replace(self, device=ANY, driver=ANY, capability=capability)
 
-    def serves(self, wanted: EngineKey) -> bool:
-        """Whether an engine of this key may run where `wanted` would be built."""
+    def can_replace(self, wanted: EngineKey) -> bool:
+        """Whether an engine of this key may replace one built for `wanted`."""
         fits = wanted.capability in self.capability.split('+')
         return self == wanted or (fits and self == wanted.ahead(self.capability))

@@ -1,4 +1,4 @@
-"""The manifest of a bundle: everything a runtime has to know beside the network itself."""
+"""The manifest of a bundle: everything a runtime needs besides the network itself."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ NETWORK = 'model.onnx'
 LARGEST_SIDE = 8192
 PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
 DESCRIPTORS = ('image', 'features', 'confidence', 'classes')
-"""What the domain-shift monitor describes a frame by, see `runtime.monitoring.domain_shift`."""
+"""Descriptors of a frame, see `runtime.monitoring.domain_shift`."""
 
 
 @dataclass(frozen=True)
 class SourceStatistics:
-    """Mean and standard deviation over source frames of each value of each descriptor.
+    """Mean and standard deviation of every descriptor value over the source frames.
 
-    `frames`: how many frames. `mean`, `std`: by the name of the descriptor.
+    `frames`: number of frames. `mean`, `std`: by the name of the descriptor.
     """
 
     frames: int
@@ -32,7 +32,7 @@ class SourceStatistics:
     std: dict[str, tuple[float, ...]]
 
     def to_dict(self) -> dict[str, Any]:
-        """The form a manifest holds, ready for JSON."""
+        """The form in a manifest, ready for JSON."""
         return {
             'frames': self.frames,
             'mean': {name: list(values) for name, values in self.mean.items()},
@@ -41,7 +41,7 @@ class SourceStatistics:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], origin: str = 'source') -> SourceStatistics:
-        """Build from the manifest form; DgssError names `origin` and what is wrong."""
+        """Build from the manifest form. Raises DgssError that names `origin` and the problem."""
         try:
             mean, std = (
                 {str(name): tuple(map(float, values)) for name, values in data[key].items()}
@@ -63,13 +63,13 @@ class SourceStatistics:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `manifest.json` holds.
+    """The content of `manifest.json`.
 
     `height`, `width`: network size in pixels; the segmenter resizes images to it.
-    `mean`, `std`: the RGB normalisation (for values 0 to 1) that is inside the network, for the
-    record. `metrics`: figures by the name of the split they were measured on. `precision`: of
-    the network's layers, one of `PRECISIONS`. `files`: SHA-256 of every further file, by its path
-    in the bundle. `source`: frames as it was trained on, described for the domain-shift monitor.
+    `mean`, `std`: the RGB normalisation (for values 0 to 1) inside the network, for information.
+    `metrics`: figures by the name of the split they were measured on. `precision`: of the
+    network's layers, one of `PRECISIONS`. `files`: SHA-256 of every other file, by its path in the
+    bundle. `source`: statistics of the training frames, for the domain-shift monitor.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, origin: str) -> Manifest:
-        """Parse and check a manifest; DgssError names `origin` and the first thing wrong."""
+        """Parse and check a manifest. Raises DgssError with `origin` and the first problem."""
         try:
             data = json.loads(text)
         except json.JSONDecodeError as error:
@@ -131,7 +131,7 @@ REQUIRED = {
 
 
 def _check_fields(data: Mapping[str, Any], origin: str) -> None:
-    """Refuse values of a wrong type or range, by the manifest key they stand under."""
+    """Raise DgssError for the first key whose value has a wrong type or range."""
     checks = {
         'name': lambda value: isinstance(value, str) and value != '',
         'height': _is_size,
@@ -141,11 +141,11 @@ def _check_fields(data: Mapping[str, Any], origin: str) -> None:
         'sha256': _is_digest,
         'producer': lambda value: isinstance(value, str),
         'licence': lambda value: isinstance(value, str),
-        'training_data': lambda value: isinstance(value, list),
-        'metrics': lambda value: isinstance(value, dict),
+        'training_data': _are_texts,
+        'metrics': _are_figures,
         'precision': lambda value: value in PRECISIONS,
         'files': _are_files,
-        # A plain file name: a manifest may not reach outside its own folder.
+        # A plain file name: a manifest must not point outside its own folder.
         'network': lambda value: _is_inside(value) and value == Path(value).name,
     }
     for key, is_right in checks.items():
@@ -161,11 +161,19 @@ def _is_size(value: Any) -> bool:
 
 
 def _are_channels(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 3
-        and all(isinstance(number, (int, float)) for number in value)
-    )
+    return isinstance(value, list) and len(value) == 3 and all(map(_is_number, value))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _are_figures(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _is_digest(value: Any) -> bool:
@@ -173,7 +181,7 @@ def _is_digest(value: Any) -> bool:
 
 
 def _is_inside(value: Any) -> bool:
-    """Whether `value` is a relative path that stays below the folder of the bundle."""
+    """Whether `value` is a relative path that stays inside the bundle."""
     if not isinstance(value, str) or value in ('', '.') or '\\' in value:
         return False
     path = PurePosixPath(value)

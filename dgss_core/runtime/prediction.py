@@ -1,4 +1,4 @@
-"""What a network answers for one image."""
+"""The answer of a network for one image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Prediction:
     """`mask`: ids of the label set; `confidence`: 255 is certain. Both uint8 (H, W).
 
     `uncertainty`: uint8 (H, W), 255 is most unsure; `statistics`: float32 (K,), of the features.
-    Both None where the bundle does not offer them.
+    Both are None if the bundle does not provide them.
     """
 
     mask: np.ndarray
@@ -22,8 +22,8 @@ class Prediction:
     uncertainty: np.ndarray | None = None
     statistics: np.ndarray | None = None
 
-    def resized(self, width: int, height: int) -> Prediction:
-        """The same for an image of another size, each pixel the nearest of these."""
+    def resized(self, *, height: int, width: int) -> Prediction:
+        """Resize mask, confidence and uncertainty to another size by the nearest pixel."""
         unsure = self.uncertainty
         return replace(
             self,

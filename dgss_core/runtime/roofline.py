@@ -1,7 +1,7 @@
-"""The least time a network can take on this machine, by its memory and its arithmetic.
+"""The least time a network can take on this machine, from memory and arithmetic rates.
 
 Williams et al., "Roofline: an insightful visual performance model", 2009: a layer is bound either
-by the bytes it moves or by the operations it does. Both rates are measured here, not looked up.
+by the bytes it moves or by its operations. Both rates are measured on this machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import onnxruntime as ort
 from dgss_core.runtime.bundle import INPUT, Bundle
 
 OPERATORS = {'Conv': 1, 'ConvTranspose': 1, 'Gemm': 1, 'MatMul': 1}
-"""What nearly all operations of a network are spent in, and which input holds its weights."""
+"""Operators with nearly all operations of a network, and the index of their weights input."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Layer:
-    """Operations of one layer, and the bytes it has to read and write."""
+    """Operations of one layer, and the bytes it reads and writes."""
 
     operations: int
     traffic: int
@@ -46,7 +46,7 @@ class Layer:
 def measure_cpu(threads: int = 0) -> Machine:
     """Measure this CPU with `threads` threads, 0 for all cores; takes about a second."""
     count = str(threads or os.cpu_count() or 1)
-    # In a process of its own: the BLAS library reads its number of threads when it is loaded.
+    # In a separate process, because BLAS reads its number of threads only when it is loaded.
     limits = {'OMP_NUM_THREADS': count, 'OPENBLAS_NUM_THREADS': count, 'MKL_NUM_THREADS': count}
     command = [sys.executable, '-m', __name__, count]
     result = subprocess.run(
@@ -56,13 +56,13 @@ def measure_cpu(threads: int = 0) -> Machine:
 
 
 def layers_of(bundle: Bundle, batch: int = 1) -> list[Layer]:
-    """The layers of a bundle's network that do its work, for `batch` images."""
+    """The layers of a bundle's network with an operator of `OPERATORS`, for `batch` images."""
     with tempfile.TemporaryDirectory() as scratch:
         options = ort.SessionOptions()
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(scratch) / 'profile')
         options.log_severity_level = 3
-        # As it is written, so that every layer is one of `OPERATORS`.
+        # No fusion, so that every layer stays one of `OPERATORS`.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = ort.InferenceSession(
             bundle.onnx_path, options, providers=['CPUExecutionProvider']
@@ -74,7 +74,7 @@ def layers_of(bundle: Bundle, batch: int = 1) -> list[Layer]:
 
 
 def bound(layers: list[Layer], machine: Machine) -> float:
-    """Seconds that the layers take at least, one after the other."""
+    """The least seconds that the layers take one after the other."""
     return sum(
         max(layer.operations / machine.gemm, layer.traffic / machine.copy) for layer in layers
     )

@@ -3,65 +3,120 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
 
 import cv2
 import numpy as np
 
 from dgss_core.errors import DgssError
-from dgss_core.runtime.backend import Backend
+from dgss_core.runtime.backend import Backend, Report, closed_error
 from dgss_core.runtime.backends import load_backend
 from dgss_core.runtime.bundle import CONFIDENCE, MASK, STATISTICS, UNCERTAINTY, Bundle
 from dgss_core.runtime.prediction import Prediction
 
 
 class Segmenter:
-    """A bundle loaded into a backend; may be called from several threads at once.
+    """A bundle loaded into a backend. Several threads may call it at once.
 
-    `backend`: the name of a backend, or a loaded one. Raises DgssError as `load_backend` does.
+        with Segmenter(open_bundle()) as segmenter:
+            mask = segmenter(image).mask
+
+    `backend`: the name of a backend, or a loaded one; the segmenter closes it either way.
+    `threads`, `cache_dir`, `allow_unverified` and `report` are options of `load_backend`; a loaded
+    backend ignores them. Raises DgssError as `load_backend` does. After `close` every prediction
+    raises RuntimeError.
     """
 
-    def __init__(self, bundle: Bundle, backend: str | Backend = 'auto', threads: int = 0) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        backend: str | Backend = 'auto',
+        threads: int = 0,
+        *,
+        cache_dir: Path | None = None,
+        allow_unverified: bool = False,
+        report: Report | None = None,
+    ) -> None:
         self.bundle = bundle
         self.labels = bundle.labels
-        self.backend = (
-            load_backend(bundle, backend, threads) if isinstance(backend, str) else backend
-        )
+        if isinstance(backend, str):
+            backend = load_backend(
+                bundle,
+                backend,
+                threads,
+                cache_dir=cache_dir,
+                allow_unverified=allow_unverified,
+                report=report,
+            )
+        self.backend = backend
+        self._is_closed = False
+
+    def __enter__(self) -> Segmenter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the network and its memory. Closing twice does nothing."""
+        if not self._is_closed:
+            self._is_closed = True
+            self.backend.close()
 
     def __call__(self, image: np.ndarray) -> Prediction:
         """Segment an RGB image, uint8 (H, W, 3) of any size; the result has the same H and W.
 
-        Raises DgssError for an array of another kind.
+        Raises DgssError for any other array.
         """
-        return self.batch([image])[0]
+        return self.predict([image])[0]
 
-    def batch(self, images: Sequence[np.ndarray]) -> list[Prediction]:
-        """Segment several images, of any sizes, in one call of the network."""
-        predictions = self.predict([self.prepare(image) for image in images])
+    def predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
+        """Segment RGB images, uint8 (H, W, 3) of any sizes, in one call of the network.
+
+        Each result has the size of its image. Raises DgssError for any other array.
+        """
+        predictions = self.predict_prepared([self.prepare(image) for image in images])
         return [
-            prediction.resized(image.shape[1], image.shape[0])
+            prediction.resized(height=image.shape[0], width=image.shape[1])
             for image, prediction in zip(images, predictions, strict=True)
         ]
 
     def prepare(self, image: np.ndarray, to_rgb: int | None = None) -> np.ndarray:
-        """Resize an image to the network, C-contiguous; raises DgssError as a call does.
+        """Resize an image to the network; returns RGB uint8 (H, W, 3), C-contiguous.
 
-        `to_rgb`: the OpenCV code that makes an image with other channels RGB. They are put in
-        order last, when they are few.
+        `to_rgb`: OpenCV code that converts an image with other channels to RGB. The conversion
+        runs after the resize, on fewer pixels. Raises DgssError for an array that is no image.
         """
         rgb = image.ndim == 3 and image.shape[2] == 3
         if image.dtype != np.uint8 or not (rgb or to_rgb is not None) or image.size == 0:
             raise DgssError(
                 f'An image must be RGB uint8 (H, W, 3), not {image.dtype} {image.shape}.'
             )
-        fitted = fit(image, self.bundle.width, self.bundle.height)
+        resized = resize_to_network(image, height=self.bundle.height, width=self.bundle.width)
         if to_rgb is not None:
-            return cv2.cvtColor(fitted, to_rgb)
-        return np.ascontiguousarray(fitted)
+            return cv2.cvtColor(resized, to_rgb)
+        return np.ascontiguousarray(resized)
 
-    def predict(self, prepared: Sequence[np.ndarray]) -> list[Prediction]:
-        """Run the network once on images that `prepare` gave; the results have network size."""
-        single = len(prepared) == 1  # needs no copy
-        tensors = self.backend.run(prepared[0][np.newaxis] if single else np.stack(prepared))
+    def predict_prepared(self, prepared: Sequence[np.ndarray]) -> list[Prediction]:
+        """Run the network once on images from `prepare`; the results have network size.
+
+        Raises DgssError for an array that is not RGB uint8 at network size.
+        """
+        if self._is_closed:
+            raise closed_error(f'The segmenter of {self.bundle.identity}')
+        for image in prepared:
+            self._check_prepared(image)
+        if len(prepared) == 0:
+            return []
+        # np.stack copies; a single image needs no copy.
+        stacked = prepared[0][np.newaxis] if len(prepared) == 1 else np.stack(prepared)
+        tensors = self.backend.run(stacked)
         names = {
             'mask': MASK,
             'confidence': CONFIDENCE,
@@ -74,11 +129,24 @@ class Segmenter:
             for index in range(len(prepared))
         ]
 
+    def _check_prepared(self, image: object) -> None:
+        shape = (self.bundle.height, self.bundle.width, 3)
+        found = type(image).__name__
+        if isinstance(image, np.ndarray):
+            if image.dtype == np.uint8 and image.shape == shape:
+                return
+            found = f'{image.dtype} {image.shape}'
+        raise DgssError(
+            f'A prepared image must be RGB uint8 {shape}, not {found}; '
+            'use Segmenter.prepare, or predict for images of any size.'
+        )
 
-def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resize an image as a network was trained to see it."""
-    # Interpolation sees every pixel of an image up to twice as large; before that, halving keeps
-    # thin things. Averaging over areas of other sizes gives no better masks in six times as long.
+
+def resize_to_network(image: np.ndarray, *, height: int, width: int) -> np.ndarray:
+    """Resize an image (H, W[, C]) in the way the networks were trained on."""
+    # Linear interpolation reads every pixel only up to a factor of two; halving by areas before
+    # it keeps thin objects. INTER_AREA for the whole way takes six times as long and gives no
+    # better masks.
     while image.shape[1] > 2 * width and image.shape[0] > 2 * height:
         image = _resize(image, (image.shape[1] // 2, image.shape[0] // 2), cv2.INTER_AREA)
     return _resize(image, (width, height), cv2.INTER_LINEAR)

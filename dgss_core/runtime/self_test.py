@@ -1,7 +1,7 @@
-"""Whether a network still gives the masks that its bundle recorded when it was exported.
+"""Check that a network still gives the masks that were recorded at export.
 
-This is for every start, and coarse: it notices a network, an engine or a driver that is wrong.
-What precision costs is proven once, by `dgss_core.runtime.engines`.
+This coarse test runs at every start and finds a wrong network, engine or driver. The loss by
+precision is checked once, by `dgss_core.runtime.engines`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from dgss_core.runtime.engines.verify import GATES, SURE
 from dgss_core.runtime.segmenter import Segmenter
 
 LEAST_AGREEMENT = min(gates.sure for gates in GATES.values())
-"""What even the coarsest precision reaches; a wrong network is far below."""
+"""The lowest gate of all precisions; a wrong network is far below it."""
 
 
 def self_test(segmenter: Segmenter) -> float | None:
-    """The share of the pixels that the reference was sure of whose class is the reference's.
+    """Return the share of equal classes, 0 to 1, over the pixels the reference is sure of.
 
-    None for a bundle without reference frames. Raises DgssError below `LEAST_AGREEMENT`.
+    None if there are no such pixels, as in a bundle without reference frames. Raises DgssError
+    below `LEAST_AGREEMENT`.
     """
     equal = total = 0
     for frame in segmenter.bundle.frames():
         sure = frame.confidence >= SURE
         equal += np.count_nonzero(
-            segmenter.predict([frame.image])[0].mask[sure] == frame.mask[sure]
+            segmenter.predict_prepared([frame.image])[0].mask[sure] == frame.mask[sure]
         )
         total += np.count_nonzero(sure)
     if not total:

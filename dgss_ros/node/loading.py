@@ -35,11 +35,11 @@ def load_segmenter(folder: Path | None, settings: Parameters, report: Report) ->
         # The first call of each size allocates; it must not fall on the first frame of a drive.
         blank = np.zeros((bundle.height, bundle.width, 3), np.uint8)
         for size in {1, settings['batch.max_size']}:
-            segmenter.predict([blank] * size)
+            segmenter.predict_prepared([blank] * size)
         if settings['self_test']:
             _test(segmenter, report)
     except BaseException:
-        backend.close()
+        segmenter.close()
         raise
     return segmenter
 

@@ -72,7 +72,7 @@ class Pipeline:
     def retire(self, segmenter: Segmenter) -> None:
         """Free a segmenter that was swapped out, once the batches it still works on are done."""
         self._mailbox.settle()
-        segmenter.backend.close()
+        segmenter.close()
 
     def _work(self, batch: list[Arrival]) -> None:
         segmenter = self.segmenter  # one for the whole batch, even if `swap` changes it meanwhile
@@ -105,7 +105,7 @@ class Pipeline:
         predictions: list[Prediction] = []
         if frames:
             with self._watched(*(camera for camera, _ in frames)):
-                predictions = segmenter.predict([frame.prepared for _, frame in frames])
+                predictions = segmenter.predict_prepared([frame.prepared for _, frame in frames])
             self._note_failure(failed=not predictions)
         return predictions
 

@@ -1,4 +1,4 @@
-"""The benchmark measures what it says; how fast that is, is no matter of a test."""
+"""The benchmark measures the right quantities; the speed itself is not tested."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def test_two_bundles_and_several_images_in_one_run(
     assert 'tensorrt is left out: ' in captured.err or 'TensorRT ' in captured.out
 
 
-def test_a_backend_that_was_asked_for_must_work(capsys: pytest.CaptureFixture) -> None:
+def test_a_requested_backend_must_work(capsys: pytest.CaptureFixture) -> None:
     assert main(bench('--backend', 'onnxruntime,abacus')) == 2
     assert "no backend 'abacus'" in capsys.readouterr().err
     assert main(bench('--batch', '0')) == 2
 
 
-def test_every_step_has_its_turn() -> None:
+def test_steps_take_turns() -> None:
     calls: list[str] = []
     take_turns([lambda: calls.append('a'), lambda: calls.append('b')], 1e-9)
     assert calls == ['a', 'b'] * 3
@@ -80,7 +80,7 @@ def test_a_layer_is_bound_by_the_slower_of_memory_and_arithmetic() -> None:
     assert bound([Layer(operations=1, traffic=30), Layer(200, 1)], machine) == 5
 
 
-def test_rates_are_those_of_a_computer() -> None:
+def test_measured_rates_are_plausible() -> None:
     machine = measure_cpu(threads=1)
     assert 1e8 < machine.copy < 1e13
     assert 1e8 < machine.gemm < 1e14
@@ -98,7 +98,7 @@ def test_memory_that_cannot_be_measured_is_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_light_head_is_faster_than_mask2former(capsys: pytest.CaptureFixture) -> None:
-    """About half a minute on two cores; the ratio is that of one run."""
+    """About half a minute on two cores; the ratio is from one run."""
     assert main(['bench', 'model', '--heads', '--json', '--seconds', '0.1']) == 0
     light, mask2former = json.loads(capsys.readouterr().out)['heads']
     assert light['times_faster'] > 2

@@ -1,4 +1,4 @@
-"""`dgss export` from the checkpoint on disk, and what it says to mistakes."""
+"""`dgss export` from a checkpoint on disk, and its errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dgss_core.runtime.segmenter import Segmenter
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ViT with low-rank adapters that do something."""
+    """A ViT with low-rank adapters that are not zero."""
     model = small('dgss-dinov2-s')
     torch.nn.init.normal_(model.encoder.blocks[0].attention.q.lora_b)
     sizes = {**SIZES['dgss'], 'encoder_options': VIT}
@@ -28,7 +28,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def pictures(folder: Path, *conditions: str, count: int = 3) -> Path:
+def write_images(folder: Path, *conditions: str, count: int = 3) -> Path:
     rng = np.random.default_rng(0)
     for condition in conditions:
         (folder / condition).mkdir(parents=True)
@@ -39,14 +39,14 @@ def pictures(folder: Path, *conditions: str, count: int = 3) -> Path:
 
 
 def test_a_checkpoint_becomes_a_bundle(checkpoint: Path, tmp_path: Path, capsys) -> None:
-    frames = pictures(tmp_path / 'frames', 'day', 'night')
+    frames = write_images(tmp_path / 'frames', 'day', 'night')
     options = ['--height', '61', '--width', '90', '--precision', 'fp16', '--frames', frames]
-    source = pictures(tmp_path / 'drive', 'any') / 'any'
+    source = write_images(tmp_path / 'drive', 'any') / 'any'
     options += ['--source', source, '--name', 'mine', '--output', tmp_path / 'bundle']
     assert main(['export', str(checkpoint), *map(str, options)]) == 0
-    said = capsys.readouterr().out
-    assert 'mine@' in said
-    assert '90x61, fp16' in said
+    printed = capsys.readouterr().out
+    assert 'mine@' in printed
+    assert '90x61, fp16' in printed
     bundle = open_bundle(tmp_path / 'bundle')
     manifest = bundle.manifest
     assert (manifest.name, manifest.licence, manifest.source.frames) == ('mine', 'MIT', 3)
@@ -56,8 +56,8 @@ def test_a_checkpoint_becomes_a_bundle(checkpoint: Path, tmp_path: Path, capsys)
     assert b'lora' not in bundle.onnx_path.read_bytes()
 
 
-def test_int8_is_calibrated_on_given_pictures(checkpoint: Path, tmp_path: Path) -> None:
-    calibration = pictures(tmp_path / 'calibration', 'rain', count=2)
+def test_int8_is_calibrated_on_given_images(checkpoint: Path, tmp_path: Path) -> None:
+    calibration = write_images(tmp_path / 'calibration', 'rain', count=2)
     options = ['--height', '32', '--width', '48', '--precision', 'int8', '--licence', 'mine']
     options += ['--calibration', str(calibration), '--output', str(tmp_path / 'bundle')]
     assert main(['export', str(checkpoint), *options]) == 0
@@ -66,7 +66,7 @@ def test_int8_is_calibrated_on_given_pictures(checkpoint: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ('options', 'says'),
+    ('options', 'message'),
     [
         (['--precision', 'fp8'], 'fp8'),
         (['--height', '4'], 'cannot have 1024x4 pixels'),
@@ -79,19 +79,19 @@ def test_int8_is_calibrated_on_given_pictures(checkpoint: Path, tmp_path: Path) 
     ],
 )
 def test_mistakes_are_one_sentence(
-    checkpoint: Path, tmp_path: Path, capsys, options: list[str], says: str
+    checkpoint: Path, tmp_path: Path, capsys, options: list[str], message: str
 ) -> None:
     (tmp_path / 'empty').mkdir()
     given = [str(tmp_path / 'empty') if option == 'EMPTY' else option for option in options]
     output = [] if '--output' in given else ['--output', str(tmp_path / 'bundle')]
     assert main(['export', str(checkpoint), *output, *given]) == 2
     error = capsys.readouterr().err
-    assert says in error
+    assert message in error
     assert error.count('\n') == 1
     assert not (tmp_path / 'bundle').exists()
 
 
-def test_a_checkpoint_must_be_there_and_say_its_licence(tmp_path: Path, capsys) -> None:
+def test_a_checkpoint_must_exist_and_have_a_licence(tmp_path: Path, capsys) -> None:
     assert main(['export', 'nowhere.safetensors', '--output', str(tmp_path / 'b')]) == 2
     assert 'There is no checkpoint nowhere.safetensors' in capsys.readouterr().err
     path = tmp_path / 'model.safetensors'

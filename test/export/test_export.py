@@ -1,4 +1,4 @@
-"""From a model to a bundle: contents, precisions, and what is refused."""
+"""From a model to a bundle: contents, precisions and errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from dgss_core.synthetic import CONDITIONS
 
 HEIGHT, WIDTH = 61, 90
 SIZE = {'height': HEIGHT, 'width': WIDTH}
-FRAMES = images_by_condition(None, HEIGHT, WIDTH, 2)
+FRAMES = images_by_condition(None, **SIZE, count=2)
 IMAGES = np.concatenate([np.stack(images) for images in FRAMES.values()])
 ABOUT = {'name': 'test', 'licence': 'Apache-2.0', 'frames': FRAMES, **SIZE}
 
@@ -74,7 +74,7 @@ def test_the_bundle_equals_the_model_for_any_number_of_images(bundles: dict) -> 
     assert len(np.unique(expected[0])) > 4
 
 
-def test_the_manifest_says_what_the_model_is(bundles: dict) -> None:
+def test_the_manifest_describes_the_model(bundles: dict) -> None:
     model = street_model()
     for precision, bundle in bundles.items():
         manifest = open_bundle(bundle.folder).manifest
@@ -108,15 +108,15 @@ INT8 = 0.8 if 'vnni' in processor().capability else 0.7
 
 
 @pytest.mark.parametrize(('precision', 'share'), [('fp16', 0.99), ('int8', INT8)])
-def test_less_precise_networks_mostly_agree_and_say_how_much(
+def test_less_precise_networks_mostly_agree_and_the_share_is_recorded(
     bundles: dict, precision: str, share: float
 ) -> None:
     bundle = bundles[precision]
     backend = OnnxRuntimeBackend(bundle)
     equal = [(backend.run(f.image[None])[MASK][0] == f.mask).mean() for f in bundle.frames()]
     assert np.mean(equal) >= share
-    said = bundle.manifest.metrics['ids as in fp32, reference frames']
-    assert said == pytest.approx(np.mean(equal), abs=1e-4)
+    recorded = bundle.manifest.metrics['ids as in fp32, reference frames']
+    assert recorded == pytest.approx(np.mean(equal), abs=1e-4)
 
 
 def test_weights_are_stored_in_the_precision(bundles: dict) -> None:
@@ -129,7 +129,7 @@ def test_weights_are_stored_in_the_precision(bundles: dict) -> None:
     for precision, bundle in bundles.items():
         graph = onnx.load(bundle.onnx_path).graph
         constants = {tensor.name: tensor.data_type for tensor in graph.initializer}
-        # An int8 weight stands in front of the node that makes it real again.
+        # An int8 weight is the input of a DequantizeLinear node.
         behind = {n.output[0]: n.input[0] for n in graph.node if n.op_type == 'DequantizeLinear'}
         weights = [node.input[1] for node in graph.node if node.op_type == 'Conv']
         assert {constants[behind.get(name, name)] for name in weights} == {kinds[precision]}
@@ -137,7 +137,7 @@ def test_weights_are_stored_in_the_precision(bundles: dict) -> None:
         assert any(node.name.startswith('model.encoder.stem.1/Conv') for node in graph.node)
 
 
-def test_what_is_less_precise_carries_what_is_more(bundles: dict) -> None:
+def test_a_bundle_contains_the_higher_precisions(bundles: dict) -> None:
     carried = {'fp32': [], 'bf16': ['fp32'], 'fp16': ['bf16', 'fp32'], 'int8': ['fp32']}
     for precision, names in carried.items():
         folder = bundles[precision].folder
@@ -153,7 +153,7 @@ def test_what_is_less_precise_carries_what_is_more(bundles: dict) -> None:
     assert whole.fingerprint == inside.fingerprint
 
 
-def test_weights_beyond_what_one_file_holds_lie_beside_it(tmp_path: Path, monkeypatch) -> None:
+def test_weights_too_large_for_one_file_are_stored_beside_it(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(graph, 'LARGEST_FILE', 1e6)
     bundle = export_bundle(street_model(), tmp_path / 'bundle', **ABOUT)
     assert bundle.onnx_path.stat().st_size < 1e6
@@ -164,26 +164,26 @@ def test_weights_beyond_what_one_file_holds_lie_beside_it(tmp_path: Path, monkey
     assert (backend.run(frame.image[None])[MASK][0] == frame.mask).mean() >= 0.9999
 
 
-class Strange(nn.Module):
+class Unmapped(nn.Module):
     def forward(self, x):
-        return torch.ops.dgss_test.strange(x)
+        return torch.ops.dgss_test.unmapped(x)
 
 
-@torch.library.custom_op('dgss_test::strange', mutates_args=())
-def strange(x: torch.Tensor) -> torch.Tensor:
+@torch.library.custom_op('dgss_test::unmapped', mutates_args=())
+def unmapped(x: torch.Tensor) -> torch.Tensor:
     return x.clone()
 
 
-@strange.register_fake
+@unmapped.register_fake
 def _(x):
     return torch.empty_like(x)
 
 
 def test_an_operator_without_counterpart_is_named(tmp_path: Path) -> None:
     model = street_model()
-    model.head.classify.append(Strange())
+    model.head.classify.append(Unmapped())
     with pytest.raises(
-        DgssError, match=r'dgss_test\.strange \(node %strange\) has no counterpart'
+        DgssError, match=r'dgss_test\.unmapped \(node %unmapped\) has no counterpart'
     ):
         export_bundle(model, tmp_path / 'bundle', **ABOUT)
     assert not (tmp_path / 'bundle').exists()
@@ -202,7 +202,7 @@ def test_a_graph_that_depends_on_values_is_refused_with_its_line(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ('changes', 'says'),
+    ('changes', 'message'),
     [
         ({'height': 0}, 'cannot have 90x0 pixels; give sides of 16 to 8192'),
         ({'width': 100_000}, 'cannot have 100000x61 pixels'),
@@ -210,11 +210,11 @@ def test_a_graph_that_depends_on_values_is_refused_with_its_line(tmp_path: Path)
         ({'opset': 17}, 'needs ONNX opset 18 or later, not 17'),
     ],
 )
-def test_what_cannot_be_is_refused(tmp_path: Path, changes: dict, says: str) -> None:
-    with pytest.raises(DgssError, match=says):
+def test_invalid_arguments_are_refused(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(DgssError, match=message):
         export_bundle(street_model(), tmp_path / 'bundle', **ABOUT | changes)
 
 
-def test_a_folder_that_is_there_is_refused_before_the_work(tmp_path: Path) -> None:
+def test_an_existing_folder_is_refused_before_the_export(tmp_path: Path) -> None:
     with pytest.raises(DgssError, match='already exists'):
         export_bundle(street_model(), tmp_path, **ABOUT)

@@ -1,4 +1,4 @@
-"""Every system, exported at a reduced size, answers in ONNX Runtime as it does in PyTorch."""
+"""Every system at a reduced size gives the same answers in ONNX Runtime and PyTorch."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_int8_quantises_every_layer_with_weights(folder: Path) -> None:
     for node in layers:
         for name in node.input[:2]:
             assert producers[name].op_type == 'DequantizeLinear', node.name
-        # TensorRT takes no zero point but zero.
+        # TensorRT allows only zero as the zero point.
         assert not onnx.numpy_helper.to_array(constants[producers[node.input[0]].input[2]]).any()
         assert constants[producers[node.input[1]].input[0]].data_type == onnx.TensorProto.INT8
     answers = run(folder / 'int8.onnx', frames())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dgss_core.errors import DgssError
 from dgss_core.images.compressed import decode_compressed, encode_jpeg
 from dgss_core.images.encodings import ENCODINGS, decode_image, open_image
-from dgss_core.runtime.segmenter import fit
+from dgss_core.runtime.segmenter import resize_to_network
 
 WIDTH, HEIGHT = 10, 6
 BAYER = {'rggb': 'RGGB', 'bggr': 'BGGR', 'gbrg': 'GBRG', 'grbg': 'GRBG'}
@@ -135,9 +135,11 @@ def test_channels_put_in_order_after_resizing_are_the_same(encoding, padding, si
         rows.tobytes(), width=64, height=48, step=row_bytes + padding, encoding=encoding
     )
     assert picture.size == (64, 48)
-    late = fit(picture.pixels, *size)
+    width, height = size
+    late = resize_to_network(picture.pixels, height=height, width=width)
     late = late if picture.to_rgb is None else cv2.cvtColor(late, picture.to_rgb)
-    np.testing.assert_array_equal(late, fit(np.ascontiguousarray(picture.rgb), *size))
+    early = resize_to_network(np.ascontiguousarray(picture.rgb), height=height, width=width)
+    np.testing.assert_array_equal(late, early)
 
 
 @pytest.mark.parametrize('make', [bytes, bytearray, memoryview, lambda b: array.array('B', b)])

@@ -34,7 +34,7 @@ def test_a_bundle_opens_as_it_was_written(probe_bundle: Bundle) -> None:
     assert again.identity.startswith('probe@')
 
 
-def test_the_embedded_bundle_is_whole_small_and_says_its_licence() -> None:
+def test_the_embedded_bundle_is_complete_small_and_names_its_licence() -> None:
     bundle = open_bundle()
     assert bundle.folder == EMBEDDED
     assert sum(file.stat().st_size for file in EMBEDDED.rglob('*')) < 12e6
@@ -44,7 +44,7 @@ def test_the_embedded_bundle_is_whole_small_and_says_its_licence() -> None:
 
 
 @pytest.mark.parametrize(
-    ('changes', 'says'),
+    ('changes', 'message'),
     [
         ({'schema': 2}, 'schema 2 and this version reads schema 1'),
         ({'height': 0}, 'unusable value for height'),
@@ -59,12 +59,15 @@ def test_the_embedded_bundle_is_whole_small_and_says_its_licence() -> None:
         ({'files': {'/etc/passwd': '0' * 64}}, 'unusable value for files'),
         ({'files': {'a': 'short'}}, 'unusable value for files'),
         ({'files': {'a': '0' * 64}}, 'lacks a'),
+        ({'metrics': {'mIoU': 'good'}}, 'unusable value for metrics'),
+        ({'metrics': {'mIoU': True}}, 'unusable value for metrics'),
+        ({'training_data': ['GTA', 5]}, 'unusable value for training_data'),
         ({'source': {'frames': 2}}, 'source in .* holds no source statistics'),
         ({'sha256': '0' * 64}, 'is not the file its manifest describes'),
     ],
 )
-def test_a_wrong_manifest_is_refused(probe_bundle: Bundle, changes: dict, says: str) -> None:
-    with pytest.raises(DgssError, match=says):
+def test_a_wrong_manifest_is_refused(probe_bundle: Bundle, changes: dict, message: str) -> None:
+    with pytest.raises(DgssError, match=message):
         open_bundle(edit(probe_bundle, **changes))
 
 
@@ -126,7 +129,7 @@ def test_weights_beside_the_network_are_part_of_the_bundle(
     assert len(prints | {probe_bundle.fingerprint}) == 3
 
 
-def test_what_is_missing_or_corrupt_is_named(probe_bundle: Bundle, tmp_path: Path) -> None:
+def test_a_missing_or_corrupt_file_is_named(probe_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(DgssError, match='There is no bundle at'):
         open_bundle(tmp_path / 'nowhere')
     data = probe_bundle.onnx_path.read_bytes()
@@ -161,7 +164,7 @@ def test_unknown_backends_are_refused(probe_bundle: Bundle) -> None:
         load_backend(probe_bundle, 'onnx')
 
 
-def test_writing_never_overwrites_unasked(probe_bundle: Bundle) -> None:
+def test_writing_overwrites_only_on_request(probe_bundle: Bundle) -> None:
     with pytest.raises(DgssError, match='already exists'):
         write_bundle(probe_bundle.folder, probe_bundle.onnx_path, probe_bundle.manifest)
     kept = probe_bundle.onnx_path.with_name('copy.onnx')

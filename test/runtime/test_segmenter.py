@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from small_networks import write_classifier
 
 from dgss_core.datasets import Synthetic
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.evaluate import evaluate
+from dgss_core.runtime.backends.null import NullBackend
 from dgss_core.runtime.bundle import Bundle, open_bundle
 from dgss_core.runtime.segmenter import Segmenter
 
@@ -24,7 +27,7 @@ def test_the_mask_has_the_size_of_the_image(probe_bundle: Bundle, size: tuple[in
     assert set(prediction.confidence.flat) == {70}
 
 
-def test_the_mask_lies_over_the_image(probe_bundle: Bundle) -> None:
+def test_the_mask_is_aligned_with_the_image(probe_bundle: Bundle) -> None:
     image = np.zeros((240, 320, 3), np.uint8)
     image[:, 160:, 0] = 80
     mask = Segmenter(probe_bundle)(image).mask
@@ -59,13 +62,66 @@ def test_other_arrays_are_refused(probe_bundle: Bundle, image: np.ndarray) -> No
         Segmenter(probe_bundle)(image)
 
 
+def test_several_images_are_predicted_in_one_call(probe_bundle: Bundle) -> None:
+    images = [np.full((*size, 3), (160, 70, 3), np.uint8) for size in ((31, 47), (96, 128))]
+    with Segmenter(probe_bundle) as segmenter:
+        found = segmenter.predict(images)
+        assert [prediction.mask.shape for prediction in found] == [(31, 47), (96, 128)]
+        assert set(found[1].mask.flat) == {10}
+        prepared = segmenter.predict_prepared([segmenter.prepare(image) for image in images])
+        assert [prediction.mask.shape for prediction in prepared] == [(48, 64)] * 2
+        assert segmenter.predict([]) == []
+
+
+@pytest.mark.parametrize(
+    ('image', 'found'),
+    [
+        (np.zeros((48, 64), np.uint8), r'uint8 \(48, 64\)'),
+        (np.zeros((64, 48, 3), np.uint8), r'uint8 \(64, 48, 3\)'),
+        (np.zeros((48, 64, 3), np.float32), 'float32'),
+        ('drive.png', 'str'),
+    ],
+)
+def test_images_that_were_not_prepared_are_refused(
+    probe_bundle: Bundle, image: object, found: str
+) -> None:
+    right = np.zeros((48, 64, 3), np.uint8)
+    with pytest.raises(DgssError, match=rf'uint8 \(48, 64, 3\), not {found}.*Segmenter.prepare'):
+        Segmenter(probe_bundle).predict_prepared([right, image])
+
+
+def test_a_segmenter_closes_its_backend_once(probe_bundle: Bundle) -> None:
+    closed: list[str] = []
+
+    class Counted(NullBackend):
+        def close(self) -> None:
+            closed.append(self.name)
+
+    image = np.zeros((48, 64, 3), np.uint8)
+    with Segmenter(probe_bundle, Counted('null')) as segmenter:
+        assert segmenter(image).mask.shape == (48, 64)
+    segmenter.close()
+    assert closed == ['null']
+    with pytest.raises(RuntimeError, match=r'probe@.* was closed and cannot run'):
+        segmenter(image)
+
+
+def test_the_options_of_load_backend_are_passed_on(tmp_path: Path) -> None:
+    bundle, lines = write_classifier(tmp_path / 'low', precision='fp16', frames=False), []
+    with pytest.raises(DgssError, match='has no reference frames'):
+        Segmenter(bundle, 'onnxruntime', cache_dir=tmp_path)
+    options = {'cache_dir': tmp_path, 'allow_unverified': True, 'report': lines.append}
+    with Segmenter(bundle, 'onnxruntime', **options):
+        assert lines[-1].startswith(f'Runs {bundle.identity} on ONNX Runtime')
+
+
 def test_the_embedded_bundle_segments_unseen_drives_in_every_condition() -> None:
-    # Random weights reach about .02; the worst condition of the trained network is far above.
+    # Random weights reach about .02; the trained network is far above in every condition.
     matrix = evaluate(Segmenter(open_bundle()), Synthetic(seeds=range(2), frames=6, step=40))
     assert matrix.miou > 0.4
 
 
-def test_nothing_on_the_way_to_a_mask_imports_torch() -> None:
+def test_segmenting_does_not_import_torch() -> None:
     code = (
         'import sys, numpy as np\n'
         'from dgss_core.runtime.bundle import open_bundle\n'

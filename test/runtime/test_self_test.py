@@ -1,4 +1,4 @@
-"""A bundle is tested by the frames it brings along."""
+"""The self-test compares a network with the reference frames of its bundle."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_bundle_without_frames_cannot_be_tested(probe_bundle: Bundle) -> None:
     assert self_test(Segmenter(probe_bundle)) is None
 
 
-def test_what_the_reference_was_unsure_of_does_not_count(tmp_path: Path) -> None:
+def test_unsure_pixels_of_the_reference_do_not_count(tmp_path: Path) -> None:
     frame = reference_frame('day_0', 32, 40)
     frame.confidence[:40] = 100
     assert self_test(Segmenter(bundle_with(tmp_path, frame))) == 1.0

@@ -1,4 +1,4 @@
-"""Every system at a reduced size, exported once per run of the tests, whoever asks first."""
+"""Every system at a reduced size, exported once per test run on first use."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from dgss_core.export.network import DeployedNetwork
 from dgss_core.networks.adapters.lora import merge_lora
 from dgss_core.synthetic import CONDITIONS, StreetDrive
 
-# Neither is a multiple of a patch or a stride, and one cell of 2 x 2 ids is no 0.01 % of all.
+# Neither is a multiple of a patch or a stride; 2 x 2 ids are under 0.01 % of all frames' ids.
 HEIGHT, WIDTH = 93, 130
 
 
 class Probed(DeployedNetwork):
-    """Gives the scores of the head out too."""
+    """Also returns the scores of the head."""
 
     OUTPUTS = (*DeployedNetwork.OUTPUTS, 'scores')
 
@@ -35,16 +35,16 @@ class Probed(DeployedNetwork):
 
 @cache
 def frames() -> np.ndarray:
-    pictures = [StreetDrive(3, name, WIDTH, HEIGHT).frame(0).image for name in CONDITIONS]
-    return np.stack(pictures)
+    drives = [StreetDrive(3, name, width=WIDTH, height=HEIGHT) for name in CONDITIONS]
+    return np.stack([drive.frame(0).image for drive in drives])
 
 
 @cache
 def exported(name: str, root: Path) -> Path:
-    """A folder with fp32.onnx, fp16.onnx, int8.onnx and what PyTorch answers, answers.npz.
+    """A folder with fp32.onnx, fp16.onnx, int8.onnx and the answers of PyTorch, answers.npz.
 
-    `root` is shared by all test processes. Systems that are one network at the reduced size, as
-    the sizes of DINOv2, share a folder.
+    `root` is shared by all test processes. Systems with the same reduced network, such as the
+    sizes of DINOv2, share a folder.
     """
     images = torch.from_numpy(frames())
     model = loud(name, images.permute(0, 3, 1, 2).float())
@@ -62,7 +62,7 @@ def exported(name: str, root: Path) -> Path:
 
 
 def _export(network: Probed, images: Tensor, folder: Path) -> None:
-    write_onnx(network, folder / 'fp32.onnx', HEIGHT, WIDTH)
+    write_onnx(network, folder / 'fp32.onnx', height=HEIGHT, width=WIDTH)
     quantise(folder / 'fp32.onnx', folder / 'int8.onnx', list(images.numpy()))
     write_narrow(folder / 'fp32.onnx', folder / 'fp16.onnx', 'fp16')
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""A small real bundle with a known answer, so that a test sees which image a mask came from."""
+"""A small real bundle with a known answer, so that a test can match masks to images."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def write_probe_bundle(
 ) -> Path:
     """Write a bundle with mask = red // 16 and confidence = green.
 
-    `products`: matrix products of 1000x1000 that the network computes besides, to make it slow.
-    `brightest`: the network fails on a picture with any value above. `frames`: to test it with.
+    `products`: additional matrix products of 1000x1000, to make the network slow. `brightest`: the
+    network fails on an image with a larger value. `frames`: the reference frames.
     """
     path = folder.with_suffix('.onnx')
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,9 +40,9 @@ def write_probe_bundle(
     return write_bundle(folder, path, manifest_of(folder.name), frames=frames).folder
 
 
-def manifest_of(name: str, height: int = HEIGHT, width: int = WIDTH, **besides: Any) -> Manifest:
-    """What a bundle has to say of itself at least, and `besides`."""
-    least: dict[str, Any] = {
+def manifest_of(name: str, height: int = HEIGHT, width: int = WIDTH, **changes: Any) -> Manifest:
+    """A manifest with test values for all required fields, and `changes`."""
+    required: dict[str, Any] = {
         'mean': (0.0, 0.0, 0.0),
         'std': (1.0, 1.0, 1.0),
         'label_set': LabelSet.load('cityscapes19'),
@@ -51,11 +51,11 @@ def manifest_of(name: str, height: int = HEIGHT, width: int = WIDTH, **besides: 
         'licence': 'Apache-2.0',
         'training_data': (),
     }
-    return Manifest(name=name, height=height, width=width, **least | besides)
+    return Manifest(name=name, height=height, width=width, **required | changes)
 
 
 def reference_frame(name: str, red: int, wrong_rows: int = 0) -> ReferenceFrame:
-    """A certain picture whose mask differs from the probe's in the first `wrong_rows`."""
+    """A frame with full confidence; its mask is wrong in the first `wrong_rows` rows."""
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     image[..., 0] = red
     mask = np.full((HEIGHT, WIDTH), red // 16, np.uint8)
@@ -69,8 +69,8 @@ def _network(products: int, brightest: int) -> onnx.ModelProto:
         node('Gather', [INPUT, 'red'], ['red_pixels'], axis=3),
         node('Div', ['red_pixels', 'sixteen'], ['mask_fast']),
         node('Gather', [INPUT, 'green'], [CONFIDENCE], axis=3),
-        # Times zero, so that the products change nothing; they depend on the image, so that
-        # they are not computed ahead.
+        # The products are multiplied by zero, to change nothing. They depend on the image, so
+        # that the runtime cannot compute them at load.
         node('Cast', [INPUT], ['float_pixels'], to=TensorProto.FLOAT),
         node('ReduceMax', ['float_pixels'], ['peak'], keepdims=0),
         node('Div', ['peak', 'large'], ['small']),

@@ -1,4 +1,4 @@
-"""Small real bundles that TensorRT builds in a moment, whole or damaged in a known way."""
+"""Small real bundles that TensorRT builds quickly, intact or damaged in a known way."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def write_classifier(
     frames: bool = True,
     channels: int = 8,
 ) -> Bundle:
-    """Write a bundle of two convolutions and a soft-max, with frames that the whole one answered.
+    """Write a bundle of two convolutions and a soft-max, with frames of the intact network.
 
-    `noise`: standard deviation of what is added to its weights; `nan`: one weight is none;
-    `custom`: an operator stands in it that no runtime knows. `precision`: as the manifest says
-    it; the network is in fp32 whatever it says. `channels`: of the layer between.
+    `noise`: standard deviation of the noise on its weights. `nan`: one weight is NaN. `custom`:
+    add an operator that no runtime knows. `precision`: in the manifest only; the network is always
+    in fp32. `channels`: of the hidden layer.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.with_suffix('.onnx')
@@ -52,12 +52,12 @@ def write_classifier(
 
 @cache
 def reference_frames(channels: int) -> list[ReferenceFrame]:
-    """Two conditions, answered by the whole network."""
+    """One frame each of two conditions, with the answers of the intact network."""
     with TemporaryDirectory() as scratch:
-        whole = write_classifier(Path(scratch) / 'whole', frames=False, channels=channels)
-        backend, frames = load_backend(whole, 'onnxruntime'), []
+        intact = write_classifier(Path(scratch) / 'intact', frames=False, channels=channels)
+        backend, frames = load_backend(intact, 'onnxruntime'), []
     for condition in ('day', 'night'):
-        image = StreetDrive(5, condition, WIDTH, HEIGHT).frame(0).image
+        image = StreetDrive(5, condition, width=WIDTH, height=HEIGHT).frame(0).image
         outputs = backend.run(image[None])
         mask, confidence = outputs[MASK][0], outputs[CONFIDENCE][0]
         frames.append(ReferenceFrame(f'{condition}_0', condition, image, mask, confidence))
@@ -85,7 +85,7 @@ def _network(noise: float, nan: bool, custom: bool, channels: int) -> onnx.Model
         node('Conv', ['map', 'second'], ['scores']),
         node('Softmax', ['scores'], ['probabilities'], axis=1),
         node('TopK', ['probabilities', 'one'], ['best', 'index'], axis=1),
-        # TensorRT gives bytes only where a cast from float is the last that happens.
+        # TensorRT returns uint8 only from a final cast from float.
         node('Squeeze', ['index', 'one'], ['flat_index']),
         node('Cast', ['flat_index'], ['ids'], to=TensorProto.FLOAT),
         node('Cast', ['ids'], [MASK], to=TensorProto.UINT8),

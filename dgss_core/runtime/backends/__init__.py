@@ -1,4 +1,4 @@
-"""Backends: what runs the network of a bundle. One interface, one file per inference library."""
+"""Backends run the network of a bundle. One interface, one file per inference library."""
 
 from dgss_core.runtime.backends.loading import BACKENDS, PREFERRED, check_backend, load_backend
 

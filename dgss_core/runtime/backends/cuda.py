@@ -1,4 +1,4 @@
-"""The few CUDA calls that the TensorRT backends need, through cuda-python."""
+"""The CUDA calls that the TensorRT backends need, through cuda-python."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ except ImportError as error:
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of a CUDA call; DgssError where CUDA reports an error."""
+    """Return the result of a CUDA call; raise DgssError if CUDA reports an error."""
     status, *results = function(*arguments)
     if status != cudart.cudaError_t.cudaSuccess:
-        raise DgssError(_sentence(status))
+        raise DgssError(_message(status))
     return results[0] if results else None
 
 
 def current_device() -> Device:
-    """The GPU that CUDA uses; DgssError where there is none, or no driver for it."""
+    """The GPU that CUDA uses. Raises DgssError without a GPU or a driver."""
     if call(cudart.cudaGetDeviceCount) == 0:
-        raise DgssError(_sentence(cudart.cudaError_t.cudaErrorNoDevice))
+        raise DgssError(_message(cudart.cudaError_t.cudaErrorNoDevice))
     properties = call(cudart.cudaGetDeviceProperties, call(cudart.cudaGetDevice))
     offered = call(cudart.cudaDriverGetVersion)
     version = Path('/sys/module/nvidia/version')
@@ -45,17 +45,18 @@ def current_device() -> Device:
 
 
 def used_memory() -> int:
-    """Bytes of GPU memory that are taken, by all processes together."""
+    """Bytes of GPU memory in use by all processes together."""
     status, free, total = cudart.cudaMemGetInfo()
     if status != cudart.cudaError_t.cudaSuccess:
-        raise DgssError(_sentence(status))
+        raise DgssError(_message(status))
     return int(total - free)
 
 
 class Buffer:
-    """Memory for one tensor on the GPU, and page-locked memory beside it on the host.
+    """Memory for one tensor on the GPU, and page-locked memory for it on the host.
 
-    `host`: an array of `shape` and `dtype`, that copies without a detour over pageable memory.
+    `host`: an array of `shape` and `dtype` in the page-locked memory, which the GPU copies from
+    and to directly.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -66,11 +67,11 @@ class Buffer:
         self.host = np.ctypeslib.as_array(memory).view(dtype).reshape(shape)
 
     def upload(self, count: int, stream: Any) -> None:
-        """Copy the first `count` rows of `host` to the GPU, in the order of `stream`."""
+        """Queue a copy of the first `count` rows of `host` to the GPU on `stream`."""
         self._copy(self.device, self._pinned, 'cudaMemcpyHostToDevice', count, stream)
 
     def download(self, count: int, stream: Any) -> None:
-        """Copy the first `count` rows back into `host`, in the order of `stream`."""
+        """Queue a copy of the first `count` rows back into `host` on `stream`."""
         self._copy(self._pinned, self.device, 'cudaMemcpyDeviceToHost', count, stream)
 
     def _copy(self, to: Any, source: Any, kind: str, count: int, stream: Any) -> None:
@@ -91,12 +92,12 @@ class Stream:
         self.handle = call(cudart.cudaStreamCreateWithFlags, cudart.cudaStreamNonBlocking)
 
     def wait(self) -> None:
-        """Wait until everything queued is done; DgssError where any of it failed."""
+        """Wait until all queued work is done. Raises DgssError if any of it failed."""
         call(cudart.cudaStreamSynchronize, self.handle)
 
     def record(self, work: Callable[[], None]) -> Any:
-        """What `work` queues, as a graph that `replay` queues again in one call."""
-        # Thread-local: other threads may allocate memory meanwhile.
+        """Record what `work` queues as a graph, which `replay` queues again in one call."""
+        # Thread-local mode allows other threads to allocate memory during the recording.
         mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         call(cudart.cudaStreamBeginCapture, self.handle, mode)
         try:
@@ -111,7 +112,7 @@ class Stream:
         call(cudart.cudaGraphLaunch, graph, self.handle)
 
     def times(self, *steps: Callable[[], None]) -> list[float]:
-        """Seconds that each of `steps` took on the GPU, one after the other."""
+        """Run `steps` one after the other; return the seconds of each on the GPU."""
         events = [call(cudart.cudaEventCreate) for _ in range(len(steps) + 1)]
         call(cudart.cudaEventRecord, events[0], self.handle)
         for step, event in zip(steps, events[1:], strict=True):
@@ -131,7 +132,7 @@ def destroy_graph(graph: Any) -> None:
     call(cudart.cudaGraphExecDestroy, graph)
 
 
-def _sentence(status: Any) -> str:
+def _message(status: Any) -> str:
     error = cudart.cudaError_t
     if status == error.cudaErrorInsufficientDriver:
         return (
@@ -140,7 +141,7 @@ def _sentence(status: Any) -> str:
             'onnxruntime.'
         )
     if status in (error.cudaErrorNoDevice, error.cudaErrorInvalidDevice):
-        return 'CUDA sees no NVIDIA GPU; connect one, or use the backend onnxruntime.'
+        return 'CUDA finds no NVIDIA GPU; connect one, or use the backend onnxruntime.'
     if status == error.cudaErrorMemoryAllocation:
         return (
             'The GPU is out of memory; close other programs on it, send fewer images at a time, '

@@ -1,9 +1,9 @@
-"""Backends: what runs the network of a bundle. One interface, one file per inference library."""
+"""Choose a backend, load the network of a bundle into it and verify the result."""
 
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from dgss_core import plugins
 from dgss_core.errors import DgssError
-from dgss_core.runtime.backend import Backend, BackendOptions, Report
-from dgss_core.runtime.bundle import Bundle
+from dgss_core.runtime.backend import Backend, BackendOptions, Report, silent
+from dgss_core.runtime.bundle import Bundle, ReferenceFrame
 from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.engines.cache import EngineCache
 from dgss_core.runtime.engines.proof import higher_precisions, require_proof
@@ -23,22 +23,22 @@ BUILT_IN = {
     'tensorrt': 'dgss_core.runtime.backends.tensor_rt',
     'tensorrt_rtx': 'dgss_core.runtime.backends.tensor_rt',
     'null': 'dgss_core.runtime.backends.null',
-    # With the networks, because it alone needs torch.
+    # In `export`, because it is the only one that needs torch.
     'torch': 'dgss_core.export.torch_backend',
 }
-"""The module of each backend, imported when it is used; its `open_backend` loads a bundle."""
+"""The module of each backend, imported on first use; its `open_backend` loads a bundle."""
 
 BACKENDS = ('onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx')
 PREFERRED = ('tensorrt', 'tensorrt_rtx', 'openvino', 'onnxruntime')
-"""What `auto` tries: the fastest first, and last what runs everywhere."""
+"""What `auto` tries: the fastest first, and last the one that runs everywhere."""
 
 SPECIAL = re.compile(r'null(:\d+)?|torch:.+')
-"""For benchmarks and comparisons: no network at all, which answers after MILLISECONDS
-(`null:20`), and PyTorch with a checkpoint (`torch:PATH`)."""
+"""For benchmarks and comparisons: a constant answer after some milliseconds (`null:20`), and
+PyTorch with a checkpoint (`torch:PATH`)."""
 
 
 def check_backend(name: str) -> None:
-    """Raise DgssError for a name that `load_backend` does not know."""
+    """Raise DgssError for an unknown name of a backend."""
     added = plugins.plugins(plugins.BACKENDS)
     names = (*BACKENDS, *added)
     known = name in ('auto', *names) or name.partition(':')[0] in added
@@ -57,17 +57,17 @@ def load_backend(
 ) -> Backend:
     """Load the network of `bundle` into the backend `name`; `auto` takes the fastest that works.
 
-    A backend whose answers are not proven on this machine is verified first. Where it is wrong,
-    a higher precision that the bundle carries is taken, and then, by `auto`, the next backend.
+    A backend without a proof on this machine is verified first. If its answers are wrong, a higher
+    precision from the bundle is tried; after that `auto` tries the next backend.
 
-    `name`: `auto`, one of `BACKENDS`, or `SPECIAL`. `threads`: CPU threads, 0 for all cores.
-    `cache_dir`: where engines and proofs are kept, by default `EngineCache`'s folder.
-    `allow_unverified`: skip the proof. `report`: takes the lines that say which backend was
-    chosen, why, and how far a build is. Raises DgssError for an unknown backend, one that is not
-    installed or does not work here, and a network it cannot run.
+    `name`: `auto`, one of `BACKENDS`, a name that matches `SPECIAL`, or a plugin. `threads`: CPU
+    threads, 0 for all cores. `cache_dir`: folder of engines and proofs, by default
+    `EngineCache`'s. `allow_unverified`: skip the proof. `report`: takes lines about the chosen
+    backend, the reason, and the progress of a build. Raises DgssError for an unknown backend, one
+    that is not installed or does not work here, and a network it cannot run.
     """
     check_backend(name)
-    cache, report = EngineCache(cache_dir), report or _silent
+    cache, report = EngineCache(cache_dir), report or silent
     left_out: list[str] = []
     for candidate in PREFERRED if name == 'auto' else (name,):
         if name == 'auto' and candidate != PREFERRED[-1] and not find_spec(candidate):
@@ -94,30 +94,41 @@ def _load_proven(
     allow_unverified: bool,
     report: Report,
 ) -> Backend:
-    """The first network and precision that is proven in this backend."""
+    """Load the first network and precision that pass the proof in this backend."""
     refused: RefusedError | None = None
     for network in chain([bundle], higher_precisions(bundle)):
         for precision in _precisions(network, name):
             if refused:
                 report(f'{refused} Trying a higher precision.')
-            with ExitStack() as failed:
-                try:
-                    options = BackendOptions(name, precision, threads, cache.folder, report)
-                    backend = _open(network, options)
-                    failed.callback(backend.close)
-                    if not allow_unverified:
-                        # Frames of the outer bundle: their masks come from the fp32 network.
-                        require_proof(backend, network, bundle.frames, cache, report)
-                    failed.pop_all()
-                    return backend
-                except RefusedError as error:
-                    refused = error
+            options = BackendOptions(name, precision, threads, cache.folder, report)
+            try:
+                if allow_unverified:
+                    return _open(network, options)
+                # Frames of the outer bundle: their masks come from the fp32 network.
+                return _open_proven(network, options, bundle.frames, cache)
+            except RefusedError as error:
+                refused = error
     assert refused is not None
     raise refused
 
 
+def _open_proven(
+    network: Bundle,
+    options: BackendOptions,
+    read_frames: Callable[[], list[ReferenceFrame]],
+    cache: EngineCache,
+) -> Backend:
+    backend = _open(network, options)
+    try:
+        require_proof(backend, network, read_frames, cache, options.report)
+        return backend
+    except BaseException:
+        backend.close()
+        raise
+
+
 def _precisions(bundle: Bundle, name: str) -> list[str]:
-    """What a backend may compute a network in: as it is typed, except for OpenVINO on fp32."""
+    """Run-time precisions to try: the graph's own, and for fp32 in OpenVINO also bf16."""
     if name == 'openvino' and bundle.manifest.precision == 'fp32':
         from dgss_core.runtime.backends import open_vino
 
@@ -126,12 +137,8 @@ def _precisions(bundle: Bundle, name: str) -> list[str]:
 
 
 def _open(bundle: Bundle, options: BackendOptions) -> Backend:
-    """Load one network into a backend, proven or not; raises as `load_backend` does."""
+    """Load one network into a backend without proof; raises as `load_backend` does."""
     kind = options.name.partition(':')[0]
     if kind in BUILT_IN:
         return import_module(BUILT_IN[kind]).open_backend(bundle, options)
     return plugins.load_plugin(plugins.BACKENDS, kind)(bundle, options)
-
-
-def _silent(line: str) -> None:
-    """Report to nobody."""

@@ -1,33 +1,34 @@
-"""ONNX Runtime: runs everywhere, and on the CPU in fp32 is the reference for all others."""
+"""ONNX Runtime: runs everywhere. On the CPU in fp32 it is the reference for all backends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
 from dgss_core.errors import DgssError
-from dgss_core.runtime.backend import BackendOptions
+from dgss_core.runtime.backend import BackendOptions, Report, closed_error, silent
 from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK, Bundle
 from dgss_core.runtime.key import EngineKey, processor
 
 CPU = 'CPUExecutionProvider'
 PROVIDERS: dict[str, dict[str, Any]] = {
-    # The fastest first; in the precision that the graph is typed in, and no other.
+    # The fastest first. The options keep the precision of the graph.
     'CUDAExecutionProvider': {'use_tf32': 0},
     'OpenVINOExecutionProvider': {'device_type': 'CPU', 'precision': 'ACCURACY'},
     CPU: {},
 }
-"""Execution providers of ONNX Runtime that are used where the installed build has them."""
+"""Execution providers of ONNX Runtime, used if the installed build has them."""
 
 
 class OnnxRuntimeBackend:
     """Runs the network of a bundle with the first of `providers` that works here.
 
-    `threads`: of the CPU, 0 for all cores. Raises DgssError for a network that ONNX Runtime
-    cannot load, or whose tensors are not those of a bundle.
+    `threads`: CPU threads, 0 for all cores. Raises DgssError if the installed ONNX Runtime has
+    none of `providers`, if it cannot load the network, or if the network's tensors are not those
+    of a bundle.
     """
 
     name = 'onnxruntime'
@@ -37,35 +38,44 @@ class OnnxRuntimeBackend:
         bundle: Bundle,
         threads: int = 0,
         providers: Sequence[str] = tuple(PROVIDERS),
-        report: Callable[[str], Any] = lambda line: None,
+        report: Report = silent,
     ) -> None:
         available = [name for name in providers if name in ort.get_available_providers()]
+        if not available:
+            raise DgssError(
+                f'ONNX Runtime {ort.__version__} has none of the providers '
+                f'{", ".join(providers)}; use one of {", ".join(ort.get_available_providers())}.'
+            )
         for provider in available:
-            self._session = self._open(bundle, threads, provider)
-            used = self._session.get_providers()[0]
+            session = self._open(bundle, threads, provider)
+            used = session.get_providers()[0]
             if used == provider:
                 break
-            # It falls back without an error where its GPU or a library of its own is missing.
+            # ONNX Runtime falls back without an error if a GPU or a library is missing.
             report(f'{_short(provider)} of ONNX Runtime does not work here; trying the next.')
-        self._check_tensors(bundle)
-        self._outputs = [tensor.name for tensor in self._session.get_outputs()]
+        self._check_tensors(session, bundle)
+        self._session: ort.InferenceSession | None = session
+        self._outputs = [tensor.name for tensor in session.get_outputs()]
         precision = bundle.manifest.precision
         self.identity = f'ONNX Runtime {ort.__version__}, {_short(used)}, {precision}'
         self.key = None if (used, precision) == (CPU, 'fp32') else _key(bundle, used)
         self.sha256 = bundle.fingerprint
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(self._outputs, self._session.run(None, {INPUT: images}), strict=True))
+        session = self._session
+        if session is None:
+            raise closed_error(self.identity)
+        return dict(zip(self._outputs, session.run(None, {INPUT: images}), strict=True))
 
     def close(self) -> None:
-        del self._session
+        self._session = None
 
     @staticmethod
     def _open(bundle: Bundle, threads: int, provider: str) -> ort.InferenceSession:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        # Threads that spin between two images take the cores from the camera and the middleware.
+        # Spinning threads would take the cores from the camera and the middleware.
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         providers = [(name, PROVIDERS[name]) for name in dict.fromkeys((provider, CPU))]
         try:
@@ -77,17 +87,18 @@ class OnnxRuntimeBackend:
                 f'{str(error).splitlines()[0]}; export the bundle again.'
             ) from error
 
-    def _check_tensors(self, bundle: Bundle) -> None:
-        """Refuse a network whose tensors are not those every bundle must have."""
+    @staticmethod
+    def _check_tensors(session: ort.InferenceSession, bundle: Bundle) -> None:
+        """Raise DgssError if a tensor that every bundle has is missing or has another type."""
         size = (bundle.height, bundle.width)
         expected = {INPUT: (*size, 3), MASK: size, CONFIDENCE: size}
-        tensors = [*self._session.get_inputs(), *self._session.get_outputs()]
+        tensors = [*session.get_inputs(), *session.get_outputs()]
         found = {
             tensor.name: tuple(tensor.shape[1:])
             for tensor in tensors
             if tensor.type == 'tensor(uint8)'
         }
-        inputs = [tensor.name for tensor in self._session.get_inputs()]
+        inputs = [tensor.name for tensor in session.get_inputs()]
         if not expected.items() <= found.items() or inputs != [INPUT]:
             actual = {tensor.name: (tensor.type, tensor.shape) for tensor in tensors}
             raise DgssError(
@@ -101,7 +112,7 @@ def _short(provider: str) -> str:
 
 
 def _key(bundle: Bundle, provider: str) -> EngineKey:
-    """What the answers depend on: int8 kernels, for one, saturate differently from CPU to CPU."""
+    """What the answers depend on. The CPU counts too: int8 kernels saturate differently."""
     device = processor()
     if provider.startswith('CUDA'):
         from dgss_core.runtime.backends import cuda

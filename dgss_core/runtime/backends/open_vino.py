@@ -1,4 +1,4 @@
-"""OpenVINO: the fastest on Intel and AMD processors, in bf16 where they have it."""
+"""OpenVINO: the fastest backend on Intel and AMD processors; uses bf16 if they support it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dgss_core.errors import DgssError
-from dgss_core.runtime.backend import BackendOptions
+from dgss_core.runtime.backend import BackendOptions, closed_error
 from dgss_core.runtime.bundle import INPUT, Bundle
 from dgss_core.runtime.key import EngineKey, processor
 
@@ -20,7 +20,7 @@ except ImportError as error:
 
 
 def precisions() -> list[str]:
-    """What networks in fp32 may be computed in on this processor, the fastest first."""
+    """Run-time precisions for an fp32 network on this processor, the fastest first."""
     offers = ov.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
     return ['bf16', 'fp32'] if 'BF16' in offers else ['fp32']
 
@@ -28,8 +28,8 @@ def precisions() -> list[str]:
 class OpenVinoBackend:
     """Runs the network of a bundle on the CPU, image by image.
 
-    `precision`: 'bf16' computes a network in fp32 so; every other leaves it as it is typed.
-    `threads`: 0 for all cores. Raises DgssError for a network that OpenVINO cannot load.
+    `precision`: 'bf16' runs an fp32 network in bf16; any other value keeps the types in the
+    graph. `threads`: 0 for all cores. Raises DgssError for a network that OpenVINO cannot load.
     """
 
     name = 'openvino'
@@ -48,7 +48,7 @@ class OpenVinoBackend:
         self.identity = f'OpenVINO {ov.__version__.split("-")[0]}, CPU, {precision}'
         properties: dict[str, Any] = {
             'PERFORMANCE_HINT': 'LATENCY',
-            # What is typed or quantised in the graph stays as it is.
+            # f32 keeps the types and the quantisation of the graph.
             'INFERENCE_PRECISION_HINT': 'bf16' if precision == 'bf16' else 'f32',
         }
         if threads:
@@ -56,23 +56,27 @@ class OpenVinoBackend:
         core = ov.Core()
         try:
             model = core.read_model(bundle.onnx_path)
-            # A fixed batch of one: kernels for any number are slower, and a CPU gains nothing.
+            # Kernels for any batch size are slower, and batches gain nothing on a CPU.
             model.reshape({INPUT: [1, bundle.height, bundle.width, 3]})
-            self._network = core.compile_model(model, 'CPU', properties)
+            network = core.compile_model(model, 'CPU', properties)
         except RuntimeError as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
             raise DgssError(
                 f'{bundle.onnx_path} cannot be loaded by OpenVINO {ov.__version__}: '
                 f'{lines[-1].strip()}; use the backend onnxruntime.'
             ) from error
-        self._outputs = [output.get_any_name() for output in self._network.outputs]
+        self._network: ov.CompiledModel | None = network
+        self._outputs = [output.get_any_name() for output in network.outputs]
         self._idle: SimpleQueue[ov.InferRequest] = SimpleQueue()
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        network = self._network
+        if network is None:
+            raise closed_error(self.identity)
         request = None
         with suppress(Empty):
             request = self._idle.get_nowait()
-        request = request or self._network.create_infer_request()
+        request = request or network.create_infer_request()
         try:
             parts = [list(request.infer({INPUT: image[None]}).values()) for image in images]
         finally:
@@ -81,7 +85,8 @@ class OpenVinoBackend:
         return dict(zip(self._outputs, arrays, strict=True))
 
     def close(self) -> None:
-        del self._network, self._idle
+        self._network = None
+        self._idle = SimpleQueue()  # frees the requests, which hold the network
 
 
 def open_backend(bundle: Bundle, options: BackendOptions) -> OpenVinoBackend:

@@ -2,9 +2,9 @@
 
     images -> pinned memory -> GPU -> engine -> GPU -> pinned memory -> arrays
 
-One copy by the host into pinned memory and one out of it; everything between is queued at once.
-Two lanes, each with its own context, stream and memory, let one image be uploaded while another
-is in the network, whenever two threads call `run`.
+The host copies once into pinned memory and once out of it; everything between is queued at once.
+There are two lanes, each with its own context, stream and memory. When two threads call `run`, one
+image is uploaded while another is in the network.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from queue import LifoQueue
 from types import ModuleType
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from dgss_core.errors import DgssError
-from dgss_core.runtime.backend import BackendOptions
+from dgss_core.runtime.backend import BackendOptions, Report, closed_error
 from dgss_core.runtime.backends import cuda
 from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK, Bundle
 from dgss_core.runtime.engines.build import (
@@ -40,14 +40,14 @@ LANES = 2
 class TensorRtBackend:
     """Runs an engine on the GPU; `name` is 'tensorrt' or 'tensorrt_rtx'.
 
-    Finds the engine in `cache` or builds it; `report` takes the lines that tell how far a build
-    is. Raises DgssError without GPU, driver or library, or when the engine cannot be built.
+    Takes the engine from `cache` or builds it. `report` takes the progress of a build, and a line
+    if CUDA graphs do not work. Raises DgssError without GPU, driver or library, and if the engine
+    cannot be built.
     """
 
-    def __init__(
-        self, bundle: Bundle, name: str, cache: EngineCache, report: Callable[[str], Any]
-    ) -> None:
+    def __init__(self, bundle: Bundle, name: str, cache: EngineCache, report: Report) -> None:
         self.name = name
+        self._report = report
         self._trt = import_flavour(name)
         device = cuda.current_device()
         self.key = engine_key(self._trt, bundle, device)
@@ -57,11 +57,12 @@ class TensorRtBackend:
         )
         self._logger = make_logger(self._trt)
         self._runtime = self._trt.Runtime(self._logger)
-        self._engine, self.sha256 = self._obtain(bundle, cache, report)
+        self._engine, self.sha256 = self._obtain(bundle, cache)
         self._check_tensors(bundle)
         self._idle: LifoQueue[Lane] = LifoQueue()
         self._lanes: list[Lane] = []
         self._growing = threading.Lock()
+        self._is_closed = self._is_without_graphs = False
         self._add_lane()
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -86,19 +87,24 @@ class TensorRtBackend:
             self._idle.put(lane)
 
     def close(self) -> None:
-        for _ in self._lanes:
-            self._idle.get().close()
-        self._lanes.clear()
-        del self._engine, self._runtime
+        with self._growing:
+            self._is_closed = True
+            lanes, self._lanes = self._lanes, []
+        for _ in lanes:
+            # Waits for a call that is running.
+            lane = self._idle.get()
+            # After a failure of the GPU, CUDA reports it for every call, also for these.
+            with suppress(DgssError):
+                lane.close()
+        self._engine = self._runtime = None
 
-    def _obtain(
-        self, bundle: Bundle, cache: EngineCache, report: Callable[[str], Any]
-    ) -> tuple[Any, str]:
-        """The deserialised engine and its checksum; one that TensorRT refuses is built anew."""
+    def _obtain(self, bundle: Bundle, cache: EngineCache) -> tuple[Any, str]:
+        """The deserialised engine and its checksum. Rebuilds an engine that TensorRT refuses."""
+        report = self._report
 
         def build() -> bytes:
             report(f'Building the engine of {bundle.identity} for {self.key.device}.')
-            return build_engine(self._trt, bundle, watch=every(5, report))
+            return build_engine(self._trt, bundle, progress=every(5, report))
 
         for _ in range(2):
             data, entry = cache.obtain(self.key, build, report)
@@ -106,11 +112,11 @@ class TensorRtBackend:
             if engine is not None:
                 return engine, entry.sha256 if entry else hashlib.sha256(data).hexdigest()
             if entry is not None:
-                report(f'{entry.folder} is refused by {FLAVOURS[self.name]}; building it anew.')
+                report(f'{entry.folder} is refused by {FLAVOURS[self.name]}; rebuilding it.')
                 cache.refuse(entry, self.key)
-        said = '; '.join(self._logger.errors) or 'it gives no reason'
+        reason = '; '.join(self._logger.errors) or 'it gives no reason'
         raise DgssError(
-            f'{self.identity} refuses an engine that it has just built ({said}); '
+            f'{self.identity} refuses an engine that it has just built ({reason}); '
             'use the backend onnxruntime.'
         )
 
@@ -124,33 +130,49 @@ class TensorRtBackend:
 
     def _take_lane(self) -> Lane:
         with self._growing:
+            if self._is_closed:
+                raise closed_error(self.identity)
             if self._idle.empty() and len(self._lanes) < LANES:
                 self._add_lane()
         return self._idle.get()
 
     def _add_lane(self) -> None:
-        lane = Lane(self._trt, self._engine)
+        lane = Lane(self._trt, self._engine, self._report_without_graphs)
         self._lanes.append(lane)
         self._idle.put(lane)
+
+    def _report_without_graphs(self, error: DgssError) -> None:
+        if not self._is_without_graphs:  # once, not for each lane
+            self._is_without_graphs = True
+            reason = str(error).partition(';')[0]
+            self._report(
+                f'{self.identity} cannot record this network as a CUDA graph ({reason}); '
+                'it runs without one, which takes longer.'
+            )
 
 
 class Lane:
     """One execution context with its stream and its memory; for one thread at a time.
 
-    TensorRT-RTX records CUDA graphs by itself. For TensorRT the work on a number of images is
-    recorded when that number comes the second time in turn, and then queued in one call.
+    TensorRT-RTX records CUDA graphs by itself. For TensorRT, a lane records the work after the
+    second call in a row with the same number of images, and replays it from the third call on.
+    `on_unrecorded` takes the error of a network that cannot be recorded.
     """
 
-    def __init__(self, trt: ModuleType, engine: Any) -> None:
+    def __init__(
+        self, trt: ModuleType, engine: Any, on_unrecorded: Callable[[DgssError], Any]
+    ) -> None:
         self._records = not hasattr(trt, 'CudaGraphStrategy')
+        self._on_unrecorded = on_unrecorded
         self._context = self._make_context(trt, engine)
         if self._context is None:
             raise DgssError(
                 'The GPU has no memory for another engine context; close other programs on it, '
                 'or use a smaller bundle.'
             )
-        self._count = 0
+        self._last_count = 0
         self._graph: Any = None
+        self._graph_count = 0
         self._buffers: dict[str, cuda.Buffer] = {}
         with ExitStack() as resources:
             self._stream = cuda.Stream()
@@ -162,6 +184,7 @@ class Lane:
                 buffer = self._buffers[name] = cuda.Buffer(shape, dtype)
                 resources.callback(buffer.close)
                 self._context.set_tensor_address(name, int(buffer.device))
+            resources.callback(self._drop_graph)  # called first
             self._resources = resources.pop_all()
         self._input = self._buffers.pop(INPUT)
 
@@ -175,18 +198,16 @@ class Lane:
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         count = len(images)
-        repeated = count == self._count
         self._input.host[:count] = images
-        if repeated and self._graph is not None:
+        if self._graph_count == count:
             self._stream.replay(self._graph)
-        else:
-            self._drop_graph()
-            self._queue(count)
-        self._stream.wait()
-        outputs = {name: buffer.host[:count].copy() for name, buffer in self._buffers.items()}
-        if self._records and repeated and self._graph is None:
+            return self._outputs(count)
+        self._drop_graph()
+        self._queue(count)
+        outputs = self._outputs(count)
+        if self._records and self._last_count == count:
             self._record(count)
-        self._count = count
+        self._last_count = count
         return outputs
 
     def stages(self, images: np.ndarray) -> dict[str, float]:
@@ -202,22 +223,26 @@ class Lane:
         return dict(zip(('upload', 'network', 'download'), seconds, strict=True))
 
     def close(self) -> None:
-        self._drop_graph()
         self._resources.close()
         del self._context
 
     def _record(self, count: int) -> None:
         try:
             self._graph = self._stream.record(lambda: self._queue(count))
-        except DgssError:
-            # Some networks cannot be recorded: they are queued step by step every time.
+            self._graph_count = count
+        except DgssError as error:
             self._records = False
+            self._on_unrecorded(error)
 
     def _drop_graph(self) -> None:
-        """A graph is valid only until its context takes another shape."""
-        if self._graph is not None:
-            cuda.destroy_graph(self._graph)
-        self._graph, self._count = None, 0
+        """Free the graph; it is valid only until its context takes another shape."""
+        graph, self._graph, self._graph_count = self._graph, None, 0
+        if graph is not None:
+            cuda.destroy_graph(graph)
+
+    def _outputs(self, count: int) -> dict[str, np.ndarray]:
+        self._stream.wait()
+        return {name: buffer.host[:count].copy() for name, buffer in self._buffers.items()}
 
     def _queue(self, count: int) -> None:
         self._shape(count)

@@ -1,4 +1,4 @@
-"""Engines: networks compiled for one machine, kept in a cache, and proven right before use."""
+"""Engines: networks compiled for one machine, kept in a cache, and verified before use."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from dgss_core.errors import DgssError
 
 
 class RefusedError(DgssError):
-    """A network that a backend cannot build here, or answers wrongly; another precision may do."""
+    """A backend cannot build a network here, or answers wrongly; another precision may work."""

@@ -1,7 +1,7 @@
-"""From an ONNX network to a TensorRT engine; one code for TensorRT 10, 11 and TensorRT-RTX.
+"""From an ONNX network to a TensorRT engine, for TensorRT 10, 11 and TensorRT-RTX.
 
-The three packages have one Python API. The network is strongly typed: its precision is written in
-the graph, and the builder only chooses kernels (the only way from TensorRT 11 on).
+The three packages share one Python API. The network is strongly typed, which TensorRT 11 requires:
+the graph holds the precision, and the builder only chooses kernels.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -19,17 +20,17 @@ from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.key import Device, EngineKey
 
 FLAVOURS = {'tensorrt': 'TensorRT', 'tensorrt_rtx': 'TensorRT-RTX'}
-"""Import name (also of the backend) and what its maker calls it."""
+"""Product names by import name, which is also the name of the backend."""
 
 MAX_BATCH = 4
-"""Images in one call of an engine; more are run in turn. Memory on the GPU grows with it."""
+"""Images in one call of an engine; more are run in parts. GPU memory grows with it."""
 
-Watch = Callable[[str, float], Any]
-"""Takes the phase of a build and the fraction of it that is done, at least once a second."""
+BuildProgress = Callable[[str, float], Any]
+"""Takes the phase of a build and its fraction done (0 to 1), at least once a second."""
 
 
 def import_flavour(name: str) -> ModuleType:
-    """Import `tensorrt` or `tensorrt_rtx`; DgssError says how to install it."""
+    """Import `tensorrt` or `tensorrt_rtx`. Raises DgssError if it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -40,7 +41,7 @@ def import_flavour(name: str) -> ModuleType:
 
 
 def make_logger(trt: Any, keep: int = 8) -> Any:
-    """A logger for TensorRT that prints nothing and keeps its last errors in `errors`."""
+    """A logger for TensorRT that prints nothing and keeps the last errors in `errors`."""
 
     class Logger(trt.ILogger):
         def __init__(self) -> None:
@@ -55,7 +56,7 @@ def make_logger(trt: Any, keep: int = 8) -> Any:
 
 
 def engine_key(trt: ModuleType, bundle: Bundle, device: Device) -> EngineKey:
-    """What an engine of `bundle` for `device` depends on."""
+    """The key of an engine of `bundle` for `device`."""
     return EngineKey.of(
         bundle,
         device,
@@ -70,23 +71,66 @@ def build_engine(
     trt: ModuleType,
     bundle: Bundle,
     capabilities: Sequence[str] = (),
-    watch: Watch | None = None,
+    progress: BuildProgress | None = None,
 ) -> bytes:
     """Compile the network of `bundle` with the imported package `trt`.
 
-    `capabilities`: such as '8.9', the GPUs to build for ahead of time; by default the present
-    one. Raises DgssError for an operator that TensorRT lacks (named, with its node) and for too
-    little memory, RefusedError for whatever else fails.
+    `capabilities`: compute capabilities to build for ahead of time, such as '8.9'; by default
+    those of the GPU in this machine. Raises DgssError for an operator that TensorRT lacks (named,
+    with its node) and for too little memory, RefusedError for any other failure.
     """
     logger = make_logger(trt)
     builder = trt.Builder(logger)
-    # TensorRT 11 types every network strongly and may drop the flag.
+    # TensorRT 11 types every network strongly, and may remove the flag.
     typed = getattr(trt.NetworkDefinitionCreationFlag, 'STRONGLY_TYPED', None)
     network = builder.create_network(0 if typed is None else 1 << int(typed))
     parser = trt.OnnxParser(network, logger)
+    _parse(trt, parser, bundle)
+    config = _configure(trt, builder, bundle, capabilities)
+    state = _BuildState()
+    config.progress_monitor = _monitor(trt, state)
+    built = _in_thread(lambda: builder.build_serialized_network(network, config), state, progress)
+    error = built.exception()
+    engine = None if error else built.result()
+    if engine is None:
+        errors = [*logger.errors, *([f'{type(error).__name__}: {error}'] if error else [])]
+        _check_memory(trt, bundle, errors)
+        raise _build_failure(trt, bundle, errors) from error
+    return bytes(engine)
+
+
+def _in_thread(
+    build: Callable[[], Any], state: _BuildState, progress: BuildProgress | None
+) -> Future[Any]:
+    """Call `build` in a thread, so that this one can report progress and be interrupted."""
+    built: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            built.set_result(build())
+        except BaseException as error:
+            built.set_exception(error)
+
+    worker = threading.Thread(target=work, name='engine build', daemon=True)
+    worker.start()
+    try:
+        while worker.is_alive():
+            worker.join(0.5)
+            if progress:
+                progress(*state.now())
+    finally:
+        state.stopped = True
+        worker.join()
+    return built
+
+
+def _parse(trt: ModuleType, parser: Any, bundle: Bundle) -> None:
     if not parser.parse_from_file(str(bundle.onnx_path)):
         _check_memory(trt, bundle, [parser.get_error(i).desc() for i in range(parser.num_errors)])
         raise DgssError(_parse_failure(trt, parser, bundle))
+
+
+def _configure(trt: ModuleType, builder: Any, bundle: Bundle, capabilities: Sequence[str]) -> Any:
     config = builder.create_builder_config()
     if not _allows_tf32(bundle):
         config.clear_flag(trt.BuilderFlag.TF32)
@@ -95,39 +139,18 @@ def build_engine(
     profile.set_shape(INPUT, (1, *image), (1, *image), (MAX_BATCH, *image))
     config.add_optimization_profile(profile)
     _set_capabilities(trt, config, capabilities)
-    progress = _Progress()
-    config.progress_monitor = _monitor(trt, progress)
-    result: list[Any] = []
-
-    def work() -> None:
-        result.append(builder.build_serialized_network(network, config))
-
-    # Beside this thread, which stays free to tell the progress and to be interrupted.
-    worker = threading.Thread(target=work, name='engine build', daemon=True)
-    worker.start()
-    try:
-        while worker.is_alive():
-            worker.join(0.5)
-            if watch:
-                watch(*progress.now())
-    finally:
-        progress.stopped = True
-        worker.join()
-    if not result or result[0] is None:
-        _check_memory(trt, bundle, logger.errors)
-        raise _build_failure(trt, bundle, logger.errors)
-    return bytes(result[0])
+    return config
 
 
 def known_capabilities(trt: ModuleType) -> dict[str, Any]:
-    """Compute capabilities that `trt` builds for ahead of time; none for TensorRT itself."""
+    """Compute capabilities that `trt` can build for ahead of time; none for TensorRT itself."""
     members = getattr(getattr(trt, 'ComputeCapability', None), '__members__', {})
     known = {f'{name[2:-1]}.{name[-1]}': value for name, value in members.items() if 'SM' in name}
     return dict(sorted(known.items(), key=lambda item: float(item[0])))
 
 
 def _allows_tf32(bundle: Bundle) -> bool:
-    """TF32 keeps ten bits of a product: not what fp32 promises, and free for the other types."""
+    """TF32 keeps ten bits of a factor: too few for fp32, and harmless for the other types."""
     return bundle.manifest.precision != 'fp32'
 
 
@@ -146,34 +169,34 @@ def _set_capabilities(trt: ModuleType, config: Any, capabilities: Sequence[str])
 
 
 @dataclass
-class _Progress:
-    """Where a build is. TensorRT nests phases; the innermost one says what takes the time."""
+class _BuildState:
+    """The phases of a build, with steps done and in total; TensorRT nests them."""
 
     phases: dict[str, tuple[int, int]] = field(default_factory=dict)
     stopped: bool = False
 
     def now(self) -> tuple[str, float]:
-        """The innermost phase, and the fraction of it that is done."""
-        # One copy, because the builder's thread changes the phases meanwhile.
+        """The innermost phase, and its fraction done."""
+        # A copy, because the builder's thread changes the phases.
         phase, (done, total) = [('starting', (0, 1)), *list(self.phases.items())][-1]
         return phase, done / max(total, 1)
 
 
-def _monitor(trt: Any, progress: _Progress) -> Any:
+def _monitor(trt: Any, state: _BuildState) -> Any:
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            progress.phases[phase_name] = (0, num_steps)
+            state.phases[phase_name] = (0, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            if phase_name in progress.phases:
-                progress.phases[phase_name] = (step + 1, progress.phases[phase_name][1])
-            return not progress.stopped
+            if phase_name in state.phases:
+                state.phases[phase_name] = (step + 1, state.phases[phase_name][1])
+            return not state.stopped
 
         def phase_finish(self, phase_name: str) -> None:
-            progress.phases.pop(phase_name, None)
+            state.phases.pop(phase_name, None)
 
     return Monitor()
 
@@ -194,8 +217,8 @@ def _parse_failure(trt: ModuleType, parser: Any, bundle: Bundle) -> str:
 
 
 def _check_memory(trt: ModuleType, bundle: Bundle, errors: Sequence[str]) -> None:
-    said = ' '.join(errors).lower()
-    if any(words in said for words in ('out of memory', 'outofmemory', 'bad_alloc')):
+    text = ' '.join(errors).lower()
+    if any(words in text for words in ('out of memory', 'outofmemory', 'bad_alloc')):
         raise DgssError(
             f'{FLAVOURS[trt.__name__]} {trt.__version__} ran out of memory while it built an '
             f'engine for {bundle.identity}; free memory on this machine and its GPU, or build '
@@ -205,8 +228,8 @@ def _check_memory(trt: ModuleType, bundle: Bundle, errors: Sequence[str]) -> Non
 
 def _build_failure(trt: ModuleType, bundle: Bundle, errors: Sequence[str]) -> DgssError:
     library = f'{FLAVOURS[trt.__name__]} {trt.__version__}'
-    said = ' '.join(errors)
-    if 'insufficient' in said or 'no CUDA-capable device' in said:
+    text = ' '.join(errors)
+    if 'insufficient' in text or 'no CUDA-capable device' in text:
         return DgssError(
             f'{library} needs an NVIDIA GPU and its driver to build this engine '
             f'({errors[-1]}); install the driver, or use the backend onnxruntime.'

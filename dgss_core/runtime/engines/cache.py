@@ -1,14 +1,14 @@
-"""The engine cache: what was compiled once is used again, and only where it is valid.
+"""The engine cache: reuses compiled engines, only on machines where they are valid.
 
     <cache>/<bundle>-<backend>-<digest of the key>/
         key.json                   everything the engine depends on, and its checksum
         engine                     the engine itself
-        verified.json              the proof that it is right on this machine
+        verified.json              the proof that it is correct on this machine
     <cache>/.lock
 
-The digest covers the whole key, so that a changed network, library, GPU, driver, precision, shape
-or option never finds an old engine. A folder appears by one rename: an interrupted build leaves
-nothing that could be taken for an engine.
+The digest covers the whole key: after a change of network, library, GPU, driver, precision, shape
+or option an old engine is never found. A folder appears by one rename, so an interrupted build
+leaves nothing that looks like an engine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -27,7 +26,8 @@ from itertools import chain
 from pathlib import Path
 
 from dgss_core.errors import DgssError
-from dgss_core.files import cache_folder, flush
+from dgss_core.files import cache_folder, flush, replacing_folder
+from dgss_core.runtime.backend import Report
 from dgss_core.runtime.key import EngineKey
 
 ENGINE, KEY, LOCK, STAGING = 'engine', 'key.json', '.lock', '.building-'
@@ -35,7 +35,8 @@ ENGINE, KEY, LOCK, STAGING = 'engine', 'key.json', '.lock', '.building-'
 
 @dataclass(frozen=True)
 class Entry:
-    """One engine in the cache. `sha256`: of the engine; `seconds`: its build took."""
+    """One engine in the cache. `sha256`: of the engine. `seconds`: duration of its build. `built`:
+    when it was built, in seconds since the epoch."""
 
     folder: Path
     key: EngineKey
@@ -53,24 +54,24 @@ class Entry:
 
     @property
     def used(self) -> float:
-        """When it was last loaded, in seconds since the epoch."""
+        """When the engine was last loaded, in seconds since the epoch."""
         return (self.folder / KEY).stat().st_mtime
 
     def read(self) -> bytes | None:
-        """The engine; None when it is not the file that was written."""
+        """The engine; None if the file is missing or its checksum is wrong."""
         try:
             data = self.engine.read_bytes()
         except OSError:
             return None
         if hashlib.sha256(data).hexdigest() != self.sha256:
             return None
-        with suppress(OSError):  # A cache that is only read is as good.
+        with suppress(OSError):  # The cache may be read-only.
             os.utime(self.folder / KEY)
         return data
 
 
 class EngineCache:
-    """Engines under `folder`; without one, under `$XDG_CACHE_HOME/dgss/engines`."""
+    """Engines under `folder`, by default under `$XDG_CACHE_HOME/dgss/engines`."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = Path(folder) if folder else cache_folder('engines')
@@ -80,16 +81,16 @@ class EngineCache:
         return self.folder / key.folder_name
 
     def entries(self) -> list[Entry]:
-        """Every engine whose description can be read, by name."""
+        """Every engine with a readable description, sorted by name."""
         found = (_read_entry(path.parent) for path in sorted(self.folder.glob(f'*/{KEY}')))
         return [entry for entry in found if entry is not None]
 
     def load(self, key: EngineKey) -> tuple[bytes, Entry] | None:
-        """The engine for `key`: the one built here, else a whole one built ahead that serves."""
+        """The engine for `key`: the one built here, or else a valid one built ahead of time."""
         exact = _read_entry(self.folder_of(key))
         candidates = chain([exact] if exact else [], self.entries())
         for entry in candidates:
-            if not entry.key.serves(key) or entry.folder in self._refused:
+            if not entry.key.can_replace(key) or entry.folder in self._refused:
                 continue
             if (data := entry.read()) is not None:
                 return data, entry
@@ -99,13 +100,13 @@ class EngineCache:
         self,
         key: EngineKey,
         build: Callable[[], bytes],
-        report: Callable[[str], object],
+        report: Report,
         must_keep: bool = False,
     ) -> tuple[bytes, Entry | None]:
-        """The engine for `key`, built by `build` unless it is there and whole.
+        """Return the engine for `key`; call `build` if it is missing or damaged.
 
-        One process builds while others wait for it. An engine that cannot be kept serves this
-        once and `report` is told why; with `must_keep` that raises DgssError.
+        One process builds while others wait for it. An engine that cannot be stored is returned
+        with None, and `report` takes the reason; with `must_keep` that raises DgssError.
         """
         if found := self.load(key):
             return found
@@ -113,7 +114,7 @@ class EngineCache:
             try:
                 stack.enter_context(self._lock(report))
             except OSError as error:
-                self._unkept(error, report, must_keep)
+                self._report_unstored(error, report, must_keep)
                 return build(), None
             if found := self.load(key):
                 return found
@@ -122,38 +123,41 @@ class EngineCache:
             try:
                 return data, self._store(key, data, time.monotonic() - start)
             except OSError as error:
-                self._unkept(error, report, must_keep)
+                self._report_unstored(error, report, must_keep)
                 return data, None
 
     def refuse(self, entry: Entry, key: EngineKey) -> None:
-        """Remove `entry` if it was built for `key`; else leave it to others from now on."""
+        """Remove `entry` if it was built for `key`; otherwise only ignore it in this process."""
         if entry.key == key:
             shutil.rmtree(entry.folder, ignore_errors=True)
         else:
             self._refused.add(entry.folder)
 
-    def prune(self, days: float, report: Callable[[str], object]) -> list[Path]:
-        """Remove what was not used for `days`, damaged engines, and rests of stopped builds."""
+    def prune(self, days: float, report: Report) -> list[Path]:
+        """Remove engines unused for `days`, damaged ones, and remains of interrupted builds.
+
+        Returns the removed folders. Raises DgssError if one cannot be removed.
+        """
         if not self.folder.is_dir():
             return []
         oldest = time.time() - days * 86400
         try:
             with self._lock(report):
                 folders = [path for path in sorted(self.folder.iterdir()) if path.is_dir()]
-                gone = [path for path in folders if not _is_worth_keeping(path, oldest)]
-                for path in gone:
+                removed = [path for path in folders if not _is_worth_keeping(path, oldest)]
+                for path in removed:
                     shutil.rmtree(path)
-                return gone
+                return removed
         except OSError as error:
             raise DgssError(
                 f'{self.folder} cannot be tidied ({error}); run this as the user who owns it.'
             ) from error
 
     @contextmanager
-    def _lock(self, report: Callable[[str], object]) -> Iterator[None]:
-        """Hold the cache alone; the kernel gives it back when the process dies.
+    def _lock(self, report: Report) -> Iterator[None]:
+        """Lock the cache for this process; the kernel releases the lock if the process dies.
 
-        One lock for all engines: two builds at once would disturb each other's timing of kernels.
+        One lock for all engines, because two builds at once would distort the timing of kernels.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / LOCK, 'w') as file:
@@ -166,23 +170,17 @@ class EngineCache:
 
     def _store(self, key: EngineKey, data: bytes, seconds: float) -> Entry:
         folder = self.folder_of(key)
-        staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder))
-        try:
-            staging.chmod(0o755)
+        with replacing_folder(folder, STAGING) as staging:
             entry = Entry(staging, key, hashlib.sha256(data).hexdigest(), seconds, time.time())
             entry.engine.write_bytes(data)
             about = {name: getattr(entry, name) for name in ('sha256', 'seconds', 'built')}
             (staging / KEY).write_text(json.dumps({**about, 'key': asdict(key)}, indent=2) + '\n')
             for path in (entry.engine, staging / KEY, staging):
                 flush(path)
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(staging, folder)
-            flush(self.folder)
-            return replace(entry, folder=folder)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        flush(self.folder)
+        return replace(entry, folder=folder)
 
-    def _unkept(self, error: OSError, report: Callable[[str], object], must_keep: bool) -> None:
+    def _report_unstored(self, error: OSError, report: Report, must_keep: bool) -> None:
         sentence = (
             f'The engine cannot be kept in {self.folder} ({error.strerror or error}); '
             'free space there, or choose another cache folder.'
@@ -202,9 +200,9 @@ def _read_entry(folder: Path) -> Entry | None:
 
 
 def _is_worth_keeping(folder: Path, oldest: float) -> bool:
-    """Whether a folder of the cache was used since `oldest` and holds what it says.
+    """Whether a folder of the cache was used since `oldest` and is not damaged.
 
-    A folder without an engine keeps the proof of a backend that compiles none.
+    A folder without an engine holds the proof of a backend that compiles none.
     """
     if folder.name.startswith(STAGING):
         return False

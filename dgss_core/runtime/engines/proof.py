@@ -1,9 +1,9 @@
-"""The report of a verification: where it lies, what it says, and when it counts.
+"""The report of a verification: its content, its file, and when it counts.
 
-Its checksum covers the whole report, which names the engine by its SHA-256 and the machine by the
-engine's key. So a report that was cut short or edited, that belongs to another engine, another
-machine or an older driver does not count, and the engine is verified again. It holds no secret:
-whoever may write to the cache can also write a report, as they could the engine itself.
+The checksum covers the whole report, which contains the SHA-256 of the engine and the engine's key
+with the machine. A report that is truncated or edited, or that belongs to another engine, machine
+or driver, does not count, and the engine is verified again. The checksum is no signature: anyone
+who can write to the cache can write a report, as well as an engine.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import datetime
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,60 @@ import numpy as np
 from dgss_core import __version__
 from dgss_core.errors import DgssError
 from dgss_core.files import write_whole
-from dgss_core.runtime.backend import Backend
+from dgss_core.runtime.backend import Backend, Report
 from dgss_core.runtime.bundle import MANIFEST, Bundle, ReferenceFrame, open_bundle
 from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.engines.cache import EngineCache
-from dgss_core.runtime.engines.verify import GATES, Gates, Outcome, compare
-from dgss_core.runtime.key import processor
+from dgss_core.runtime.engines.verify import GATES, Figures, Gates, Outcome, compare
+from dgss_core.runtime.key import EngineKey, processor
 
 REPORT = 'verified.json'
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The report of one verification.
+
+    `reasons`: a sentence per gate that is not met; empty if the backend passed. `when`: UTC, ISO
+    8601. `reference`: where the answers of the reference come from. `conditions`: figures by
+    condition; `total`: over all frames. `key`: of the engine; None for a reference.
+    """
+
+    reasons: list[str]
+    when: str
+    bundle: str
+    backend: str
+    engine_sha256: str
+    key: EngineKey | None
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    reference: str
+    gates: Gates
+    conditions: dict[str, Figures]
+    total: Figures
+
+    @property
+    def verdict(self) -> str:
+        return 'failed' if self.reasons else 'passed'
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form in `verified.json`, with the verdict and a checksum over everything else."""
+        content = {'verdict': self.verdict, **asdict(self)}
+        return {**content, 'checksum': _checksum(content)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Verification:
+        """Build from the form in `verified.json`; DgssError if it is truncated or edited."""
+        try:
+            if data['checksum'] != _checksum(data):
+                raise ValueError('its checksum is wrong')
+            values = {field.name: data[field.name] for field in fields(cls)}
+            key = values['key'] and EngineKey(**values['key'])
+            return cls(**values | {'key': key, 'gates': Gates(**values['gates'])})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DgssError(
+                f'This is no report of a verification ({error!r}); run dgss engine verify again.'
+            ) from error
 
 
 def require_proof(
@@ -37,12 +83,12 @@ def require_proof(
     bundle: Bundle,
     read_frames: Callable[[], list[ReferenceFrame]],
     cache: EngineCache,
-    report: Callable[[str], Any],
+    report: Report,
 ) -> None:
-    """Return when `backend` is proven right on this machine; verify it when no report says so.
+    """Check that `backend` is correct on this machine; verify it if there is no valid report.
 
-    `read_frames`: gives frames with the answers of the fp32 network. Raises RefusedError when
-    the backend differs from them, and DgssError when there are none.
+    `read_frames`: returns frames with the answers of the fp32 network. Raises RefusedError if the
+    backend differs from them, and DgssError if there are none.
     """
     if backend.key is None:
         return
@@ -55,10 +101,10 @@ def require_proof(
                 'unverified engines.'
             )
         known = verify(backend, bundle, ((frame, None) for frame in frames), cache, report)
-    if known['reasons']:
+    if known.reasons:
         raise RefusedError(
             f'{backend.identity} is refused, because its answers for {bundle.identity} are not '
-            f'those of the reference ({known["reasons"][0]}); see dgss engine verify.'
+            f'those of the reference ({known.reasons[0]}); see dgss engine verify.'
         )
 
 
@@ -67,28 +113,27 @@ def verify(
     bundle: Bundle,
     frames: Iterable[tuple[ReferenceFrame, np.ndarray | None]],
     cache: EngineCache,
-    report: Callable[[str], Any],
+    report: Report,
     origin: str = 'recorded in the bundle',
-) -> dict:
-    """Compare `backend` with the reference, and keep the report beside its engine.
+) -> Verification:
+    """Compare `backend` with the reference, and store the report beside its engine.
 
-    `frames`: with the answers of the reference, and labels where there are some; `origin` says
-    where those answers come from. A report that cannot be kept is only told to `report`.
+    `frames`: with the answers of the reference, each with labels or None. `origin`: where the
+    answers come from. If the report cannot be stored, `report` takes the reason.
     """
     outcome = compare(backend, frames, bundle.labels, _gates(backend, bundle))
-    content = _content(backend, bundle, outcome, origin)
-    content['checksum'] = _checksum(content)
+    verification = _describe(backend, bundle, outcome, origin)
     if backend.key is not None:
         path = report_path(backend, cache)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, f'{json.dumps(content, indent=2)}\n'.encode())
+            write_whole(path, f'{json.dumps(verification.to_dict(), indent=2)}\n'.encode())
         except OSError as error:
             report(
                 f'The verification cannot be kept in {path.parent} ({error.strerror or error}) '
                 'and will be run again next time.'
             )
-    return content
+    return verification
 
 
 def report_path(backend: Backend, cache: EngineCache) -> Path:
@@ -96,23 +141,27 @@ def report_path(backend: Backend, cache: EngineCache) -> Path:
     return cache.folder_of(backend.key) / REPORT
 
 
-def read_report(path: Path, backend: Backend, bundle: Bundle) -> dict | None:
-    """The report at `path`, if it is whole and about this engine and today's gates."""
+def load_report(path: Path) -> Verification | None:
+    """The report at `path`; None if there is none, or if it is truncated or edited."""
     try:
-        content = json.loads(path.read_text())
-        current = {
-            'checksum': _checksum(content),
-            'engine_sha256': backend.sha256,
-            'gates': asdict(_gates(backend, bundle)),
-        }
-        return content if {key: content[key] for key in current} == current else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Verification.from_dict(json.loads(path.read_text()))
+    except (OSError, ValueError, DgssError):
         return None
 
 
+def read_report(path: Path, backend: Backend, bundle: Bundle) -> Verification | None:
+    """The report at `path`, if it is valid for this engine and the present gates."""
+    known = load_report(path)
+    if known is None or known.engine_sha256 != backend.sha256:
+        return None
+    return known if known.gates == _gates(backend, bundle) else None
+
+
 def higher_precisions(bundle: Bundle) -> Iterator[Bundle]:
-    """The bundles in higher precision that `bundle` carries, bf16 before fp32, as they are asked
-    for: opening one reads all of its weights."""
+    """Yield the bundles in higher precision inside `bundle`, bf16 before fp32.
+
+    Each is opened on demand, because opening one reads all of its weights.
+    """
     for precision in ('bf16', 'fp32'):
         if (bundle.folder / precision / MANIFEST).is_file():
             yield open_bundle(bundle.folder / precision)
@@ -122,32 +171,31 @@ def _gates(backend: Backend, bundle: Bundle) -> Gates:
     return GATES[backend.key.precision if backend.key else bundle.manifest.precision]
 
 
-def _content(backend: Backend, bundle: Bundle, outcome: Outcome, origin: str) -> dict:
-    return {
-        'verdict': 'passed' if outcome.passed else 'failed',
-        'reasons': outcome.reasons,
-        'when': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
-        'bundle': bundle.identity,
-        'backend': backend.identity,
-        'engine_sha256': backend.sha256,
-        'key': asdict(backend.key) if backend.key else None,
-        'machine': {
+def _describe(backend: Backend, bundle: Bundle, outcome: Outcome, origin: str) -> Verification:
+    return Verification(
+        reasons=outcome.reasons,
+        when=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
+        bundle=bundle.identity,
+        backend=backend.identity,
+        engine_sha256=backend.sha256,
+        key=backend.key,
+        machine={
             'host': platform.node(),
             'system': platform.platform(),
             'processor': asdict(processor()),
         },
-        'versions': {
+        versions={
             'dgss_core': __version__,
             'python': platform.python_version(),
             'numpy': np.__version__,
         },
-        'reference': origin,
-        'gates': outcome.gates,
-        'conditions': outcome.conditions,
-        'total': outcome.total,
-    }
+        reference=origin,
+        gates=outcome.gates,
+        conditions=outcome.conditions,
+        total=outcome.total,
+    )
 
 
-def _checksum(content: dict) -> str:
+def _checksum(content: Mapping[str, Any]) -> str:
     signed = {key: value for key, value in content.items() if key != 'checksum'}
     return hashlib.sha256(json.dumps(signed, sort_keys=True).encode()).hexdigest()

@@ -1,14 +1,16 @@
-"""Proof that a backend answers on this machine what the reference answers.
+"""Compare the answers of a backend on this machine with those of the reference.
 
 Engines in low precision can be wrong without any error: fused attention in fp16 and bf16 is the
-known case, and only the machine that runs an engine can tell. So the engine itself is run on
-frames whose masks the fp32 reference gave, condition by condition, before it is trusted.
+known case. Such a fault shows only on the machine that runs the engine. Therefore the engine runs
+on frames with masks from the fp32 reference, for each condition, before it is used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import TypedDict
 
 import numpy as np
 
@@ -18,21 +20,21 @@ from dgss_core.runtime.backend import Backend
 from dgss_core.runtime.bundle import CONFIDENCE, MASK, ReferenceFrame
 
 SURE = 128
-"""Confidence from which on the reference is sure of a pixel; of others, rounding decides."""
+"""Least confidence of a sure pixel of the reference; below it, rounding decides the class."""
 
 COUNTED_PIXELS = 500
-"""A class with fewer sure pixels in the reference is too rare to be judged by itself."""
+"""A class with fewer sure pixels in the reference is too rare for a gate of its own."""
 
 
 @dataclass(frozen=True)
 class Gates:
-    """What an engine must reach, in every condition.
+    """Limits that an engine must meet in every condition.
 
-    `sure`, `agreement`: share of the pixels with the reference's class, of those it is sure of
-    and of all. `class_iou`: intersection over union with the reference on sure pixels, of every
-    class that is not rare. `confidence`: mean difference, of 255. `miou_drop`,
-    `condition_miou_drop`: against labels, in points of 100, over all frames and in the worst
-    condition.
+    `sure`, `agreement`: least share of pixels with the reference's class, among the sure pixels
+    and among all. `class_iou`: least intersection over union with the reference on sure pixels,
+    for every class that is not rare. `confidence`: largest mean difference, of 255. `miou_drop`,
+    `condition_miou_drop`: largest loss of mIoU against labels, in points of 100, over all frames
+    and in the worst condition.
     """
 
     sure: float
@@ -49,7 +51,31 @@ GATES = {
     'bf16': Gates(0.995, 0.97, 0.9, 6.0, 0.2, 0.5),
     'int8': Gates(0.985, 0.95, 0.5, 10.0, 1.0, 2.0),
 }
-"""By the precision that is computed in; what int8 may lose, labels tell best."""
+"""Per run-time precision. For int8 prefer the mIoU gates, which need labels."""
+
+
+class LabelFigures(TypedDict, total=False):
+    """Figures against labels: mIoU of the engine and the reference, 0 to 1; the drop in points."""
+
+    miou: float
+    reference_miou: float
+    miou_drop: float
+
+
+class Figures(LabelFigures):
+    """Figures of one condition, in the form of the report.
+
+    `sure`, `agreement`, `worst_frame`: shares of equal pixels, 0 to 1. `confidence_difference`:
+    mean, of 255. `class_iou`: by class name, without rare classes. The figures against labels
+    exist only if there are labels.
+    """
+
+    frames: int
+    sure: float
+    agreement: float
+    worst_frame: float
+    confidence_difference: float
+    class_iou: dict[str, float]
 
 
 @dataclass
@@ -87,7 +113,7 @@ class Condition:
         self.worst_frame = min(self.worst_frame, 1 - differing / mask.size)
         difference = np.abs(outputs[CONFIDENCE][0].astype(int) - frame.confidence)
         self.confidence += float(difference.sum())
-        # An engine that fails may give ids that no class has: they count as 'none'.
+        # A wrong engine may return ids without a class; they count as no label.
         known = np.where(mask < self.classes, mask, IGNORE).astype(np.uint8)
         self.against_reference.add(known, np.where(sure, frame.mask, IGNORE))
         if labels is not None:
@@ -107,11 +133,10 @@ class Condition:
         self.reference_labels += other.reference_labels
         return self
 
-    def figures(self, label_set: LabelSet) -> dict:
-        """What the report says; IoU by class name, mIoU only where there are labels."""
+    def figures(self, label_set: LabelSet) -> Figures:
         counted = self.against_reference.counts.sum(1) >= COUNTED_PIXELS
         iou = self.against_reference.iou()
-        figures = {
+        figures: Figures = {
             'frames': self.frames,
             'sure': 1 - self.sure_differing / max(1, self.sure),
             'agreement': 1 - self.differing / self.pixels,
@@ -134,11 +159,11 @@ class Condition:
 
 @dataclass(frozen=True)
 class Outcome:
-    """`conditions` and `total`: figures; `reasons`: a sentence per gate that was missed."""
+    """`conditions` and `total`: figures; `reasons`: a sentence per gate that is not met."""
 
-    conditions: dict[str, dict]
-    total: dict
-    gates: dict
+    conditions: dict[str, Figures]
+    total: Figures
+    gates: Gates
     reasons: list[str]
 
     @property
@@ -152,17 +177,17 @@ def compare(
     label_set: LabelSet,
     gates: Gates,
 ) -> Outcome:
-    """Run `backend` on frames with the reference's answers, and labels where there are some.
+    """Run `backend` on `frames` and compare its answers with those in the frames.
 
-    Labels are uint8 (H, W) at network size. Raises ValueError without any frame.
+    Each frame has labels, uint8 (H, W) at network size, or None. Raises ValueError without frames.
     """
     conditions: dict[str, Condition] = {}
-    strange: list[str] = []
+    invalid: list[str] = []
     for frame, labels in frames:
         outputs = backend.run(frame.image[None])
         condition = conditions.setdefault(frame.condition, Condition(len(label_set)))
         condition.add(frame, outputs, labels)
-        strange += [f'{frame.name}: {what}' for what in _strange(outputs)]
+        invalid += [f'{frame.name}: {what}' for what in _invalid_outputs(outputs)]
     if not conditions:
         raise ValueError('there is no frame to compare on')
     total = Condition(len(label_set))
@@ -176,11 +201,11 @@ def compare(
         for reason in _missed(each, gates, gates.condition_miou_drop)
     ]
     missed += [f'total: {reason}' for reason in _missed(overall, gates, gates.miou_drop)]
-    return Outcome(figures, overall, asdict(gates), strange + missed)
+    return Outcome(figures, overall, gates, invalid + missed)
 
 
-def _strange(outputs: dict[str, np.ndarray]) -> list[str]:
-    """What no sound network gives, whatever the image."""
+def _invalid_outputs(outputs: dict[str, np.ndarray]) -> list[str]:
+    """Name outputs that are wrong for every image."""
     found = [
         f'{name} holds values that are not numbers (NaN)'
         for name, values in outputs.items()
@@ -191,19 +216,18 @@ def _strange(outputs: dict[str, np.ndarray]) -> list[str]:
     return found
 
 
-def _missed(figures: dict, gates: Gates, miou_drop: float) -> list[str]:
+def _missed(figures: Figures, gates: Gates, miou_drop: float) -> list[str]:
     reasons = []
-    for name, which in (('sure', 'pixels that the reference is sure of'), ('agreement', 'pixels')):
-        if figures[name] < getattr(gates, name):
-            reasons.append(
-                f'{figures[name]:.2%} of the {which} have its class, '
-                f'{getattr(gates, name):.2%} must'
-            )
-    worst = min(figures['class_iou'], key=figures['class_iou'].get, default=None)
-    if worst is not None and figures['class_iou'][worst] < gates.class_iou:
+    for which, share, least in (
+        ('pixels that the reference is sure of', figures['sure'], gates.sure),
+        ('pixels', figures['agreement'], gates.agreement),
+    ):
+        if share < least:
+            reasons.append(f'{share:.2%} of the {which} have its class, {least:.2%} must')
+    worst, iou = min(figures['class_iou'].items(), key=itemgetter(1), default=('', 1.0))
+    if iou < gates.class_iou:
         reasons.append(
-            f'{worst} overlaps with the reference by {figures["class_iou"][worst]:.1%}, '
-            f'{gates.class_iou:.0%} must'
+            f'{worst} overlaps with the reference by {iou:.1%}, {gates.class_iou:.0%} must'
         )
     if figures['confidence_difference'] > gates.confidence:
         reasons.append(

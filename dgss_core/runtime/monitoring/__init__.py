@@ -1,1 +1,1 @@
-"""What watches the images and the masks of a drive: numpy and OpenCV only, a frame at a time."""
+"""Monitors of the images and masks of a drive, frame by frame; numpy and OpenCV only."""

@@ -1,19 +1,19 @@
-"""How far the frames of a drive lie from those the network was trained on.
+"""The distance of the frames of a drive from the frames that the network was trained on.
 
-Four descriptors of a frame, from the picture to the prediction:
+A frame has four descriptors, of the image and of the prediction:
 
 - `image`: mean and standard deviation of brightness and of two opponent colours, and sharpness;
-- `features`: channel means and standard deviations of an early feature map, where the network
-  gives them. That they carry the style of a picture, and so its domain, is Huang and Belongie,
+- `features`: channel means and standard deviations of an early feature map, if the network
+  returns them. They represent the style of an image and thus its domain: Huang and Belongie,
   "Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization", ICCV 2017, sec. 5;
 - `confidence`: its mean and the share of pixels below one half. The mean follows the accuracy
   under shift: Guillory et al., "Predicting with Confidence on Unseen Distributions", ICCV 2021;
-- `classes`: the square root of each class's share, whose variance does not depend on the share
+- `classes`: the square root of each class's share. Its variance does not depend on the share
   (Hellinger; Rao, "A review of canonical coordinates", Qüestiió 19, 1995).
 
 The distance in one descriptor is the Mahalanobis distance with a diagonal covariance, per
-dimension: the root mean square of the differences in standard deviations of the source. A single
-frame of the source has about 1, the mean over a drive as the source knows them less.
+dimension: the root mean square of the differences in standard deviations of the source. It is
+about 1 for a single frame of the source, and less for the mean over a drive like the source.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from dgss_core.runtime.prediction import Prediction
 Descriptors = dict[str, np.ndarray]
 
 SMALL = (160, 96)
-"""Width and height at which a picture is described."""
+"""Width and height in pixels at which an image is described."""
 WINDOW = 50
-"""Frames over which a drive is averaged."""
+"""Frames in the running mean of a drive."""
 SPREAD_FLOOR = {'image': 0.01, 'features': 1e-3, 'confidence': 0.01, 'classes': 0.02}
-"""Least standard deviation: a class the source hardly knows must not outweigh all others."""
+"""Least standard deviation, so that a class that is rare in the source does not dominate."""
 
 
 def collect(frames: Iterable[tuple[np.ndarray, Prediction]], num_classes: int) -> SourceStatistics:
-    """Describe source frames, which training stores in the bundle.
+    """Compute the statistics of source frames, for the manifest of a bundle.
 
-    `frames`: RGB images, uint8 (H, W, 3) at network size, each with the prediction for it; take
-    them from many drives, for the distance is counted in how much these differ. Raises DgssError
-    for fewer than two.
+    `frames`: RGB images, uint8 (H, W, 3) at network size, each with its prediction. Take them from
+    many drives, because their standard deviation is the unit of the distance. Raises DgssError
+    for fewer than two frames.
     """
     described = [describe(image, prediction, num_classes) for image, prediction in frames]
     if len(described) < 2:
@@ -61,8 +61,8 @@ def collect(frames: Iterable[tuple[np.ndarray, Prediction]], num_classes: int) -
 def describe(image: np.ndarray, prediction: Prediction, num_classes: int) -> Descriptors:
     """The descriptors of one frame, float64 vectors by name.
 
-    `image`: RGB uint8 (H, W, 3) at network size. Pixels without a label (255) are left out of
-    `confidence` and `classes`; `features` is absent where the prediction has no statistics.
+    `image`: RGB uint8 (H, W, 3) at network size. `confidence` and `classes` ignore pixels without
+    a label (255). `features` is missing if the prediction has no statistics.
     """
     descriptors = {'image': _describe_image(image)}
     if prediction.statistics is not None:
@@ -82,8 +82,8 @@ def describe(image: np.ndarray, prediction: Prediction, num_classes: int) -> Des
 class DomainShiftMonitor:
     """The running distance of the frames of one camera from the source.
 
-    Frames are averaged over all so far, and over about the last `window` once there are more.
-    Descriptors that the source or the prediction lacks, or has in another size, are left out.
+    The mean is over all frames so far, or about the last `window` if there are more. A descriptor
+    is ignored if the source or the prediction lacks it, or if their sizes differ.
     """
 
     def __init__(self, source: SourceStatistics, window: int = WINDOW) -> None:
@@ -96,7 +96,7 @@ class DomainShiftMonitor:
         self._running: Descriptors = {}
 
     def update(self, image: np.ndarray, prediction: Prediction) -> dict[str, float]:
-        """Take in the next frame, as `describe` does; returns the distance per descriptor."""
+        """Add the next frame, arguments as in `describe`; returns the distance by descriptor."""
         num_classes = len(self._mean.get('classes', ()))
         self._frames = min(self._frames + 1, self._window)
         for name, values in describe(image, prediction, num_classes).items():
@@ -118,7 +118,7 @@ def _describe_image(image: np.ndarray) -> np.ndarray:
     return np.array(
         [plane.mean() for plane in planes]
         + [plane.std() for plane in planes]
-        # As a logarithm, because fog and blur divide the contrast of edges.
+        # A logarithm, because fog and blur divide the contrast of edges.
         + [np.log(edges + 1e-3)],
         np.float64,
     )

@@ -1,4 +1,4 @@
-"""Pictures that no network can be right on: black, too dark, saturated, blurred, frozen."""
+"""Images on which no network can work: black, too dark, saturated, blurred, frozen."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ import cv2
 import numpy as np
 
 WIDTH = 320
-"""Width in pixels at which a picture is judged; a blur too fine to be seen here does no harm."""
+"""Width in pixels at which an image is judged; a blur that is finer does no harm."""
 BLACK = 16
-"""A picture is black when 99 % of its pixels are darker; at night lamps and lane marks are not."""
+"""Grey level. An image is black if 99 % of its pixels are darker; lamps and lane markings at
+night are brighter."""
 TOO_DARK = 20.0
-"""Least mean grey level. Synthetic nights have 38 and more, dusk of CamVid 45 and more."""
+"""Least mean grey level. Synthetic nights have 38 or more, dusk of CamVid 45 or more."""
 SATURATED = 0.5
-"""Most that may be white; an overexposed sky of CamVid takes up to 0.45."""
+"""Largest share of white pixels; an overexposed sky of CamVid has up to 0.45."""
 BLURRED = 0.5
-"""Most blur. Sharp frames have 0.10 to 0.36 by day, night, fog, rain and snow; out of focus by a
-Gaussian of 0.6 % of their width (sigma) they have 0.55 and more."""
+"""Largest blur. Sharp frames have 0.10 to 0.36 by day, night, fog, rain and snow; with a Gaussian
+blur of 0.6 % of their width (sigma) they have 0.55 or more."""
 FROZEN = 5
-"""Frames in a row that are the same to the last bit, which the noise of a sensor rules out."""
+"""Repeats of a bit-identical frame in a row; the noise of a working sensor prevents them."""
 
 
 @dataclass(frozen=True)
 class ImageQuality:
-    """What one picture measures, beside the constants above.
+    """The measurements of one image, to compare with the constants above.
 
-    `brightness`: mean grey level, 0 to 255. `highlight`: grey level that 99 % of the pixels stay
-    below. `white`: share of pixels at 250 or more. `blur`: 0 to 1. `repeats`: how often the
-    picture has come before in a row.
+    `brightness`: mean grey level, 0 to 255. `highlight`: 99th percentile of the grey levels.
+    `white`: share of pixels at 250 or more. `blur`: 0 to 1. `repeats`: number of identical images
+    directly before this one.
     """
 
     brightness: float
@@ -39,7 +40,7 @@ class ImageQuality:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What is wrong with the picture, in words; empty when nothing is."""
+        """The names of all faults of the image; empty if there is none."""
         if self.highlight < BLACK:
             wrong = {'black': True}
         else:
@@ -53,16 +54,16 @@ class ImageQuality:
 
 
 class QualityMonitor:
-    """Judges the pictures of one camera, in their order."""
+    """Judges the images of one camera, in their order."""
 
     def __init__(self) -> None:
         self._last: np.ndarray | None = None
         self._repeats = 0
 
     def update(self, image: np.ndarray) -> ImageQuality:
-        """Judge the next picture, RGB uint8 (H, W, 3)."""
+        """Judge the next image, RGB uint8 (H, W, 3)."""
         height = max(1, round(WIDTH * image.shape[0] / image.shape[1]))
-        # Few of the pixels are read, so that it takes well under a millisecond.
+        # Linear interpolation reads few pixels and takes well under a millisecond.
         small = cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_LINEAR)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         same = self._last is not None and np.array_equal(grey, self._last)
@@ -79,15 +80,15 @@ class QualityMonitor:
 
 
 def _blur(grey: np.ndarray) -> float:
-    """How little of the edges another blur takes away, 0 to 1, along the worse direction.
+    """The share of the edges that remains after another blur, 0 to 1, in the worse direction.
 
-    Independent of contrast, and so of night and fog. Crete et al., "The blur effect: perception
-    and estimation with a new no-reference perceptual blur metric", SPIE 6492, 2007.
+    Independent of contrast, and therefore of night and fog. Crete et al., "The blur effect:
+    perception and estimation with a new no-reference perceptual blur metric", SPIE 6492, 2007.
     """
     shares = []
-    for picture in (grey, cv2.transpose(grey)):
-        blurred = cv2.blur(picture, (1, 9))
-        edges = cv2.absdiff(picture[1:], picture[:-1])
+    for plane in (grey, cv2.transpose(grey)):
+        blurred = cv2.blur(plane, (1, 9))
+        edges = cv2.absdiff(plane[1:], plane[:-1])
         lost = cv2.subtract(edges, cv2.absdiff(blurred[1:], blurred[:-1]))
         total = cv2.sumElems(edges)[0]
         shares.append(1 - cv2.sumElems(lost)[0] / total if total else 1.0)

@@ -1,16 +1,15 @@
-"""Masks that flicker less: each frame's evidence averaged with that of the frames before it.
+"""Less flicker in masks: the evidence of each frame is averaged with that of earlier frames.
 
-For every pixel an exponential average is kept of the evidence for its two strongest classes: the
-confidence of a class where the mask showed it, and none where it did not. A third class takes
-the place of the weaker one as soon as it has more evidence, as in the counting of frequent items
+Every pixel keeps an exponential average of the evidence for its two strongest classes. The
+evidence for a class is its confidence in frames whose mask shows it, and 0 in others. A third
+class replaces the weaker one as soon as it has more evidence, as in the counting of frequent items
 by Metwally et al., "Efficient computation of frequent and top-k elements in data streams", ICDT
-2005. Memory and time are therefore bounded, whatever the number of classes.
+2005. Memory and time are therefore bounded for any number of classes.
 
-The past counts less where the picture does not bear it out: its weight falls with the difference
-between the frame and the one before it, taken along the optical flow where that is wanted. That
-an error of the flow gates what is carried along it is from Nilsson and Sminchisescu, "Semantic
-Video Segmentation by Gated Recurrent Flow Propagation", CVPR 2018, sec. 3; the flow is Kroeger
-et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016.
+The weight of the past decreases with the difference between the frame and the one before it,
+optionally taken along the optical flow. Gating by the error of the flow is from Nilsson and
+Sminchisescu, "Semantic Video Segmentation by Gated Recurrent Flow Propagation", CVPR 2018, sec. 3;
+the flow is Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ from dgss_core.labels import IGNORE
 from dgss_core.runtime.prediction import Prediction
 
 GREY_WIDTH = 320
-"""Width in pixels at which frames are compared and motion is estimated."""
+"""Width in pixels at which frames are compared and the flow is computed."""
 GREY_TOLERANCE = 5.0
-"""Difference in grey levels (of 255) at which the past counts for 1/e of its weight."""
+"""Difference in grey levels (of 255) that reduces the weight of the past to 1/e."""
 CUT = 0.33
-"""Mean trust below which another scene has begun: on synthetic drives in all conditions it is
-0.46 and more from frame to frame at 10 Hz, and at most 0.32 between different drives."""
+"""A mean trust below this is a cut. On synthetic drives in all conditions the mean is 0.46 or more
+from frame to frame at 10 Hz, and at most 0.32 between different drives."""
 LONGEST_GAP_NS = 500_000_000
 
 
 @dataclass
 class _State:
-    """What is known of the last frame. `classes`, `evidence`: (H, W) each, the strongest first."""
+    """Averages up to the last frame. `classes`, `evidence`: (H, W) each, the strongest first."""
 
     stamp_ns: int
     grey: np.ndarray
@@ -58,11 +57,12 @@ class TemporalSmoother:
         weight: float,
         motion: bool = False,
     ) -> Prediction:
-        """The prediction for `image`, RGB uint8 (H, W, 3), smoothed with those before it.
+        """Smooth the prediction for `image`, RGB uint8 (H, W, 3), with those before it.
 
-        `weight`: of the past, 0 (off: the prediction comes back as it is) to below 1. `motion`:
-        move the past along the optical flow. The first frame comes back as it is too, and so
-        does one after a cut, a gap of half a second, a stamp that goes back, or at another size.
+        `weight`: of the past, 0 (off) to below 1. `motion`: move the past along the optical flow.
+        The prediction is returned unchanged if smoothing is off, for the first frame, and after a
+        cut, a gap of half a second, a stamp that goes back or a change of size. Raises ValueError
+        for another weight.
         """
         if not 0 <= weight < 1:
             raise ValueError(f'the weight of the past must be 0 to below 1, not {weight}')
@@ -83,24 +83,26 @@ class TemporalSmoother:
         )
 
     def _before(self, now: _State, motion: bool) -> tuple[_State, np.ndarray] | None:
-        """The last state, moved to this frame, with the trust in it, float32 (H, W) in 0 to 1;
-        None where nothing goes before this frame."""
+        """The last state, moved to this frame, with its trust, float32 (H, W), 0 to 1.
+
+        None if no earlier frame belongs to this scene.
+        """
         past = self._state
         if past is None or past.classes[0].shape != now.classes[0].shape:
             return None
         if not 0 <= now.stamp_ns - past.stamp_ns <= LONGEST_GAP_NS:
             return None
         grey, flow = past.grey, None
-        seen: np.ndarray | float = 1.0
+        visible: np.ndarray | float = 1.0
         if motion:
             flow = np.zeros((*grey.shape, 2), np.float32)
             self._flow.calc(now.grey, past.grey, flow)
             x, y = _moved_grid(flow)
             grey = cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             height, width = grey.shape
-            seen = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            visible = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         difference = cv2.blur(cv2.absdiff(now.grey, grey), (5, 5)).astype(np.float32)
-        trust = np.exp(-np.square(difference / GREY_TOLERANCE)) * seen
+        trust = np.exp(-np.square(difference / GREY_TOLERANCE)) * visible
         if trust.mean() < CUT:
             return None
         size = now.classes[0].shape[1::-1]
@@ -120,14 +122,14 @@ def _begin(image: np.ndarray, prediction: Prediction, stamp_ns: int) -> _State:
 
 
 def _average(past: _State, now: _State, weight: np.ndarray) -> _State:
-    """`weight` of the past and the rest of the present, per pixel."""
+    """Average by `weight` for the past and 1 - `weight` for the present, per pixel."""
     (first, second), mask = past.classes, now.classes[0]
     new = now.evidence[0] * (1 - weight)
     strong, weak = (evidence * weight for evidence in past.evidence)
     same = mask == first
     strong += new * same
     new[same] = 0
-    # The weaker class gains, or a third class takes its place, or neither.
+    # The weaker class gains evidence, or a third class replaces it, or neither.
     gained = np.where(mask == second, weak + new, np.maximum(weak, new))
     second = np.where(new > weak, mask, second)
     swapped = gained > strong
@@ -139,12 +141,12 @@ def _average(past: _State, now: _State, weight: np.ndarray) -> _State:
 
 
 def _move(state: _State, flow: np.ndarray | None, size: tuple[int, int]) -> _State:
-    """The state seen where `flow` (float32 (h, w, 2), at the size of the grey picture) points."""
+    """Move the state along `flow`, float32 (h, w, 2) at the size of the grey image."""
     if flow is None:
         return state
     scale = np.array([size[0] / flow.shape[1], size[1] / flow.shape[0]], np.float32)
     x, y = _moved_grid(cv2.resize(flow, size) * scale)
-    # Fixed point makes the four moves twice as fast.
+    # With fixed-point maps the four moves are twice as fast.
     maps = cv2.convertMaps(x, y, cv2.CV_16SC2, nninterpolation=True)
 
     def moved(plane: np.ndarray, outside: int) -> np.ndarray:
@@ -159,7 +161,7 @@ def _move(state: _State, flow: np.ndarray | None, size: tuple[int, int]) -> _Sta
 
 
 def _moved_grid(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each pixel was: x and y, float32 (H, W) each."""
+    """The earlier position of each pixel: x and y, float32 (H, W) each."""
     height, width = flow.shape[:2]
     x = flow[..., 0] + np.arange(width, dtype=np.float32)
     y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]

@@ -1,4 +1,4 @@
-"""What every backend promises, and how one is chosen."""
+"""The contract of every backend, and how one is chosen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from small_networks import write_classifier
 
 from dgss_core.errors import DgssError
-from dgss_core.runtime.backend import Backend
+from dgss_core.runtime.backend import Backend, TimedBackend
 from dgss_core.runtime.backends import check_backend, load_backend
 from dgss_core.runtime.backends.onnx_runtime import CPU, OnnxRuntimeBackend
 from dgss_core.runtime.bundle import CONFIDENCE, MASK, STATISTICS, Bundle
@@ -50,7 +50,7 @@ def images(count: int, bundle: Bundle) -> np.ndarray:
     return rng.integers(0, 256, (count, bundle.height, bundle.width, 3), np.uint8)
 
 
-def test_every_output_comes_by_name_for_any_number_of_images(
+def test_every_output_is_returned_by_name_for_any_number_of_images(
     backend: Backend, classifier: Bundle
 ) -> None:
     reference = OnnxRuntimeBackend(classifier, 1, (CPU,))
@@ -64,7 +64,7 @@ def test_every_output_comes_by_name_for_any_number_of_images(
         np.testing.assert_allclose(found[STATISTICS], right[STATISTICS], rtol=0.02, atol=0.02)
 
 
-def test_several_threads_get_the_answers_to_their_own_images(
+def test_several_threads_get_the_answers_for_their_own_images(
     backend: Backend, classifier: Bundle
 ) -> None:
     pictures = [images(1 + index % 2, classifier) + np.uint8(index) for index in range(24)]
@@ -75,38 +75,39 @@ def test_several_threads_get_the_answers_to_their_own_images(
             assert np.array_equal(found[STATISTICS], right[STATISTICS])
 
 
-def test_an_answer_stays_when_the_next_image_is_run(backend: Backend, classifier: Bundle) -> None:
+def test_an_answer_is_unchanged_by_the_next_image(backend: Backend, classifier: Bundle) -> None:
     first = backend.run(images(1, classifier))[MASK]
     kept = first.copy()
     backend.run(255 - images(1, classifier))
     assert np.array_equal(first, kept)
 
 
-def test_it_says_who_it_is_and_can_be_closed(backend: Backend, classifier: Bundle) -> None:
+def test_it_has_an_identity_and_can_be_closed(backend: Backend, classifier: Bundle) -> None:
     assert backend.name in ('onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx')
     assert any(precision in backend.identity for precision in ('fp32', 'bf16'))
     assert any(character.isdigit() for character in backend.identity)
     backend.run(images(1, classifier))
-    backend.close()
-    with pytest.raises(AttributeError):
-        backend.run(images(1, classifier))
+    for _ in range(2):
+        backend.close()
+        with pytest.raises(RuntimeError, match='was closed and cannot run; load the bundle again'):
+            backend.run(images(1, classifier))
 
 
-def test_auto_says_what_it_took_and_why_not_another(classifier: Bundle, tmp_path: Path) -> None:
-    told: list[str] = []
-    load_backend(classifier, cache_dir=tmp_path, report=told.append)
-    assert told[-1].startswith(f'Runs {classifier.identity} on ')
+def test_auto_reports_its_choice_and_the_reasons(classifier: Bundle, tmp_path: Path) -> None:
+    lines: list[str] = []
+    load_backend(classifier, cache_dir=tmp_path, report=lines.append)
+    assert lines[-1].startswith(f'Runs {classifier.identity} on ')
     if not find_spec('tensorrt'):
-        assert 'tensorrt is not installed' in told[-1]
+        assert 'tensorrt is not installed' in lines[-1]
 
 
-def test_auto_goes_on_where_nothing_can_be_proven(tmp_path: Path) -> None:
+def test_auto_skips_a_backend_without_a_proof(tmp_path: Path) -> None:
     bundle = write_classifier(tmp_path / 'bare', frames=False)
-    told: list[str] = []
-    assert load_backend(bundle, cache_dir=tmp_path, report=told.append).name == 'onnxruntime'
+    lines: list[str] = []
+    assert load_backend(bundle, cache_dir=tmp_path, report=lines.append).name == 'onnxruntime'
     if find_spec('openvino'):
-        assert 'openvino does not work here: OpenVINO' in told[-1]
-        assert 'has no reference frames' in told[-1]
+        assert 'openvino does not work here: OpenVINO' in lines[-1]
+        assert 'has no reference frames' in lines[-1]
 
 
 def test_auto_ends_with_the_reason_of_the_last(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_a_missing_driver_is_one_sentence(classifier: Bundle) -> None:
     ('name', 'package'), [('tensorrt', 'tensorrt cuda-python'), ('openvino', 'openvino')]
 )
 def test_a_missing_library_is_one_sentence(name: str, package: str) -> None:
-    """In a process whose import system knows of no such library."""
+    """In a process that cannot import the library."""
     code = f"""
 import sys
 sys.modules[{name!r}] = None
@@ -158,6 +159,11 @@ def test_a_provider_that_the_build_lacks_is_not_tried(classifier: Bundle) -> Non
     assert backend.identity.endswith('CPU, fp32')
 
 
+def test_providers_that_the_build_lacks_are_one_sentence(classifier: Bundle) -> None:
+    with pytest.raises(DgssError, match=r'none of the providers Abacus; use one of .*CPUExec'):
+        OnnxRuntimeBackend(classifier, providers=('Abacus',))
+
+
 def test_the_checkpoint_answers_as_its_bundle_does(tmp_path: Path) -> None:
     torch = pytest.importorskip('torch')
     from small_systems import loud
@@ -165,7 +171,7 @@ def test_the_checkpoint_answers_as_its_bundle_does(tmp_path: Path) -> None:
     from dgss_core.export import export_bundle, images_by_condition
     from dgss_core.networks.checkpoint import About, save_checkpoint
 
-    frames = images_by_condition(None, 48, 64, 1)
+    frames = images_by_condition(None, height=48, width=64, count=1)
     stacked = np.concatenate([np.stack(each) for each in frames.values()])
     torch.set_num_threads(1)
     model = loud('dgss-mobilenetv2', torch.from_numpy(stacked).permute(0, 3, 1, 2).float())
@@ -175,10 +181,14 @@ def test_the_checkpoint_answers_as_its_bundle_does(tmp_path: Path) -> None:
     bundle = export_bundle(model, tmp_path / 'bundle', **about)
     backend = load_backend(bundle, f'torch:{path}')
     assert 'PyTorch' in backend.identity
+    assert not isinstance(backend, TimedBackend)
     found, right = (each.run(stacked) for each in (backend, OnnxRuntimeBackend(bundle)))
     assert list(found) == list(right)
     sure = right[CONFIDENCE] >= 128
     assert (found[MASK] == right[MASK])[sure].mean() >= 0.9999
+    backend.close()
+    with pytest.raises(RuntimeError, match='was closed'):
+        backend.run(stacked)
     with pytest.raises(DgssError, match='There is no checkpoint'):
         load_backend(bundle, f'torch:{tmp_path / "absent.safetensors"}')
 
@@ -189,22 +199,23 @@ def test_an_engine_is_built_kept_and_loaded_again(
     name: str, classifier: Bundle, tmp_path: Path
 ) -> None:
     pytest.importorskip(name)
-    told: list[str] = []
-    load_backend(classifier, name, cache_dir=tmp_path, report=told.append).close()
-    assert any(line.startswith('Building the engine of') for line in told)
+    lines: list[str] = []
+    load_backend(classifier, name, cache_dir=tmp_path, report=lines.append).close()
+    assert any(line.startswith('Building the engine of') for line in lines)
     (entry,) = EngineCache(tmp_path).entries()
     assert (entry.folder / 'verified.json').exists()
-    told.clear()
+    lines.clear()
     start = time.perf_counter()
-    backend = load_backend(classifier, name, cache_dir=tmp_path, report=told.append)
+    backend = load_backend(classifier, name, cache_dir=tmp_path, report=lines.append)
     assert time.perf_counter() - start < 10
-    assert not any('Building' in line for line in told)
+    assert not any('Building' in line for line in lines)
+    assert isinstance(backend, TimedBackend)
     stages = backend.stages(images(2, classifier))
     assert list(stages) == ['upload', 'network', 'download']
     assert all(seconds > 0 for seconds in stages.values())
     entry.engine.write_bytes(b'damaged')
-    load_backend(classifier, name, cache_dir=tmp_path, report=told.append)
-    assert any(line.startswith('Building the engine of') for line in told)
+    load_backend(classifier, name, cache_dir=tmp_path, report=lines.append)
+    assert any(line.startswith('Building the engine of') for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -232,3 +243,6 @@ def test_the_null_backend_answers_a_constant_after_its_time(probe_bundle: Bundle
     assert set(outputs[CONFIDENCE].flat) == {255}
     assert outputs[MASK].shape == outputs[CONFIDENCE].shape == images.shape[:3]
     assert backend.name == backend.identity == 'null:30'
+    backend.close()
+    with pytest.raises(RuntimeError, match='null:30 was closed'):
+        backend.run(images)

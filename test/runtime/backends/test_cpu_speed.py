@@ -1,4 +1,4 @@
-"""The embedded bundle on a CPU, against the plain export of its model, in one run."""
+"""The embedded bundle on a CPU, compared in one run with the plain export of its model."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ pytest.importorskip('openvino', reason='needs pip install openvino')
 from dgss_core.runtime.backends.open_vino import OpenVinoBackend, precisions
 
 
-def test_openvino_is_half_as_fast_again_as_the_plain_export(tmp_path: Path) -> None:
+def test_openvino_is_1_5_times_as_fast_as_the_plain_export(tmp_path: Path) -> None:
     if 'bf16' not in precisions():
         pytest.skip('this processor has no bf16')
     bundle = open_bundle()
     network = DeployedNetwork(build_system('dgss-mobilenetv2'), step=1)
-    write_onnx(network, tmp_path / 'model.onnx', bundle.height, bundle.width)
+    write_onnx(network, tmp_path / 'model.onnx', height=bundle.height, width=bundle.width)
     plain = replace(bundle, folder=tmp_path)
     backends = [OnnxRuntimeBackend(plain, 1), OpenVinoBackend(bundle, 'bf16', 1)]
     image = bundle.frames()[0].image[None]

@@ -1,4 +1,4 @@
-"""Real TensorRT-RTX engines, built ahead of time: no GPU is needed for that."""
+"""Real TensorRT-RTX engines, built ahead of time, which needs no GPU."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,7 @@ from small_networks import write_classifier
 
 from dgss_core.errors import DgssError
 from dgss_core.runtime.bundle import Bundle
+from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.engines.build import build_engine, engine_key, import_flavour, make_logger
 from dgss_core.runtime.engines.progress import every
 from dgss_core.runtime.key import Device
@@ -30,7 +32,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def test_an_engine_is_built_for_named_gpus_without_one(bundle: Bundle) -> None:
     engine = build_engine(TRT, bundle, ['8.6', '8.9'])
-    # A driver decides the rest; TensorRT-RTX at least recognises its own file.
+    # A full check needs a driver; TensorRT-RTX at least recognises its own file.
     runtime = TRT.Runtime(make_logger(TRT))
     malformed = int(TRT.EngineInvalidityDiagnostics.MALFORMED_ENGINE)
     assert runtime.get_engine_validity(b'junk' * 1000)[1] & malformed
@@ -56,7 +58,7 @@ def test_a_file_that_is_no_network_is_one_sentence(bundle: Bundle, tmp_path: Pat
 
 
 def test_too_little_memory_is_one_sentence(bundle: Bundle) -> None:
-    """In a process of its own, whose address space ends a few MB above what it has."""
+    """In a separate process with an address space a few MB above its present size."""
     code = """
 import resource
 from dgss_core.runtime.bundle import open_bundle
@@ -74,25 +76,36 @@ except DgssError as error:
     assert 'ran out of memory while it built an engine for' in result.stdout, result.stderr
 
 
-def test_progress_is_told_while_the_builder_works(tmp_path: Path) -> None:
+def test_progress_is_reported_during_the_build(tmp_path: Path) -> None:
     bundle = write_classifier(tmp_path / 'wide', frames=False, channels=512)
-    seen: list[tuple[str, float]] = []
-    build_engine(TRT, bundle, ['8.9'], watch=lambda *state: seen.append(state))
-    assert seen
-    assert all(phase and 0 <= fraction <= 1 for phase, fraction in seen)
+    states: list[tuple[str, float]] = []
+    build_engine(TRT, bundle, ['8.9'], progress=lambda *state: states.append(state))
+    assert states
+    assert all(phase and 0 <= fraction <= 1 for phase, fraction in states)
 
 
-def test_lines_come_no_more_often_than_asked() -> None:
+def test_an_exception_in_the_build_thread_reaches_the_caller(bundle: Bundle) -> None:
+    class Broken(TRT.Builder):
+        def build_serialized_network(self, *_: object) -> None:
+            raise BufferError('the builder is gone')
+
+    package = SimpleNamespace(**vars(TRT) | {'Builder': Broken})
+    with pytest.raises(RefusedError, match='BufferError: the builder is gone') as error:
+        build_engine(package, bundle, ['8.9'])
+    assert isinstance(error.value.__cause__, BufferError)
+
+
+def test_lines_are_no_more_frequent_than_requested() -> None:
     lines: list[str] = []
-    watch = every(0.05, lines.append)
+    progress = every(0.05, lines.append)
     end = time.monotonic() + 0.22
     while time.monotonic() < end:
-        watch('Timing tactics', 0.5)
+        progress('Timing tactics', 0.5)
     assert 3 <= len(lines) <= 4
     assert lines[0].endswith('Timing tactics 50%.')
 
 
-def test_the_key_says_what_the_engine_depends_on(bundle: Bundle) -> None:
+def test_the_key_covers_everything_the_engine_depends_on(bundle: Bundle) -> None:
     key = engine_key(TRT, bundle, Device('RTX', '8.9', '580'))
     assert key.network == bundle.fingerprint
     assert (key.backend, key.version) == ('tensorrt_rtx', TRT.__version__)

@@ -1,4 +1,4 @@
-"""Engines are built once, found again only where they are valid, and never half there."""
+"""Engines are built once, reused only if they are valid, and never stored in part."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WANTED = EngineKey(
 
 
 class Builds:
-    """Counts how often an engine was built."""
+    """A build function that counts its calls."""
 
     def __init__(self, data: bytes = b'engine') -> None:
         self.data, self.count = data, 0
@@ -101,7 +101,7 @@ def test_a_damaged_engine_is_built_again_once(tmp_path: Path, damage: str) -> No
     assert build.count == 2
 
 
-def test_an_engine_that_the_library_refuses_is_removed_or_left_to_others(tmp_path: Path) -> None:
+def test_an_engine_that_the_library_refuses_is_removed_or_ignored(tmp_path: Path) -> None:
     cache, build = EngineCache(tmp_path), Builds()
     obtain(cache, build)
     (own,) = cache.entries()
@@ -129,8 +129,7 @@ def test_a_stopped_build_leaves_no_engine(tmp_path: Path) -> None:
 
 
 def test_a_hit_takes_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It reads the engine once and hashes it once: no more than 0.1 s. It is as large as that of a
-    ViT-L in fp16 would be, divided by ten."""
+    """It reads and hashes an engine of a tenth of a ViT-L in fp16 once, in at most 0.1 s."""
     size, hits = 60 << 20, 20
     cache, build = EngineCache(tmp_path), Builds(os.urandom(size))
     obtain(cache, build)
@@ -150,11 +149,11 @@ def test_a_hit_takes_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert hits * size <= bytes_read() - read < 1.01 * hits * size
     assert hits * size <= hashed < 1.01 * hits * size
     assert build.count == 1
-    assert min(seconds) < 0.1  # what else the machine does only adds to it
+    assert min(seconds) < 0.1  # other load on the machine only adds to it
 
 
 def bytes_read() -> int:
-    """By this thread so far, as the kernel counts them."""
+    """Bytes that this thread has read so far, as counted by the kernel."""
     lines = Path('/proc/thread-self/io').read_text().splitlines()
     return int(dict(line.split(': ') for line in lines)['rchar'])
 
@@ -166,24 +165,24 @@ def test_two_processes_that_build_at_once_build_once(tmp_path: Path) -> None:
     command = [sys.executable, '-m', 'dgss_core', 'engine', 'build', '--backend', 'tensorrt_rtx']
     command += ['--bundle', str(bundle), '--gpu', '8.9', '--cache_dir', str(cache)]
     with EngineCache(cache)._lock(print):
-        # Both are held until both want to build: neither can have built before the other asks.
+        # The lock holds both until both want to build, so neither can be done before the other.
         both = [
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             for _ in range(2)
         ]
         waiting = [process.stderr.readline() for process in both]
     assert all('Another process builds an engine' in line for line in waiting), waiting
-    said = [process.communicate(timeout=60)[0] for process in both]
+    printed = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert said[0] == said[1]
+    assert printed[0] == printed[1]
     (entry,) = EngineCache(cache).entries()
-    assert f'built in {entry.seconds:.1f} s' in said[0]
+    assert f'built in {entry.seconds:.1f} s' in printed[0]
     assert entry.size > 1000
     assert sorted(path.name for path in cache.iterdir()) == ['.lock', entry.folder.name]
 
 
-def test_a_full_disk_costs_the_cache_but_not_the_engine(tmp_path: Path) -> None:
-    """A limit on the size of files is what a process can be given of a full disk."""
+def test_on_a_full_disk_the_engine_is_used_but_not_stored(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for a full disk."""
     code = f"""
 import resource, signal
 from pathlib import Path
@@ -208,34 +207,34 @@ print(len(list(cache.folder.iterdir())))
         env={**os.environ, 'PYTHONPATH': paths},
         check=True,
     )
-    told, size, refused, left = result.stdout.splitlines()
-    assert told.startswith('The engine cannot be kept in')
-    assert 'File too large' in told
+    lines, size, refused, left = result.stdout.splitlines()
+    assert lines.startswith('The engine cannot be kept in')
+    assert 'File too large' in lines
     assert size == '5000'
     assert refused.startswith('refused: The engine cannot be kept in')
     assert left == '1', 'the lock alone'
 
 
-def test_a_folder_that_cannot_be_written_costs_the_cache_but_not_the_engine(
+def test_in_a_folder_that_cannot_be_written_the_engine_is_used_but_not_stored(
     tmp_path: Path,
 ) -> None:
-    """The parent is a file: that holds for the superuser too, who may write everywhere else."""
+    """The parent is a file, so that writing fails for the superuser too."""
     (tmp_path / 'file').touch()
-    cache, build, told = EngineCache(tmp_path / 'file' / 'cache'), Builds(), []
-    data, entry = cache.obtain(WANTED, build, told.append)
+    cache, build, lines = EngineCache(tmp_path / 'file' / 'cache'), Builds(), []
+    data, entry = cache.obtain(WANTED, build, lines.append)
     assert (data, entry, build.count) == (b'engine', None, 1)
-    assert 'choose another cache folder' in told[0]
+    assert 'choose another cache folder' in lines[0]
     with pytest.raises(DgssError, match='choose another cache folder'):
-        cache.obtain(WANTED, build, told.append, must_keep=True)
+        cache.obtain(WANTED, build, lines.append, must_keep=True)
     assert build.count == 1, 'nothing is built that could not be kept'
 
 
 @pytest.fixture
 def read_only() -> Iterator[Path]:
-    """A folder that may be written until it is made read-only, also when root runs the tests."""
+    """A folder that can be made read-only, also when root runs the tests."""
     folder = Path(tempfile.mkdtemp())
     is_root = os.geteuid() == 0
-    if is_root:  # Whom no mode stops.
+    if is_root:  # Modes do not restrict root.
         os.chown(folder, 65534, 65534)
         os.seteuid(65534)
     yield folder
@@ -245,14 +244,14 @@ def read_only() -> Iterator[Path]:
 
 
 def test_a_read_only_cache_serves_what_it_holds(read_only: Path) -> None:
-    cache, build, told = EngineCache(read_only), Builds(), []
+    cache, build, lines = EngineCache(read_only), Builds(), []
     obtain(cache, build)
     read_only.chmod(0o555)
     assert obtain(cache, build) == b'engine'
     assert build.count == 1
     other = replace(WANTED, driver='another')
-    assert cache.obtain(other, build, told.append) == (b'engine', None)
-    assert 'Permission denied' in told[0]
+    assert cache.obtain(other, build, lines.append) == (b'engine', None)
+    assert 'Permission denied' in lines[0]
     with pytest.raises(DgssError, match='run this as the user who owns it'):
         cache.prune(0, print)
     read_only.chmod(0o755)
@@ -284,7 +283,7 @@ def test_using_an_engine_keeps_it_from_being_pruned(tmp_path: Path) -> None:
     assert cache.prune(30, print) == []
 
 
-def test_the_cache_lies_where_xdg_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_folder_follows_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     assert EngineCache().folder == tmp_path / 'dgss' / 'engines'
     monkeypatch.delenv('XDG_CACHE_HOME')
@@ -292,7 +291,7 @@ def test_the_cache_lies_where_xdg_says(tmp_path: Path, monkeypatch: pytest.Monke
     assert EngineCache().folder == Path('/home/robot/.cache/dgss/engines')
 
 
-def test_the_folder_says_for_what_it_is(tmp_path: Path) -> None:
+def test_the_folder_is_named_after_bundle_and_backend(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path)
     obtain(cache, Builds(), replace(WANTED, bundle='night / rain'))
     (entry,) = cache.entries()

@@ -1,4 +1,4 @@
-"""TensorRT-RTX builds every system ahead of time, in every precision it is exported in."""
+"""TensorRT-RTX builds every system ahead of time, in every precision of the export."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dgss_core.runtime.engines.build import build_engine, import_flavour
 
 @cache
 def size_of_engine(folder: Path, precision: str) -> int:
-    """Bytes of the engine; systems that are one network at the reduced size are built once."""
+    """Bytes of the engine; systems with the same reduced network are built once."""
     network = folder / f'{precision}.onnx'
     manifest = manifest_of(
         folder.name,

@@ -1,4 +1,4 @@
-"""An engine counts only when its answers are those of the reference, on this machine."""
+"""An engine is used only if its answers on this machine are those of the reference."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from dgss_core.runtime.bundle import (
 )
 from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.engines.cache import EngineCache
-from dgss_core.runtime.engines.proof import report_path
+from dgss_core.runtime.engines.proof import Verification, report_path
 from dgss_core.runtime.engines.verify import GATES, SURE, Outcome, compare
 
 
 @pytest.fixture
 def sound(tmp_path: Path) -> Bundle:
-    """A bundle in low precision: it has to be proven, and it is right."""
+    """A correct bundle in low precision, which needs a proof."""
     return write_classifier(tmp_path / 'sound', precision='fp16')
 
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Bundle:
-    """Its weights are not those that the reference frames were answered with."""
+    """Its weights differ from those behind the answers in the reference frames."""
     return write_classifier(tmp_path / 'broken', precision='fp16', noise=0.3)
 
 
 class Load:
-    """Loads ONNX Runtime with a cache of its own and keeps what is reported."""
+    """Loads ONNX Runtime with a cache of its own and collects the reported lines."""
 
     def __init__(self, folder: Path) -> None:
-        self.cache, self.told = EngineCache(folder), []
+        self.cache, self.lines = EngineCache(folder), []
 
     def __call__(self, bundle: Bundle, **options: object):
         return load_backend(
             bundle,
             'onnxruntime',
             cache_dir=self.cache.folder,
-            report=self.told.append,
+            report=self.lines.append,
             **options,
         )
 
@@ -62,7 +62,7 @@ def load(tmp_path: Path) -> Load:
     return Load(tmp_path / 'cache')
 
 
-def test_a_right_engine_is_proven_once(sound: Bundle, load: Load) -> None:
+def test_a_correct_engine_is_verified_once(sound: Bundle, load: Load) -> None:
     backend = load(sound)
     path = report_path(backend, load.cache)
     report = json.loads(path.read_text())
@@ -75,6 +75,20 @@ def test_a_right_engine_is_proven_once(sound: Bundle, load: Load) -> None:
     written = path.stat().st_mtime_ns
     load(sound)
     assert path.stat().st_mtime_ns == written
+
+
+def test_the_report_comes_back_as_it_was_written(sound: Bundle, load: Load) -> None:
+    path = report_path(load(sound), load.cache)
+    data = json.loads(path.read_text())
+    assert list(data) == [
+        *('verdict', 'reasons', 'when', 'bundle', 'backend', 'engine_sha256', 'key', 'machine'),
+        *('versions', 'reference', 'gates', 'conditions', 'total', 'checksum'),
+    ]
+    report = Verification.from_dict(data)
+    assert (report.verdict, report.gates) == ('passed', GATES['fp16'])
+    assert f'{json.dumps(report.to_dict(), indent=2)}\n' == path.read_text()
+    with pytest.raises(DgssError, match='checksum is wrong'):
+        Verification.from_dict(data | {'total': {}})
 
 
 def test_a_wrong_engine_is_refused_also_the_next_time(broken: Bundle, load: Load) -> None:
@@ -127,12 +141,12 @@ def test_without_frames_nothing_can_be_proven(tmp_path: Path, load: Load) -> Non
     load(bundle, allow_unverified=True)
 
 
-def test_a_higher_precision_steps_in(tmp_path: Path, broken: Bundle, load: Load) -> None:
+def test_a_higher_precision_replaces_it(tmp_path: Path, broken: Bundle, load: Load) -> None:
     write_classifier(broken.folder / 'bf16', precision='bf16', noise=0.2, frames=False)
     write_classifier(broken.folder / 'fp32', frames=False)
     backend = load(broken)
     assert backend.identity.endswith('fp32')
-    refused = [line for line in load.told if line.endswith('Trying a higher precision.')]
+    refused = [line for line in load.lines if line.endswith('Trying a higher precision.')]
     assert ['fp16' in refused[0], 'bf16' in refused[1], len(refused)] == [True, True, 2]
     frame = broken.frames()[0]
     assert np.array_equal(backend.run(frame.image[None])[MASK][0], frame.mask)
@@ -147,21 +161,21 @@ def test_openvino_computes_in_fp32_where_bf16_is_refused(
     if 'bf16' not in open_vino.precisions():
         pytest.skip('this processor has no bf16')
     monkeypatch.setitem(GATES, 'bf16', replace(GATES['bf16'], confidence=-1))
-    bundle, told = write_classifier(tmp_path / 'plain'), []
-    backend = load_backend(bundle, 'openvino', cache_dir=tmp_path / 'cache', report=told.append)
+    bundle, lines = write_classifier(tmp_path / 'plain'), []
+    backend = load_backend(bundle, 'openvino', cache_dir=tmp_path / 'cache', report=lines.append)
     assert backend.identity.endswith('fp32')
-    assert 'CPU, bf16 is refused' in told[0]
+    assert 'CPU, bf16 is refused' in lines[0]
 
 
-def test_a_proof_that_cannot_be_kept_is_made_again(tmp_path: Path, sound: Bundle) -> None:
+def test_a_proof_that_cannot_be_stored_is_repeated(tmp_path: Path, sound: Bundle) -> None:
     (tmp_path / 'file').touch()
     load = Load(tmp_path / 'file' / 'cache')
     load(sound)
-    assert 'The verification cannot be kept in' in load.told[0]
+    assert 'The verification cannot be kept in' in load.lines[0]
 
 
 class Answers:
-    """A network that is a plain function of the frame it is given."""
+    """A backend that returns the answers of the frames after a change."""
 
     def __init__(self, frames: list[ReferenceFrame], change: Callable[[dict], None]) -> None:
         self.frames, self.change = frames, change
@@ -271,7 +285,7 @@ def test_the_command_verifies_on_the_frames_of_the_bundle(
     assert '--labels needs --frames' in capsys.readouterr().err
 
 
-def test_an_older_report_with_other_gates_is_made_anew(sound: Bundle, load: Load, monkeypatch):
+def test_a_report_with_older_gates_does_not_count(sound: Bundle, load: Load, monkeypatch):
     path = report_path(load(sound), load.cache)
     assert json.loads(path.read_text())['gates']['agreement'] == 0.995
     monkeypatch.setitem(GATES, 'fp16', replace(GATES['fp16'], agreement=0.99))

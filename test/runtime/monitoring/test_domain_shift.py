@@ -1,6 +1,6 @@
-"""The domain-shift monitor: its arithmetic, and whether it tells night and fog from day.
+"""The domain-shift monitor: its arithmetic, and its distances for night, fog and dusk.
 
-With `-s` the figures of docs/monitoring.md are printed.
+`-s` prints the figures of docs/monitoring.md.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from dgss_core.runtime.monitoring.domain_shift import (
 from dgss_core.runtime.segmenter import Prediction, Segmenter
 from dgss_core.synthetic import StreetDrive
 
-Seen = tuple[np.ndarray, Prediction]
+Frame = tuple[np.ndarray, Prediction]
 
 
 def auroc(low: Sequence[float], high: Sequence[float]) -> float:
-    """The chance that one of `high` lies above one of `low`."""
+    """The probability that a value of `high` is above a value of `low`."""
     return float(np.mean(np.array(high)[:, None] > np.array(low)))
 
 
-def furthest(source: SourceStatistics, frames: Iterable[Seen]) -> float:
+def furthest(source: SourceStatistics, frames: Iterable[Frame]) -> float:
     monitor = DomainShiftMonitor(source)
     for image, prediction in frames:
         distances = monitor.update(image, prediction)
@@ -45,24 +45,25 @@ def segmenter() -> Segmenter:
     return Segmenter(open_bundle(), 'onnxruntime')
 
 
-def look(segmenter: Segmenter, image: np.ndarray) -> Seen:
+def predicted(segmenter: Segmenter, image: np.ndarray) -> Frame:
     prepared = segmenter.prepare(image)
-    return prepared, segmenter.predict([prepared])[0]
+    return prepared, segmenter.predict_prepared([prepared])[0]
 
 
-def drive(segmenter: Segmenter, seed: int, condition: str = 'day') -> list[Seen]:
-    frames = StreetDrive(seed, condition, segmenter.bundle.width, segmenter.bundle.height)
-    return [look(segmenter, frames.frame(index).image) for index in (0, 30)]
+def drive(segmenter: Segmenter, seed: int, condition: str = 'day') -> list[Frame]:
+    width, height = segmenter.bundle.width, segmenter.bundle.height
+    frames = StreetDrive(seed, condition, width=width, height=height)
+    return [predicted(segmenter, frames.frame(index).image) for index in (0, 30)]
 
 
 @pytest.fixture(scope='module')
 def source(segmenter: Segmenter) -> SourceStatistics:
     source = segmenter.bundle.manifest.source
-    assert source is not None, 'the embedded bundle knows what it was trained on'
+    assert source is not None, 'the embedded bundle has source statistics'
     return source
 
 
-def noise_frame(seed: int, statistics: bool = False) -> Seen:
+def noise_frame(seed: int, statistics: bool = False) -> Frame:
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (48, 64, 3)).astype(np.uint8)
     mask = rng.integers(0, 4, (48, 64)).astype(np.uint8)
@@ -109,7 +110,7 @@ def test_the_distance_is_counted_in_standard_deviations_of_the_source() -> None:
     assert monitor.update(image, far)['features'] == pytest.approx(3, abs=1e-3)
     centre = Prediction(far.mask, far.confidence, statistics=np.array(source.mean['features']))
     found = [monitor.update(image, centre)['features'] for _ in range(5)]
-    # The mean of all so far, then of about the last four: 3/2, 3/3, 3/4, then 3/4 of that ...
+    # The mean of all frames, then of about the last four: 3/2, 3/3, 3/4, then 3/4 of that ...
     assert found == pytest.approx([1.5, 1, 0.75, 0.5625, 0.421875], abs=1e-3)
 
 
@@ -165,30 +166,30 @@ def test_night_and_fog_lie_further_from_the_source_than_day(segmenter, source) -
     assert max(found['day']) < 1.32
 
 
-def test_a_network_that_has_lost_its_way_is_told_by_its_predictions(segmenter, source) -> None:
-    """Confidence and classes alone tell it: the picture is an ordinary one."""
+def test_wrong_predictions_alone_increase_the_distance(segmenter, source) -> None:
+    """The image is an ordinary one; only confidence and classes are compared."""
     outputs = {'confidence', 'classes'}
     alone = SourceStatistics(
         source.frames,
         {name: source.mean[name] for name in outputs},
         {name: source.std[name] for name in outputs},
     )
-    right, lost = [], []
+    right, wrong = [], []
     for seed in range(3000, 3003):
         frames = drive(segmenter, seed)
         right.append(furthest(alone, frames))
-        wrong = [look(segmenter, np.rot90(image, 2).copy())[1] for image, _ in frames]
-        lost.append(
-            furthest(alone, [(image, p) for (image, _), p in zip(frames, wrong, strict=True)])
+        turned = [predicted(segmenter, np.rot90(image, 2).copy())[1] for image, _ in frames]
+        wrong.append(
+            furthest(alone, [(image, p) for (image, _), p in zip(frames, turned, strict=True)])
         )
-    assert auroc(right, lost) == 1
+    assert auroc(right, wrong) == 1
 
 
 def test_dusk_of_a_real_drive_lies_further_than_its_day(segmenter, shared: Path) -> None:
-    def frames(split: str, step: int) -> list[Seen]:
+    def frames(split: str, step: int) -> list[Frame]:
         camvid = shared / 'data' / 'camvid'
         names = (camvid / 'splits' / f'{split}.txt').read_text().split()[::step]
-        return [look(segmenter, read_image(camvid / f'images/{name}.jpg')) for name in names]
+        return [predicted(segmenter, read_image(camvid / f'images/{name}.jpg')) for name in names]
 
     source = collect(frames('day_train', 8), 19)
     day, dusk = frames('day_test', 6), frames('dusk', 3)

@@ -1,4 +1,4 @@
-"""Image quality flags on the synthetic drive in every condition, and on real drives."""
+"""Image quality flags on the synthetic drive in every condition and on real drives."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def frames() -> dict[str, list[np.ndarray]]:
 
 
 @pytest.mark.parametrize('condition', CONDITIONS)
-def test_no_condition_is_a_fault_of_the_picture(frames, condition: str) -> None:
+def test_no_condition_counts_as_a_fault(frames, condition: str) -> None:
     assert [flags(image) for image in frames[condition]] == [set(), set()]
 
 
 @pytest.mark.parametrize('condition', ['day', 'night', 'fog'])
-def test_what_is_wrong_is_named(frames, condition: str) -> None:
+def test_each_fault_has_its_flag(frames, condition: str) -> None:
     for image in frames[condition]:
         width = image.shape[1]
         assert flags(cv2.GaussianBlur(image, (0, 0), 0.0063 * width)) == {'blurred'}
@@ -50,7 +50,7 @@ def test_what_is_wrong_is_named(frames, condition: str) -> None:
         assert flags(exposed(image, 0.3)) == {'too dark'}
 
 
-def test_a_camera_is_frozen_after_some_times_the_same(frames) -> None:
+def test_a_camera_is_frozen_after_some_identical_frames(frames) -> None:
     image = frames['day'][0]
     monitor = QualityMonitor()
     found = [monitor.update(image).flags for _ in range(FROZEN + 1)]
@@ -66,12 +66,12 @@ def test_any_size_is_judged(size: tuple[int, int]) -> None:
     assert QualityMonitor().update(np.full((*size, 3), 99, np.uint8)).brightness == 99
 
 
-def test_real_drives_are_not_faulted(shared: Path) -> None:
+def test_real_drives_have_no_flags(shared: Path) -> None:
     files = sorted((shared / 'data/camvid/images').glob('*.jpg'))[::8]
     files += sorted((shared / 'data/kitti/images').glob('*'))[::8]
     images = [read_image(path) for path in files]
     found = {path.stem: flags(image) for path, image in zip(files, images, strict=True)}
-    # Under a bridge, and black but for the way out.
+    # Under a bridge; only the exit is bright.
     assert found.pop('000104_10') == {'too dark'}
     assert set().union(*found.values()) == set()
     blurred = [flags(cv2.GaussianBlur(i, (0, 0), 0.0085 * i.shape[1])) for i in images]

@@ -1,4 +1,4 @@
-"""What watching and smoothing add to the network of the embedded bundle, on one thread each."""
+"""The cost of monitors and smoothing relative to the embedded network, on one thread each."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def one_thread() -> Iterator[None]:
 
 def test_the_monitors_are_a_small_part_of_a_frame(one_thread: None) -> None:
     segmenter = Segmenter(open_bundle(), threads=1)
-    drive = StreetDrive(3, 'day', segmenter.bundle.width, segmenter.bundle.height)
+    width, height = segmenter.bundle.width, segmenter.bundle.height
+    drive = StreetDrive(3, 'day', width=width, height=height)
     images = [drive.frame(index).image for index in (10, 11)]
-    predictions = segmenter.predict(images)
+    predictions = segmenter.predict_prepared(images)
     quality, smoother, follower = QualityMonitor(), TemporalSmoother(), TemporalSmoother()
     shift = DomainShiftMonitor(collect(zip(images, predictions, strict=True), 19))
 
@@ -38,14 +39,14 @@ def test_the_monitors_are_a_small_part_of_a_frame(one_thread: None) -> None:
         return lambda i: one(images[i % 2], predictions[i % 2], i * 10**8, 0.7, with_motion)
 
     work: dict[str, Callable[[int], object]] = {
-        'network': lambda i: segmenter.predict([images[i % 2]]),
+        'network': lambda i: segmenter.predict_prepared([images[i % 2]]),
         'image quality': lambda i: quality.update(images[i % 2]),
         'domain shift': lambda i: shift.update(images[i % 2], predictions[i % 2]),
         'smoothing': smooth(False),
         'smoothing along the motion': smooth(True),
     }
     times: dict[str, list[float]] = {name: [] for name in work}
-    # In turns, so that a busy machine is busy for all of them.
+    # In turns, so that other load on the machine affects all of them.
     for i in range(12):
         for name, step in work.items():
             start = time.perf_counter()

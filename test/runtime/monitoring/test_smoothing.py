@@ -1,6 +1,6 @@
-"""Temporal smoothing: its arithmetic on single pixels, and what it does to whole drives.
+"""Temporal smoothing: its arithmetic on single pixels, and its effect on whole drives.
 
-With `-s` the figures of docs/monitoring.md are printed.
+`-s` prints the figures of docs/monitoring.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIZE = (96, 160)
 
 @pytest.fixture
 def scene() -> np.ndarray:
-    """A picture with something to see at every place."""
+    """An image with texture everywhere."""
     noise = np.random.default_rng(0).integers(0, 256, (12, 20, 3)).astype(np.uint8)
     return cv2.resize(noise, SIZE[::-1], interpolation=cv2.INTER_CUBIC)
 
@@ -52,15 +52,15 @@ def test_evidence_is_averaged_exponentially(scene: np.ndarray, motion: bool) -> 
     assert all(result.mask.dtype == result.confidence.dtype == np.uint8 for result in results)
 
 
-def test_a_third_class_takes_the_place_of_the_weaker(scene: np.ndarray) -> None:
+def test_a_third_class_replaces_the_weaker_one(scene: np.ndarray) -> None:
     frames = [flat(1, 250), flat(2, 40), *[flat(5, 250)] * 3]
     results = smoothed(scene, frames, 0.5)
-    # Of class 1: 250, 125, 62. Of class 5, which ousts the 10 of class 2: 125 at once.
+    # Of class 1: 250, 125, 62. Of class 5, which replaces the 10 of class 2: 125 at once.
     assert [result.mask[0, 0] for result in results] == [1, 1, 5, 5, 5]
     assert results[2].confidence[0, 0] == 125
 
 
-def test_without_a_weight_nothing_is_touched_or_kept(scene: np.ndarray) -> None:
+def test_without_a_weight_nothing_is_changed_or_stored(scene: np.ndarray) -> None:
     smoother = TemporalSmoother()
     smoother(scene, flat(1, 255), 0, 0.9)
     prediction = flat(2, 100)
@@ -72,9 +72,7 @@ def test_without_a_weight_nothing_is_touched_or_kept(scene: np.ndarray) -> None:
 
 @pytest.mark.parametrize('motion', [False, True])
 @pytest.mark.parametrize('change', ['cut', 'gap', 'back', 'size', 'image size'])
-def test_it_starts_again_where_the_past_does_not_lead_here(
-    scene: np.ndarray, change: str, motion: bool
-) -> None:
+def test_it_starts_again_after_a_break(scene: np.ndarray, change: str, motion: bool) -> None:
     smoother = TemporalSmoother()
     smoother(scene, flat(1, 255), 10 * PERIOD_NS, 0.9, motion)
     stamp_ns, size, image = 11 * PERIOD_NS, SIZE, scene
@@ -90,12 +88,12 @@ def test_it_starts_again_where_the_past_does_not_lead_here(
         image, size = scene[:64].copy(), (64, SIZE[1])
     prediction = flat(2, 50, size)
     assert smoother(image, prediction, stamp_ns, 0.9, motion) is prediction
-    # And the new scene is what the next frame is averaged with.
+    # The next frame is averaged with the new scene.
     result = smoother(image, flat(3, 255, size), stamp_ns + PERIOD_NS, 0.9, motion)
     assert set(result.mask.flat) == {2}
 
 
-def test_where_the_picture_changes_the_present_counts(scene: np.ndarray) -> None:
+def test_the_present_counts_in_regions_that_change(scene: np.ndarray) -> None:
     image = scene.copy()
     image[30:60, 40:80] = 255 - image[30:60, 40:80]
     smoother = TemporalSmoother()
@@ -105,8 +103,8 @@ def test_where_the_picture_changes_the_present_counts(scene: np.ndarray) -> None
     assert set(mask[:25].flat) == {1}
 
 
-def test_along_the_motion_a_thing_keeps_its_class(scene: np.ndarray) -> None:
-    """One network error on a thing that moves three pixels a frame is outvoted where it is."""
+def test_along_the_motion_an_object_keeps_its_class(scene: np.ndarray) -> None:
+    """One wrong frame does not change the class of an object that moves three pixels a frame."""
     smoother = TemporalSmoother()
     for step in range(6):
         image = np.roll(scene, 3 * step, 1)
@@ -118,12 +116,12 @@ def test_along_the_motion_a_thing_keeps_its_class(scene: np.ndarray) -> None:
         result = smoother(image, prediction, step * PERIOD_NS, 0.8, motion=True)
     inside = np.zeros(SIZE, bool)
     inside[30:60, 55:95] = True
-    # Left of column 20 the rolled picture comes in from the other side.
+    # Left of column 20 the image wraps around.
     assert ((result.mask == 9) == inside)[:, 20:].mean() > 0.98
 
 
-def test_what_comes_into_view_is_taken_as_it_is(scene: np.ndarray) -> None:
-    """The picture moves left by eight pixels: its right margin was not seen before."""
+def test_a_region_that_comes_into_view_has_no_past(scene: np.ndarray) -> None:
+    """The image moves left by eight pixels, so its right margin is new."""
     wide = np.concatenate([scene, scene[:, ::-1]], 1)
     smoother = TemporalSmoother()
     smoother(wide[:, :160].copy(), flat(1, 250), 0, 0.9, motion=True)
@@ -136,9 +134,9 @@ def test_what_comes_into_view_is_taken_as_it_is(scene: np.ndarray) -> None:
 def drives() -> list[tuple[list[SyntheticFrame], list[Prediction]]]:
     """Two drives at 8 m/s and 10 Hz, with the predictions of the embedded bundle."""
     segmenter, drives = Segmenter(open_bundle()), []
-    size = segmenter.bundle.width, segmenter.bundle.height
+    width, height = segmenter.bundle.width, segmenter.bundle.height
     for seed, condition in [(501, 'rain'), (504, 'snow')]:
-        drive = StreetDrive(seed, condition, *size)
+        drive = StreetDrive(seed, condition, width=width, height=height)
         frames = [drive.frame(index) for index in range(100, 108)]
         drives.append((frames, [segmenter(frame.image) for frame in frames]))
     return drives
@@ -149,7 +147,7 @@ def change_and_miou(
 ) -> tuple[float, float]:
     """Share of the points of the world whose class changes from frame to frame, and mIoU.
 
-    The points are followed by the optical flow, and left out where the exact labels gainsay it.
+    Points are followed by the optical flow; points with other labels at its end are ignored.
     """
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     greys = [cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY) for frame in frames]
@@ -171,7 +169,7 @@ def change_and_miou(
     return changed / followed, matrix.miou
 
 
-def test_on_a_drive_masks_flicker_less_and_are_as_right(drives) -> None:
+def test_on_a_drive_masks_flicker_less_and_are_as_accurate(drives) -> None:
     for frames, predictions in drives:
         change, miou = change_and_miou(frames, predictions)
         results = {}

@@ -1,0 +1,157 @@
+"""The lanes of the TensorRT backend, with a stand-in for CUDA: no GPU is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from queue import LifoQueue
+from threading import Lock
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip('cuda.bindings', reason='needs pip install cuda-python')
+from dgss_core.errors import DgssError
+from dgss_core.runtime.backends import tensor_rt
+from dgss_core.runtime.backends.tensor_rt import MAX_BATCH, Lane, TensorRtBackend
+from dgss_core.runtime.bundle import INPUT, MASK
+
+SHAPES = {INPUT: (-1, 2, 2, 3), MASK: (-1, 2, 2)}
+TRT = SimpleNamespace(nptype=lambda dtype: dtype)
+
+
+class Stream:
+    """Counts what is queued, recorded and replayed."""
+
+    handle = 0
+    records = True
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def record(self, work: Callable[[], None]) -> str:
+        self.calls.append('record')
+        if not self.records:
+            raise DgssError('CUDA failed: not permitted (name); restart the program.')
+        return 'graph'
+
+    def replay(self, graph: str) -> None:
+        self.calls.append('replay')
+
+    def wait(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Buffer:
+    device = 0
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.host = np.zeros(shape, dtype)
+
+    def upload(self, count: int, stream: Any) -> None: ...
+
+    def download(self, count: int, stream: Any) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Engine:
+    """An engine whose context counts the calls of the network on the stream of its lane."""
+
+    num_io_tensors = len(SHAPES)
+
+    def __init__(self) -> None:
+        self.queued = 0
+
+    def get_tensor_name(self, index: int) -> str:
+        return list(SHAPES)[index]
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return SHAPES[name]
+
+    def get_tensor_dtype(self, name: str) -> type:
+        return np.uint8
+
+    def create_execution_context(self) -> Any:
+        def execute(stream: int) -> bool:
+            self.queued += 1
+            return True
+
+        return SimpleNamespace(
+            set_tensor_address=lambda name, address: None,
+            set_input_shape=lambda name, shape: None,
+            execute_async_v3=execute,
+        )
+
+
+@pytest.fixture(autouse=True)
+def cuda(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    fake = SimpleNamespace(Stream=Stream, Buffer=Buffer, destroy_graph=lambda graph: None)
+    monkeypatch.setattr(tensor_rt, 'cuda', fake)
+    return fake
+
+
+def run(lane: Lane, *counts: int) -> list[str]:
+    """The calls of the stream while images are run in batches of `counts`."""
+    lane._stream.calls.clear()
+    for count in counts:
+        images = np.full((count, 2, 2, 3), count, np.uint8)
+        assert lane.run(images)[MASK].shape == (count, 2, 2)
+    return lane._stream.calls
+
+
+def test_the_third_call_in_a_row_replays_a_graph() -> None:
+    engine = Engine()
+    lane = Lane(TRT, engine, pytest.fail)
+    assert run(lane, 1, 1, 1, 1) == ['record', 'replay', 'replay']
+    assert engine.queued == 2
+    assert run(lane, 3, 1, 3, 1) == []
+    assert run(lane, 1, 1, 3) == ['record', 'replay']
+    assert engine.queued == 2 + 4 + 1 + 1
+
+
+def backend() -> TensorRtBackend:
+    """A backend with one lane, without the engine cache and the library."""
+    made = object.__new__(TensorRtBackend)
+    made.identity, made._trt, made._engine = 'TensorRT 10', TRT, Engine()
+    made._idle, made._lanes, made._growing = LifoQueue(), [], Lock()
+    made._is_closed = made._is_without_graphs = False
+    made._add_lane()
+    return made
+
+
+def test_a_network_that_cannot_be_recorded_is_reported_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Stream, 'records', False)
+    lines: list[str] = []
+    made = backend()
+    made._report = lines.append
+    made._add_lane()
+    for lane in made._lanes:
+        assert run(lane, 1, 1, 1, 1) == ['record']
+    assert lines == [
+        'TensorRT 10 cannot record this network as a CUDA graph (CUDA failed: not permitted '
+        '(name)); it runs without one, which takes longer.'
+    ]
+
+
+@pytest.mark.parametrize('fault', [None, DgssError('CUDA failed')])
+def test_closing_twice_does_nothing_also_after_a_fault(
+    cuda: SimpleNamespace, fault: DgssError | None
+) -> None:
+    def destroy(graph: str) -> None:
+        if fault:
+            raise fault
+
+    cuda.destroy_graph = destroy
+    made = backend()
+    images = np.zeros((MAX_BATCH + 1, 2, 2, 3), np.uint8)
+    assert made.run(images)[MASK].shape == (MAX_BATCH + 1, 2, 2)
+    run(made._lanes[0], 1, 1, 1)
+    for _ in range(2):
+        made.close()
+        with pytest.raises(RuntimeError, match=r'TensorRT 10 was closed'):
+            made.run(images)
