@@ -13,7 +13,7 @@ from dgss_core.networks.checkpoint import About, load_checkpoint, save_checkpoin
 from dgss_core.networks.encoders import Encoder
 from dgss_core.networks.importers.keys import load_exactly
 from dgss_core.networks.losses.merged import MergedLoss
-from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
+from dgss_core.networks.systems import SegmentationModel, build_system, systems
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.distill import Distillation
 from dgss_core.training.objective import Objective
@@ -46,7 +46,7 @@ def build_objective(
     """What is minimised, prepared for the hardware."""
     bank = None
     if config.mixing is not None and config.mixing.bank is not None:
-        encoder = SYSTEMS[config.system].encoder
+        encoder = systems()[config.system].encoder
         bank = StyleBank.load(config.mixing.bank, model.label_set, encoder)
     model.encoder.checkpointing = hardware.checkpointing
     if hardware.compile:
@@ -78,7 +78,7 @@ def save_model(
     writes. Raises DgssError when it cannot."""
     weights: dict[str, Any] = get_model_state_dict(model, options=WHOLE)
     data = ', '.join(source.dataset for source in config.sources)
-    encoder = SYSTEMS[config.system].weights_licence
+    encoder = systems()[config.system].weights_licence
     licence = f'encoder {encoder}; trained on {data}, whose terms hold too'
     for path in paths if first else ():
         save_checkpoint(model, path, About(config.system, sizes(config), licence=licence), weights)

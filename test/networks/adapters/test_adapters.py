@@ -15,6 +15,7 @@ from dgss_core.networks.adapters.lora import LoRALinear, add_lora, add_soma, mer
 from dgss_core.networks.adapters.reins import Reins, StageReins
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.encoders.memory import graph_bytes
+from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2
 from dgss_core.networks.encoders.stages import StagedEncoder
 from dgss_core.networks.encoders.vits import clip_vit, dinov2, eva02, sam, siglip
 from dgss_core.networks.importers.adapters import import_soma
@@ -140,6 +141,7 @@ def test_only_reins_train_in_a_frozen_vit(name):
         lambda: ClipResNet((1, 2, 1, 1), width=8),
         lambda: StagedEncoder('resnet10t', size_multiple=1),
         lambda: StagedEncoder('convnext_atto', size_multiple=32, depths=(1, 1, 1, 1)),
+        MobileNetV2,
     ],
 )
 def test_stage_reins(build):

@@ -73,7 +73,7 @@ def fits_exactly(system: str, weights: dict, base: dict | None = None) -> dict[s
     options = encoder_options(system, imported)
     with torch.device('meta'):
         model = build_system(system, encoder_options=options)
-    fitted = model.encoder.fit(take_prefix(imported, 'encoder.'))
+    fitted = model.encoder.resample(take_prefix(imported, 'encoder.'))
     whole = imported | {f'encoder.{key}': value for key, value in fitted.items()}
     load_exactly(model, whole, 'the layout')
     parts = {'encoder': model.encoder, 'head': model.head}
