@@ -4,38 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from records import assert_close, dinov2_of, eva02_of
+from records import assert_close, dinov2_of, eva02_of, reins_of
 from torch import nn
 
 from dgss_core.errors import DgssError
 from dgss_core.networks.adapters.lora import add_soma, merge_lora
-from dgss_core.networks.adapters.reins import Reins
 from dgss_core.networks.importers.adapters import import_reins
 from dgss_core.networks.importers.encoders import import_dinov2, import_eva02
 from dgss_core.networks.importers.keys import load_exactly, take_prefix
-
-
-@pytest.fixture
-def record(shared):
-    def read(name: str) -> dict:
-        return torch.load(shared / 'parity' / f'{name}.pt', weights_only=True)
-
-    return read
-
-
-def reins_of(kwargs: dict) -> Reins:
-    return Reins(
-        kwargs['num_layers'],
-        kwargs['embed_dims'],
-        tokens=kwargs['token_length'],
-        rank=kwargs.get('lora_dim'),
-        query_width=kwargs['query_dims'],
-        patch=kwargs['patch_size'],
-        scale=kwargs.get('scale_init', 1e-3),
-        softmax=kwargs.get('use_softmax', True),
-        zero_delta=kwargs.get('zero_mlp_delta_f', False),
-        link=kwargs.get('link_token_to_query', True),
-    )
 
 
 @torch.no_grad()

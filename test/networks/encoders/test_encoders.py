@@ -272,7 +272,7 @@ def test_unknown_encoder_offers_near_names():
         build_encoder('dinov2_large')
 
 
-def test_published_remainders_are_a_switch():
+def test_published_remainders_are_dropped_without_padding():
     """At patch 14, VLTSeg uses 504 of 512 pixels and ignores the other 8."""
     as_published = eva02(**VIT, patch=14, pad=False).eval()
     fill(as_published)
@@ -317,7 +317,7 @@ def test_impossible_options_are_named(build, message):
         build()
 
 
-def test_clip_resnet_dilations_follow_the_published_quirk():
+def test_clip_resnet_dilations_are_as_published():
     def dilations(stride: int) -> list[list[int]]:
         encoder = ClipResNet((3, 4, 6, 3), width=8, output_stride=stride)
         stages = (encoder.layer2, encoder.layer3, encoder.layer4)

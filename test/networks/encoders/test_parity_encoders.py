@@ -21,16 +21,6 @@ from dgss_core.networks.importers.encoders import (
 )
 from dgss_core.training.styles import channel_statistics
 
-MODULE = 1e-5
-
-
-@pytest.fixture
-def record(shared):
-    def read(name: str) -> dict:
-        return torch.load(shared / 'parity' / f'{name}.pt', weights_only=True)
-
-    return read
-
 
 @torch.no_grad()
 def test_dinov2_taps(record):

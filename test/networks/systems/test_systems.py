@@ -1,4 +1,4 @@
-"""Every system: its size as published, and one contract for all of them at a reduced size."""
+"""Every system: its published size, and common tests of all systems at a reduced size."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ class TestSystems(ModelContract):
 
 
 def test_masks_are_resized_before_their_sigmoid():
-    """Scores at a size differ from resized scores for Mask2Former, and only for it."""
+    """Only for Mask2Former do scores at a size differ from resized scores."""
     for name, same in (('vltseg-clip-b', False), ('famix-rn50', True)):
         model = filled(name)
         with torch.no_grad():
@@ -206,8 +206,8 @@ def test_soma_starts_where_the_encoder_is():
 
 def test_sliding_windows_over_a_system():
     model = filled('rein-dinov2-s')
-    look = Inference(window=(48, 48), stride=(32, 32))
-    scores = look(model.at_size, images(61, 90))
+    inference = Inference(window=(48, 48), stride=(32, 32))
+    scores = inference(model.at_size, images(61, 90))
     assert scores.shape == (2, 19, 61, 90)
     with torch.no_grad():
         corner = model.at_size(images(61, 90)[..., :48, :48])
