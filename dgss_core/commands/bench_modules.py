@@ -49,7 +49,7 @@ class PlainDeformableAttention(DeformableAttention):
 
 
 class PlainReins(Reins):
-    """Rein that multiplies out all tokens in each layer and uses einsum on token-first features."""
+    """Rein that multiplies out all tokens in each layer, with einsum on token-first features."""
 
     def forward(self, x: Tensor, layer: int, prefix: int = 0) -> Tensor:
         cls, x = x[:, :prefix], x[:, prefix:].permute(1, 0, 2)
