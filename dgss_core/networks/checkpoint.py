@@ -98,7 +98,7 @@ def read_about(path: Path) -> tuple[About, LabelSet]:
     if metadata.get('schema') != SCHEMA:
         raise DgssError(
             f'{path} is no checkpoint of this package (schema {metadata.get("schema")!r}, not '
-            f'{SCHEMA!r}); published weights become one with dgss convert.'
+            f'{SCHEMA!r}); convert published weights with dgss convert.'
         )
     try:
         about = About(

@@ -36,11 +36,11 @@ class Encoder(nn.Module, ABC):
 
     Frozen parameters cost nothing: autograd records nothing before the first trained layer.
     `train()` keeps every module whose parameters are all frozen in eval mode, so frozen batch
-    norms keep their statistics and frozen blocks use no dropout.
+    norms keep their statistics and frozen blocks use no dropout or drop path.
     """
 
     new_parts: tuple[str, ...] = ('adapter.',)
-    """Prefixes of keys that pre-trained weights never contain."""
+    """Key prefixes that pre-trained weights never contain."""
 
     ends_in_relu: bool = False
     """Whether `first_stage` ends in a ReLU, so that its output is never negative."""

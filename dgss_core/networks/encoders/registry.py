@@ -214,6 +214,7 @@ def build_encoder(name: str, weights: str | Path | None = None, **options: Any) 
 
 
 def encoder_licence(name: str) -> str:
-    """Licence of the encoder's pre-trained weights; a plugin's package states its own."""
-    entry = ENCODERS.get(name)
-    return 'see its package' if entry is None else entry.licence
+    """Licence of the encoder's pre-trained weights; the package of a plugin states its own."""
+    if name in plugins.plugins(plugins.ENCODERS):
+        return 'see its package'
+    return ENCODERS[name].licence

@@ -10,19 +10,6 @@ from dgss_core.errors import DgssError
 Rules = Sequence[tuple[str, str]]
 Weights = dict[str, Tensor]
 
-DEFORMABLE: Rules = (
-    (r'self_attn\.sampling_offsets\.(.*)', r'attention.offsets.\2'),
-    (r'self_attn\.attention_weights\.(.*)', r'attention.weights.\2'),
-    (r'self_attn\.value_proj\.(.*)', r'attention.value.\2'),
-    (r'self_attn\.output_proj\.(.*)', r'attention.out.\2'),
-)
-"""Deformable attention of every Mask2Former; group 1 is the layer number of the prefix."""
-
-
-def below(theirs: str, ours: str, rules: Rules) -> Rules:
-    """`rules` with a pattern put before every source key and a template before every target."""
-    return [(theirs + pattern, ours + template) for pattern, template in rules]
-
 
 def rename(weights: Weights, rules: Rules, source: str) -> Weights:
     """Rename every key by the first rule (pattern, template) whose pattern matches all of it.

@@ -1,13 +1,7 @@
 """Mask2Former heads in detectron2's names: CLOUDS, with either of its two decoders."""
 
-from dgss_core.networks.importers.keys import (
-    DEFORMABLE,
-    Rules,
-    Weights,
-    below,
-    rename,
-    split_attention,
-)
+from dgss_core.networks.importers.keys import Rules, Weights, rename, split_attention
+from dgss_core.networks.importers.mask2former import DEFORMABLE, QUERIES, below
 
 LAYER = r'transformer\.encoder\.layers\.(\d+)\.'
 PIXEL_RULES: Rules = (
@@ -38,9 +32,7 @@ DECODER_RULES: Rules = (
     (FFN + r'linear2\.(.*)', r'layers.\1.mlp.2.\2'),
     (FFN + r'norm\.(.*)', r'layers.\1.mlp_norm.\2'),
     (r'decoder_norm\.(.*)', r'norm.\1'),
-    (r'query_feat\.weight', r'query_content'),
-    (r'query_embed\.weight', r'query_place'),
-    (r'level_embed\.weight', r'level_embedding'),
+    *QUERIES,
     (r'mask_embed\.layers\.0\.(.*)', r'mask_embedding.0.\1'),
     (r'mask_embed\.layers\.1\.(.*)', r'mask_embedding.2.\1'),
     (r'mask_embed\.layers\.2\.(.*)', r'mask_embedding.4.\1'),

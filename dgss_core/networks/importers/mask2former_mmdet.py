@@ -1,13 +1,7 @@
 """Mask2Former heads in mmdetection's names: Rein and VLTSeg."""
 
-from dgss_core.networks.importers.keys import (
-    DEFORMABLE,
-    Rules,
-    Weights,
-    below,
-    rename,
-    split_attention,
-)
+from dgss_core.networks.importers.keys import Rules, Weights, rename, split_attention
+from dgss_core.networks.importers.mask2former import DEFORMABLE, QUERIES, below
 
 LAYER = r'encoder\.layers\.(\d+)\.'
 PIXEL_RULES: Rules = (
@@ -37,10 +31,8 @@ DECODER_RULES: Rules = (
     (DECODER + r'ffn\.layers\.1\.(.*)', r'layers.\1.mlp.2.\2'),
     (DECODER + r'norms\.2\.(.*)', r'layers.\1.mlp_norm.\2'),
     (r'transformer_decoder\.post_norm\.(.*)', r'norm.\1'),
-    (r'query_feat\.weight', r'query_content'),
-    (r'query_embed\.weight', r'query_place'),
+    *QUERIES,
     (r'querys2feat\.(.*)', r'content.\1'),
-    (r'level_embed\.weight', r'level_embedding'),
     (r'mask_embed\.(.*)', r'mask_embedding.\1'),
     (r'cls_embed\.(.*)', r'classifier.linear.\1'),
 )
