@@ -88,7 +88,7 @@ BASE = {'width': 768, 'depth': 12, 'heads': 12}
 LARGE = {'width': 1024, 'depth': 24, 'heads': 16}
 HUGE = {'width': 1280, 'depth': 32, 'heads': 16}
 REIN_TAPS, VLTSEG_TAPS = {'taps': (7, 11, 15, 23)}, {'taps': (9, 14, 19, 23)}
-CLIP_COLOURS = {'mean': CLIP_MEAN, 'std': CLIP_STD}
+CLIP_NORMALISATION = {'mean': CLIP_MEAN, 'std': CLIP_STD}
 
 ENCODERS: dict[str, EncoderEntry] = {
     'clip-rn50': EncoderEntry(
@@ -116,14 +116,14 @@ ENCODERS: dict[str, EncoderEntry] = {
         import_timm_stages,
         'open_clip:convnext_large_d_320/laion2b_s29b_b131k_ft_soup',
         MIT,
-        {'name': 'convnext_large', 'size_multiple': 32, **CLIP_COLOURS},
+        {'name': 'convnext_large', 'size_multiple': 32, **CLIP_NORMALISATION},
     ),
     'eva02-clip-l': EncoderEntry(
         eva02,
         import_eva02,
         'timm:eva02_large_patch14_clip_224.merged2b',
         MIT,
-        {'inner_norm': True, **LARGE, **VLTSEG_TAPS, **CLIP_COLOURS},
+        {'inner_norm': True, **LARGE, **VLTSEG_TAPS, **CLIP_NORMALISATION},
         _drop_inner_norm,
     ),
     'eva02-l': EncoderEntry(
@@ -131,7 +131,7 @@ ENCODERS: dict[str, EncoderEntry] = {
         import_eva02,
         'timm:eva02_large_patch14_224.mim_m38m',
         MIT,
-        {'inner_norm': False, **LARGE, **REIN_TAPS, **CLIP_COLOURS},
+        {'inner_norm': False, **LARGE, **REIN_TAPS, **CLIP_NORMALISATION},
     ),
     'dinov2-s': EncoderEntry(
         dinov2, import_dinov2, 'timm:vit_small_patch14_dinov2.lvd142m', APACHE, SMALL
