@@ -1,4 +1,4 @@
-"""`dgss bench modules`: our networks against plain formulations of the same mathematics."""
+"""`dgss bench modules`: our modules against plain PyTorch versions of the same formulas."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from dgss_core.networks.heads.mask2former.pixel_decoder import EncoderLayer, Pix
 
 
 class PlainDeformableAttention(DeformableAttention):
-    """Deformable attention the way it is usually written in PyTorch.
+    """Deformable attention as usually written in PyTorch.
 
-    Values stay heads-last until each level is copied into an image, sampling locations of all
+    Values have heads last until each level is copied into an image, the sampling places of all
     levels are computed at once, and the samples of all levels are stacked before the sum.
     """
 
@@ -49,7 +49,7 @@ class PlainDeformableAttention(DeformableAttention):
 
 
 class PlainReins(Reins):
-    """Rein with the tokens of all layers multiplied out and einsum over token-first features."""
+    """Rein that multiplies out all tokens in each layer, with einsum on token-first features."""
 
     def forward(self, x: Tensor, layer: int, prefix: int = 0) -> Tensor:
         cls, x = x[:, :prefix], x[:, prefix:].permute(1, 0, 2)
@@ -63,7 +63,7 @@ class PlainReins(Reins):
 
 @dataclass
 class Contest:
-    """One module of ours, its plain counterpart, and what both are called with."""
+    """One of our modules, its plain version, and the call that runs either."""
 
     name: str
     ours: nn.Module
@@ -72,7 +72,7 @@ class Contest:
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Time forward without and with a graph, and backward; both modules in turn."""
+        """Time inference, forward with a graph, and backward, of both modules in turn."""
         for side, module in (('ours', self.ours), ('plain', self.plain)):
             start = time.perf_counter()
             with torch.no_grad():
@@ -88,14 +88,14 @@ class Contest:
                 self.seconds.setdefault(f'{side} {kind}', []).append(span)
 
     def result(self, kind: str) -> tuple[float, float, float]:
-        """Seconds of ours and of plain (medians), and the median of their ratios."""
+        """Median seconds of ours and of plain, and the median of their ratios."""
         ours, plain = self.seconds[f'ours {kind}'], self.seconds[f'plain {kind}']
         ratios = [a / b for a, b in zip(ours, plain, strict=True)]
         return median(ours), median(plain), median(ratios)
 
 
-def pixel_decoder_contest(height: int, width: int, layers: int = 6) -> Contest:
-    """Mask2Former's pixel decoder behind four maps of 1024 channels (Rein, VLTSeg)."""
+def pixel_decoder_contest(*, height: int, width: int, layers: int = 6) -> Contest:
+    """Mask2Former's pixel decoder on four maps of 1024 channels (Rein, VLTSeg)."""
     channels = (1024,) * 4
     ours = PixelDecoder(channels, layers=layers)
     for module in ours.modules():
@@ -123,8 +123,8 @@ def pixel_decoder_contest(height: int, width: int, layers: int = 6) -> Contest:
     return Contest(f'pixel decoder, {layers} layers', ours, plain, call)
 
 
-def reins_contest(height: int, width: int, layers: int = 24) -> Contest:
-    """Rein behind every block of a ViT-L/16."""
+def reins_contest(*, height: int, width: int, layers: int = 24) -> Contest:
+    """Rein after every block of a ViT-L/16."""
     ours, plain = Reins(layers, 1024), PlainReins(layers, 1024)
     plain.load_state_dict(ours.state_dict())
     tokens = torch.randn(1, 1 + (height // 16) * (width // 16), 1024)
@@ -139,20 +139,21 @@ def reins_contest(height: int, width: int, layers: int = 24) -> Contest:
 
 
 def modules(*, height: int = 256, width: int = 256, repeats: int = 5, threads: int = 0) -> None:
-    """Time our modules against plain PyTorch formulations of the same networks, on the CPU.
+    """Time our modules against plain PyTorch versions of the same networks, on the CPU.
 
     Args:
-        height: of the image the feature maps belong to, in pixels
-        width: of the image
-        repeats: runs of each, in turn; medians are shown
-        threads: of PyTorch, 0 leaves its choice
+        height: height in pixels of the image that the feature maps belong to
+        width: width of that image in pixels
+        repeats: runs of each module, in turn; the table shows medians
+        threads: threads of PyTorch; 0 keeps its default
     """
     if min(height, width) < 32 or repeats < 1:
         raise DgssError('Give a height and a width of 32 or more, and at least one repeat.')
     if threads:
         torch.set_num_threads(threads)
     table = Table('module', 'pass', 'ours, ms', 'plain, ms', 'ours / plain')
-    for contest in (pixel_decoder_contest(height, width), reins_contest(height, width)):
+    for make in (pixel_decoder_contest, reins_contest):
+        contest = make(height=height, width=width)
         contest.run()
         contest.seconds.clear()
         for _ in range(repeats):

@@ -112,7 +112,7 @@ def convert_file(
     sizes['encoder_options'] = {**encoder_options(system, weights), **given}
     model = build_system(system, label_set=label_set, **sizes)
     load_system(model, weights, str(source))
-    licence = LICENCES[system.partition('-')[0]]
+    licence = LICENCES[SYSTEMS[system].published]
     about = About(system, sizes, source.name, sha256_of(source), licence)
     save_checkpoint(model, output, about)
     _write_manifest(output, manifest)

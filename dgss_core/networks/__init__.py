@@ -1,5 +1,5 @@
-"""Networks: encoders, adapters, heads and losses, and the published systems made of them.
+"""Networks: encoders, adapters, heads and losses, and the published systems built from them.
 
-Plain PyTorch. `importers` rename published weights, `checkpoint` stores ours, `inference` runs a
-model over windows and scales. Imports the ground only; knows no data and no training.
+Plain PyTorch. `importers` renames published weights, `checkpoint` stores ours, `inference` runs a
+model over windows and scales. This package does not import datasets or training.
 """

@@ -1,4 +1,4 @@
-"""Our checkpoints: one safetensors file that knows which model it is, and where it came from."""
+"""Our checkpoints: a safetensors file with a description of its model and its source."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SCHEMA = 'dgss-checkpoint/1'
 
 @dataclass(frozen=True)
 class About:
-    """What a checkpoint says of itself beside its label set.
+    """Description of a checkpoint, without its label set.
 
-    `sizes` are the options of `build_system` it was made with, plain JSON values. `source` and
-    `source_sha256` name the file it was converted from, `licence` the terms of the weights.
+    `sizes` are its options of `build_system`, as plain JSON values. `source` and `source_sha256`
+    identify the file it was converted from. `licence` is that of the weights.
     """
 
     system: str
@@ -42,10 +42,10 @@ def save_checkpoint(
     about: About,
     weights: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write `model` to `path`, whole or not at all.
+    """Write `model` to `path`, completely or not at all.
 
-    `weights` are its own unless given: those of a sharded model have to be gathered first.
-    Raises DgssError when the folder cannot be written to.
+    `weights` replaces the model's own weights; a sharded model must gather them first. Raises
+    DgssError if the file cannot be written.
     """
     metadata = {
         'schema': SCHEMA,
@@ -60,9 +60,9 @@ def save_checkpoint(
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write a safetensors file, whole or not at all: a file that was there stays until then.
+    """Write a safetensors file; an existing file is replaced only when the new one is complete.
 
-    Raises DgssError when the folder cannot be written to.
+    Raises DgssError if the file cannot be written.
     """
     weights = {key: value.detach().contiguous() for key, value in tensors.items()}
     try:
@@ -78,7 +78,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str,
 
 
 def read_about(path: Path) -> tuple[About, LabelSet]:
-    """What the checkpoint says of itself, without its weights. Raises DgssError as below."""
+    """Description and label set of a checkpoint. Raises DgssError as `load_checkpoint` does."""
     if not path.is_file():
         raise DgssError(f'There is no checkpoint {path}; give the path of a .safetensors file.')
     try:
@@ -89,7 +89,7 @@ def read_about(path: Path) -> tuple[About, LabelSet]:
     if metadata.get('schema') != SCHEMA:
         raise DgssError(
             f'{path} is no checkpoint of this package (schema {metadata.get("schema")!r}, not '
-            f'{SCHEMA!r}); published weights become one with dgss convert.'
+            f'{SCHEMA!r}); convert published weights with dgss convert.'
         )
     try:
         about = About(
@@ -101,14 +101,16 @@ def read_about(path: Path) -> tuple[About, LabelSet]:
         )
         labels = json.loads(metadata['label_set'])
     except (KeyError, json.JSONDecodeError) as error:
-        raise DgssError(f'{path} has a damaged description ({error!r}); write it anew.') from error
+        raise DgssError(
+            f'{path} has a damaged description ({error!r}); write it again.'
+        ) from error
     return about, LabelSet.from_dict(labels, str(path))
 
 
 def load_checkpoint(path: str | Path) -> SegmentationModel:
-    """The model a checkpoint holds, in eval mode.
+    """The model of a checkpoint, in eval mode.
 
-    Raises DgssError for a file that is no checkpoint, not whole, or does not fit its own
+    Raises DgssError if the file is missing, damaged, not a checkpoint, or does not fit its own
     description.
     """
     path = Path(path)

@@ -1,12 +1,12 @@
-"""From a model to scores for a whole image: sliding windows, scales, flips, refinement.
+"""Scores of a whole image: sliding windows, scales, flips, refinement.
 
-A model here is any callable from images (B,3,H,W) to scores (B,C,h,w) of any stride. What is
-averaged are the scores as the model gives them, which is what the published evaluations do: logits
-of per-pixel heads (FAMix: the mean of the logits of both scales), probability-like sums of
-Mask2Former. Pass `activate=head.to_probabilities` to average probabilities instead.
+A model here is any callable from images (B,3,H,W) to scores (B,C,h,w) of any stride. As in the
+published evaluations, the unchanged scores are averaged: logits of per-pixel heads (FAMix: the
+mean over both scales), probability-like sums of Mask2Former. Pass
+`activate=head.to_probabilities` to average probabilities instead.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,8 @@ from dgss_core.networks.resize import resize
 
 Model = Callable[[Tensor], Tensor]
 Size = tuple[int, int]
+"""Height and width in pixels."""
+
 Weighting = Literal['uniform', 'hann']
 
 
@@ -31,10 +33,9 @@ def softmax(scores: Tensor) -> Tensor:
 
 
 def whole(model: Model, images: Tensor, multiple: int = 1) -> Tensor:
-    """Scores (B,C,H,W) of images (B,3,H,W) seen at once.
+    """Scores (B,C,H,W) of images (B,3,H,W) in one pass.
 
-    Sides that `multiple` does not divide are continued at the right and the bottom by their last
-    pixel; what the model says there is cut off again.
+    Pads right and bottom (edge values) to a multiple of `multiple` and crops the scores.
     """
     height, width = images.shape[-2:]
     down, right = -height % multiple, -width % multiple
@@ -47,52 +48,52 @@ def whole(model: Model, images: Tensor, multiple: int = 1) -> Tensor:
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:
-    """Where windows start along one side; the last one ends with the image."""
+    """Start of each window along one side; the last window ends with the image."""
     last = max(length - window, 0)
     return [*range(0, last, stride), last]
 
 
 def window_weight(size: Size, weighting: Weighting, like: Tensor) -> Tensor:
-    """(h,w) weight of every pixel of a window: one, or falling towards the border (Hann)."""
+    """(h,w) weight of each pixel of a window: 1 ('uniform'), or lower at the border ('hann')."""
     if weighting == 'uniform':
         return torch.ones(size, device=like.device)
     if weighting != 'hann':
         raise DgssError(f"unknown window weighting '{weighting}'; choose 'uniform' or 'hann'.")
-    # Two longer and cut, so that no weight is zero.
+    # Longer by two and cropped, so that no weight is zero.
     rows, columns = (torch.hann_window(n + 2, periodic=False)[1:-1] for n in size)
     return (rows[:, None] * columns).to(like.device)
 
 
-class Overlap:
-    """Weighted mean of windows laid over one another."""
+Place = tuple[int, int, int]
+"""Image in the batch, and top and left of a window."""
 
-    total: Tensor | None = None
-    weights: Tensor
 
-    def __init__(self, weight: Tensor) -> None:
-        self.weight = weight
+def overlap_mean(
+    windows: Iterable[tuple[Place, Tensor]], weight: Tensor, images: Tensor
+) -> Tensor:
+    """Mean (B,C,H,W) over images (B,3,H,W) of window scores (C,h,w), weighted by `weight` (h,w).
 
-    def add(self, scores: Tensor, image: int, top: int, left: int, shape: tuple[int, ...]) -> None:
-        """Lay scores (C,h,w) on `image` of the batch; `shape` is that of the images, (B,3,H,W)."""
-        if self.total is None:
-            self.total = scores.new_zeros(shape[0], len(scores), *shape[-2:])
-            self.weights = scores.new_zeros(shape[0], 1, *shape[-2:])
+    Raises ValueError if there is no window.
+    """
+    total, weights = None, images.new_zeros(())
+    for (image, top, left), scores in windows:
+        if total is None:
+            total = scores.new_zeros(len(images), len(scores), *images.shape[-2:])
+            weights = scores.new_zeros(len(images), 1, *images.shape[-2:])
         rows = slice(top, top + scores.shape[-2])
         columns = slice(left, left + scores.shape[-1])
-        self.total[image, :, rows, columns] += scores * self.weight
-        self.weights[image, :, rows, columns] += self.weight
-
-    def mean(self) -> Tensor:
-        if self.total is None:
-            raise ValueError('no window was laid down')
-        return self.total / self.weights
-
-
-Place = tuple[int, int, int]
+        total[image, :, rows, columns] += scores * weight
+        weights[image, :, rows, columns] += weight
+    if total is None:
+        raise ValueError('there are no windows to average')
+    return total / weights
 
 
 def windows(images: Tensor, window: Size, stride: Size) -> tuple[Size, list[Place]]:
-    """Size of the windows, at most the images', and (image, top, left) of each."""
+    """Size of the windows, at most that of the images, and the place of each.
+
+    Raises DgssError if windows of this size and stride cannot cover an image.
+    """
     if min(*window, *stride) < 1 or stride[0] > window[0] or stride[1] > window[1]:
         raise DgssError(
             f'windows of {window[0]}x{window[1]} cannot cover an image in steps of '
@@ -106,7 +107,7 @@ def windows(images: Tensor, window: Size, stride: Size) -> tuple[Size, list[Plac
 
 
 def cut(x: Tensor, places: list[Place], size: Size) -> Tensor:
-    """The windows of `x` at `places`, stacked."""
+    """Stack the windows of `x` at `places`: (n,C,*size)."""
     return torch.stack([x[b, :, t : t + size[0], c : c + size[1]] for b, t, c in places])
 
 
@@ -126,16 +127,17 @@ def slide(
 ) -> Tensor:
     """Mean scores (B,C,H,W) of overlapping windows of images (B,3,H,W).
 
-    Every window is sized by itself: its scores are resized to its own height and width. Windows
-    larger than the image shrink to it. `batch` windows go through the model together.
+    The scores of each window are resized to the size of the window. A window larger than the image
+    shrinks to it. The model processes `batch` windows at a time. `multiple` is as in `whole`.
     """
     size, places = windows(images, window, stride)
-    overlap = Overlap(window_weight(size, weighting, images))
-    for group in chunks(places, batch):
-        scores = activate(whole(model, cut(images, group, size), multiple))
-        for place, score in zip(group, scores, strict=True):
-            overlap.add(score, *place, images.shape)
-    return overlap.mean()
+
+    def scored() -> Iterator[tuple[Place, Tensor]]:
+        for group in chunks(places, batch):
+            scores = activate(whole(model, cut(images, group, size), multiple))
+            yield from zip(group, scores, strict=True)
+
+    return overlap_mean(scored(), window_weight(size, weighting, images), images)
 
 
 def augmented(
@@ -148,8 +150,9 @@ def augmented(
 ) -> Tensor:
     """Mean scores (B,C,H,W) over image scales and, with `flip`, their mirror images.
 
-    `predict` gives scores at the size of the images it is handed: `whole` or `slide` with the
-    model filled in. FAMix scales its images with `align_corners=True`.
+    `predict` maps images to scores of the same size, for example `whole` or `slide` of a model.
+    FAMix scales its images with `align_corners=True`. Raises DgssError unless all ratios are
+    above 0.
     """
     if not ratios or min(ratios) <= 0:
         raise DgssError(f'image scales must be above zero, not {ratios}; for example 0.5 1.0.')
@@ -180,46 +183,47 @@ def refine_unsure(
     multiple: int = 1,
     to_probabilities: Model = softmax,
 ) -> Tensor:
-    """A coarse look at the whole image, and a close look only where that was unsure (VFMSeg).
+    """Mean scores (B,C,H,W): coarse ones, refined only in windows that are unsure (VFMSeg).
 
-    Windows of the full-size image of which at least `share` of the pixels have a probability
-    above `certain` keep the coarse scores. The others are seen again by `fine`, which gets the
-    window (n,3,h,w) and the coarse scores there (n,C,h,w). All windows are averaged.
+    `coarse` predicts the images resized to `coarse_size`. A full-size window keeps the coarse
+    scores if at least `share` of its pixels have a probability above `certain`. Otherwise `fine`
+    predicts it from the window (n,3,h,w) and its coarse scores (n,C,h,w). Overlapping windows are
+    averaged.
     """
     base = resize(whole(coarse, resize(images, coarse_size), multiple), images.shape[-2:])
     size, places = windows(images, window, stride)
     sure = to_probabilities(base).amax(dim=1, keepdim=True) > certain
-    overlap = Overlap(window_weight(size, 'uniform', images))
-    unsure = []
-    for place in places:
-        if cut(sure, [place], size).float().mean() < share:
-            unsure.append(place)
-        else:
-            overlap.add(cut(base, [place], size)[0], *place, images.shape)
 
-    def look_again(group: list[Place]) -> Tensor:
+    def refine(group: list[Place]) -> Tensor:
         known = cut(base, group, size)
         return whole(lambda x: fine(x, known), cut(images, group, size), multiple)
 
-    for group in chunks(unsure, batch):
-        for place, score in zip(group, look_again(group), strict=True):
-            overlap.add(score, *place, images.shape)
-    return overlap.mean()
+    def scored() -> Iterator[tuple[Place, Tensor]]:
+        unsure = []
+        for place in places:
+            if cut(sure, [place], size).float().mean() < share:
+                unsure.append(place)
+            else:
+                yield place, cut(base, [place], size)[0]
+        for group in chunks(unsure, batch):
+            yield from zip(group, refine(group), strict=True)
+
+    return overlap_mean(scored(), window_weight(size, 'uniform', images), images)
 
 
 @dataclass(frozen=True)
 class Inference:
-    """How images are looked at, as data.
+    """How images are predicted, as data.
 
     Attributes:
-        window: height and width of a sliding window; None sees the image whole.
-        stride: steps of the window; two thirds of it when None.
-        weighting: 'uniform', or 'hann' for windows that fade out towards their border.
+        window: height and width of a sliding window; None predicts the image in one pass.
+        stride: steps of the window, (down, right); None is two thirds of the window.
+        weighting: 'uniform', or 'hann' for weights that fall towards the border of a window.
         ratios: image scales whose scores are averaged.
-        flip: average with the mirror image as well.
-        multiple: what the model's input sides must be divisible by.
-        batch: windows that go through the model together.
-        align_corners: how scaled images are made.
+        flip: also average with the mirror image.
+        multiple: the model's input sides must be multiples of it.
+        batch: windows per call of the model.
+        align_corners: option of the resize that scales images.
     """
 
     window: Size | None = None

@@ -1,4 +1,4 @@
-"""The one way maps are resized here."""
+"""The resize used for all maps."""
 
 from collections.abc import Sequence
 
@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear resize of (B,C,h,w) to (B,C,*size), pixel centres aligned (align_corners=False)."""
+    """Bilinear resize of (B,C,h,w) to (B,C,*size), size = (height, width), align_corners=False."""
     return F.interpolate(x, size=tuple(size), mode='bilinear', align_corners=False)

@@ -71,9 +71,9 @@ def mixed_styles(
         # Seeded anew each time: checkpointing runs this twice and must see the same styles.
         shares = draw_shares(len(low), low.shape[1], config.alpha).to(low)
         styles = bank or styles_of(low, classes, config.side)
-        # What follows a stage that ends in ReLU must not see anything below zero.
-        rectify = bool(low.amin() >= 0)
-        mixed = mix_styles(low, classes, styles, shares, Random(seed), config.side, rectify)
+        mixed = mix_styles(
+            low, classes, styles, shares, Random(seed), config.side, encoder.ends_in_relu
+        )
         return mixed.to(maps)
 
     def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 from dgss_core.errors import DgssError
+from dgss_core.networks.encoders import Encoder
 from dgss_core.training.config import HardwareConfig
 
 
@@ -49,9 +50,9 @@ def shard(objective: nn.Module, mesh: Any) -> nn.Module:
     itself, then the rest of each part."""
     mesh = mesh['data_parallel']
     for part in objective.children():
-        for name, blocks in part.named_modules():
-            if name.endswith('encoder.blocks'):
-                for block in blocks.children():
+        for module in list(part.modules()):
+            if isinstance(module, Encoder):
+                for block in module.sharded_blocks():
                     fully_shard(block, mesh=mesh)
         # Whole weights must not outlive a pass: averages are put in their place, and taken out.
         fully_shard(part, mesh=mesh, reshard_after_forward=True)

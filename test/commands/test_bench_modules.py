@@ -1,4 +1,4 @@
-"""What is timed against each other is the same function."""
+"""The modules that are timed against each other compute the same function."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from dgss_core.errors import DgssError
 @pytest.mark.parametrize('contest', [pixel_decoder_contest, reins_contest])
 def test_both_sides_compute_the_same(contest):
     torch.manual_seed(0)
-    match = contest(64, 96, layers=2)
+    match = contest(height=64, width=96, layers=2)
     results = []
     for module in (match.ours, match.plain):
         y = match.call(module)

@@ -1,4 +1,4 @@
-"""Windows, scales, flips and refinement, with models whose answer is known."""
+"""Windows, scales, flips and refinement, with models of known output."""
 
 import pytest
 import torch
@@ -17,12 +17,12 @@ from dgss_core.networks.resize import resize
 
 
 def pixelwise(images: torch.Tensor) -> torch.Tensor:
-    """Scores that depend on nothing but the pixel."""
+    """Scores that depend only on the pixel."""
     return torch.cat((images, -images.sum(1, keepdim=True)), dim=1)
 
 
 class Recorder:
-    """A model that notes what it was shown."""
+    """A model that records the shapes of its inputs."""
 
     def __init__(self, stride: int = 1) -> None:
         self.stride = stride
@@ -102,7 +102,7 @@ def test_sizes_the_patch_does_not_divide_are_padded_and_cut_back():
     assert torch.equal(whole(pixelwise, images, multiple=14), pixelwise(images))
 
 
-def test_mirrored_and_scaled_views_are_laid_back_on_the_image():
+def test_mirrored_and_scaled_scores_are_mapped_back_to_the_image():
     ramp = torch.linspace(0, 1, 40).expand(1, 3, 24, 40).clone()
     ramp[:, 1] = torch.linspace(0, 1, 24)[:, None]
     scores = augmented(pixelwise, ramp, (0.5, 1.0, 1.5), flip=True)
@@ -131,7 +131,7 @@ def test_probabilities_are_averaged_on_request():
     assert not scores.requires_grad
 
 
-def test_only_unsure_windows_are_seen_again():
+def test_only_unsure_windows_are_refined():
     images = torch.zeros(1, 3, 32, 64)
     images[:, 0, :, :32] = 50.0
     seen = []
@@ -152,7 +152,7 @@ def test_only_unsure_windows_are_seen_again():
     assert seen == [2, 1]
 
 
-def test_hann_windows_fade_but_never_vanish():
+def test_hann_weights_fall_to_the_border_but_stay_above_zero():
     weight = window_weight((8, 6), 'hann', torch.zeros(1))
     assert weight.shape == (8, 6)
     assert weight.min() > 0

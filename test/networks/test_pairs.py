@@ -1,4 +1,4 @@
-"""Every encoder with every head it makes sense with, by one contract."""
+"""Common tests of every useful pair of encoder and head."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ PAIRS: dict[str, tuple[Callable[..., Encoder], Callable[[Encoder], nn.Module]]] 
     f'{name} {head.__name__}': (build, head)
     for encoders, heads in (
         (PYRAMIDS, (light, linear, deeplab, mask2former)),
-        # DeepLab reads two maps of four: half of a learned pyramid would learn nothing.
+        # DeepLab reads two of four maps, so half of a learned pyramid would not be trained.
         (LEARNED, (light, linear, mask2former)),
         (LAST_STAGE_DILATED, (linear, deeplab)),
         (ONE_SCALE, (linear, vit_conv)),

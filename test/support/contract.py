@@ -1,4 +1,4 @@
-"""What holds for every segmentation model; inherited by the tests of systems and of pairs."""
+"""Tests of every segmentation model, inherited by the tests of systems and of pairs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dgss_core.networks.systems import SegmentationModel
 
 
 def fill(model: SegmentationModel) -> SegmentationModel:
-    """Every weight from a formula, so that golden scores need no stored tensors; in eval mode.
+    """Set every weight by a formula, so that golden scores need no stored tensors; eval mode.
 
-    The waves have no period, and norms scale by about 1: otherwise whatever lies behind a few
-    layers would not depend on the image, and no score would notice a broken encoder.
+    The waves have no period, and norms scale by about 1. Otherwise the scores would hardly depend
+    on the image, and the tests would not detect a broken encoder.
     """
     with torch.no_grad():
         for index, (name, parameter) in enumerate(model.named_parameters()):
@@ -40,8 +40,8 @@ def labels(height: int = 64, width: int = 96) -> torch.Tensor:
     return ids.expand(2, -1, -1)
 
 
-def look(model: SegmentationModel) -> torch.Tensor:
-    """Three scores from all over, and the deviation of all of them."""
+def sampled_scores(model: SegmentationModel) -> torch.Tensor:
+    """Three scores from different places, and the standard deviation of all scores."""
     with torch.no_grad():
         scores = model(images())
     picked = scores.flatten()[17 :: scores.numel() // 3][:3]
@@ -49,7 +49,7 @@ def look(model: SegmentationModel) -> torch.Tensor:
 
 
 class ModelContract:
-    """A subclass parametrizes `name`, builds the small model and states its golden scores."""
+    """A subclass parametrizes `name` and defines `build` and the golden scores."""
 
     golden: dict[str, tuple[float, float, float, float]]
 
@@ -66,7 +66,7 @@ class ModelContract:
         with torch.no_grad():
             scores = model(images())
             cells = [-(-side // model.head.stride) for side in (64, 96)]
-            # A patch of 14 makes its maps a little finer than their nominal stride.
+            # Maps of a patch of 14 are slightly finer than their nominal stride.
             assert all(
                 0 <= ours - cell <= 4 for ours, cell in zip(scores.shape[2:], cells, strict=True)
             )
@@ -111,10 +111,12 @@ class ModelContract:
 
     def test_golden_scores(self, name):
         expected = torch.tensor(self.golden[name])
-        torch.testing.assert_close(look(fill(self.build(name))), expected, atol=5e-4, rtol=1e-3)
+        torch.testing.assert_close(
+            sampled_scores(fill(self.build(name))), expected, atol=5e-4, rtol=1e-3
+        )
 
     def test_scores_depend_on_the_image_and_on_the_first_and_middle_weights(self, name):
-        """That the tests above notice a fault anywhere in the encoder."""
+        """The tests above detect a fault anywhere in the encoder."""
         model, x = fill(self.build(name)), images()
         with torch.no_grad():
             scores = model(x)

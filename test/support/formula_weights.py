@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def fill(module: nn.Module) -> None:
-    """Weights from a formula, so that golden numbers need no stored tensors."""
+    """Set every weight by a formula."""
     with torch.no_grad():
         for index, (name, weight) in enumerate(module.named_parameters()):
             places = torch.arange(weight.numel(), dtype=torch.float64)

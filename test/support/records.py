@@ -1,10 +1,11 @@
-"""Networks built as the recorded outputs of the published systems describe them."""
+"""Networks built from the records of the published systems."""
 
 from __future__ import annotations
 
 import torch
 
 from dgss_core.labels import Label, LabelSet
+from dgss_core.networks.adapters.reins import Reins
 from dgss_core.networks.encoders.vits import dinov2, eva02
 from dgss_core.networks.heads.mask2former import Mask2FormerHead
 from dgss_core.networks.importers import mask2former_detectron2
@@ -37,7 +38,7 @@ def clouds_head(record: dict) -> Mask2FormerHead:
 
 
 def layout(path) -> dict[str, torch.Tensor]:
-    """The tensors a layout file lists, without data."""
+    """The tensors listed in a layout file, without data."""
     weights = {}
     for line in path.read_text().splitlines():
         name, _, shape = line.partition(' ')
@@ -91,6 +92,21 @@ def eva02_of(kwargs: dict, pyramid: str):
         table=kwargs.get('use_abs_pos_emb', True),
         pad=False,
     ).eval()
+
+
+def reins_of(kwargs: dict) -> Reins:
+    return Reins(
+        kwargs['num_layers'],
+        kwargs['embed_dims'],
+        tokens=kwargs['token_length'],
+        rank=kwargs.get('lora_dim'),
+        query_width=kwargs['query_dims'],
+        patch=kwargs['patch_size'],
+        scale=kwargs.get('scale_init', 1e-3),
+        softmax=kwargs.get('use_softmax', True),
+        zero_delta=kwargs.get('zero_mlp_delta_f', False),
+        link=kwargs.get('link_token_to_query', True),
+    )
 
 
 def label_set(count: int) -> LabelSet:

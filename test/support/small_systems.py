@@ -1,4 +1,4 @@
-"""Every system at a reduced size, for tests of the networks and of their export."""
+"""Every system at a reduced size, for tests of the networks and of export."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def small(name: str, **sizes) -> SegmentationModel:
 def loud(name: str, frames: torch.Tensor) -> SegmentationModel:
     """A small random model whose masks of `frames` hold several classes.
 
-    Of Mask2Former's decoder it has one layer: all are alike, and each takes seconds to export.
+    Mask2Former has one decoder layer only: its layers are alike, and each takes seconds to export.
     """
     one_layer = {'decoder_layers': 1} if SYSTEMS[name].head == 'Mask2Former' else {}
     model = small(name, **one_layer).eval()
@@ -66,7 +66,7 @@ def loud(name: str, frames: torch.Tensor) -> SegmentationModel:
             level(model, frames, model.head.pixel_decoder.mask_feature, 1)
             level(model, frames, model.head.decoder.mask_embedding[-1], 0.5)
             level(model, frames, model.head.decoder.classifier.linear, 4)
-            # With hardly any query on an object, rounding alone would decide the class.
+            # If hardly any query predicted an object, rounding would decide the class.
             model.head.decoder.classifier.linear.bias[-1] -= 8
         else:
             last = [m for m in model.head.modules() if isinstance(m, nn.Conv2d)][-1]
@@ -75,7 +75,7 @@ def loud(name: str, frames: torch.Tensor) -> SegmentationModel:
 
 
 def level(model: SegmentationModel, frames: torch.Tensor, layer: nn.Module, spread: float) -> None:
-    """Give the last outputs of `layer` mean 0 and a deviation of `spread` in every channel."""
+    """Scale `layer` so that each output channel has mean 0 and standard deviation `spread`."""
     seen = []
     hook = layer.register_forward_hook(lambda module, inputs, output: seen.append(output))
     model(frames)

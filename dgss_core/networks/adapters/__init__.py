@@ -1,1 +1,1 @@
-"""Adapters: few trained weights inside a frozen encoder, and what is frozen."""
+"""Adapters: a few trained weights inside a frozen encoder; and freezing policies."""

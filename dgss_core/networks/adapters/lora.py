@@ -1,12 +1,12 @@
-"""Low-rank adapters beside frozen linear layers, which merge into them after training.
+"""Low-rank adapters beside frozen linear layers; they merge into the layers after training.
 
-LoRA (Hu et al. 2022) learns a change B A of a weight W, starting from zero:
+LoRA (Hu et al. 2022) learns a change B A of a weight W, which starts at zero:
 
     y = W x + b + alpha / rank * B A x
 
-SoMA (Yun et al., CVPR 2025) starts elsewhere: with W = U S V^T it takes the `rank` smallest
-singular values out of W and into B A, so the output is unchanged at first and training moves
-the directions that matter least to what the encoder already knows:
+SoMA (Yun et al., CVPR 2025) moves the `rank` smallest singular values of W = U S V^T into B A.
+The output does not change at first, and training changes the directions that matter least to the
+pre-trained encoder:
 
     A = sqrt(S_r) V_r^T,  B = U_r sqrt(S_r),  W <- W - B A
 """
@@ -24,14 +24,19 @@ from dgss_core.errors import DgssError
 
 
 class LoRALinear(nn.Linear):
-    """A linear layer that takes over the weights of another and adds `scale * lora_b lora_a`.
+    """A linear layer with the weights of `linear`, plus `scale * lora_b lora_a`.
 
-    The dropout is on the input of the low-rank branch. The weight is frozen; the bias keeps
-    what it was.
+    Dropout applies to the input of the low-rank branch. The weight is frozen. The bias is trained
+    with `train_bias`, otherwise it stays trained or frozen as in `linear`.
     """
 
     def __init__(
-        self, linear: nn.Linear, rank: int, scale: float = 1.0, dropout: float = 0.0
+        self,
+        linear: nn.Linear,
+        rank: int,
+        scale: float = 1.0,
+        dropout: float = 0.0,
+        train_bias: bool = False,
     ) -> None:
         outputs, inputs = linear.weight.shape
         super().__init__(inputs, outputs, linear.bias is not None, device='meta')
@@ -42,6 +47,9 @@ class LoRALinear(nn.Linear):
             )
         self.weight, self.bias = linear.weight, linear.bias
         self.weight.requires_grad_(False)
+        self.train_bias = train_bias and self.bias is not None
+        if self.train_bias:
+            self.bias.requires_grad_(True)
         self.lora_a = nn.Parameter(self.weight.new_empty(rank, inputs))
         self.lora_b = nn.Parameter(self.weight.new_zeros(outputs, rank))
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
@@ -50,6 +58,11 @@ class LoRALinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         low = F.linear(F.linear(self.dropout(x), self.lora_a), self.lora_b)
         return F.linear(x, self.weight, self.bias) + self.scale * low
+
+    def fixed_parameters(self) -> list[Tensor]:
+        """Parameters that no freezing policy changes: the adapter decides if they are trained."""
+        fixed: list[Tensor] = [self.weight, self.lora_a, self.lora_b]
+        return [*fixed, self.bias] if self.train_bias else fixed
 
     @torch.no_grad()
     def take_minor_directions(self) -> None:
@@ -63,7 +76,7 @@ class LoRALinear(nn.Linear):
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """The plain linear layer that gives the same output; its weight is frozen too."""
+        """A plain linear layer with the same output; its weight is frozen."""
         outputs, inputs = self.weight.shape
         linear = nn.Linear(inputs, outputs, self.bias is not None, device='meta')
         weight = self.weight + self.scale * self.lora_b @ self.lora_a
@@ -78,11 +91,11 @@ def add_lora(
     alpha: float | None = None,
     dropout: float = 0.0,
 ) -> None:
-    """Give every linear layer in `blocks` whose own name is in `targets` a LoRA.
+    """Add LoRA to every linear layer in `blocks` whose own name is in `targets`.
 
-    Names in our ViTs: q, k, v, proj, fc1, fc2; w1, w2, w3 in EVA-02. `alpha` is `rank` by
-    default. Freeze first, then add: the new weights are trained. Raises DgssError when a target
-    is nowhere in the blocks.
+    Names in our ViTs are q, k, v, proj, fc1 and fc2, in EVA-02 also w1, w2 and w3. `alpha` is
+    `rank` by default. Raises DgssError if the blocks lack a target, and for a rank that a layer
+    cannot have.
     """
     scale = 1.0 if alpha is None else alpha / rank
     _replace(blocks, targets, lambda linear: LoRALinear(linear, rank, scale, dropout))
@@ -93,23 +106,21 @@ def add_soma(
     targets: Sequence[str] = ('q', 'k', 'v', 'proj', 'fc1', 'fc2'),
     rank: int = 16,
 ) -> None:
-    """As `add_lora`, started from the minor singular directions; the biases are trained too.
+    """As `add_lora`, but starts from the minor singular directions and also trains the biases.
 
-    The paper adapts the blocks from the 8th (of 24) on: `add_soma(encoder.blocks[8:])`.
+    The paper adapts the last 16 of 24 blocks: `add_soma(encoder.blocks[8:])`.
     """
 
     def make(linear: nn.Linear) -> LoRALinear:
-        adapted = LoRALinear(linear, rank)
+        adapted = LoRALinear(linear, rank, train_bias=True)
         adapted.take_minor_directions()
-        if adapted.bias is not None:
-            adapted.bias.requires_grad_(True)
         return adapted
 
     _replace(blocks, targets, make)
 
 
 def merge_lora(module: nn.Module) -> int:
-    """Make every LoRALinear below `module` a plain nn.Linear again; returns how many."""
+    """Replace every LoRALinear in `module` by a plain nn.Linear; returns their number."""
     merged = 0
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):

@@ -11,19 +11,18 @@ from torch import Tensor, nn
 
 
 class Reins(nn.Module):
-    """One set of `tokens` learned tokens T per layer; everything else is shared by all layers.
+    """`tokens` learned tokens T per layer; all other weights are shared by the layers.
 
     After layer i, with features f (B,N,width):
 
         S = softmax(f T_i^T / sqrt(width))              over all tokens
         f <- f + scale * delta(S[1:] feature(T_i[1:]) + f)
 
-    The first token only takes up probability: "nothing to change here". With `rank` the tokens
-    are products A_i B_i of that rank. Options as published: `softmax=False` leaves out softmax
-    and root, `zero_delta=True` starts with delta = 0 and no scale.
+    The first token only absorbs probability, so that features can stay unchanged. With `rank` the
+    tokens are products A_i B_i of that rank. Published options: `softmax=False` omits softmax and
+    root, `zero_delta=True` starts with delta = 0 and has no scale.
 
-    The tokens can also speak for the queries of a mask decoder, see `queries`; `link=False`
-    leaves that part out.
+    The tokens also give the queries of a mask decoder, see `queries`; `link=False` omits this.
     """
 
     def __init__(
@@ -56,11 +55,11 @@ class Reins(nn.Module):
         self._initialise(patch, width)
 
     def layer_tokens(self) -> Tensor:
-        """The tokens of all layers (layers,tokens,width)."""
+        """Tokens of all layers (layers,tokens,width)."""
         return self.tokens if self.rank is None else self.tokens_a @ self.tokens_b
 
     def forward(self, x: Tensor, layer: int, prefix: int = 0) -> Tensor:
-        """Refine (B,N,width) behind `layer`; the first `prefix` tokens stay as they are."""
+        """Refine (B,N,width) after `layer`; the first `prefix` tokens do not change."""
         if prefix:
             return torch.cat((x[:, :prefix], self(x[:, prefix:], layer)), dim=1)
         if self.rank is None:
@@ -76,7 +75,8 @@ class Reins(nn.Module):
     def queries(self) -> Tensor:
         """Queries (tokens,query_width), the same for every image.
 
-        Every token's query over the layers: greatest, mean and last, interleaved by channel.
+        Each query merges a token's maximum, mean and last value over the layers, interleaved by
+        channel.
         """
         if not self.link:
             raise ValueError('built without the link to queries: give link=True')

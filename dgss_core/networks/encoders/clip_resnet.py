@@ -17,7 +17,7 @@ STRIDES = {32: (2, 2, 2), 16: (2, 2, 1), 8: (2, 1, 1)}
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, average pool for the stride, 1x1; the shortcut pools before its 1x1 too."""
+    """1x1, 3x3, average pool for the stride, 1x1; the shortcut also pools before its 1x1."""
 
     expansion = 4
 
@@ -48,8 +48,8 @@ class Bottleneck(nn.Module):
 class AttentionPool(nn.Module):
     """(B,C,h,w) to CLIP's image embedding (B,E): the mean token attends to all tokens.
 
-    `grid` is the side of the map in CLIP's pre-training; other maps take its position table
-    resampled.
+    `grid` is the side of the map in CLIP's pre-training. The position table is resampled for maps
+    of other sizes.
     """
 
     def __init__(self, width: int, heads: int, outputs: int, grid: int) -> None:
@@ -73,15 +73,17 @@ class AttentionPool(nn.Module):
 
 
 class ClipResNet(Encoder):
-    """Maps of layer1 to layer4, named as in OpenAI's weights.
+    """Maps of layer1 to layer4, with the names of OpenAI's weights.
 
-    At an output stride of 16 or 8 the last stages keep their resolution and are dilated, with
-    the published quirk: the first block of a stage is not dilated, the middle ones are dilated
-    as the stage before, and only the last one as its own stage would have been.
+    At an output stride of 16 or 8 the last stages keep their resolution and use dilation, exactly
+    as published: the first block of a stage has dilation 1, the middle blocks have that of the
+    previous stage, and only the last block has that of its own stage.
 
-    `embedding` (width of CLIP's image embedding) adds the attention pool that style mining
-    uses; its position table is made for square images of `image_size`.
+    `embedding` (width of CLIP's image embedding) adds the attention pool, which style mining
+    uses. Its position table is for square images of `image_size` pixels.
     """
+
+    ends_in_relu = True
 
     def __init__(
         self,
@@ -127,18 +129,18 @@ class ClipResNet(Encoder):
             self.attnpool = AttentionPool(inputs, heads, embedding, image_size // 32)
 
     def stem(self, x: Tensor) -> Tensor:
-        """Image to (B,width,H/4,W/4)."""
+        """Images (B,3,H,W) to (B,width,H/4,W/4)."""
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))
         x = F.relu(self.bn3(self.conv3(x)))
         return F.avg_pool2d(x, 2)
 
     def low(self, x: Tensor) -> Tensor:
-        """Image to the map of layer1, whose style FAMix mixes."""
+        """Images to the map of layer1, in which FAMix mixes styles."""
         return self.adapt(self._stage(self.layer1, self.stem(x)), 0)
 
     def high(self, low: Tensor) -> list[Tensor]:
-        """The map of layer1 to the maps of layer2, layer3 and layer4."""
+        """Map of layer1 to the maps of layer2, layer3 and layer4."""
         maps, x = [], low
         for index, stage in enumerate((self.layer2, self.layer3, self.layer4), start=1):
             x = self.adapt(self._stage(stage, x), index)
@@ -150,7 +152,7 @@ class ClipResNet(Encoder):
         return [low, *self.high(low)]
 
     def embed(self, x: Tensor) -> Tensor:
-        """The map of layer4 to CLIP's image embedding (B,E), not normalised."""
+        """Map of layer4 to CLIP's image embedding (B,E), not normalised."""
         if self.attnpool is None:
             raise ValueError('built without an attention pool: give `embedding`')
         return self.attnpool(x)

@@ -1,4 +1,4 @@
-"""The contract every encoder keeps: images in, feature maps with known strides out."""
+"""The interface of every encoder: images in, feature maps with known strides out."""
 
 from __future__ import annotations
 
@@ -22,25 +22,28 @@ HALF = (0.5, 0.5, 0.5)
 class Encoder(nn.Module, ABC):
     """Normalised RGB (B,3,H,W) of any H and W to a list of maps (B,C_i,h_i,w_i), finest first.
 
-    `channels` and `strides` describe the maps, `mean` and `std` (RGB in [0,1]) the
-    normalisation the encoder was trained with. `size_multiple` is what the network itself needs
-    H and W to be a multiple of: other sizes are padded at the right and bottom by repeating the
-    edge, and the maps are cropped back to ceil(size / cell), where `cells` are the pixels one
-    cell of a map really spans (`strides` rounds them to powers of two, for a patch of 14).
-    `pad=False` hands the image over as it is, and the network drops a remainder where it meets
-    one: patches, pools and coarse maps of the published FAMix, Rein and VLTSeg do.
+    `channels` and `strides` describe the maps. `mean` and `std` (RGB in [0,1]) are the
+    normalisation used in pre-training. The network needs H and W to be multiples of
+    `size_multiple`: other sizes are padded at the right and bottom by repeating the edge, and the
+    maps are cropped to ceil(size / cell). `cells` are the pixels per cell of each map; `strides`
+    rounds them to powers of two (a patch of 14 has stride 16). `pad=False` disables padding: the
+    network then drops the remainder, as the published FAMix, Rein and VLTSeg do in patches, pools
+    and coarse maps.
 
-    `adapter`, if set, is called as `adapter(tokens (B,N,C), index)` after each block (plain
-    ViTs) or stage (others) and its result goes on in place of the tokens.
+    If `adapter` is set, it is called as `adapter(tokens (B,N,C), index)` after each block (plain
+    ViTs) or each stage (other encoders), and its result replaces the tokens.
     `checkpointing = True` recomputes blocks in the backward pass instead of storing them.
 
-    Parameters that need no gradient are respected throughout: autograd records nothing up to the
-    first trained layer, and `train()` leaves every module whose parameters are all frozen in
-    eval mode, so frozen batch norms keep their statistics and frozen blocks drop nothing.
+    Frozen parameters cost nothing: autograd records nothing before the first trained layer.
+    `train()` keeps every module whose parameters are all frozen in eval mode, so frozen batch
+    norms keep their statistics and frozen blocks use no dropout or drop path.
     """
 
     new_parts: tuple[str, ...] = ('adapter.',)
-    """Key prefixes that pre-trained weights never hold."""
+    """Key prefixes that pre-trained weights never contain."""
+
+    ends_in_relu: bool = False
+    """Whether `first_stage` ends in a ReLU, so that its output is never negative."""
 
     def __init__(
         self,
@@ -79,17 +82,18 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def maps(self, x: Tensor) -> list[Tensor]:
-        """The network itself, for sizes it takes."""
+        """Maps of images whose sides are multiples of `size_multiple`."""
 
     @abstractmethod
     def trunk(self) -> list[list[nn.Module]]:
-        """The pre-trained modules in the order of the forward pass, one list per stage.
+        """Pre-trained modules in forward order, one list per stage; the first holds the stem."""
 
-        The stem belongs to the first stage.
-        """
+    def sharded_blocks(self) -> list[nn.Module]:
+        """Modules that sharded training (FSDP) splits one by one; the rest is one unit."""
+        return []
 
     def first_stage(self) -> nn.Module:
-        """The module whose output is the earliest map of features, whose style can be mixed."""
+        """The module that gives the earliest feature map, in which styles are mixed."""
         return self.trunk()[0][-1]
 
     def train(self, mode: bool = True) -> Encoder:
@@ -98,29 +102,29 @@ class Encoder(nn.Module, ABC):
         return self
 
     def run(self, block: nn.Module, *inputs: object) -> Tensor:
-        """Run a block, keeping only its inputs for the backward pass if `checkpointing` is on."""
+        """Run a block. With `checkpointing`, only its inputs are kept for the backward pass."""
         if self.checkpointing and torch.is_grad_enabled():
             return checkpoint(block, *inputs, use_reentrant=False)
         return block(*inputs)
 
     def adapt(self, x: Tensor, index: int) -> Tensor:
-        """Let the adapter change a map (B,C,h,w)."""
+        """Apply the adapter to a map (B,C,h,w)."""
         if self.adapter is None:
             return x
         tokens = self.adapter(x.flatten(2).transpose(1, 2), index)
         return tokens.transpose(1, 2).unflatten(2, x.shape[-2:])
 
-    def fit(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Resample what depends on the input size. By default nothing does."""
+    def resample(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Resample the weights that depend on the input size; by default there are none."""
         return state
 
     def load_pretrained(self, state: dict[str, Tensor], origin: str) -> None:
-        """Load weights under this module's own names. Raises DgssError as `load_weights` does."""
-        load_weights(self, self.fit(state), origin, may_lack=self.new_parts)
+        """Load weights that have this module's names. Raises DgssError as `load_weights` does."""
+        load_weights(self, self.resample(state), origin, may_lack=self.new_parts)
 
 
 def hold_frozen(module: nn.Module) -> None:
-    """Put every part below `module` whose parameters are all frozen in eval mode."""
+    """Set every submodule whose parameters are all frozen to eval mode."""
     for child in module.children():
         trained = [parameter.requires_grad for parameter in child.parameters()]
         if trained and not any(trained):

@@ -1,4 +1,4 @@
-"""What a forward pass keeps for the backward pass."""
+"""Memory that a forward pass keeps for the backward pass."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 def graph_bytes(forward: Callable[[], object]) -> int:
-    """Bytes of the tensors that autograd keeps while `forward` runs, each storage once.
+    """Bytes of the tensors that autograd stores during `forward`, each storage counted once.
 
-    Parameters are not counted: they are there anyway.
+    Parameters are not counted: they are in memory in any case.
     """
     kept: dict[int, Tensor] = {}
 

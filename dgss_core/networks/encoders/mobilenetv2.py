@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import Tensor, nn
 
 from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
-from dgss_core.networks.encoders.weights import read_weights
-from dgss_core.networks.importers.keys import Weights, rename
 
 STAGES = (
     # expansion, channels, blocks, stride of the first block
@@ -21,11 +17,14 @@ STAGES = (
     (6, 320, 1, 1),
 )
 TAPS = {2: (4, 24), 5: (8, 32), 12: (16, 96), 16: (32, 320)}
-"""Block whose output is given out -> its stride and channels."""
+"""Block whose output becomes a map -> stride and channels of that map."""
 
 
 class InvertedResidual(nn.Module):
-    """Expand 1x1, depthwise 3x3, project 1x1; added to its input where shapes allow."""
+    """Expand 1x1, depthwise 3x3, project 1x1 without activation.
+
+    The input is added if the shapes match. Block 0 has an expansion layer too, of factor 1.
+    """
 
     def __init__(self, inputs: int, outputs: int, expansion: int, stride: int) -> None:
         super().__init__()
@@ -44,12 +43,9 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(Encoder):
-    """Width 1.0. Four maps at strides 4, 8, 16, 32; any H and W of 1 and more.
+    """Width 1.0. Four maps at strides 4, 8, 16, 32; accepts any height and width from 1 pixel."""
 
-    `weights`: a file with ImageNet weights in the layout that `import_mobilenetv2` knows.
-    """
-
-    def __init__(self, weights: str | Path | None = None) -> None:
+    def __init__(self) -> None:
         strides, channels = zip(*TAPS.values(), strict=True)
         super().__init__(channels, strides, 1, IMAGENET_MEAN, IMAGENET_STD)
         self.stem = nn.Sequential(*_conv_bn(3, 32, 3, 2), nn.ReLU6())
@@ -59,14 +55,14 @@ class MobileNetV2(Encoder):
                 block = InvertedResidual(inputs, outputs, expansion, stride if index == 0 else 1)
                 self.blocks.append(block)
                 inputs = outputs
-        if weights is not None:
-            self.load_pretrained(import_mobilenetv2(read_weights(weights)), str(weights))
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        x, maps = self.stem(x), []
+        maps: list[Tensor] = []
+        x = self.stem(x)
         for index, block in enumerate(self.blocks):
-            x = self.adapt(self.run(block, x), index)
+            x = self.run(block, x)
             if index in TAPS:
+                x = self.adapt(x, len(maps))
                 maps.append(x)
         return maps
 
@@ -75,18 +71,8 @@ class MobileNetV2(Encoder):
         stages = [list(self.blocks[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
         return [[self.stem, *stages[0]], *stages[1:]]
 
-
-def import_mobilenetv2(weights: Weights) -> Weights:
-    """Our names for the keys `stem.*` and `b.<block>.<layer>.*`.
-
-    `head.*`, the 1280-channel layer in front of the ImageNet classifier, is left out.
-    """
-    rules = [
-        (r'head\..*', ''),
-        (r'(stem\..*)', r'\1'),
-        (r'b\.(\d+)\.(.*)', r'blocks.\1.layers.\2'),
-    ]
-    return rename(weights, rules, 'a MobileNetV2')
+    def sharded_blocks(self) -> list[nn.Module]:
+        return list(self.blocks)
 
 
 def _conv_bn(

@@ -1,4 +1,4 @@
-"""Where a patch is: tables resampled to any grid, and rotations."""
+"""Positions of patches: tables resampled to any grid, and rotary positions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Grid(NamedTuple):
-    """The patch grid of one image, and the rotation of its tokens if the ViT uses one."""
+    """The patch grid of an image, and the rotation of its tokens if the ViT is rotary."""
 
     height: int
     width: int
@@ -25,9 +25,10 @@ def resample_table(
     mode: str = 'bicubic',
     offset: float = 0.0,
 ) -> Tensor:
-    """Resample a position table (1,P+gh*gw,C) to another grid; the P prefix rows stay.
+    """Resample a position table (1,P+gh*gw,C) to another grid; the P prefix rows do not change.
 
-    `offset` is added to the new size where the scale is computed: 0.1 in DINOv2.
+    `grid` and `new` are (height, width) in patches. The scale is computed from the new size plus
+    `offset` (0.1 in DINOv2).
     """
     if tuple(new) == tuple(grid):
         return table
@@ -42,7 +43,7 @@ def resample_table(
 
 
 def resample_patch(kernel: Tensor, size: int) -> Tensor:
-    """Resize a patch convolution (C,3,p,p) to another patch size, bicubic (as Rein does)."""
+    """Resize a patch convolution (C,3,p,p) to patches of `size` pixels, bicubic (as Rein does)."""
     if kernel.shape[-1] == size:
         return kernel
     return F.interpolate(kernel, size=(size, size), mode='bicubic')
@@ -51,9 +52,9 @@ def resample_patch(kernel: Tensor, size: int) -> Tensor:
 class Rotation(nn.Module):
     """2-D rotary positions of EVA-02 (Fang et al. 2023): interleaved pairs, theta 1e4.
 
-    The first half of a head's channels turns with the row, the second with the column. The row
-    of a grid of n rows is k / n * `trained_grid`: the grid of the pre-training is stretched
-    over every image. Prefix tokens are not turned.
+    The first half of a head's channels is rotated by the row, the second half by the column. Row
+    k of n has position k / n * `trained_grid`: every image covers the pre-training grid. Prefix
+    tokens are not rotated.
     """
 
     frequencies: Tensor
@@ -63,7 +64,7 @@ class Rotation(nn.Module):
         self.head_width, self.trained_grid, self.prefix = head_width, trained_grid, prefix
         self.register_buffer('frequencies', _frequencies(head_width), persistent=False)
 
-    def forward(self, height: int, width: int) -> Grid:
+    def forward(self, *, height: int, width: int) -> Grid:
         rows, columns = self._angles(height), self._angles(width)
         angles = torch.cat(
             (
@@ -76,7 +77,7 @@ class Rotation(nn.Module):
         return Grid(height, width, angles.cos(), angles.sin())
 
     def _angles(self, size: int) -> Tensor:
-        # Anew in float32: the buffer is rounded when the model is cast to half precision.
+        # Computed in float32: a cast of the model to half precision rounds the buffer.
         frequencies = _frequencies(self.head_width, self.frequencies.device)
         place = torch.arange(size, device=frequencies.device) / size * self.trained_grid
         return (place[:, None] * frequencies).repeat_interleave(2, dim=1)
@@ -88,7 +89,7 @@ def _frequencies(head_width: int, device: torch.device | None = None) -> Tensor:
 
 
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Turn the channel pairs (2i, 2i+1) of (B,heads,N,C) by angles (N,C)."""
+    """Rotate the channel pairs (2i, 2i+1) of (B,heads,N,C) by angles given as (N,C)."""
     even, odd = x.unflatten(3, (-1, 2)).unbind(4)
     turned = torch.stack((-odd, even), dim=4).flatten(3)
     return (x * cosines + turned * sines).to(x.dtype)

@@ -1,4 +1,4 @@
-"""Maps at four scales out of a plain ViT, all of whose blocks work at one."""
+"""Maps at several scales from a plain ViT, whose blocks all work at one scale."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SCALES = (4.0, 2.0, 1.0, 0.5)
 
 
 class Pyramid(nn.Module):
-    """Taps (B,C,h,w) of equal size to maps `scales` times as large."""
+    """Taps (B,C,h,w) of equal size to maps that are `scales` times as large."""
 
     scales: tuple[float, ...]
 
@@ -48,7 +48,7 @@ class LearnedPyramid(Pyramid):
 
 
 class OneScale(Pyramid):
-    """Every tap as it is, at the stride of the patch."""
+    """Taps unchanged, at the stride of the patch."""
 
     def __init__(self, taps: int) -> None:
         super().__init__()

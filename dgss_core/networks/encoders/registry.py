@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from dgss_core import plugins
 from dgss_core.errors import DgssError
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
-from dgss_core.networks.encoders.encoder import CLIP_MEAN, CLIP_STD
+from dgss_core.networks.encoders.encoder import CLIP_MEAN, CLIP_STD, Encoder
 from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2
 from dgss_core.networks.encoders.stages import StagedEncoder
 from dgss_core.networks.encoders.vits import clip_vit, dinov2, eva02, sam, siglip
@@ -22,162 +21,187 @@ from dgss_core.networks.importers.encoders import (
     import_clip_vit,
     import_dinov2,
     import_eva02,
+    import_mobilenetv2,
     import_sam,
     import_siglip,
     import_timm_stages,
 )
 from dgss_core.networks.importers.keys import Weights
 
-Builder = Callable[..., Any]
-Importer = Callable[[Weights, dict], Weights]
+Options = Mapping[str, Any]
 
 
-def _entry(network: Builder, importer: Importer, pretrained: str, **sizes: Any) -> Builder:
-    def build(weights: str | Path | None = None, **options: Any) -> nn.Module:
-        encoder = network(**{**sizes, **options})
-        if weights is not None:
-            source = pretrained if weights == 'pretrained' else weights
-            state = importer(read_weights(source), options)
+def _no_options(options: Options) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class EncoderEntry:
+    """How an encoder is built and where its weights come from.
+
+    Attributes:
+        network: builds the network from `sizes` and the caller's options.
+        importer: renames published weights to the network's names.
+        pretrained: source of `weights='pretrained'`, as in `read_weights`; None if no public
+            download fits the network.
+        licence: of that download, as its publisher states it.
+        sizes: default options of `network`.
+        import_options: derives options of `importer` from the caller's options.
+        instead: which weights to give where `pretrained` is None.
+    """
+
+    network: Callable[..., Encoder]
+    importer: Callable[..., Weights]
+    pretrained: str | None
+    licence: str
+    sizes: Options = field(default_factory=dict)
+    import_options: Callable[[Options], dict[str, Any]] = _no_options
+    instead: str = ''
+
+    def build(self, weights: str | Path | None = None, **options: Any) -> Encoder:
+        """Build the network and load `weights`, see `build_encoder`."""
+        source = weights
+        if weights == 'pretrained':
+            if self.pretrained is None:
+                raise DgssError(
+                    f"This encoder has no 'pretrained' weights to download; give {self.instead}."
+                )
+            source = self.pretrained
+        encoder = self.network(**{**self.sizes, **options})
+        if source is not None:
+            state = self.importer(read_weights(source), **self.import_options(options))
             encoder.load_pretrained(state, str(source))
         return encoder
 
-    return build
+
+def _keep_pool(options: Options) -> dict[str, Any]:
+    return {'attention_pool': options.get('embedding') is not None}
 
 
-def _dinov2(timm_name: str, width: int, depth: int, heads: int, **sizes: Any) -> Builder:
-    pretrained = f'timm:{timm_name}.lvd142m'
-    return _entry(
-        dinov2,
-        lambda state, _: import_dinov2(state),
-        pretrained,
-        width=width,
-        depth=depth,
-        heads=heads,
-        **sizes,
-    )
+def _drop_inner_norm(options: Options) -> dict[str, Any]:
+    return {'drop_inner_norm': not options.get('inner_norm', True)}
 
 
-def _clip_vit(model: str, width: int, depth: int, heads: int, **sizes: Any) -> Builder:
-    return _entry(
-        clip_vit,
-        lambda state, _: import_clip_vit(state),
-        f'open_clip:{model}/openai',
-        width=width,
-        depth=depth,
-        heads=heads,
-        **sizes,
-    )
+APACHE, MIT = 'Apache-2.0', 'MIT'
+SMALL = {'width': 384, 'depth': 12, 'heads': 6}
+BASE = {'width': 768, 'depth': 12, 'heads': 12}
+LARGE = {'width': 1024, 'depth': 24, 'heads': 16}
+HUGE = {'width': 1280, 'depth': 32, 'heads': 16}
+REIN_TAPS, VLTSEG_TAPS = {'taps': (7, 11, 15, 23)}, {'taps': (9, 14, 19, 23)}
+CLIP_NORMALISATION = {'mean': CLIP_MEAN, 'std': CLIP_STD}
 
-
-def _clip_resnet(model: str, layers: tuple[int, ...]) -> Builder:
-    def convert(state: Weights, options: dict) -> Weights:
-        return import_clip_resnet(state, attention_pool=options.get('embedding') is not None)
-
-    return _entry(ClipResNet, convert, f'open_clip:{model}/openai', layers=layers)
-
-
-def _eva02(pretrained: str, inner_norm: bool, taps: tuple[int, ...], **sizes: Any) -> Builder:
-    def convert(state: Weights, options: dict) -> Weights:
-        return import_eva02(state, inner_norm and not options.get('inner_norm', True))
-
-    return _entry(
-        eva02,
-        convert,
-        pretrained,
-        width=1024,
-        depth=24,
-        heads=16,
-        inner_norm=inner_norm,
-        taps=taps,
-        **sizes,
-    )
-
-
-def _siglip(timm_name: str, width: int, depth: int, heads: int) -> Builder:
-    return _entry(
-        siglip,
-        lambda state, _: import_siglip(state),
-        f'timm:{timm_name}.v2_webli',
-        width=width,
-        depth=depth,
-        heads=heads,
-    )
-
-
-def _sam(timm_name: str, width: int, depth: int, heads: int) -> Builder:
-    return _entry(
-        sam,
-        lambda state, _: import_sam(state),
-        f'timm:{timm_name}.sa1b',
-        width=width,
-        depth=depth,
-        heads=heads,
-    )
-
-
-def _stages(name: str, pretrained: str, size_multiple: int, **sizes: Any) -> Builder:
-    return _entry(
+ENCODERS: dict[str, EncoderEntry] = {
+    'clip-rn50': EncoderEntry(
+        ClipResNet,
+        import_clip_resnet,
+        'open_clip:RN50/openai',
+        MIT,
+        {'layers': (3, 4, 6, 3)},
+        _keep_pool,
+    ),
+    'clip-rn101': EncoderEntry(
+        ClipResNet,
+        import_clip_resnet,
+        'open_clip:RN101/openai',
+        MIT,
+        {'layers': (3, 4, 23, 3)},
+        _keep_pool,
+    ),
+    'clip-vit-b': EncoderEntry(clip_vit, import_clip_vit, 'open_clip:ViT-B-16/openai', MIT, BASE),
+    'clip-vit-l': EncoderEntry(
+        clip_vit, import_clip_vit, 'open_clip:ViT-L-14/openai', MIT, LARGE | REIN_TAPS
+    ),
+    'clip-convnext-l': EncoderEntry(
         StagedEncoder,
-        lambda state, _: import_timm_stages(state),
-        pretrained,
-        name=name,
-        size_multiple=size_multiple,
-        **sizes,
-    )
-
-
-REIN_TAPS, VLTSEG_TAPS = (7, 11, 15, 23), (9, 14, 19, 23)
-
-ENCODERS: dict[str, Builder] = {
-    'clip-rn50': _clip_resnet('RN50', (3, 4, 6, 3)),
-    'clip-rn101': _clip_resnet('RN101', (3, 4, 23, 3)),
-    'clip-vit-b': _clip_vit('ViT-B-16', 768, 12, 12),
-    'clip-vit-l': _clip_vit('ViT-L-14', 1024, 24, 16, taps=REIN_TAPS),
-    'clip-convnext-l': _stages(
-        'convnext_large',
+        import_timm_stages,
         'open_clip:convnext_large_d_320/laion2b_s29b_b131k_ft_soup',
-        32,
-        mean=CLIP_MEAN,
-        std=CLIP_STD,
+        MIT,
+        {'name': 'convnext_large', 'size_multiple': 32, **CLIP_NORMALISATION},
     ),
-    'eva02-clip-l': _eva02(
+    'eva02-clip-l': EncoderEntry(
+        eva02,
+        import_eva02,
         'timm:eva02_large_patch14_clip_224.merged2b',
-        inner_norm=True,
-        taps=VLTSEG_TAPS,
-        mean=CLIP_MEAN,
-        std=CLIP_STD,
+        MIT,
+        {'inner_norm': True, **LARGE, **VLTSEG_TAPS, **CLIP_NORMALISATION},
+        _drop_inner_norm,
     ),
-    'eva02-l': _eva02(
+    'eva02-l': EncoderEntry(
+        eva02,
+        import_eva02,
         'timm:eva02_large_patch14_224.mim_m38m',
-        inner_norm=False,
-        taps=REIN_TAPS,
-        mean=CLIP_MEAN,
-        std=CLIP_STD,
+        MIT,
+        {'inner_norm': False, **LARGE, **REIN_TAPS, **CLIP_NORMALISATION},
     ),
-    'dinov2-s': _dinov2('vit_small_patch14_dinov2', 384, 12, 6),
-    'dinov2-b': _dinov2('vit_base_patch14_dinov2', 768, 12, 12),
-    'dinov2-l': _dinov2('vit_large_patch14_dinov2', 1024, 24, 16, taps=REIN_TAPS),
-    'siglip-b': _siglip('vit_base_patch16_siglip_512', 768, 12, 12),
-    'siglip-l': _siglip('vit_large_patch16_siglip_512', 1024, 24, 16),
-    'sam-b': _sam('samvit_base_patch16', 768, 12, 12),
-    'sam-l': _sam('samvit_large_patch16', 1024, 24, 16),
-    'sam-h': _sam('samvit_huge_patch16', 1280, 32, 16),
-    'resnet50': _stages('resnet50', 'timm:resnet50.a1_in1k', 1),
-    'resnet101': _stages('resnet101', 'timm:resnet101.a1_in1k', 1),
-    'convnext-b': _stages('convnext_base', 'timm:convnext_base.fb_in22k_ft_in1k', 32),
-    'convnext-l': _stages('convnext_large', 'timm:convnext_large.fb_in22k_ft_in1k', 32),
-    'mobilenetv2': MobileNetV2,
+    'dinov2-s': EncoderEntry(
+        dinov2, import_dinov2, 'timm:vit_small_patch14_dinov2.lvd142m', APACHE, SMALL
+    ),
+    'dinov2-b': EncoderEntry(
+        dinov2, import_dinov2, 'timm:vit_base_patch14_dinov2.lvd142m', APACHE, BASE
+    ),
+    'dinov2-l': EncoderEntry(
+        dinov2,
+        import_dinov2,
+        'timm:vit_large_patch14_dinov2.lvd142m',
+        APACHE,
+        LARGE | REIN_TAPS,
+    ),
+    'siglip-b': EncoderEntry(
+        siglip, import_siglip, 'timm:vit_base_patch16_siglip_512.v2_webli', APACHE, BASE
+    ),
+    'siglip-l': EncoderEntry(
+        siglip, import_siglip, 'timm:vit_large_patch16_siglip_512.v2_webli', APACHE, LARGE
+    ),
+    'sam-b': EncoderEntry(sam, import_sam, 'timm:samvit_base_patch16.sa1b', APACHE, BASE),
+    'sam-l': EncoderEntry(sam, import_sam, 'timm:samvit_large_patch16.sa1b', APACHE, LARGE),
+    'sam-h': EncoderEntry(sam, import_sam, 'timm:samvit_huge_patch16.sa1b', APACHE, HUGE),
+    'resnet50': EncoderEntry(
+        StagedEncoder,
+        import_timm_stages,
+        'timm:resnet50.a1_in1k',
+        APACHE,
+        {'name': 'resnet50', 'size_multiple': 1},
+    ),
+    'resnet101': EncoderEntry(
+        StagedEncoder,
+        import_timm_stages,
+        'timm:resnet101.a1_in1k',
+        APACHE,
+        {'name': 'resnet101', 'size_multiple': 1},
+    ),
+    'convnext-b': EncoderEntry(
+        StagedEncoder,
+        import_timm_stages,
+        'timm:convnext_base.fb_in22k_ft_in1k',
+        APACHE,
+        {'name': 'convnext_base', 'size_multiple': 32},
+    ),
+    'convnext-l': EncoderEntry(
+        StagedEncoder,
+        import_timm_stages,
+        'timm:convnext_large.fb_in22k_ft_in1k',
+        APACHE,
+        {'name': 'convnext_large', 'size_multiple': 32},
+    ),
+    'mobilenetv2': EncoderEntry(
+        MobileNetV2,
+        import_mobilenetv2,
+        None,
+        APACHE,
+        instead='the path of a MobileNetV2 file with keys stem.* and b.<block>.*, whose block 0 '
+        'has an expansion layer; the files of timm and torchvision lack that layer',
+    ),
 }
 
 
-def build_encoder(name: str, weights: str | Path | None = None, **options: Any) -> nn.Module:
+def build_encoder(name: str, weights: str | Path | None = None, **options: Any) -> Encoder:
     """Build one of `ENCODERS`, or an encoder of a plugin (`dgss.encoders`).
 
-    `weights` is None (random), 'pretrained' (the usual download), `timm:<model>[.<tag>]`,
-    `open_clip:<model>/<tag>`, or the path of a file in the layout of its first publication, of
-    timm or of open_clip. `options` are those of the network (`patch`, `image_size`, `taps`,
-    `output_stride`, ...; see its module). Raises DgssError for an unknown name, and for weights
-    that do not fit completely.
+    `weights` is None (random), 'pretrained' (the entry's download), `timm:<model>[.<tag>]`,
+    `open_clip:<model>/<tag>`, or the path of a file in the layout of its authors, of timm or of
+    open_clip. `options` are those of the network (`patch`, `image_size`, `taps`,
+    `output_stride`, ...; see its module). Raises DgssError for an unknown name, for weights that
+    do not fit completely, and for 'pretrained' where there is no download.
     """
     added = plugins.plugins(plugins.ENCODERS)
     if name in added:
@@ -186,4 +210,11 @@ def build_encoder(name: str, weights: str | Path | None = None, **options: Any) 
         known = [*ENCODERS, *added]
         near = get_close_matches(name, known, n=3, cutoff=0.4) or known
         raise DgssError(f'There is no encoder {name!r}; did you mean {", ".join(near)}?')
-    return ENCODERS[name](weights=weights, **options)
+    return ENCODERS[name].build(weights, **options)
+
+
+def encoder_licence(name: str) -> str:
+    """Licence of the encoder's pre-trained weights; the package of a plugin states its own."""
+    if name in plugins.plugins(plugins.ENCODERS):
+        return 'see its package'
+    return ENCODERS[name].licence

@@ -14,7 +14,7 @@ from dgss_core.networks.encoders.vit import Mlp
 class RelativePositions(nn.Module):
     """A learned vector per row offset and per column offset, for maps of `size` by `size`.
 
-    Attention adds q . rows[offset] + q . columns[offset]; other sizes take the tables resampled.
+    Attention adds q . rows[offset] + q . columns[offset]. Other sizes resample the tables.
     """
 
     def __init__(self, size: int, head_width: int) -> None:
@@ -22,7 +22,7 @@ class RelativePositions(nn.Module):
         self.rows = nn.Parameter(torch.zeros(2 * size - 1, head_width))
         self.columns = nn.Parameter(torch.zeros(2 * size - 1, head_width))
 
-    def forward(self, q: Tensor, height: int, width: int) -> Tensor:
+    def forward(self, q: Tensor, *, height: int, width: int) -> Tensor:
         """Queries (B,heads,height*width,d) to a bias (B,heads,N,N) for the attention."""
         q = q.unflatten(2, (height, width))
         rows = torch.einsum('bnhwd,hkd->bnhwk', q, _offsets(self.rows, height))
@@ -48,17 +48,18 @@ class SamAttention(nn.Module):
             project(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for project in (self.q, self.k, self.v)
         )
-        # Written out: the bias is as large as the scores, and ONNX takes it in this form.
-        scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5 + self.positions(q, height, width)
+        # No fused attention: the bias is as large as the scores, and this form exports to ONNX.
+        bias = self.positions(q, height=height, width=width)
+        scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5 + bias
         tokens = (scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
         return self.proj(tokens).unflatten(1, (height, width))
 
 
 class SamBlock(nn.Module):
-    """A ViT block whose attention stays inside windows of `window` patches, or 0: nowhere.
+    """A ViT block with attention inside windows of `window` patches; 0 disables windows.
 
-    Windows that reach over the edge are filled up with zeros, which take part. `size` is the
-    side of the map, in patches, that the tables of a block without windows are made for.
+    Windows that cross the edge are padded with zeros, which take part in the attention. A block
+    without windows has tables for maps of `size` by `size` patches.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class SamBlock(nn.Module):
 
 
 def _offsets(table: Tensor, size: int) -> Tensor:
-    """A table (2n-1,d) as (size,size,d): the vector of every offset query - key."""
+    """A table (2n-1,d) to (size,size,d): the vector of every offset query - key."""
     if len(table) != 2 * size - 1:
         table = F.interpolate(table.T[None], size=2 * size - 1, mode='linear')[0].T
     place = torch.arange(size, device=table.device)

@@ -1,4 +1,4 @@
-"""ResNet and ConvNeXt of timm, stage by stage."""
+"""ResNet and ConvNeXt of timm, one stage at a time."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 import timm
 from timm.models import FeatureListNet
 from timm.models.convnext import ConvNeXtStage
+from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 
 from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
 
 
 class StagedEncoder(Encoder):
-    """A timm network of four stages, maps at strides 4, 8, 16 and 32.
+    """A timm network of four stages with maps at strides 4, 8, 16 and 32.
 
-    `name` is timm's, without a tag; `options` go to its constructor (`drop_path_rate`).
-    Networks of other families than ResNet and ConvNeXt may need another `size_multiple`.
+    `name` is timm's name without a tag. `options` go to timm's constructor (`drop_path_rate`).
+    `size_multiple` is 1 for ResNet and 32 for ConvNeXt.
     """
 
     network: FeatureListNet
@@ -41,6 +42,7 @@ class StagedEncoder(Encoder):
         names, channels, strides = zip(*info, strict=True)
         super().__init__(channels, strides, size_multiple, mean, std, pad)
         self.network, self.ends = network, names
+        self.ends_in_relu = _ends_in_relu(self.first_stage())
 
     def maps(self, x: Tensor) -> list[Tensor]:
         maps: list[Tensor] = []
@@ -59,6 +61,12 @@ class StagedEncoder(Encoder):
             if name in self.ends[:-1]:
                 stages.append([])
         return stages
+
+
+def _ends_in_relu(block: nn.Module) -> bool:
+    if isinstance(block, Bottleneck):
+        return isinstance(block.act3, nn.ReLU)
+    return isinstance(block, BasicBlock) and isinstance(block.act2, nn.ReLU)
 
 
 def _blocks(part: nn.Module) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""The plain vision transformer (Dosovitskiy et al. 2021) with the parts its descendants change."""
+"""The plain vision transformer (Dosovitskiy et al. 2021) and the parts its successors change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dgss_core.networks.encoders.pyramid import Pyramid
 
 
 class QuickGELU(nn.Module):
-    """The GELU approximation OpenAI's CLIP was trained with."""
+    """The GELU approximation of OpenAI's CLIP."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.sigmoid(1.702 * x)
@@ -42,8 +42,8 @@ class LayerScale(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention over (B,N,C).
 
-    `k_bias=False` and `inner_norm=True` (a norm in front of the last projection) are EVA-02 and
-    EVA-02-CLIP.
+    EVA-02 has `k_bias=False`. EVA-02-CLIP also has `inner_norm=True`, a norm before the last
+    projection.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, grid: Grid, allowed: Tensor | None = None) -> Tensor:
-        """`allowed` (B,1,N,N) bool says which tokens each token may look at; None is all."""
+        """`allowed` (B,1,N,N) bool: which tokens each token attends to; None means all."""
         q, k, v = (
             project(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for project in (self.q, self.k, self.v)
@@ -87,7 +87,7 @@ class Mlp(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """w3(norm(silu(w1 x) * w2 x)): the gated MLP of EVA-02, with its inner norm."""
+    """w3(norm(silu(w1 x) * w2 x)): the gated MLP of EVA-02 with its inner norm."""
 
     def __init__(self, width: int, hidden: int, norm: bool = True, eps: float = 1e-6) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class SwiGLU(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each on the normed tokens and added to them."""
+    """Attention and MLP, each with a norm before it and a residual around it."""
 
     def __init__(
         self,
@@ -127,9 +127,10 @@ class Block(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """Image to tokens: a convolution, a class token, and a table of positions for `grid`.
+    """Images to tokens: a convolution, a class token, and a position table for `grid`.
 
-    Another grid takes the table resampled with `mode`; `offset` as in `resample_table`.
+    `grid` is (height, width) in patches. For another grid the table is resampled, see
+    `resample_table` for `mode` and `offset`.
     """
 
     def __init__(
@@ -151,7 +152,7 @@ class PatchEmbedding(nn.Module):
         self.table = nn.Parameter(torch.zeros(1, rows, width)) if table else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, int, int]:
-        """Tokens (B,prefix+h*w,C), h, w."""
+        """Tokens (B,prefix+h*w,C), and h and w of the grid."""
         x = self.proj(x)
         height, width = x.shape[-2:]
         x = x.flatten(2).transpose(1, 2)
@@ -164,10 +165,10 @@ class PatchEmbedding(nn.Module):
 
 
 class VisionTransformer(Encoder):
-    """Patches, blocks, and the patch tokens after the blocks `taps` as maps. No final norm.
+    """Patch embedding and blocks; the patch tokens after the blocks `taps` become maps.
 
-    `pyramid` makes the maps of several scales out of the taps. `rotation` turns queries and keys
-    (EVA-02); `first_norm` is CLIP's norm in front of the blocks.
+    There is no final norm. `pyramid` resizes the taps to several scales. `rotation` rotates
+    queries and keys (EVA-02). `first_norm` is CLIP's norm before the blocks.
     """
 
     new_parts = ('adapter.', 'pyramid.')
@@ -205,7 +206,9 @@ class VisionTransformer(Encoder):
     def maps(self, x: Tensor) -> list[Tensor]:
         x, height, width = self.embed(x)
         x = self.first_norm(x)
-        grid = Grid(height, width) if self.rotation is None else self.rotation(height, width)
+        grid = Grid(height, width)
+        if self.rotation is not None:
+            grid = self.rotation(height=height, width=width)
         prefix, taps = self.embed.prefix, []
         for index, block in enumerate(self.blocks[: self.taps[-1] + 1]):
             x = self.run(block, x, grid)
@@ -225,8 +228,11 @@ class VisionTransformer(Encoder):
     def first_stage(self) -> nn.Module:
         return self.blocks[0]
 
-    def fit(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Resample the patch kernel and the position table (from a square grid) to ours."""
+    def sharded_blocks(self) -> list[nn.Module]:
+        return list(self.blocks)
+
+    def resample(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Resample the patch kernel and a position table of a square grid to this network's."""
         state, embed = dict(state), self.embed
         if 'embed.proj.weight' in state:
             patch = embed.proj.stride[0]

@@ -1,15 +1,13 @@
-"""The published plain ViTs: what DINOv2, CLIP, SigLIP, EVA-02 and SAM each put in `vit.py`.
+"""The published plain ViTs (DINOv2, CLIP, SigLIP, EVA-02, SAM), built from the parts in `vit.py`.
 
-All take `patch` and `image_size`, which need not be those of the pre-training: the patch kernel
-is resampled when weights are loaded, and so is the position table, to the grid of a square
-image of `image_size`. Other sizes and ratios are resampled once more in the forward pass.
-`taps` are the blocks, counted from 0, whose outputs become maps; by default the last of each
-quarter. `pyramid` is 'bilinear' (strides 4, 8, 16, 32), 'learned' (the same) or 'none'.
+Each function takes the fields of `ViTSpec`, by position or by name, and options of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -36,137 +34,168 @@ from dgss_core.networks.encoders.vit import (
 )
 
 
+@dataclass(frozen=True)
+class ViTSpec:
+    """What all plain ViTs have in common.
+
+    `patch` and `image_size` may differ from the pre-training. When weights are loaded, the patch
+    kernel is resampled to `patch`, and the position table to the grid of a square image of
+    `image_size`. The forward pass resamples the table once more for other sizes.
+
+    Attributes:
+        width: channels of a token.
+        depth: number of blocks.
+        heads: of the attention.
+        patch: side of a patch in pixels.
+        image_size: side in pixels of the square image that the position table is for.
+        taps: blocks, counted from 0, whose outputs become maps; None is the last block of each
+            quarter of the depth.
+        pyramid: 'bilinear' or 'learned' (both have strides 4, 8, 16, 32), or 'none'.
+        drop_path: highest rate of stochastic depth, in [0,1]; it rises linearly over the blocks.
+        mean, std: normalisation of RGB in [0,1].
+        pad: as in `Encoder`.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    patch: int = 16
+    image_size: int = 512
+    taps: Sequence[int] | None = None
+    pyramid: str = 'bilinear'
+    drop_path: float = 0.0
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+    pad: bool = True
+
+    @property
+    def drop_rates(self) -> list[float]:
+        """Stochastic depth rate of each block."""
+        return torch.linspace(0, self.drop_path, self.depth, device='cpu').tolist()
+
+    @property
+    def quarters(self) -> tuple[int, ...]:
+        """Last block of each quarter."""
+        return tuple(self.depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches along each side of an image of `image_size`."""
+        if self.image_size < self.patch:
+            raise DgssError(
+                f'image_size {self.image_size} is smaller than one patch of {self.patch} pixels.'
+            )
+        return self.image_size // self.patch, self.image_size // self.patch
+
+    def embedding(self, **options: Any) -> PatchEmbedding:
+        return PatchEmbedding(self.width, self.patch, self.grid, **options)
+
+    def vit(
+        self,
+        embed: PatchEmbedding,
+        blocks: Sequence[nn.Module],
+        rotation: Rotation | None = None,
+        first_norm: nn.Module | None = None,
+    ) -> VisionTransformer:
+        taps = self.quarters if self.taps is None else self.taps
+        pyramid = _pyramid(self.pyramid, self.width, taps)
+        return VisionTransformer(
+            embed, blocks, taps, pyramid, self.mean, self.std, rotation, first_norm, self.pad
+        )
+
+
+@dataclass(frozen=True)
+class ClipSpec(ViTSpec):
+    mean: Sequence[float] = CLIP_MEAN
+    std: Sequence[float] = CLIP_STD
+
+
+@dataclass(frozen=True)
+class SiglipSpec(ViTSpec):
+    mean: Sequence[float] = HALF
+    std: Sequence[float] = HALF
+
+
+@dataclass(frozen=True)
+class SamSpec(ViTSpec):
+    image_size: int = 1024
+
+
 def dinov2(
-    width: int,
-    depth: int,
-    heads: int,
-    patch: int = 16,
-    image_size: int = 512,
-    taps: Sequence[int] | None = None,
-    pyramid: str = 'bilinear',
-    mlp_ratio: float = 4.0,
-    layer_scale: float | None = 1e-5,
-    drop_path: float = 0.0,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-    pad: bool = True,
+    *sizes: Any, mlp_ratio: float = 4.0, layer_scale: float | None = 1e-5, **options: Any
 ) -> VisionTransformer:
-    """DINOv2 (Oquab et al. 2023): layer scale, and its position table resampled by (n+0.1)/N."""
+    """DINOv2 (Oquab et al. 2023): layer scale, and a position table resampled by (n+0.1)/N."""
+    spec = ViTSpec(*sizes, **options)
+    width = spec.width
     blocks = [
         Block(
             width,
-            Attention(width, heads),
+            Attention(width, spec.heads),
             Mlp(width, int(width * mlp_ratio), nn.GELU()),
             layer_scale=layer_scale,
             drop_path=rate,
         )
-        for rate in _rates(drop_path, depth)
+        for rate in spec.drop_rates
     ]
-    embed = PatchEmbedding(width, patch, _grid(image_size, patch), offset=0.1)
-    taps = _quarters(depth) if taps is None else taps
-    return VisionTransformer(
-        embed, blocks, taps, _pyramid(pyramid, width, taps), mean, std, pad=pad
-    )
+    return spec.vit(spec.embedding(offset=0.1), blocks)
 
 
-def clip_vit(
-    width: int,
-    depth: int,
-    heads: int,
-    patch: int = 16,
-    image_size: int = 512,
-    taps: Sequence[int] | None = None,
-    pyramid: str = 'bilinear',
-    quick_gelu: bool = True,
-    drop_path: float = 0.0,
-    mean: Sequence[float] = CLIP_MEAN,
-    std: Sequence[float] = CLIP_STD,
-    pad: bool = True,
-) -> VisionTransformer:
-    """CLIP's image transformer (Radford et al. 2021): a norm in front of the blocks.
+def clip_vit(*sizes: Any, quick_gelu: bool = True, **options: Any) -> VisionTransformer:
+    """CLIP's image transformer (Radford et al. 2021), with a norm before the blocks.
 
-    `quick_gelu` is the activation of OpenAI's weights; most open_clip weights want False. The
-    position table is resampled bilinearly, as DenseCLIP and Rein do.
+    OpenAI's weights need `quick_gelu=True`, most open_clip weights need False. The position table
+    is resampled bilinearly, as in DenseCLIP and Rein.
     """
+    spec = ClipSpec(*sizes, **options)
+    width = spec.width
     blocks = [
         Block(
             width,
-            Attention(width, heads, eps=1e-5),
+            Attention(width, spec.heads, eps=1e-5),
             Mlp(width, 4 * width, QuickGELU() if quick_gelu else nn.GELU()),
             eps=1e-5,
             drop_path=rate,
         )
-        for rate in _rates(drop_path, depth)
+        for rate in spec.drop_rates
     ]
-    embed = PatchEmbedding(width, patch, _grid(image_size, patch), bias=False, mode='bilinear')
-    taps = _quarters(depth) if taps is None else taps
-    return VisionTransformer(
-        embed,
-        blocks,
-        taps,
-        _pyramid(pyramid, width, taps),
-        mean,
-        std,
-        first_norm=nn.LayerNorm(width, eps=1e-5),
-        pad=pad,
-    )
+    embed = spec.embedding(bias=False, mode='bilinear')
+    return spec.vit(embed, blocks, first_norm=nn.LayerNorm(width, eps=1e-5))
 
 
-def siglip(
-    width: int,
-    depth: int,
-    heads: int,
-    patch: int = 16,
-    image_size: int = 512,
-    taps: Sequence[int] | None = None,
-    pyramid: str = 'bilinear',
-    drop_path: float = 0.0,
-    mean: Sequence[float] = HALF,
-    std: Sequence[float] = HALF,
-    pad: bool = True,
-) -> VisionTransformer:
+def siglip(*sizes: Any, **options: Any) -> VisionTransformer:
     """SigLIP and SigLIP 2 (Zhai et al. 2023, Tschannen et al. 2025): no class token."""
+    spec = SiglipSpec(*sizes, **options)
+    width = spec.width
     blocks = [
         Block(
             width,
-            Attention(width, heads),
+            Attention(width, spec.heads),
             Mlp(width, 4 * width, nn.GELU()),
             drop_path=rate,
         )
-        for rate in _rates(drop_path, depth)
+        for rate in spec.drop_rates
     ]
-    embed = PatchEmbedding(width, patch, _grid(image_size, patch), class_token=False)
-    taps = _quarters(depth) if taps is None else taps
-    return VisionTransformer(
-        embed, blocks, taps, _pyramid(pyramid, width, taps), mean, std, pad=pad
-    )
+    return spec.vit(spec.embedding(class_token=False), blocks)
 
 
 def eva02(
-    width: int,
-    depth: int,
-    heads: int,
-    patch: int = 16,
-    image_size: int = 512,
-    taps: Sequence[int] | None = None,
-    pyramid: str = 'bilinear',
+    *sizes: Any,
     inner_norm: bool = False,
     hidden: int | None = None,
     trained_grid: int = 16,
     layer_scale: float | None = None,
-    drop_path: float = 0.0,
     table: bool = True,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-    pad: bool = True,
+    **options: Any,
 ) -> VisionTransformer:
     """EVA-02 and EVA-02-CLIP (Fang et al. 2023, Sun et al. 2023).
 
-    Rotary positions beside the table, no bias for keys, a gated MLP with an inner norm.
-    `inner_norm=True` is the norm inside the attention that EVA-02-CLIP was trained with and
-    EVA-02 was not; checkpoints of VLTSeg lack it and need False. `hidden` is the width of the
-    gated MLP, 8/3 of `width` by default.
+    Rotary positions and a position table, no bias for keys, a gated MLP with an inner norm.
+    `inner_norm` is a norm inside the attention: EVA-02-CLIP has it; EVA-02 and the checkpoints of
+    VLTSeg do not. `hidden` is the width of the gated MLP, by default 8/3 of `width`.
+    `trained_grid` is as in `Rotation`.
     """
+    spec = ViTSpec(*sizes, **options)
+    width, heads = spec.width, spec.heads
     hidden = int(width * 8 / 3) if hidden is None else hidden
     blocks = [
         Block(
@@ -176,63 +205,25 @@ def eva02(
             layer_scale=layer_scale,
             drop_path=rate,
         )
-        for rate in _rates(drop_path, depth)
+        for rate in spec.drop_rates
     ]
-    taps = _quarters(depth) if taps is None else taps
-    return VisionTransformer(
-        PatchEmbedding(width, patch, _grid(image_size, patch), table=table),
-        blocks,
-        taps,
-        _pyramid(pyramid, width, taps),
-        mean,
-        std,
-        rotation=Rotation(width // heads, trained_grid),
-        pad=pad,
-    )
+    rotation = Rotation(width // heads, trained_grid)
+    return spec.vit(spec.embedding(table=table), blocks, rotation=rotation)
 
 
-def sam(
-    width: int,
-    depth: int,
-    heads: int,
-    patch: int = 16,
-    image_size: int = 1024,
-    taps: Sequence[int] | None = None,
-    pyramid: str = 'bilinear',
-    window: int = 14,
-    drop_path: float = 0.0,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-    pad: bool = True,
-) -> VisionTransformer:
+def sam(*sizes: Any, window: int = 14, **options: Any) -> VisionTransformer:
     """The image encoder of SAM (Kirillov et al. 2023) without its neck.
 
-    Attention stays inside windows of `window` patches except in the last block of each quarter.
+    Attention stays inside windows of `window` patches, except in the last block of each quarter.
+    `image_size` is 1024 by default.
     """
-    grid, everywhere = _grid(image_size, patch), _quarters(depth)
+    spec = SamSpec(*sizes, **options)
+    side, _ = spec.grid
     blocks = [
-        SamBlock(width, heads, 0 if index in everywhere else window, grid[0], rate)
-        for index, rate in enumerate(_rates(drop_path, depth))
+        SamBlock(spec.width, spec.heads, 0 if index in spec.quarters else window, side, rate)
+        for index, rate in enumerate(spec.drop_rates)
     ]
-    embed = PatchEmbedding(width, patch, grid, class_token=False)
-    taps = everywhere if taps is None else taps
-    return VisionTransformer(
-        embed, blocks, taps, _pyramid(pyramid, width, taps), mean, std, pad=pad
-    )
-
-
-def _rates(highest: float, depth: int) -> list[float]:
-    return torch.linspace(0, highest, depth, device='cpu').tolist()
-
-
-def _grid(image_size: int, patch: int) -> tuple[int, int]:
-    if image_size < patch:
-        raise DgssError(f'image_size {image_size} is smaller than one patch of {patch} pixels.')
-    return image_size // patch, image_size // patch
-
-
-def _quarters(depth: int) -> tuple[int, ...]:
-    return tuple(depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
+    return spec.vit(spec.embedding(class_token=False), blocks)
 
 
 def _pyramid(name: str, width: int, taps: Sequence[int]) -> Pyramid:

@@ -1,4 +1,4 @@
-"""Weights from timm, open_clip or a local file, loaded completely or not at all."""
+"""Weights from timm, open_clip or a local file; they load completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from dgss_core.errors import DgssError
 from dgss_core.networks.importers.keys import load_exactly
 
 WRAPPERS = ('state_dict', 'model_state', 'model', 'module')
-"""Keys under which training programs keep the tensors inside a checkpoint."""
+"""Keys under which training programs store the state dict in a checkpoint."""
 
 
 def read_weights(weights: str | Path) -> dict[str, Tensor]:
-    """Fetch a state dict, floating point tensors as float32 on the CPU.
+    """Read a state dict, with floating point tensors as float32 on the CPU.
 
-    `weights` is `timm:<model>[.<tag>]`, `open_clip:<model>/<tag>` (its image tower, downloaded
-    and cached by these libraries), or the path of a safetensors or torch file. Torch files are
-    read without running any code they carry. Raises DgssError when there is nothing to read.
+    `weights` is `timm:<model>[.<tag>]`, `open_clip:<model>/<tag>` (the image tower), or the path
+    of a safetensors or torch file. timm and open_clip download and cache their weights. Code in a
+    torch file is never run. Raises DgssError if the weights cannot be read.
     """
     library, _, name = str(weights).partition(':')
     if library == 'timm':
@@ -38,7 +38,10 @@ def read_weights(weights: str | Path) -> dict[str, Tensor]:
 
 
 def read_file(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors or torch file, unwrapped from a training checkpoint."""
+    """Read the tensors of a safetensors or torch file, also from inside a training checkpoint.
+
+    Raises DgssError if the file is missing, damaged, or holds anything but tensors.
+    """
     if not path.is_file():
         raise DgssError(
             f'There is no weight file {path}; give the path of a safetensors or torch file, '
@@ -89,10 +92,10 @@ def load_weights(
     origin: str,
     may_lack: Sequence[str] = (),
 ) -> list[str]:
-    """Load `state` into `module` completely, or raise a DgssError that names what differs.
+    """Load `state` into `module` completely, or raise a DgssError that lists the differences.
 
-    Only keys that start with one of `may_lack` may be missing; they keep their values and are
-    returned. `num_batches_tracked` counters may be missing too.
+    Only keys with a prefix in `may_lack` and `num_batches_tracked` counters may be missing; they
+    keep their values. Returns the missing keys with such a prefix.
     """
     own = module.state_dict()
     kept = [
@@ -117,7 +120,7 @@ def _from_timm(name: str) -> dict[str, Tensor]:
 
 
 def open_clip_name(name: str) -> tuple[str, str]:
-    """`<model>/<tag>` as two words; DgssError when open_clip does not list them."""
+    """Split `<model>/<tag>`; raises DgssError if open_clip does not list it."""
     import open_clip
 
     model, _, tag = name.partition('/')
@@ -130,7 +133,7 @@ def open_clip_name(name: str) -> tuple[str, str]:
 
 
 def open_clip_model(name: str) -> Any:
-    """The whole CLIP `<model>/<tag>` with its weights, in eval mode."""
+    """The complete CLIP `<model>/<tag>` with its weights, in eval mode."""
     import open_clip
 
     model, tag = open_clip_name(name)

@@ -1,1 +1,1 @@
-"""Heads: feature maps of an encoder in, per-class scores out."""
+"""Heads: feature maps of an encoder in, scores per class out."""

@@ -17,7 +17,7 @@ def conv_bn_relu(inputs: int, outputs: int, kernel: int = 1, dilation: int = 1) 
 
 
 class AtrousPyramid(nn.Module):
-    """ASPP: one 1x1, three dilated 3x3 and the global mean, side by side."""
+    """ASPP: one 1x1, three dilated 3x3 and the global mean in parallel."""
 
     def __init__(self, inputs: int, width: int, dilations: Sequence[int], dropout: float) -> None:
         super().__init__()
@@ -36,13 +36,13 @@ class AtrousPyramid(nn.Module):
 
 
 class DeepLabHead(PixelHead):
-    """ASPP on the coarsest map, joined with a thin projection of the finest.
+    """ASPP on the coarsest map, joined with a narrow projection of the finest.
 
-    Scores come at the finest map's stride. Maps between the two are not used. Dilations follow
-    the coarsest stride: 12, 24, 36 at stride 8, otherwise 6, 12, 18.
+    Scores have the stride of the finest map. The maps between are not used. The default dilations
+    depend on the coarsest stride: 12, 24, 36 at stride 8, otherwise 6, 12, 18.
 
     Args:
-        detail: channels kept of the finest map.
+        detail: channels that the finest map is projected to.
         label_smoothing: of the cross-entropy; FAMix trains with 0.1.
     """
 

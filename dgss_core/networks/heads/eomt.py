@@ -19,7 +19,7 @@ from dgss_core.networks.resize import resize
 
 
 class Upscale(nn.Module):
-    """Twice the size: transposed convolution, GELU, depthwise 3x3, norm over the channels."""
+    """Doubles the size: transposed convolution, GELU, depthwise 3x3, norm over the channels."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -35,16 +35,16 @@ class Upscale(nn.Module):
 class EomtHead(Head):
     """The last blocks of a ViT, with queries among the tokens, and two small predictors.
 
-    In training the queries see only patches inside the mask they predicted before the block, as
-    in Mask2Former; `anneal` lets go of that bit by bit, so that in evaluation nothing is masked
-    and no intermediate mask is needed: a plain ViT with a few more tokens. Every masked block
-    adds a prediction to the loss.
+    In training each query attends only to patches inside its mask predicted before the block, as
+    in Mask2Former. `anneal` gradually removes the masking: in evaluation nothing is masked and no
+    intermediate mask is needed, only a plain ViT with a few more tokens. Every masked block adds a
+    prediction to the loss.
 
-    It differs from the published network in one thing: the class token stays behind, because
-    feature maps are what encoders hand over.
+    It differs from the published network in one point: there is no class token, because encoders
+    return feature maps.
 
     Args:
-        channels, strides: of the single map the first block takes.
+        channels, strides: of the single map that the first block receives.
         blocks: called as `block(tokens (B,N,C), grid, allowed)`, see `encoders.vit.Block`.
         rotation: rotary positions of the ViT, if it has them.
     """
@@ -73,7 +73,7 @@ class EomtHead(Head):
         self.blocks = nn.ModuleList(blocks)
         self.rotation: Rotation | None = None
         if rotation is not None:
-            # The queries stand where the class token stood, and are not turned either.
+            # The queries replace the class token as prefix, which is not rotated.
             head_width = 4 * len(rotation.get_buffer('frequencies'))
             self.rotation = Rotation(head_width, rotation.trained_grid, prefix=queries)
         self.queries = nn.Parameter(torch.randn(queries, width))
@@ -85,10 +85,10 @@ class EomtHead(Head):
         self.register_buffer('masked_share', torch.ones(len(blocks)))
 
     def anneal(self, progress: float) -> None:
-        """Set how many queries are masked in each block, for `progress` of the training in [0,1].
+        """Set the share of masked queries in each block for the training progress in [0,1].
 
-        Block i goes from all to none, as (1 - t)^0.9, within its own share of the training: the
-        first block first, with a share of the same length before and after all of them.
+        Training has (blocks + 2) equal parts. Block i goes from all queries to none in part i + 1
+        (both counted from 0), as (1 - t)^0.9. In the first and the last part nothing changes.
         """
         steps = len(self.blocks) + 2
         start = torch.arange(1, steps - 1) / steps
@@ -105,9 +105,12 @@ class EomtHead(Head):
         return self.criterion(self.predict(features), labels)
 
     def predict(self, features: list[Tensor]) -> list[QueryMasks]:
-        """In training a prediction before every block and after the last; else the last alone."""
+        """Predictions before each block (only in training) and after the last."""
         (x,) = features
-        grid = Grid(*x.shape[-2:]) if self.rotation is None else self.rotation(*x.shape[-2:])
+        height, width = x.shape[-2:]
+        grid = Grid(height, width)
+        if self.rotation is not None:
+            grid = self.rotation(height=height, width=width)
         queries = self.queries.expand(x.shape[0], -1, -1)
         tokens = torch.cat((queries, x.flatten(2).transpose(1, 2)), dim=1)
         predictions = []
@@ -120,7 +123,7 @@ class EomtHead(Head):
         return [*predictions, self.read(tokens, grid)]
 
     def read(self, tokens: Tensor, grid: Grid) -> QueryMasks:
-        """Classes and masks of the queries as they are now."""
+        """Predict classes and masks from the current tokens."""
         count = len(self.queries)
         queries, patches = self.norm(tokens).split((count, grid.height * grid.width), dim=1)
         image = patches.transpose(1, 2).unflatten(2, (grid.height, grid.width))
@@ -128,7 +131,10 @@ class EomtHead(Head):
         return QueryMasks(self.classify(queries), masks)
 
     def allowed(self, masks: Tensor, grid: Grid, share: Tensor) -> Tensor:
-        """(B,1,N,N): patches see all, a masked query sees all queries and its own patches."""
+        """(B,1,N,N) bool: patches attend to all, masked queries to all queries and their patches.
+
+        A query is masked with probability `share`. `masks` are logits (B,queries,h,w).
+        """
         inside = resize(masks.detach(), (grid.height, grid.width)).flatten(2) > 0
         free = torch.rand(inside.shape[:2], device=inside.device) >= share
         inside = inside | free.unsqueeze(2)
@@ -146,7 +152,8 @@ def split_off_head(
 ) -> EomtHead:
     """Move the last `blocks` blocks of a ViT into a new EomtHead.
 
-    The encoder must have a single tap, right in front of them, and no pyramid.
+    The encoder must have a single tap, directly before these blocks, and no pyramid; otherwise
+    DgssError is raised.
     """
     first = len(encoder.blocks) - blocks
     if blocks < 1 or encoder.taps != (first - 1,) or len(encoder.channels) != 1:

@@ -1,4 +1,4 @@
-"""The contract every head keeps."""
+"""The interface of every head."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from dgss_core.networks.resize import resize
 class Head(nn.Module, ABC):
     """Feature maps (B,C_i,H/s_i,W/s_i), finest first, to scores (B,num_classes,h,w).
 
-    `stride` says how much smaller than the image the scores are. `probabilities` says what they
-    are: False = logits, whose softmax over the classes is a probability; True = no softmax, they
-    are already evidence in [0,inf) per class. `to_probabilities` treats both alike.
+    Scores are `stride` times smaller than the image. With `probabilities=False` they are logits,
+    to which a softmax over the classes is applied; with True they are evidence in [0,inf) per
+    class, without softmax. `to_probabilities` handles both.
     """
 
     probabilities = False
@@ -41,18 +41,18 @@ class Head(nn.Module, ABC):
         """Scores (B,num_classes,h,w) at `stride`."""
 
     def at_size(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Scores (B,num_classes,*size), resized the way the head's paper does it."""
+        """Scores (B,num_classes,*size) for a (height, width), resized as in the head's paper."""
         return resize(self(features), size)
 
     def to_probabilities(self, scores: Tensor) -> Tensor:
-        """Scores of this head (B,C,...) as numbers that sum to 1 over the classes."""
+        """Scores of this head (B,C,...) to probabilities, which sum to 1 over the classes."""
         if self.probabilities:
             return scores / scores.sum(dim=1, keepdim=True).clamp(min=1e-6)
         return scores.softmax(dim=1)
 
     @abstractmethod
     def loss(self, features: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """Named losses, to be summed, for labels (B,H,W) long where 255 is ignored."""
+        """Named losses, to be summed, for labels (B,H,W) long; 255 is ignored."""
 
 
 class PixelHead(Head):
@@ -64,12 +64,12 @@ class PixelHead(Head):
         return {'ce': self.score_loss(self(features), labels)}
 
     def score_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of scores of this head, where those are at hand already."""
+        """Cross-entropy of scores that this head has already computed."""
         return segmentation_loss(scores, labels, label_smoothing=self.label_smoothing)
 
 
 def refuse_stride(head: str, wanted: int, possible: Sequence[int]) -> None:
-    """Raise a DgssError unless `wanted` is one of the strides the head can give."""
+    """Raise a DgssError unless the head can give scores at stride `wanted`."""
     if wanted not in possible:
         names = ', '.join(str(stride) for stride in possible)
         raise DgssError(

@@ -23,14 +23,14 @@ def separable(width: int) -> nn.Sequential:
 
 
 class LightConvHead(PixelHead):
-    """1x1 projections summed from coarse to fine, with a global gate at the coarsest map.
+    """1x1 projections, summed from coarse to fine, with a global gate at the coarsest map.
 
     A feature pyramid (Lin et al. 2017) with the pooled gate of LR-ASPP (MobileNetV3, Howard et
-    al. 2019, section 6.4) and a depthwise-separable 3x3 after every sum. Only batch norms and
-    ReLU6, so it folds and quantises well. With `width=96` behind MobileNetV2 (24/32/96/320
+    al. 2019, section 6.4) and a depthwise-separable 3x3 after every sum. It uses only batch norms
+    and ReLU6, which fold and quantise well. With `width=96` behind MobileNetV2 (24/32/96/320
     channels at strides 4/8/16/32) it costs about 0.3 GMAC at 640x360.
 
-    `stride` must be the stride of one of the maps; finer maps are then not used at all.
+    `stride` must be the stride of one of the maps; finer maps are not used.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Linear head: the yardstick for encoders."""
+"""Linear head, to compare encoders."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Second look at a window, knowing what the first look at the whole image said (VFMSeg)."""
+"""Refinement of one window, given coarse scores of the whole image (VFMSeg)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from dgss_core.errors import DgssError
 from dgss_core.networks.heads.mask2former.positions import sine_positions
+from dgss_core.networks.heads.vit_conv import up_by_4
 from dgss_core.networks.losses.segmentation import segmentation_loss
 from dgss_core.networks.resize import resize
 
 
 class CrossBlock(nn.Module):
-    """Image tokens attend to the embedded first answer, then an MLP; norms come first."""
+    """Image tokens attend to the embedded coarse scores, then an MLP; norms come first."""
 
     def __init__(self, width: int, heads: int, head_width: int) -> None:
         super().__init__()
@@ -31,10 +32,10 @@ class CrossBlock(nn.Module):
             nn.Linear(4 * width, width),
         )
 
-    def forward(self, x: Tensor, answer: Tensor, positions: Tensor) -> Tensor:
-        """x and answer (B,N,C), positions (N,C) of both."""
+    def forward(self, x: Tensor, coarse: Tensor, positions: Tensor) -> Tensor:
+        """x and coarse (B,N,C); positions (N,C) of both."""
         q = self.query(self.norm(x) + positions)
-        k, v = self.key(answer + positions), self.value(answer)
+        k, v = self.key(coarse + positions), self.value(coarse)
         q, k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2) for y in (q, k, v))
         x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
         return x + self.mlp(x)
@@ -44,14 +45,16 @@ class RefinementHead(nn.Module):
     """Maps of a plain ViT and coarse scores of the same window to refined logits.
 
     The refinement of VFMSeg (AAAI 2025): fused image tokens attend to the embedded coarse scores
-    in three blocks. It serves as `fine` of `inference.refine_unsure`. In training a part of the
-    embedded scores is replaced by a learned vector, so that the head also looks at the image.
-    The sizes are the published ones; norm order, sine positions and the way up are ours.
+    in three blocks. Use it as `fine` of `inference.refine_unsure`. Training replaces a part of the
+    embedded scores by a learned vector, so that the head also uses the image. The sizes are as
+    published; norm order, sine positions and upsampling are ours.
 
     Args:
-        channels, strides: of the maps, all of one stride that 4 divides.
-        width: of the tokens. heads, head_width: of the attention. groups: of the group norms.
-        hidden_share: part of the coarse scores hidden in training.
+        channels, strides: of the maps; all have one stride, which 4 divides.
+        width: channels of the tokens.
+        heads, head_width: of the attention.
+        groups: of the group norms.
+        hidden_share: part of the coarse scores that is hidden in training, in [0,1].
     """
 
     def __init__(
@@ -89,30 +92,24 @@ class RefinementHead(nn.Module):
         )
         self.hidden = nn.Parameter(torch.zeros(width))
         self.blocks = nn.ModuleList(CrossBlock(width, heads, head_width) for _ in range(blocks))
-        self.up = nn.Sequential(
-            nn.ConvTranspose2d(width, width // 2, 2, stride=2),
-            nn.BatchNorm2d(width // 2),
-            nn.GELU(),
-            nn.ConvTranspose2d(width // 2, quarter, 2, stride=2),
-            nn.GELU(),
-        )
+        self.up = up_by_4(width)
         self.classify = nn.Sequential(nn.Dropout(dropout), nn.Conv2d(quarter, num_classes, 1))
 
     def forward(self, features: list[Tensor], coarse: Tensor) -> Tensor:
-        """Logits (B,C,h,w) at `stride`, from maps and coarse scores (B,C,any,any)."""
+        """Logits (B,C,h,w) at `stride` from maps and coarse scores (B,C,any,any)."""
         x = self.fuse(torch.cat(features, dim=1))
         size = (x.shape[-2], x.shape[-1])
-        answer = self.embed(resize(coarse, (4 * size[0], 4 * size[1])))
-        answer = answer.flatten(2).transpose(1, 2)
+        known = self.embed(resize(coarse, (4 * size[0], 4 * size[1])))
+        known = known.flatten(2).transpose(1, 2)
         if self.training:
-            hidden = torch.rand(answer.shape[:2], device=x.device) < self.hidden_share
-            answer = torch.where(hidden.unsqueeze(2), self.hidden, answer)
+            hidden = torch.rand(known.shape[:2], device=x.device) < self.hidden_share
+            known = torch.where(hidden.unsqueeze(2), self.hidden, known)
         tokens = x.flatten(2).transpose(1, 2)
-        positions = sine_positions(*size, x.shape[1], like=x).flatten(1).T
+        positions = sine_positions(size, x.shape[1], like=x).flatten(1).T
         for block in self.blocks:
-            tokens = block(tokens, answer, positions)
+            tokens = block(tokens, known, positions)
         return self.classify(self.up(tokens.transpose(1, 2).unflatten(2, size)))
 
     def loss(self, features: list[Tensor], coarse: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy for labels (B,H,W) long where 255 is ignored."""
+        """Cross-entropy for labels (B,H,W) long; 255 is ignored."""
         return {'refined_ce': segmentation_loss(self(features, coarse), labels)}

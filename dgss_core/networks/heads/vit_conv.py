@@ -1,4 +1,4 @@
-"""Light convolutional head for plain ViTs, whose maps all have one stride."""
+"""Light convolutional head for plain ViTs, whose maps all have the same stride."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,26 @@ from dgss_core.errors import DgssError
 from dgss_core.networks.heads.head import PixelHead, refuse_stride
 
 
+def up_by_4(width: int) -> nn.Sequential:
+    """(B,width,h,w) to (B,width/4,4h,4w) by two transposed convolutions."""
+    half, quarter = width // 2, width // 4
+    return nn.Sequential(
+        nn.ConvTranspose2d(width, half, 2, stride=2),
+        nn.BatchNorm2d(half),
+        nn.GELU(),
+        nn.ConvTranspose2d(half, quarter, 2, stride=2),
+        nn.GELU(),
+    )
+
+
 class VitConvHead(PixelHead):
     """Concatenate the taps, fuse them by 1x1, double the size twice, classify.
 
-    The head of VFMSeg (AAAI 2025) with 6.8 M parameters behind four taps of 1024 channels: it
-    beat Mask2Former on a low-rank adapted DINOv2. Scores come at a quarter of the maps' stride.
+    The head of VFMSeg (AAAI 2025), where it beat Mask2Former on a low-rank adapted DINOv2. It has
+    6.8 M parameters behind four taps of 1024 channels. Scores have a quarter of the maps' stride.
 
     Args:
-        width: channels after the fusion; halved by each of the two steps up.
+        width: channels after the fusion; each of the two upsampling steps halves them.
         groups: of the group norm after the fusion.
     """
 
@@ -38,18 +50,11 @@ class VitConvHead(PixelHead):
         possible = (strides[0] // 4,)
         super().__init__(channels, strides, num_classes, possible[0])
         refuse_stride('the ViT conv head', self.stride if stride is None else stride, possible)
-        half, quarter = width // 2, width // 4
         self.fuse = nn.Sequential(
             nn.Conv2d(sum(self.channels), width, 1), nn.GroupNorm(groups, width), nn.ReLU()
         )
-        self.up = nn.Sequential(
-            nn.ConvTranspose2d(width, half, 2, stride=2),
-            nn.BatchNorm2d(half),
-            nn.GELU(),
-            nn.ConvTranspose2d(half, quarter, 2, stride=2),
-            nn.GELU(),
-        )
-        self.classify = nn.Sequential(nn.Dropout(dropout), nn.Conv2d(quarter, num_classes, 1))
+        self.up = up_by_4(width)
+        self.classify = nn.Sequential(nn.Dropout(dropout), nn.Conv2d(width // 4, num_classes, 1))
 
     def forward(self, features: list[Tensor]) -> Tensor:
         return self.classify(self.up(self.fuse(torch.cat(features, dim=1))))

@@ -1,4 +1,4 @@
-"""Published adapter weights, under the names of `dgss_core.networks.adapters`."""
+"""Published adapter weights, renamed to `dgss_core.networks.adapters`."""
 
 from __future__ import annotations
 
@@ -25,14 +25,13 @@ SOMA: Rules = (
 
 
 def import_reins(weights: Weights) -> Weights:
-    """Rein's adapter: the part of its checkpoint below `backbone.reins.` to `Reins`."""
+    """Rein's adapter: `backbone.reins.*` of its checkpoint (without this prefix) to `Reins`."""
     return rename(weights, REINS, 'an adapter of Rein')
 
 
 def import_soma(weights: Weights) -> Weights:
-    """SoMA on DINOv2: the part of its checkpoint below `backbone.model.`.
+    """SoMA on DINOv2: `backbone.model.*` of its checkpoint (without this prefix).
 
-    Its small files hold adapters and biases only: they go on top of a DINOv2 to which
-    `add_soma` has been applied.
+    Small files hold adapters and biases only; load them into a DINOv2 with `add_soma` applied.
     """
     return rename(weights, SOMA, 'a SoMA checkpoint')

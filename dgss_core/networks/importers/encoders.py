@@ -1,8 +1,8 @@
-"""Published encoder weights, under the names of `dgss_core.networks.encoders`.
+"""Published encoder weights, renamed to `dgss_core.networks.encoders`.
 
-Pure functions from state dict to state dict. Each knows every key of its source, also those it
-drops on purpose (classifiers, final norms, tables that are computed here), and raises DgssError
-for any other.
+Pure functions from state dict to state dict. Each knows every key of its source, including the
+keys it drops (classifiers, final norms, tables that are computed here), and raises DgssError for
+any other key.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CLIP: Rules = (
     (r'ln_post\..*|proj', ''),
 )
 EVA02: Rules = (
-    # The rotation is computed for any grid.
+    # Tables of the rotation: computed here for any grid.
     (r'(blocks\.\d+\.attn\.)?rope\.freqs_(cos|sin)', ''),
     *EMBED,
     (BLOCK + r'\.(norm[12])\.(weight|bias)', r'blocks.\1.\2.\3'),
@@ -64,10 +64,10 @@ EVA02: Rules = (
 
 
 def import_dinov2(weights: Weights) -> Weights:
-    """DINOv2: the official files, timm's, or the base file Rein converts (same names)."""
+    """DINOv2: the official files, timm's files, or Rein's converted base file (same names)."""
     source = 'a DINOv2 encoder'
     _require(weights, ('cls_token', 'pos_embed', 'patch_embed.proj.bias'), source)
-    # Files trained in chunks of blocks name a block blocks.<chunk>.<block>.
+    # Some files group blocks in chunks: blocks.<chunk>.<block>.
     chunked = tuple((rule.replace(BLOCK, r'blocks\.\d+\.(\d+)'), new) for rule, new in BLOCKS)
     return _split_qkv(rename(weights, (*EMBED, *BLOCKS, *chunked), source))
 
@@ -81,7 +81,7 @@ def import_siglip(weights: Weights) -> Weights:
 
 
 def import_sam(weights: Weights) -> Weights:
-    """SAM's image encoder: the official files (`image_encoder.*`) or timm's."""
+    """SAM's image encoder: the official files (`image_encoder.*`) or timm's files."""
     source = "SAM's image encoder"
     weights = _below(weights, ('image_encoder.',))
     _require(weights, ('pos_embed', 'blocks.0.attn.rel_pos_h'), source)
@@ -98,11 +98,11 @@ def import_sam(weights: Weights) -> Weights:
 
 
 def import_clip_vit(weights: Weights, class_embedding_twice: bool = False) -> Weights:
-    """CLIP's image transformer: OpenAI's and open_clip's names (`visual.*`, or without), timm's.
+    """CLIP's image transformer in the names of OpenAI and open_clip (with or without `visual.`),
+    or of timm.
 
-    Rein's CLIP adds the class embedding a second time, with the position table. For what was
-    trained on top of that give `class_embedding_twice=True`: the embedding is doubled, which
-    comes to the same.
+    Rein's CLIP adds the class embedding twice. `class_embedding_twice=True` doubles the embedding
+    to the same effect; weights trained on Rein's CLIP need it.
     """
     source = "CLIP's image transformer"
     weights = _below(weights, ('visual.',))
@@ -120,11 +120,10 @@ def import_clip_vit(weights: Weights, class_embedding_twice: bool = False) -> We
 
 
 def import_eva02(weights: Weights, drop_inner_norm: bool = False) -> Weights:
-    """EVA-02 and EVA-02-CLIP: the official names (with or without `visual.`), timm's, and the
-    towers inside Rein's and VLTSeg's files (the latter with its pyramid).
+    """EVA-02 and EVA-02-CLIP: the official names (with or without `visual.`), timm's names, and
+    the encoders in the files of Rein and VLTSeg (VLTSeg's with its pyramid).
 
-    `drop_inner_norm=True` leaves out the norm inside the attention of EVA-02-CLIP, as VLTSeg
-    does.
+    `drop_inner_norm=True` drops the norm inside the attention of EVA-02-CLIP, as VLTSeg does.
     """
     source = 'an EVA-02 encoder'
     weights = _below(weights, ('visual.trunk.', 'trunk.', 'visual.'))
@@ -136,7 +135,10 @@ def import_eva02(weights: Weights, drop_inner_norm: bool = False) -> Weights:
 
 
 def import_clip_resnet(weights: Weights, attention_pool: bool = False) -> Weights:
-    """CLIP's ModifiedResNet: OpenAI's and open_clip's names (`visual.*`, or without)."""
+    """CLIP's ModifiedResNet in the names of OpenAI and open_clip (with or without `visual.`).
+
+    `attention_pool=False` drops the pool behind layer4.
+    """
     source = "CLIP's ResNet"
     weights = _below(weights, ('visual.',))
     _require(weights, ('conv3.weight', 'bn3.weight', 'layer4.0.conv1.weight'), source)
@@ -148,7 +150,7 @@ def import_clip_resnet(weights: Weights, attention_pool: bool = False) -> Weight
 
 
 def import_timm_stages(weights: Weights) -> Weights:
-    """timm's ResNet and ConvNeXt, or the ConvNeXt inside an open_clip CLIP (`visual.trunk.*`)."""
+    """timm's ResNet and ConvNeXt, or the ConvNeXt of an open_clip CLIP (`visual.trunk.*`)."""
     rules = (
         (r'(fc|head|norm|norm_pre)\..*', ''),
         (r'(stem|stages)[._](\d+)\.(.+)', r'network.\1_\2.\3'),
@@ -156,6 +158,19 @@ def import_timm_stages(weights: Weights) -> Weights:
     )
     weights = _below(weights, ('visual.trunk.', 'trunk.'))
     return rename(weights, rules, 'a ResNet or ConvNeXt of timm')
+
+
+def import_mobilenetv2(weights: Weights) -> Weights:
+    """MobileNetV2 with keys `stem.*` and `b.<block>.<layer>.*`, and an expansion in block 0.
+
+    `head.*`, the 1280-channel layer before the ImageNet classifier, is dropped.
+    """
+    rules = (
+        (r'head\..*', ''),
+        (r'(stem\..*)', r'\1'),
+        (r'b\.(\d+)\.(.*)', r'blocks.\1.layers.\2'),
+    )
+    return rename(weights, rules, 'a MobileNetV2')
 
 
 def _require(weights: Weights, keys: Sequence[str], source: str) -> None:
@@ -168,7 +183,7 @@ def _require(weights: Weights, keys: Sequence[str], source: str) -> None:
 
 
 def _below(weights: Weights, prefixes: Sequence[str]) -> Weights:
-    """What lies below the first of `prefixes` that is there (the rest of a CLIP), or all."""
+    """Entries under the first of `prefixes` that occurs, without it; all if none occurs."""
     for prefix in prefixes:
         part = take_prefix(weights, prefix)
         if part:
@@ -177,7 +192,7 @@ def _below(weights: Weights, prefixes: Sequence[str]) -> Weights:
 
 
 def _split_qkv(weights: Weights) -> Weights:
-    """Cut stacked projections `<...>.qkv.<weight or bias>` into `q`, `k` and `v`."""
+    """Split stacked projections `<...>.qkv.<weight or bias>` into `q`, `k` and `v`."""
     cut: Weights = {}
     for key, value in weights.items():
         stem, stacked, kind = key.rpartition('.qkv.')

@@ -1,11 +1,11 @@
-"""DeepLabV3+ heads as FAMix names them."""
+"""DeepLabV3+ heads in the names of FAMix."""
 
 from dgss_core.networks.importers.keys import Weights, rename
 
 RULES = (
     (r'project\.([01])\.(.*)', r'detail.\1.\2'),
     (r'aspp\.convs\.([0-3])\.([01])\.(.*)', r'pyramid.branches.\1.\2.\3'),
-    # The first layer of upstream's pooled branch is the pooling itself.
+    # Layer 0 of their pooled branch is the pooling, which has no weights.
     (r'aspp\.convs\.4\.1\.(.*)', r'pyramid.pooled.0.\1'),
     (r'aspp\.convs\.4\.2\.(.*)', r'pyramid.pooled.1.\1'),
     (r'aspp\.project\.([01])\.(.*)', r'pyramid.project.\1.\2'),
@@ -15,5 +15,5 @@ RULES = (
 
 
 def deeplab_head(weights: Weights) -> Weights:
-    """`classifier.*` of a FAMix checkpoint (prefix taken off) to DeepLabHead."""
+    """`classifier.*` of a FAMix checkpoint (without this prefix) to DeepLabHead."""
     return rename(weights, RULES, 'a DeepLabV3+ head of FAMix')

@@ -1,4 +1,4 @@
-"""Renaming of state-dict keys, and loading that never leaves a weight behind."""
+"""Renaming of state-dict keys, and loading without missing or extra weights."""
 
 import re
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ Weights = dict[str, Tensor]
 
 
 def rename(weights: Weights, rules: Rules, source: str) -> Weights:
-    """Every key through the first rule (pattern, template) that fits it from end to end.
+    """Rename every key by the first rule (pattern, template) whose pattern matches all of it.
 
-    A rule with an empty template drops the key. Keys no rule knows are a DgssError that names
-    `source`, the kind of checkpoint expected.
+    A rule with an empty template drops the key. Raises DgssError for keys that no rule matches;
+    the error names `source`, the expected kind of checkpoint.
     """
     compiled = [(re.compile(pattern), template) for pattern, template in rules]
     renamed, unknown = {}, []
@@ -37,7 +37,7 @@ def rename(weights: Weights, rules: Rules, source: str) -> Weights:
 
 
 def split_attention(weights: Weights) -> Weights:
-    """`X.in_proj_weight` and `X.in_proj_bias` of torch's attention as X.query, X.key, X.value."""
+    """Split `X.in_proj_weight` and `X.in_proj_bias` of torch into X.query, X.key and X.value."""
     split = {}
     for key, value in weights.items():
         found = re.fullmatch(r'(.*)\.in_proj_(weight|bias)', key)
@@ -50,12 +50,12 @@ def split_attention(weights: Weights) -> Weights:
 
 
 def take_prefix(weights: Weights, prefix: str) -> Weights:
-    """The entries under `prefix`, without it."""
+    """Entries whose key starts with `prefix`, without the prefix."""
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
 def load_exactly(module: nn.Module, weights: Weights, source: str) -> None:
-    """Load `weights` into `module`; a missing, extra or misshapen one is a DgssError."""
+    """Load `weights`; raises DgssError for missing or extra weights and for other shapes."""
     own = module.state_dict()
     faults = {
         'missing': [k for k in own if k not in weights],
@@ -76,6 +76,6 @@ def load_exactly(module: nn.Module, weights: Weights, source: str) -> None:
 
 
 def shorten(names: Sequence[str], limit: int = 3) -> str:
-    """The first few names and how many more there are."""
+    """The first `limit` names and the number of the others."""
     more = f' and {len(names) - limit} more' if len(names) > limit else ''
     return ', '.join(names[:limit]) + more

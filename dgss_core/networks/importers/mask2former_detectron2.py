@@ -1,15 +1,13 @@
-"""Mask2Former heads as detectron2 names them: CLOUDS, with either of its two decoders."""
+"""Mask2Former heads in detectron2's names: CLOUDS, with either of its two decoders."""
 
-from dgss_core.networks.importers.keys import Weights, rename, split_attention
+from dgss_core.networks.importers.keys import Rules, Weights, rename, split_attention
+from dgss_core.networks.importers.mask2former import DEFORMABLE, QUERIES, below
 
 LAYER = r'transformer\.encoder\.layers\.(\d+)\.'
-PIXEL_RULES = (
+PIXEL_RULES: Rules = (
     (r'input_proj\.(\d+)\.([01])\.(.*)', r'project.\1.\2.\3'),
     (r'transformer\.level_embed', r'level_embedding'),
-    (LAYER + r'self_attn\.sampling_offsets\.(.*)', r'layers.\1.attention.offsets.\2'),
-    (LAYER + r'self_attn\.attention_weights\.(.*)', r'layers.\1.attention.weights.\2'),
-    (LAYER + r'self_attn\.value_proj\.(.*)', r'layers.\1.attention.value.\2'),
-    (LAYER + r'self_attn\.output_proj\.(.*)', r'layers.\1.attention.out.\2'),
+    *below(LAYER, r'layers.\1.', DEFORMABLE),
     (LAYER + r'norm1\.(.*)', r'layers.\1.attention_norm.\2'),
     (LAYER + r'linear1\.(.*)', r'layers.\1.mlp.0.\2'),
     (LAYER + r'linear2\.(.*)', r'layers.\1.mlp.2.\2'),
@@ -23,7 +21,7 @@ PIXEL_RULES = (
 CROSS = r'transformer_cross_attention_layers\.(\d+)\.'
 SELF = r'transformer_self_attention_layers\.(\d+)\.'
 FFN = r'transformer_ffn_layers\.(\d+)\.'
-DECODER_RULES = (
+DECODER_RULES: Rules = (
     (CROSS + r'multihead_attn\.out_proj\.(.*)', r'layers.\1.cross.out.\2'),
     (CROSS + r'multihead_attn\.(.*)', r'layers.\1.cross.\2'),
     (CROSS + r'norm\.(.*)', r'layers.\1.cross_norm.\2'),
@@ -34,9 +32,7 @@ DECODER_RULES = (
     (FFN + r'linear2\.(.*)', r'layers.\1.mlp.2.\2'),
     (FFN + r'norm\.(.*)', r'layers.\1.mlp_norm.\2'),
     (r'decoder_norm\.(.*)', r'norm.\1'),
-    (r'query_feat\.weight', r'query_content'),
-    (r'query_embed\.weight', r'query_place'),
-    (r'level_embed\.weight', r'level_embedding'),
+    *QUERIES,
     (r'mask_embed\.layers\.0\.(.*)', r'mask_embedding.0.\1'),
     (r'mask_embed\.layers\.1\.(.*)', r'mask_embedding.2.\1'),
     (r'mask_embed\.layers\.2\.(.*)', r'mask_embedding.4.\1'),
@@ -47,21 +43,18 @@ DECODER_RULES = (
     (r'_mask_pooling_proj\.([01])\.(.*)', r'classifier.pooled.\1.\2'),
     (r'logit_scale', r'classifier.log_scale'),
 )
+RULES: Rules = (
+    *below(r'pixel_decoder\.', 'pixel_decoder.', PIXEL_RULES),
+    *below(r'predictor\.', 'decoder.', DECODER_RULES),
+)
 SOURCE = "a Mask2Former head in detectron2's naming"
 
 
-def pixel_decoder(weights: Weights) -> Weights:
-    """`pixel_decoder.*` (prefix taken off) to PixelDecoder."""
-    return rename(weights, PIXEL_RULES, SOURCE)
-
-
 def mask_decoder(weights: Weights) -> Weights:
-    """`predictor.*` (prefix taken off) to MaskDecoder, linear or text classifier."""
+    """`predictor.*` (without this prefix) to MaskDecoder with a linear or a text classifier."""
     return rename(split_attention(weights), DECODER_RULES, SOURCE)
 
 
 def mask2former_head(weights: Weights) -> Weights:
-    """`sem_seg_head.*` of a CLOUDS checkpoint (prefix taken off) to Mask2FormerHead."""
-    rules = [(r'pixel_decoder\.' + a, 'pixel_decoder.' + b) for a, b in PIXEL_RULES]
-    rules += [(r'predictor\.' + a, 'decoder.' + b) for a, b in DECODER_RULES]
-    return rename(split_attention(weights), rules, SOURCE)
+    """`sem_seg_head.*` of a CLOUDS checkpoint (without this prefix) to Mask2FormerHead."""
+    return rename(split_attention(weights), RULES, SOURCE)

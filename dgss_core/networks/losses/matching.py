@@ -1,4 +1,4 @@
-"""Which query answers for which class of an image: the cheapest one-to-one assignment."""
+"""Assignment of queries to the classes of an image: one to one, at the lowest total cost."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from dgss_core.labels import IGNORE
 from dgss_core.networks.losses.points import sample_shared_points
-from dgss_core.networks.losses.segmentation import IGNORE
 
 
 @dataclass(frozen=True)
 class Target:
-    """What one image holds: `classes` (M,) long and their `masks` (M,H,W) float, 0 or 1."""
+    """Ground truth of one image: `classes` (M,) long and `masks` (M,H,W) float, 0 or 1."""
 
     classes: Tensor
     masks: Tensor
@@ -25,7 +25,7 @@ class Target:
 
 
 def targets_of(labels: Tensor) -> list[Target]:
-    """One target per image of labels (B,H,W): every class present, in rising order, but 255."""
+    """One target per image of labels (B,H,W): the classes present, ascending, without 255."""
     targets = []
     for image in labels:
         classes = image.unique()
@@ -35,7 +35,7 @@ def targets_of(labels: Tensor) -> list[Target]:
 
 
 def pairwise_cost(logits: Tensor, truth: Tensor, weights: tuple[float, float]) -> Tensor:
-    """(N,M) weighted cross-entropy plus dice of mask logits (N,P) against truth (M,P)."""
+    """(N,M): weighted cross-entropy plus dice of mask logits (N,P) against truth (M,P)."""
     points = logits.shape[1]
     cross_entropy = F.softplus(-logits) @ truth.T + F.softplus(logits) @ (1 - truth).T
     inside = logits.sigmoid()
@@ -52,14 +52,14 @@ def match(
     points: int,
     weights: tuple[float, float, float],
 ) -> tuple[Tensor, Tensor]:
-    """Queries and the entries of `target` they answer for, sorted by query.
+    """Matched queries and their entries in `target`, sorted by query.
 
     Draws `points` random places once from torch's default generator.
 
     Args:
         classes: (N,C+1) logits of one image.
         masks: (N,h,w) logits of one image.
-        weights: of the class, cross-entropy and dice cost.
+        weights: of the class, cross-entropy and dice costs.
     """
     places = torch.rand(1, points, 2, device=masks.device)[0]
     logits = sample_shared_points(masks.float(), places)

@@ -1,4 +1,4 @@
-"""Cross-entropy over several label sets: coarse labels train the classes they merge."""
+"""Cross-entropy over several label sets: a coarse label trains all classes that it merges."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dgss_core.networks.resize import resize
 
 
 class MergedLoss(nn.Module):
-    """Negative log-likelihood where a label may stand for several classes of the model.
+    """Negative log-likelihood of labels that may stand for several classes of the model.
 
-    CamVid's `bicyclist` says that a pixel is rider, motorcycle or bicycle, not which: its
-    likelihood is the sum of theirs (learning from partial labels, Cour et al., JMLR 2011).
-    The labels of all sets share one id space: `offset[name]` is added to the ids of that set.
+    A pixel with CamVid's label `bicyclist` is rider, motorcycle or bicycle. Its likelihood is the
+    sum of theirs (learning from partial labels, Cour et al., JMLR 2011). All label sets share one
+    id space: `offset[name]` is added to the ids of the set `name`.
     """
 
     members: Tensor
@@ -34,7 +34,7 @@ class MergedLoss(nn.Module):
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Mean loss of logits (B, C, h, w), resized to labels (B, H, W) long; 255 is ignored."""
-        # Contiguous: the backward of a resize takes no channels-last gradient on the CPU.
+        # Contiguous: on the CPU, the backward of a resize needs a contiguous gradient.
         scores = resize(scores.float().contiguous(), labels.shape[-2:])
         probabilities = self.members @ scores.softmax(1).flatten(2)
         loss = F.nll_loss(

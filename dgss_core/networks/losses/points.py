@@ -1,4 +1,4 @@
-"""Masks are compared on sampled points, not on every pixel (PointRend, Kirillov et al. 2020)."""
+"""Points at which masks are compared, instead of all pixels (PointRend, Kirillov et al. 2020)."""
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +21,8 @@ def sample_shared_points(maps: Tensor, points: Tensor) -> Tensor:
 def unsure_points(logits: Tensor, count: int, oversample: float, share: float) -> Tensor:
     """(N,count,2) random points for logits (N,h,w), mostly where |logit| is small.
 
-    The `share` x count least certain of oversample x count uniform points come first, then
-    uniform ones. Draws twice from torch's default generator, in this order.
+    First the `share` x count least certain of oversample x count uniform points, then uniform
+    points. Draws twice from torch's default generator, in this order.
     """
     masks = len(logits)
     candidates = torch.rand(masks, int(count * oversample), 2, device=logits.device)

@@ -3,17 +3,16 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from dgss_core.labels import IGNORE
 from dgss_core.networks.resize import resize
-
-IGNORE = 255
 
 
 def segmentation_loss(
     scores: Tensor, labels: Tensor, ignore: int = IGNORE, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Mean cross-entropy of logits (B,C,h,w), resized to the labels (B,H,W) long.
+    """Mean cross-entropy of logits (B,C,h,w), resized to labels (B,H,W) long.
 
-    Zero, not NaN, when every pixel is `ignore`.
+    0, not NaN, if every pixel is `ignore`.
     """
     scores = resize(scores, labels.shape[-2:])
     total = F.cross_entropy(

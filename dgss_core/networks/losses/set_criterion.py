@@ -12,23 +12,23 @@ from dgss_core.networks.losses.points import sample_points, unsure_points
 
 
 def dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """(N,) of logits and truth (N,P); the denominator is not squared."""
+    """(N,) dice loss of logits and truth (N,P); the denominator is not squared."""
     inside = logits.sigmoid()
     return 1 - (2 * (inside * truth).sum(1) + 1) / (inside.sum(1) + truth.sum(1) + 1)
 
 
 class SetCriterion(nn.Module):
-    """Class, mask and dice loss of every prediction, each matched anew to the image's classes.
+    """Class, mask and dice loss of every prediction; each is matched to the image's classes.
 
-    The two published implementations are the same function and differ only in their random
-    draws: mmdetection goes through the predictions in their order (Rein, VLTSeg), detectron2
-    takes the last one first (CLOUDS), which is `last_first=True`.
+    The two published implementations differ only in the order of their random draws: mmdetection
+    (Rein, VLTSeg) takes the predictions in order, detectron2 (CLOUDS) takes the last one first,
+    which is `last_first=True`.
 
     Args:
-        weights: of the class, mask cross-entropy and dice loss.
-        costs: the same three for the matching.
+        weights: of the class, mask cross-entropy and dice losses.
+        costs: the same three weights for the matching.
         no_object: weight of the class "no object" in the class loss.
-        points: sampled per mask, once for the matching and once for the loss.
+        points: number sampled per mask, once for the matching and once for the loss.
         oversample, unsure: see `unsure_points`.
     """
 
@@ -62,7 +62,7 @@ class SetCriterion(nn.Module):
     def on_targets(
         self, predictions: Sequence[tuple[Tensor, Tensor]], targets: list[Target]
     ) -> dict[str, Tensor]:
-        """The same for masks that need not cover the image or may overlap, one target each."""
+        """As `forward`, for one target per image; masks may overlap or leave pixels uncovered."""
         order = list(range(len(predictions)))
         if self.last_first:
             order = order[-1:] + order[:-1]
@@ -78,7 +78,7 @@ class SetCriterion(nn.Module):
     def matches(
         self, classes: Tensor, masks: Tensor, targets: list[Target]
     ) -> list[tuple[Tensor, Tensor]]:
-        """Per image: matched queries and the entries of its target, see `match`."""
+        """Per image the matched queries and their entries in its target, see `match`."""
         return [
             match(*image, self.points, self.costs)
             for image in zip(classes, masks, targets, strict=True)

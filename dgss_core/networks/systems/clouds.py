@@ -2,8 +2,8 @@
 
     image -> CLIP ConvNeXt or ResNet, frozen -> maps 4, 8, 16, 32 -> Mask2Former -> masks
 
-The head is trained on the source, then also on generated images whose pseudo-labels
-`dgss_core.training.pseudo_labels` refines.
+The head is trained on the source, then also on generated images with pseudo-labels refined by
+`dgss_core.training.pseudo_labels`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STD = (68.5005 / 255, 66.6322 / 255, 70.3232 / 255)
 def clouds(encoder: Encoder, label_set: LabelSet, **head_sizes: Any) -> SegmentationModel:
     """Freeze `encoder` and train the head.
 
-    `head_sizes` are those of `Mask2FormerHead`. The published models classify linearly;
+    `head_sizes` are options of `Mask2FormerHead`. The published models use a linear classifier;
     `classifier=TextClassifier(...)` compares with class names instead.
     """
     freeze(encoder, 'frozen')

@@ -1,11 +1,11 @@
-"""Our own recipes: what the published comparisons say is worth its cost.
+"""Our own systems, built from the parts that help most in published comparisons.
 
     image -> ViT with low-rank adapters -> four taps, joined -> 1x1, up, up, 1x1 -> scores
     image -> MobileNetV2 -> maps 4, 8, 16, 32 -> light pyramid -> scores
 
-Low-rank adapters make most of the difference on a large frozen ViT, a heavy head none (ablation of
-VFMSeg, AAAI 2025). After training the adapters merge into the weights (`merge_lora`), and
-what is deployed is a plain ViT with a few convolutions.
+On a large frozen ViT, low-rank adapters bring most of the gain, a heavy head none (ablation of
+VFMSeg, AAAI 2025). After training, `merge_lora` merges the adapters into the weights: the deployed
+network is a plain ViT with a few convolutions.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def dgss_vit(
 ) -> SegmentationModel:
     """Train low-rank adapters of `targets` and the head; the rest of `encoder` is frozen.
 
-    'lora' adapts all blocks with alpha = rank; 'soma' adapts the last two thirds, from the minor
-    singular directions, and has no dropout. `encoder` should have `pyramid='none'`. `head_sizes`
-    are those of `VitConvHead`.
+    'lora' adapts all blocks with alpha = rank. 'soma' adapts the last two thirds, starts from the
+    minor singular directions, and has no dropout. `encoder` should have `pyramid='none'`.
+    `head_sizes` are options of `VitConvHead`. Raises DgssError for another adapter.
     """
     freeze(encoder, 'frozen')
     if adapter == 'lora':

@@ -1,7 +1,7 @@
-"""Published checkpoints of whole systems, under the names of `SegmentationModel`.
+"""Published checkpoints of complete systems, renamed to `SegmentationModel`.
 
-Pure functions from state dict to state dict: `encoder.*` and `head.*`. Each knows every key of
-its source and raises DgssError for any other. `load_system` puts the result into a model.
+Pure functions from state dict to state dict with keys `encoder.*` and `head.*`. Each knows every
+key of its source and raises DgssError for any other key. `load_system` loads the result.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from dgss_core.networks.importers.keys import Weights, shorten, take_prefix
 from dgss_core.networks.importers.mask2former_detectron2 import mask2former_head as detectron2_head
 from dgss_core.networks.importers.mask2former_mmdet import mask2former_head as mmdet_head
 from dgss_core.networks.systems.model import SegmentationModel
+from dgss_core.networks.systems.registry import SYSTEMS
 
 SystemImporter = Callable[[Weights, Weights | None], Weights]
 
@@ -33,8 +34,8 @@ SystemImporter = Callable[[Weights, Weights | None], Weights]
 def rein_system(weights: Weights, base: Weights | None = None) -> Weights:
     """Rein: the published `backbone.reins.*` and `decode_head.*`, and the frozen encoder.
 
-    The encoder comes from `base` (DINOv2, EVA-02 or CLIP, no prefix), or from `backbone.*` when
-    the file is a full one. Raises DgssError when it is in neither.
+    The encoder comes from `base` (DINOv2, EVA-02 or CLIP, without prefix), or from `backbone.*`
+    if the file is complete. Raises DgssError if both or neither hold it.
     """
     parts = _split(weights, ('backbone.', 'decode_head.'), 'a checkpoint of Rein')
     backbone = parts['backbone.']
@@ -66,8 +67,8 @@ def vltseg_system(weights: Weights, base: Weights | None = None) -> Weights:
 def clouds_system(weights: Weights, base: Weights | None = None) -> Weights:
     """CLOUDS: the image tower of `backbone.clip_model.*`, and `sem_seg_head.*`.
 
-    The rest of CLIP and what only training needs (the criterion's class weights, the vector of
-    the text classifier that no shipped configuration uses) is dropped.
+    Drops the rest of CLIP, the criterion's class weights, and the vector of the text classifier,
+    which no published configuration uses.
     """
     _no_base(base, 'CLOUDS')
     source = 'a checkpoint of CLOUDS'
@@ -103,8 +104,8 @@ def famix_system(weights: Weights, base: Weights | None = None) -> Weights:
 def soma_system(weights: Weights, base: Weights | None = None) -> Weights:
     """SoMA: DINOv2 under `backbone.model.*` with its adapters merged, and `decode_head.*`.
 
-    Small files hold adapters and biases only. They go on top of `base`, a DINOv2 file, out of
-    which the same minor singular directions are taken as at the start of the training.
+    Small files hold adapters and biases only and need `base`, a DINOv2 file. The minor singular
+    directions that the adapters replace are removed from it, as at the start of training.
     """
     parts = _split(weights, ('backbone.', 'decode_head.'), 'a checkpoint of SoMA')
     trunk = import_soma(take_prefix(parts['backbone.'], 'model.') or parts['backbone.'])
@@ -130,20 +131,20 @@ IMPORTERS: dict[str, SystemImporter] = {
     'famix': famix_system,
     'soma': soma_system,
 }
-"""How to read what each system published."""
+"""Importers of published checkpoints, by the `published` field of a system."""
 
 
 def import_system(system: str, weights: Weights, base: Weights | None = None) -> Weights:
-    """Import for a system named `<published>-<encoder>`, `<published>` out of `IMPORTERS`."""
-    return IMPORTERS[system.partition('-')[0]](weights, base)
+    """Import a published checkpoint for `system`, which must have a `published` layout."""
+    return IMPORTERS[SYSTEMS[system].published](weights, base)
 
 
 def load_system(model: SegmentationModel, weights: Weights, origin: str) -> None:
-    """Load imported weights completely, or raise a DgssError that names what differs.
+    """Load imported weights completely, or raise a DgssError that lists the differences.
 
-    Patch kernels and position tables are resampled to the model's, as for any encoder.
+    Patch kernels and position tables are resampled to the model's sizes.
     """
-    encoder = model.encoder.fit(take_prefix(weights, 'encoder.'))
+    encoder = model.encoder.resample(take_prefix(weights, 'encoder.'))
     rest = {key: value for key, value in weights.items() if not key.startswith('encoder.')}
     load_weights(model, {**_under('encoder.', encoder), **rest}, origin)
 
@@ -198,7 +199,7 @@ def _no_base(base: Weights | None, system: str) -> None:
 
 
 def _merge_soma(weights: Weights, name: str, residual: bool) -> torch.Tensor:
-    """Take adapter `name` out of `weights`; the weight of its layer with the adapter merged."""
+    """Remove adapter `name` from `weights`; return its layer's weight with the adapter merged."""
     lora_a, lora_b = (weights.pop(f'{name}.lora_{side}') for side in 'ab')
     weight = weights[f'{name}.weight']
     change = lora_b.double() @ lora_a.double()

@@ -1,4 +1,4 @@
-"""A segmentation model: an encoder, a head, and the label set its scores speak of."""
+"""A segmentation model: an encoder, a head, and the label set of its scores."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ from dgss_core.networks.heads.head import Head
 
 
 class SegmentationModel(nn.Module):
-    """Images in, scores out. The normalisation is part of the model, not of its caller.
-
-    `encoder` follows the encoder contract: maps with `channels` and `strides`, `mean` and `std`
-    for RGB in [0, 1].
-    """
+    """Images in, scores out. The model normalises the images; the caller must not."""
 
     mean: Tensor
     std: Tensor
@@ -28,7 +24,7 @@ class SegmentationModel(nn.Module):
             self.register_buffer(name, values, persistent=False)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """RGB in [0, 255] as the encoder wants it."""
+        """Normalise RGB (B, 3, H, W) in [0, 255] for the encoder."""
         return (images - self.mean) / self.std
 
     def features(self, images: Tensor) -> list[Tensor]:
@@ -40,7 +36,7 @@ class SegmentationModel(nn.Module):
         return self.head(features)
 
     def features_and_scores(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Both of the above for images as `features` takes them."""
+        """Both of the above for RGB images (B, 3, H, W) in [0, 255]."""
         features = self.features(images)
         return features, self.scores(features)
 
@@ -49,17 +45,17 @@ class SegmentationModel(nn.Module):
         return self.scores(self.features(images))
 
     def at_size(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Scores (B, classes, *size), by default at the images' size, as papers evaluate them.
+        """Scores (B, classes, *size); size is (height, width), by default that of the images.
 
-        Where the resize happens matters: Mask2Former resizes its masks before their sigmoid.
+        The resize is that of the head's paper: Mask2Former resizes masks before the sigmoid.
         """
         return self.head.at_size(self.features(images), size or image_size(images))
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Named losses, to be summed, for labels (B, H, W) long where 255 is ignored."""
+        """Named losses, to be summed, for labels (B, H, W) long; 255 is ignored."""
         return self.head.loss(self.features(images), labels)
 
 
 def image_size(images: Tensor) -> tuple[int, int]:
-    """Height and width of images (B, 3, H, W)."""
+    """(height, width) of images (B, 3, H, W)."""
     return images.shape[-2], images.shape[-1]

@@ -13,6 +13,7 @@ from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 from dgss_core.networks.encoders import build_encoder
 from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
+from dgss_core.networks.encoders.registry import encoder_licence
 from dgss_core.networks.systems.clouds import MEAN, STD, clouds
 from dgss_core.networks.systems.dgss import dgss_light, dgss_vit
 from dgss_core.networks.systems.famix import famix
@@ -24,15 +25,17 @@ from dgss_core.networks.systems.vltseg import vltseg
 
 @dataclass(frozen=True)
 class System:
-    """How a system is put together.
+    """The parts of a system.
 
     Attributes:
-        compose: (encoder, label set, **sizes) to the model.
-        encoder: its name in `ENCODERS`.
-        adapter: what is trained inside the encoder, in words.
-        head: in words.
+        compose: builds the model from (encoder, label set, **sizes).
+        encoder: name in `ENCODERS`, or of a plugin's encoder.
+        adapter: what is trained inside the encoder, as shown by `dgss models`.
+        head: as shown by `dgss models`.
         paper: where it was published.
         options: of the encoder.
+        published: key in `importers.IMPORTERS` for checkpoints of its authors; empty if the
+            authors published none in a known layout.
     """
 
     compose: Callable[..., SegmentationModel]
@@ -41,11 +44,12 @@ class System:
     head: str
     paper: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    published: str = ''
 
     @property
     def weights_licence(self) -> str:
-        """The terms of the encoder's pre-trained weights, not of a published whole."""
-        return ENCODER_LICENCES.get(self.encoder.partition('-')[0], 'see its package')
+        """Licence of the encoder's pre-trained weights; a published checkpoint has its own."""
+        return encoder_licence(self.encoder)
 
 
 IMAGENET = {'mean': IMAGENET_MEAN, 'std': IMAGENET_STD}
@@ -53,38 +57,27 @@ IMAGENET = {'mean': IMAGENET_MEAN, 'std': IMAGENET_STD}
 
 def _famix(encoder: str) -> System:
     options = {'output_stride': 16}
-    return System(famix, encoder, 'last block', 'DeepLabV3+', 'FAMix, CVPR 2024', options)
+    return System(famix, encoder, 'last block', 'DeepLabV3+', 'FAMix, CVPR 2024', options, 'famix')
 
 
 def _rein(encoder: str) -> System:
-    return System(rein, encoder, 'Rein', 'Mask2Former', 'Rein, CVPR 2024', IMAGENET)
+    return System(rein, encoder, 'Rein', 'Mask2Former', 'Rein, CVPR 2024', IMAGENET, 'rein')
 
 
 def _vltseg(encoder: str, patch: int) -> System:
     options = {'patch': patch, 'pyramid': 'learned', **IMAGENET}
-    return System(vltseg, encoder, 'full', 'Mask2Former', 'VLTSeg, ACCV 2024', options)
+    return System(vltseg, encoder, 'full', 'Mask2Former', 'VLTSeg, ACCV 2024', options, 'vltseg')
 
 
 def _clouds(encoder: str) -> System:
     options = {'mean': MEAN, 'std': STD}
-    return System(clouds, encoder, 'none', 'Mask2Former', 'CLOUDS, CVPR 2024', options)
+    return System(clouds, encoder, 'none', 'Mask2Former', 'CLOUDS, CVPR 2024', options, 'clouds')
 
 
 def _dgss(encoder: str) -> System:
     options = {'pyramid': 'none'}
     return System(dgss_vit, encoder, 'LoRA', 'ViT conv', 'after VFMSeg, AAAI 2025', options)
 
-
-ENCODER_LICENCES = {
-    'clip': 'MIT',
-    'convnext': 'Apache-2.0',
-    'dinov2': 'Apache-2.0',
-    'eva02': 'MIT',
-    'mobilenetv2': 'Apache-2.0',
-    'resnet50': 'Apache-2.0',
-    'sam': 'Apache-2.0',
-}
-"""The terms of the usual download by the family of the encoder, as its publisher states them."""
 
 SYSTEMS: dict[str, System] = {
     'famix-rn50': _famix('clip-rn50'),
@@ -103,7 +96,9 @@ SYSTEMS: dict[str, System] = {
     'clouds-convnext-l': _clouds('clip-convnext-l'),
     'clouds-rn50': _clouds('clip-rn50'),
     'clouds-rn101': _clouds('clip-rn101'),
-    'soma-dinov2-l': System(soma, 'dinov2-l', 'SoMA', 'Mask2Former', 'SoMA, CVPR 2025', IMAGENET),
+    'soma-dinov2-l': System(
+        soma, 'dinov2-l', 'SoMA', 'Mask2Former', 'SoMA, CVPR 2025', IMAGENET, 'soma'
+    ),
     'dgss-dinov2-s': _dgss('dinov2-s'),
     'dgss-dinov2-b': _dgss('dinov2-b'),
     'dgss-dinov2-l': _dgss('dinov2-l'),
@@ -114,7 +109,7 @@ SYSTEMS: dict[str, System] = {
 
 
 def systems() -> dict[str, System]:
-    """`SYSTEMS`, and `dgss-NAME` for the encoder NAME of each plugin: with the light head."""
+    """`SYSTEMS`, and for each encoder NAME of a plugin `dgss-NAME`, which has the light head."""
     added = {
         f'dgss-{name}': System(dgss_light, name, 'full', 'light conv', 'a plugin')
         for name in plugins.plugins(plugins.ENCODERS)
@@ -131,9 +126,10 @@ def build_system(
 ) -> SegmentationModel:
     """Build one of `systems()`.
 
-    `weights` are the encoder's, as in `build_encoder`: None is random, 'pretrained' the usual
-    download. `encoder_options` (`image_size`, `pad`, `inner_norm`, ...) go to the encoder, `sizes`
-    to the function that composes the system. Raises DgssError for an unknown name.
+    `weights` are for the encoder, as in `build_encoder`: None is random, 'pretrained' downloads
+    them. `encoder_options` (`image_size`, `pad`, `inner_norm`, ...) go to the encoder, `sizes` to
+    the function that composes the system. `label_set` is a name, a YAML file or a `LabelSet`.
+    Raises DgssError for an unknown name, and as `build_encoder` does.
     """
     known = systems()
     if name not in known:

@@ -1,4 +1,4 @@
-"""Rein (Wei et al., CVPR 2024): a frozen encoder refined by tokens that are also the queries.
+"""Rein (Wei et al., CVPR 2024): tokens refine a frozen encoder and are also the queries.
 
 image -> block 1 -> + Rein 1 -> block 2 -> + Rein 2 -> ... -> Mask2Former -> masks
                       |                     |                     ^
@@ -21,13 +21,13 @@ from dgss_core.networks.systems.model import SegmentationModel, image_size
 
 
 class ReinModel(SegmentationModel):
-    """A model whose mask decoder takes its queries from the adapter inside its encoder."""
+    """A model whose encoder's adapter gives the queries of the mask decoder."""
 
     encoder: Encoder
     head: Mask2FormerHead
 
     def queries(self) -> Tensor:
-        """(tokens, width), the same for every image."""
+        """Queries (tokens, width), the same for every image."""
         adapter = self.encoder.adapter
         assert isinstance(adapter, (Reins, StageReins))
         return adapter.queries()
@@ -52,10 +52,11 @@ def rein(
     zero_delta: bool = False,
     **head_sizes: Any,
 ) -> ReinModel:
-    """Freeze `encoder`, refine every block of it, and train the refinement and the head.
+    """Freeze `encoder`, refine each of its blocks, and train the refinement and the head.
 
-    ResNet and ConvNeXt are refined once per stage. `rank=None` has tokens of full rank;
-    `softmax` and `zero_delta` as in `Reins`. `head_sizes` are those of `Mask2FormerHead`.
+    Encoders other than plain ViTs are refined once per stage. With `rank=None` the tokens have
+    full rank. `softmax` and `zero_delta` are as in `Reins`. `head_sizes` are options of
+    `Mask2FormerHead`.
     """
     freeze(encoder, 'frozen')
     options: dict[str, Any] = {

@@ -20,9 +20,9 @@ def soma(
 ) -> SegmentationModel:
     """Train adapters and biases of the last two thirds of the blocks, and the head.
 
-    The directions are taken from the weights `encoder` holds now, so it should be pre-trained.
-    `rank=None` adds no adapters: what a trained model is after merging them. `head_sizes` are
-    those of `Mask2FormerHead`.
+    The directions come from the current weights of `encoder`, which must be pre-trained.
+    `rank=None` adds no adapters, like a trained model after merging. `head_sizes` are options of
+    `Mask2FormerHead`.
     """
     freeze(encoder, 'frozen')
     if rank is not None:

@@ -1,4 +1,4 @@
-"""VLTSeg (Hümmer et al., ACCV 2024): a vision-language encoder, Mask2Former, all of it trained.
+"""VLTSeg (Hümmer et al., ACCV 2024): a vision-language encoder and Mask2Former, all trained.
 
 image -> ViT of CLIP -> four taps -> learned pyramid 4, 8, 16, 32 -> Mask2Former -> masks
 """
@@ -15,9 +15,9 @@ from dgss_core.networks.systems.model import SegmentationModel
 
 
 def vltseg(encoder: Encoder, label_set: LabelSet, **head_sizes: Any) -> SegmentationModel:
-    """Fine-tune everything; the encoder with a tenth of the head's learning rate.
+    """Train everything; the recipe trains the encoder with a tenth of the head's learning rate.
 
-    `encoder` should have `pyramid='learned'`. `head_sizes` are those of `Mask2FormerHead`.
+    `encoder` should have `pyramid='learned'`. `head_sizes` are options of `Mask2FormerHead`.
     """
     freeze(encoder, 'full')
     head = Mask2FormerHead(encoder.channels, encoder.strides, len(label_set), **head_sizes)

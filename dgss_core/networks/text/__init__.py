@@ -1,1 +1,1 @@
-"""Words for CLIP: prompts, styles and synonyms as data, and their embeddings."""
+"""Text for CLIP: prompts, styles and synonyms as data, and their embeddings."""

@@ -1,4 +1,4 @@
-"""Embeddings of class names through CLIP, computed once and kept."""
+"""CLIP embeddings of class names, cached on disk."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Tokenizer = Callable[[list[str]], Tensor]
 
 
 class TextTower:
-    """The text side of an open_clip model, loaded when a text is not in the cache.
+    """The text encoder of an open_clip model, loaded when a text is not in the cache.
 
-    `identity` names the weights: texts of equal identity share cached embeddings.
+    `identity` identifies the weights; towers of equal identity share cached embeddings.
     """
 
     def __init__(self, load: Callable[[], tuple[Any, Tokenizer]], identity: str) -> None:
@@ -36,7 +36,10 @@ class TextTower:
 
     @classmethod
     def named(cls, name: str) -> TextTower:
-        """`<model>/<tag>` as open_clip lists them, e.g. 'RN50/openai'."""
+        """The tower of `<model>/<tag>` as in open_clip, for example 'RN50/openai'.
+
+        Raises DgssError for an unknown name.
+        """
         import open_clip
 
         model, _ = open_clip_name(name)
@@ -48,7 +51,7 @@ class TextTower:
 
     @classmethod
     def of(cls, model: nn.Module, tokenizer: Tokenizer) -> TextTower:
-        """A model at hand; its identity is the hash of its weights."""
+        """The tower of a loaded model; its identity is a hash of the text weights."""
         digest = hashlib.sha256()
         for key, value in sorted(model.state_dict().items()):
             if not key.startswith('visual.'):
@@ -58,7 +61,7 @@ class TextTower:
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str], batch: int = 128) -> Tensor:
-        """CLIP's embeddings (N,E) of the texts, float32 on the CPU, not normalised."""
+        """Embeddings (N,E) of the texts, float32 on the CPU, not normalised."""
         if self._loaded is None:
             self._loaded = self._load()
         model, tokenizer = self._loaded
@@ -81,10 +84,10 @@ def name_embeddings(
 ) -> Tensor:
     """One unit vector (N,E) per name: the mean over the templates, normalised.
 
-    With `normalise_each` every prompt's embedding is normalised before the mean (FC-CLIP and
-    CLOUDS); without, the mean is over CLIP's raw embeddings (FAMix). Kept as safetensors in
-    `cache`, by default `dgss/text` below the user's cache folder, under a hash of everything
-    that went in.
+    With `normalise_each` each prompt's embedding is normalised before the mean (FC-CLIP, CLOUDS);
+    without it, the mean is over CLIP's raw embeddings (FAMix). The result is cached as safetensors
+    in `cache`, by default `dgss/text` in the user's cache folder, under a hash of all inputs.
+    Raises DgssError if there is no name or no template, or if the cache cannot be written.
     """
     if not names or not template_set:
         raise DgssError('There is nothing to embed; give at least one name and one template.')
@@ -111,7 +114,7 @@ def famix_embeddings(
     style: str | None = None,
     cache: Path | None = None,
 ) -> Tensor:
-    """Targets (C+1,E) of FAMix's style mining: classes in one style, and last the void text."""
+    """Targets (C+1,E) of FAMix's style mining: all classes in one style, then the void text."""
     names = [styled(name, style) if style else name for name in class_names]
     return name_embeddings(
         tower, [*names, VOID], templates('imagenet80'), normalise_each=False, cache=cache
@@ -121,9 +124,9 @@ def famix_embeddings(
 def clouds_embeddings(
     tower: TextTower, label_set: LabelSet, cache: Path | None = None
 ) -> tuple[Tensor, list[int]]:
-    """Rows for the text classifier of CLOUDS, and how many rows each class has.
+    """Rows (R,E) for the text classifier of CLOUDS, and the number of rows of each class.
 
-    One row (of E) per synonym, all rows of class 0 first.
+    There is one row per synonym; all rows of class 0 come first.
     """
     words = synonyms(label_set)
     flat = [word for group in words for word in group]
@@ -135,7 +138,7 @@ def _read(path: Path) -> Tensor | None:
     try:
         return load_file(path)['embeddings']
     except (FileNotFoundError, SafetensorError, KeyError):
-        # A file cut off by a crash is written anew.
+        # A damaged file is written again.
         return None
 
 

@@ -1,4 +1,4 @@
-"""Prompts: class names, their synonyms and styles, put into templates."""
+"""Prompts: class names, synonyms and styles in templates."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 
 VOID = 'photo'
-"""What FAMix calls a patch without a class."""
+"""FAMix's word for a patch without a class."""
 
 
 @cache
 def templates(name: str) -> tuple[str, ...]:
-    """Templates with one `{}`: 'imagenet80' (OpenAI's CLIP), 'vild14', 'plain'."""
+    """Templates with one `{}` each: 'imagenet80' (OpenAI's CLIP), 'vild14' or 'plain'.
+
+    Raises DgssError for another name.
+    """
     if name == 'plain':
         return ('{}',)
     if name == 'imagenet80':
@@ -34,23 +37,23 @@ def templates(name: str) -> tuple[str, ...]:
 
 @cache
 def styles() -> tuple[str, ...]:
-    """The 20 styles of FAMix, without the word "style"."""
+    """The 20 styles of FAMix without the word "style"."""
     return tuple(_data('styles'))
 
 
 def styled(class_name: str, style: str) -> str:
-    """What FAMix puts into the templates: 'Urban Grit style road'."""
+    """The text that FAMix puts into templates, for example 'Urban Grit style road'."""
     return f'{style} style {class_name}'
 
 
 def synonyms(label_set: LabelSet) -> list[list[str]]:
-    """Words for every class in the order of its ids; its own name where we know no others."""
+    """Words for each class, in the order of ids; a class without synonyms has its own name."""
     known = _data('synonyms')
     return [list(known.get(name, [name])) for name in label_set.names]
 
 
 def fill(names: Sequence[str], template_set: Sequence[str]) -> list[str]:
-    """Every name in every template, all templates of the first name first."""
+    """Every name in every template; all templates of the first name come first."""
     return [template.format(name) for name in names for template in template_set]
 
 

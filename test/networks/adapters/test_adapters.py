@@ -1,4 +1,4 @@
-"""Rein, LoRA and SoMA inside our encoders, and what stays frozen."""
+"""Rein, LoRA and SoMA inside our encoders, and which weights stay frozen."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from formula_weights import fill, image
 from torch import nn
 
 from dgss_core.errors import DgssError
-from dgss_core.networks.adapters.freezing import freeze
+from dgss_core.networks.adapters.freezing import POLICIES, freeze
 from dgss_core.networks.adapters.lora import LoRALinear, add_lora, add_soma, merge_lora
 from dgss_core.networks.adapters.reins import Reins, StageReins
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.encoders.memory import graph_bytes
+from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2
 from dgss_core.networks.encoders.stages import StagedEncoder
 from dgss_core.networks.encoders.vits import clip_vit, dinov2, eva02, sam, siglip
 from dgss_core.networks.importers.adapters import import_soma
@@ -30,7 +31,7 @@ def built(name: str) -> nn.Module:
 
 
 def disturb(module: nn.Module) -> None:
-    """Move every trained weight away from its start."""
+    """Change every trained weight."""
     with torch.no_grad():
         for weight in module.parameters():
             if weight.requires_grad:
@@ -64,7 +65,7 @@ def test_reins_have_the_published_size(options, count):
 @pytest.mark.parametrize('rank', [None, 3])
 @pytest.mark.parametrize('width', [16, 40])
 def test_reins_formula(width, rank, tokens):
-    """The update written out once more, token by token."""
+    """The update written again, token by token."""
     reins = Reins(3, width, tokens, rank, query_width=6)
     disturb(reins)
     x = torch.randn(2, 5, width)
@@ -104,7 +105,7 @@ def test_reins_with_zero_delta_change_nothing_at_first():
     assert not any('scale' in name for name, _ in reins.named_parameters())
 
 
-def test_queries_look_at_all_layers():
+def test_queries_combine_all_layers():
     reins = Reins(3, 16, 5, 4, query_width=2)
     disturb(reins)
     queries = reins.to_query(reins.tokens_a @ reins.tokens_b)
@@ -140,6 +141,7 @@ def test_only_reins_train_in_a_frozen_vit(name):
         lambda: ClipResNet((1, 2, 1, 1), width=8),
         lambda: StagedEncoder('resnet10t', size_multiple=1),
         lambda: StagedEncoder('convnext_atto', size_multiple=32, depths=(1, 1, 1, 1)),
+        MobileNetV2,
     ],
 )
 def test_stage_reins(build):
@@ -182,7 +184,7 @@ TARGETS = {
 
 
 @pytest.mark.parametrize('name', VITS)
-def test_lora_starts_as_nothing_trains_alone_and_merges(name):
+def test_lora_starts_at_zero_trains_alone_and_merges(name):
     encoder, x = built(name), image(1, 64, 96)
     freeze(encoder, 'frozen')
     keys = set(encoder.state_dict())
@@ -279,6 +281,17 @@ def test_adapted_encoder_exports():
     torch.testing.assert_close(program.module()(x), encoder(x), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize('policy', POLICIES)
+@pytest.mark.parametrize('add', [add_lora, add_soma])
+def test_freezing_and_adding_low_rank_adapters_may_come_in_any_order(add, policy):
+    first, second = built('dinov2'), built('dinov2')
+    freeze(first, policy)
+    add(first.blocks, rank=4)
+    add(second.blocks, rank=4)
+    freeze(second, policy)
+    assert trained(first) == trained(second)
+
+
 @pytest.mark.parametrize('rank', [0, 25])
 def test_impossible_ranks_are_named(rank):
     with pytest.raises(DgssError, match='choose 1 to 24'):
@@ -291,7 +304,7 @@ def test_unknown_targets_are_named():
 
 
 def test_soma_files_go_on_top_of_their_base():
-    """A small file of SoMA: adapters and biases, under the published names."""
+    """A small file of SoMA holds adapters and biases under the published names."""
     encoder = built('dinov2')
     freeze(encoder, 'frozen')
     add_soma(encoder.blocks[2:], rank=4)

@@ -1,41 +1,17 @@
-"""Adapters against the published systems' own outputs, through our importers."""
+"""Adapters against recorded outputs of the published systems, loaded through our importers."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from records import assert_close, dinov2_of, eva02_of
+from records import assert_close, dinov2_of, eva02_of, reins_of
 from torch import nn
 
 from dgss_core.errors import DgssError
 from dgss_core.networks.adapters.lora import add_soma, merge_lora
-from dgss_core.networks.adapters.reins import Reins
 from dgss_core.networks.importers.adapters import import_reins
 from dgss_core.networks.importers.encoders import import_dinov2, import_eva02
 from dgss_core.networks.importers.keys import load_exactly, take_prefix
-
-
-@pytest.fixture
-def record(shared):
-    def read(name: str) -> dict:
-        return torch.load(shared / 'parity' / f'{name}.pt', weights_only=True)
-
-    return read
-
-
-def reins_of(kwargs: dict) -> Reins:
-    return Reins(
-        kwargs['num_layers'],
-        kwargs['embed_dims'],
-        tokens=kwargs['token_length'],
-        rank=kwargs.get('lora_dim'),
-        query_width=kwargs['query_dims'],
-        patch=kwargs['patch_size'],
-        scale=kwargs.get('scale_init', 1e-3),
-        softmax=kwargs.get('use_softmax', True),
-        zero_delta=kwargs.get('zero_mlp_delta_f', False),
-        link=kwargs.get('link_token_to_query', True),
-    )
 
 
 @torch.no_grad()
@@ -48,14 +24,14 @@ def test_reins(record, name):
     layers = range(r['kwargs']['num_layers'])
     assert_close([reins(x, layer, prefix=1) for layer in layers], theirs['layers'])
     assert_close(reins.queries(), theirs['queries'])
-    # The record does not say behind which layer it has no class token.
+    # The record does not state which layer its output without class token belongs to.
     errors = [(reins(x[:, 1:], layer) - theirs['nocls']).abs().max().item() for layer in layers]
     assert min(errors) <= 1e-5
 
 
 @pytest.mark.parametrize('name', ['rein_Reins', 'rein_Reins_zero', 'rein_LoRAReins'])
 def test_reins_start_as_published(record, name):
-    """The record keeps least, greatest and standard deviation of every tensor at the start."""
+    """The record has minimum, maximum and standard deviation of every initial tensor."""
     r = record(name)
     torch.manual_seed(0)
     reins = reins_of(r['kwargs'])
@@ -126,7 +102,7 @@ def test_soma_changes_no_output_and_merges_back(record):
 
 
 def linears_of(state: dict) -> nn.ModuleList:
-    """The record's toy blocks, each a set of linear layers."""
+    """The record's small blocks, each a set of linear layers."""
     numbers = {int(key.split('.')[1]) for key in state}
     blocks = nn.ModuleList()
     for number in sorted(numbers):

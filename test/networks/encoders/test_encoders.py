@@ -1,4 +1,4 @@
-"""The contract of every encoder, inherited by one class per family."""
+"""Tests of every encoder, inherited by one class per family."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from dgss_core.networks.adapters.freezing import POLICIES, freeze, kept_bytes
 from dgss_core.networks.encoders import ENCODERS, Encoder, build_encoder
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.encoders.memory import graph_bytes
+from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2
 from dgss_core.networks.encoders.stages import StagedEncoder
 from dgss_core.networks.encoders.vits import clip_vit, dinov2, eva02, sam, siglip
 
 
 class EncoderContract:
-    """Inherit, and give `build` and `golden`: the mean of |map| for `image(1, 64, 96)`."""
+    """A subclass defines `build` and `golden`, the mean of |map| for `image(1, 64, 96)`."""
 
     golden: tuple[float, ...]
     even = (64, 96)
-    """A size the network takes without padding."""
+    """A size that needs no padding, (height, width)."""
 
     def build(self) -> Encoder:
-        raise AssertionError('the class of each encoder says how to build it')
+        raise AssertionError('a subclass builds its encoder here')
 
     @pytest.fixture
     def encoder(self) -> Encoder:
@@ -55,6 +56,13 @@ class EncoderContract:
     def test_any_size_is_padded_and_cropped_back(self, encoder, size):
         with torch.no_grad():
             self.check_maps(encoder, encoder(image(1, *size)), *size)
+
+    def test_the_first_stage_ends_in_a_relu_if_declared(self, encoder):
+        seen: list[Tensor] = []
+        encoder.first_stage().register_forward_hook(lambda module, x, y: seen.append(y))
+        with torch.no_grad():
+            encoder(image(1, *self.even))
+        assert encoder.ends_in_relu == (seen[0].min().item() >= 0)
 
     def test_padding_repeats_the_edge(self, encoder):
         height, width = self.even
@@ -230,6 +238,13 @@ class TestConvNext(EncoderContract):
         return StagedEncoder('convnext_atto', size_multiple=32, depths=(1, 1, 1, 1))
 
 
+class TestMobileNetV2(EncoderContract):
+    golden = (0.229079, 0.459145, 0.748617, 0.405887)
+
+    def build(self):
+        return MobileNetV2()
+
+
 @pytest.mark.parametrize('name', ENCODERS)
 def test_every_encoder_of_full_size_can_be_built(name):
     with torch.device('meta'):
@@ -257,8 +272,8 @@ def test_unknown_encoder_offers_near_names():
         build_encoder('dinov2_large')
 
 
-def test_published_remainders_are_a_switch():
-    """At patch 14, VLTSeg uses 504 of 512 pixels; 8 pixels decide nothing there."""
+def test_published_remainders_are_dropped_without_padding():
+    """At patch 14, VLTSeg uses 504 of 512 pixels and ignores the other 8."""
     as_published = eva02(**VIT, patch=14, pad=False).eval()
     fill(as_published)
     x = image(1, 64, 64)
@@ -275,8 +290,8 @@ def test_published_remainders_are_a_switch():
 
 def test_rotation_keeps_its_precision_in_half_precision():
     encoder = eva02(**VIT)
-    exact = encoder.rotation(4, 5).cosines
-    assert torch.equal(encoder.bfloat16().rotation(4, 5).cosines, exact)
+    exact = encoder.rotation(height=4, width=5).cosines
+    assert torch.equal(encoder.bfloat16().rotation(height=4, width=5).cosines, exact)
     maps = encoder(image(1, 64, 96).bfloat16())
     assert all(x.dtype == torch.bfloat16 and x.isfinite().all() for x in maps)
 
@@ -302,7 +317,7 @@ def test_impossible_options_are_named(build, message):
         build()
 
 
-def test_clip_resnet_dilations_follow_the_published_quirk():
+def test_clip_resnet_dilations_are_as_published():
     def dilations(stride: int) -> list[list[int]]:
         encoder = ClipResNet((3, 4, 6, 3), width=8, output_stride=stride)
         stages = (encoder.layer2, encoder.layer3, encoder.layer4)

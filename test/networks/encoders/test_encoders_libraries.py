@@ -1,6 +1,6 @@
-"""Our encoders against timm's and open_clip's own models with the same random weights.
+"""Our encoders against the models of timm and open_clip with the same random weights.
 
-The weights go through the importers, so these tests cover what a download brings.
+The weights go through the importers, as downloaded weights do.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _seed():
 
 
 def scatter(module: nn.Module) -> nn.Module:
-    """Random values everywhere: freshly built models have zeros and ones that hide mistakes."""
+    """Set all weights to random values: the initial zeros and ones would hide mistakes."""
     with torch.no_grad():
         for name, value in module.state_dict().items():
             if value.is_floating_point() and 'rope' not in name:
@@ -132,7 +132,7 @@ def test_sam_as_in_timm(size):
     )
     encoder = sam(**SIZES, taps=TAPS, window=4)
     if size != (48, 48):
-        # The libraries resample positions differently; everything else is compared.
+        # Positions are zero, because timm resamples them in another way.
         model.pos_embed.data = torch.zeros(1, 12, 6, 24)
         encoder.embed.grid = (12, 6)
         encoder.embed.table = nn.Parameter(torch.zeros(1, 72, 24))
@@ -253,7 +253,7 @@ def test_stages_as_in_timm(name):
     ],
 )
 def test_full_sizes_as_in_timm(name, timm_name, options):
-    """Every tensor of timm's full-size model finds its place, with its shape."""
+    """Every tensor of timm's full-size model has a counterpart of the same shape."""
     with torch.device('meta'):
         encoder = build_encoder(name, **options)
         model = timm.create_model(timm_name, num_classes=0)

@@ -1,4 +1,4 @@
-"""Encoders in ONNX Runtime: what will run in a vehicle, at a size the patch does not divide."""
+"""Encoders in ONNX Runtime, at a size that the patch does not divide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights of encoders: where they come from, and what is refused."""
+"""Weights of encoders: sources, and files that are refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_safetensors_and_torch_files_read_alike(tmp_path):
 
 
 class Harmful:
-    """A pickle that would run a command."""
+    """A pickle that runs code when it is loaded."""
 
     def __reduce__(self):
         return print, ('this must never be printed',)
@@ -89,14 +89,14 @@ def test_cut_off_and_foreign_files_are_named(tmp_path):
         read_file(tmp_path / 'absent.pt')
 
 
-def test_torchscript_archives_are_refused_with_the_way_out(tmp_path):
+def test_torchscript_archives_are_refused_with_advice(tmp_path):
     torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)).save(tmp_path / 'RN50.pt')
     with pytest.raises(DgssError, match='open_clip:<model>/openai'):
         read_file(tmp_path / 'RN50.pt')
 
 
 def test_timm_weights_by_name(tmp_path, monkeypatch):
-    """The download is replaced by a local file; everything else is timm's own loading."""
+    """A local file replaces the download; the rest is timm's own code."""
     torch.manual_seed(3)
     model = timm.create_model('resnet10t')
     save_file(model.state_dict(), tmp_path / 'resnet10t.safetensors')
@@ -115,7 +115,7 @@ def test_names_that_libraries_do_not_know():
 
 
 @pytest.mark.parametrize('name', ['timm:resnet10t.c3_in1k', 'open_clip:RN50/openai'])
-def test_no_network_is_said(name, monkeypatch, tmp_path):
+def test_a_missing_network_is_named(name, monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_OFFLINE', True)
     monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_CACHE', str(tmp_path))
     monkeypatch.setattr(

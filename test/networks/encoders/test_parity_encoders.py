@@ -1,7 +1,7 @@
-"""Encoders against the published systems' own outputs, through our importers.
+"""Encoders against recorded outputs of the published systems, loaded through our importers.
 
-Sizes come from the records, which are of reduced width. Encoders are built with `pad=False`:
-what a patch or a pool does not divide is dropped there.
+Sizes come from the records, which have reduced widths. The encoders have `pad=False`: pixels that
+a patch or a pool does not divide are dropped, as in the published systems.
 """
 
 from __future__ import annotations
@@ -20,16 +20,6 @@ from dgss_core.networks.importers.encoders import (
     import_eva02,
 )
 from dgss_core.training.styles import channel_statistics
-
-MODULE = 1e-5
-
-
-@pytest.fixture
-def record(shared):
-    def read(name: str) -> dict:
-        return torch.load(shared / 'parity' / f'{name}.pt', weights_only=True)
-
-    return read
 
 
 @torch.no_grad()
@@ -63,7 +53,7 @@ def test_clip_vit_of_rein(record, twice):
         if twice:
             assert_close(encoder(x), r['outputs'][name])
         else:
-            # As OpenAI trained it: the published quirk changes what is given out.
+            # Without Rein's doubled class embedding the outputs differ.
             assert (encoder(x)[-1] - r['outputs'][name][-1]).abs().max() > 0.01
 
 
@@ -77,11 +67,11 @@ def test_eva02_of_vltseg(record):
 
 @torch.no_grad()
 def test_rotation_tables_are_those_of_the_checkpoint(record):
-    """The tables that importing drops are the ones computed here."""
+    """The importer drops these tables, because they are computed here."""
     r = record('vltseg_eva02_subln')
     encoder = eva02_of(r['kwargs'], 'learned')
     height, width = encoder.embed.grid
-    grid = encoder.rotation(height, width)
+    grid = encoder.rotation(height=height, width=width)
     assert_close(grid.cosines[1:], r['state_dict']['rope.freqs_cos'])
     assert_close(grid.sines[1:], r['state_dict']['rope.freqs_sin'])
 

@@ -1,4 +1,4 @@
-"""The contract of every head, inherited by one class per head."""
+"""Tests of every head, inherited by one class per head."""
 
 import math
 
@@ -35,7 +35,7 @@ def fill(head: torch.nn.Module) -> None:
 
 
 def maps(channels, strides, height: int, width: int, batch: int = 2) -> list[torch.Tensor]:
-    """Feature maps of an image of that size, from a formula."""
+    """Feature maps of an image of height x width, from a formula."""
     features = []
     for index, (count, stride) in enumerate(zip(channels, strides, strict=True)):
         shape = (batch, count, -(-height // stride), -(-width // stride))
@@ -45,7 +45,7 @@ def maps(channels, strides, height: int, width: int, batch: int = 2) -> list[tor
 
 
 class HeadContract:
-    """What holds for every head. A subclass gives `make`, the levels and the golden scores."""
+    """Tests of every head. A subclass defines `make`, the levels and the golden scores."""
 
     levels = PYRAMID
     stride = 4
@@ -104,7 +104,7 @@ class HeadContract:
             history.append(loss.item())
         assert history[-1] < 0.9 * history[0]
 
-    def test_images_without_labels_teach_nothing_and_break_nothing(self):
+    def test_images_without_labels_give_finite_losses(self):
         head = self.head().train()
         losses = head.loss(self.features(), torch.full((2, 64, 96), 255))
         assert all(torch.isfinite(loss) for loss in losses.values())
@@ -300,7 +300,7 @@ class TestEomtHead(HeadContract):
         masked = head.train().predict(self.features())[-1]
         assert not torch.allclose(masked.masks, evaluated.masks, atol=1e-3)
 
-    def test_masks_are_let_go_block_by_block(self):
+    def test_masking_is_removed_block_by_block(self):
         head = self.head()
         shares = []
         for progress in (0.0, 0.25, 0.375, 0.5, 0.75, 1.0):

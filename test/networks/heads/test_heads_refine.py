@@ -1,4 +1,4 @@
-"""The second look of VFMSeg, alone and inside the two-scale inference."""
+"""The refinement of VFMSeg, alone and in two-scale inference."""
 
 import pytest
 import torch
@@ -26,14 +26,14 @@ def test_scores_have_the_declared_stride(size):
     assert scores.shape == (2, 3, 4 * size[0], 4 * size[1])
 
 
-def test_the_coarse_answer_is_heard():
+def test_scores_depend_on_the_coarse_scores():
     head, maps = make().eval(), features()
     assert not torch.allclose(
         head(maps, torch.zeros(2, 3, 16, 24)), head(maps, torch.randn(2, 3, 16, 24) * 5)
     )
 
 
-def test_learns_to_repeat_a_coarse_answer():
+def test_learns_to_repeat_coarse_scores():
     head, maps = make(), features()
     labels = (torch.arange(96) // 32).expand(2, 64, 96)
     coarse = 4 * torch.nn.functional.one_hot(labels, 3).permute(0, 3, 1, 2).float()
@@ -55,7 +55,7 @@ def test_exports_as_one_graph():
     assert torch.allclose(program.module()(maps, coarse), head(maps, coarse), atol=1e-5)
 
 
-def test_serves_the_two_scale_inference():
+def test_refines_in_two_scale_inference():
     head = make().eval()
     pool = torch.nn.AvgPool2d(16)
     images = torch.rand(1, 3, 64, 128)

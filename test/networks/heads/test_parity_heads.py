@@ -1,12 +1,19 @@
-"""Heads and criterion against the published systems' own outputs, through our importers."""
+"""Heads and losses against recorded outputs of the published systems, through our importers."""
 
 import pytest
 import torch
-from records import clouds_head, layout
+from records import (
+    MODULE,
+    assert_close,
+    clouds_head,
+    dinov2_of,
+    eva02_of,
+    head_sizes,
+    layout,
+    reins_of,
+)
 
 from dgss_core.errors import DgssError
-from dgss_core.networks.adapters.reins import Reins
-from dgss_core.networks.encoders.vits import dinov2, eva02
 from dgss_core.networks.heads.deeplab import DeepLabHead
 from dgss_core.networks.heads.mask2former import Mask2FormerHead
 from dgss_core.networks.heads.mask2former.decoder import MaskDecoder
@@ -20,27 +27,13 @@ from dgss_core.networks.inference import slide
 from dgss_core.networks.losses.matching import targets_of
 from dgss_core.networks.losses.set_criterion import SetCriterion
 
-MODULE, MODEL = 1e-5, 1e-4
-
-
-@pytest.fixture
-def record(shared):
-    def read(name: str) -> dict:
-        return torch.load(shared / 'parity' / f'{name}.pt', weights_only=True)
-
-    return read
-
-
-def assert_close(ours, theirs, tolerance: float) -> None:
-    assert ours.shape == theirs.shape
-    assert (ours - theirs).abs().max().item() <= tolerance
+MODEL = 1e-4
+"""Largest difference of a whole model's scores from the recorded ones."""
 
 
 def mmdet_head(record: dict) -> Mask2FormerHead:
-    """The head a Rein or VLTSeg configuration describes, with the record's weights."""
+    """The head of a Rein or VLTSeg configuration, with the record's weights."""
     cfg = record['cfg']['decode_head']
-    encoder = cfg['pixel_decoder']['encoder']
-    decoder = cfg['transformer_decoder']
     train = cfg['train_cfg']
     criterion = SetCriterion(
         weights=tuple(cfg[k]['loss_weight'] for k in ('loss_cls', 'loss_mask', 'loss_dice')),
@@ -54,17 +47,9 @@ def mmdet_head(record: dict) -> Mask2FormerHead:
         cfg['in_channels'],
         cfg['strides'],
         cfg['num_classes'],
-        width=cfg['feat_channels'],
-        mask_width=cfg['out_channels'],
+        **head_sizes(cfg),
         queries=cfg['num_queries'],
-        points=encoder['layer_cfg']['self_attn_cfg']['num_points'],
-        groups=cfg['pixel_decoder']['norm_cfg']['num_groups'],
-        encoder_layers=encoder['num_layers'],
-        encoder_heads=encoder['layer_cfg']['self_attn_cfg']['num_heads'],
-        encoder_hidden=encoder['layer_cfg']['ffn_cfg']['feedforward_channels'],
-        decoder_layers=decoder['num_layers'],
-        decoder_heads=decoder['layer_cfg']['self_attn_cfg']['num_heads'],
-        decoder_hidden=decoder['layer_cfg']['ffn_cfg']['feedforward_channels'],
+        points=cfg['pixel_decoder']['encoder']['layer_cfg']['self_attn_cfg']['num_points'],
         linked=cfg.get('replace_query_feat', False),
         criterion=criterion,
     )
@@ -82,20 +67,20 @@ def test_mmdet_mask2former(record, name):
     predictions = head.predict(theirs['feats'], queries)
     assert len(predictions) == len(theirs['cls']) == len(head.decoder.layers) + 1
     for ours, classes, masks in zip(predictions, theirs['cls'], theirs['mask'], strict=True):
-        assert_close(ours.classes, classes, MODULE)
-        assert_close(ours.masks, masks, MODULE)
+        assert_close(ours.classes, classes)
+        assert_close(ours.masks, masks)
     linked = {'queries': queries} if head.decoder.linked else {}
     scores = head.at_size(theirs['feats'], r['inputs']['x'].shape[-2:], **linked)
-    assert_close(scores, theirs['seg_logits'], MODULE)
+    assert_close(scores, theirs['seg_logits'])
 
 
 @torch.no_grad()
 def test_rein_pixel_decoder(record):
     r = record('rein_full_model')
     mask_feature, memories = mmdet_head(r).pixel_decoder(r['outputs']['feats'])
-    assert_close(mask_feature, r['outputs']['mask_features'], MODULE)
+    assert_close(mask_feature, r['outputs']['mask_features'])
     for ours, theirs in zip(memories, r['outputs']['multi_scale'], strict=True):
-        assert_close(ours, theirs, MODULE)
+        assert_close(ours, theirs)
 
 
 def test_rein_losses(record):
@@ -113,28 +98,10 @@ def test_rein_losses(record):
 
 
 def rein_encoder(record: dict):
-    """DINOv2 with Rein, as the record's configuration describes it."""
+    """DINOv2 with Rein, as in the record's configuration."""
     cfg = record['cfg']['backbone']
-    reins = cfg['reins_config']
-    encoder = dinov2(
-        cfg['embed_dim'],
-        cfg['depth'],
-        cfg['num_heads'],
-        cfg['patch_size'],
-        cfg['img_size'],
-        cfg['out_indices'],
-        mlp_ratio=cfg['mlp_ratio'],
-        layer_scale=cfg['init_values'],
-        pad=False,
-    )
-    encoder.adapter = Reins(
-        reins['num_layers'],
-        reins['embed_dims'],
-        reins['token_length'],
-        reins.get('lora_dim'),
-        reins['query_dims'],
-        reins['patch_size'],
-    )
+    encoder = dinov2_of(cfg)
+    encoder.adapter = reins_of(cfg['reins_config'])
     weights = take_prefix(record['state_dict'], 'backbone.')
     base = {k: v for k, v in weights.items() if not k.startswith('reins.')}
     adapter = import_reins(take_prefix(weights, 'reins.'))
@@ -144,19 +111,7 @@ def rein_encoder(record: dict):
 
 
 def vltseg_encoder(record: dict):
-    cfg = record['cfg']['backbone']
-    encoder = eva02(
-        cfg['embed_dim'],
-        cfg['depth'],
-        cfg['num_heads'],
-        cfg['patch_size'],
-        cfg['img_size'],
-        cfg['out_indices'],
-        pyramid='learned',
-        hidden=int(cfg['embed_dim'] * cfg['mlp_ratio']),
-        trained_grid=cfg['pt_hw_seq_len'],
-        pad=False,
-    )
+    encoder = eva02_of(record['cfg']['backbone'], 'learned')
     weights = import_eva02(take_prefix(record['state_dict'], 'backbone.'))
     load_exactly(encoder, weights, 'the record')
     return encoder.eval()
@@ -172,10 +127,10 @@ def test_whole_image_and_sliding_window(record, name, build):
     linked = {}
     if head.decoder.linked:
         linked['queries'] = encoder.adapter.queries()
-        assert_close(linked['queries'], theirs['queries'], MODULE)
+        assert_close(linked['queries'], theirs['queries'])
     features = encoder(r['inputs']['x'])
     for ours, recorded in zip(features, theirs['feats'], strict=True):
-        assert_close(ours, recorded, MODULE)
+        assert_close(ours, recorded)
 
     def model(images):
         return head.at_size(encoder(images), images.shape[-2:], **linked)
@@ -194,23 +149,23 @@ def test_clouds_mask2former(record):
     head, theirs = clouds_head(r).double(), r['outputs']
     features = [r['inputs'][name].double() for name in sorted(r['inputs'])]
     mask_feature, memories = head.pixel_decoder(features)
-    assert_close(mask_feature, theirs['mask_features'], MODULE)
+    assert_close(mask_feature, theirs['mask_features'])
     for ours, memory in zip(memories, theirs['multi_scale'], strict=True):
-        assert_close(ours, memory, MODULE)
+        assert_close(ours, memory)
     *auxiliary, last = head.predict(features)
-    assert_close(last.classes, theirs['pred_logits'], MODULE)
-    assert_close(last.masks, theirs['pred_masks'], MODULE)
+    assert_close(last.classes, theirs['pred_logits'])
+    assert_close(last.masks, theirs['pred_masks'])
     aux = zip(auxiliary, theirs['aux_logits'], theirs['aux_masks'], strict=True)
     for ours, classes, masks in aux:
-        assert_close(ours.classes, classes, MODULE)
-        assert_close(ours.masks, masks, MODULE)
+        assert_close(ours.classes, classes)
+        assert_close(ours.masks, masks)
 
 
 @torch.no_grad()
 def test_clouds_text_decoder(record):
     r = record('clouds_text_decoder')
     k, inputs = r['kwargs'], r['inputs']
-    # Upstream hands text and the vector of "no object" over in one tensor, the latter last.
+    # Their tensor holds the text, then the vector of "no object".
     text, none = inputs['text'][:-1], inputs['text'][-1:]
     classifier = TextClassifier(k['hidden_dim'], k['mask_dim'], text, inputs['templates'])
     decoder = MaskDecoder(
@@ -226,8 +181,8 @@ def test_clouds_text_decoder(record):
     weights = mask2former_detectron2.mask_decoder(r['state_dict'])
     load_exactly(decoder, {**weights, 'classifier.none': none}, 'the record')
     last = decoder(inputs['mask_features'], inputs['multi_scale'])[-1]
-    assert_close(last.classes, r['outputs']['pred_logits'], MODULE)
-    assert_close(last.masks, r['outputs']['pred_masks'], MODULE)
+    assert_close(last.classes, r['outputs']['pred_logits'])
+    assert_close(last.masks, r['outputs']['pred_masks'])
 
 
 @torch.no_grad()
@@ -270,7 +225,7 @@ def test_famix_deeplab_head(record):
         dilations=k['aspp_dilate'],
     ).eval()
     load_exactly(head, deeplab_head(r['state_dict']), 'the record')
-    assert_close(head([inputs['low_level'], inputs['out']]), r['outputs']['logits'], MODULE)
+    assert_close(head([inputs['low_level'], inputs['out']]), r['outputs']['logits'])
 
 
 def test_published_rein_head_fits_the_full_size_model(shared):

@@ -1,4 +1,4 @@
-"""Published checkpoints to ours and back into a model."""
+"""Published checkpoints, converted to ours and loaded into a model."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def published_dinov2(patch: int, side: int) -> dict[str, torch.Tensor]:
 
 
 def fits_exactly(system: str, weights: dict, base: dict | None = None) -> dict[str, int]:
-    """Load into the full-size system; parameters per part. Nothing may be missing or left."""
+    """Load all weights into the full-size system; returns the parameter count of each part."""
     imported = import_system(system, weights, base)
     options = encoder_options(system, imported)
     with torch.device('meta'):
         model = build_system(system, encoder_options=options)
-    fitted = model.encoder.fit(take_prefix(imported, 'encoder.'))
+    fitted = model.encoder.resample(take_prefix(imported, 'encoder.'))
     whole = imported | {f'encoder.{key}': value for key, value in fitted.items()}
     load_exactly(model, whole, 'the layout')
     parts = {'encoder': model.encoder, 'head': model.head}
@@ -92,7 +92,7 @@ def test_rein_published_full_size(shared, patch, side, grid):
     adapter = sum(value.numel() for value in published_reins().values())
     assert adapter == 2_990_081
     if grid == 32:
-        # The record counts the mask token and the last norm too, which no map depends on.
+        # The recorded count includes the mask token and the last norm, which no map depends on.
         assert counts['encoder'] == 307_189_761 - 3 * 1024
 
 
@@ -106,7 +106,7 @@ def test_vltseg_published_full_size(shared):
     for name in ('query_embed', 'query_feat'):
         head[f'decode_head.{name}.weight'] = torch.empty(100, 256, device='meta')
     counts = fits_exactly('vltseg-eva02-clip-l', tower | head)
-    # The record counts the tables of the rotation too, and the buffers of one batch norm.
+    # The recorded count includes the tables of the rotation and the buffers of one batch norm.
     rotations = sum(value.numel() for key, value in tower.items() if '.rope.' in key)
     assert sum(value.numel() for value in tower.values()) == 321_068_993
     encoder = 321_068_993 - rotations - 2 * 1024 - 1
@@ -227,7 +227,7 @@ def as_famix(state: dict) -> dict:
 
 @pytest.fixture
 def famix(tmp_path):
-    """A small FAMix and its checkpoint as upstream would write it."""
+    """A small FAMix, and its checkpoint in the published layout."""
     torch.manual_seed(0)
     model = build_system('famix-rn50', **FAMIX).eval()
     path = tmp_path / 'famix.pth'
@@ -242,7 +242,7 @@ def test_a_published_layout_comes_back_as_the_same_model(famix, tmp_path):
     output = tmp_path / 'ours.safetensors'
     convert_file(source, 'famix-rn50', output, None, model.label_set, **FAMIX)
     loaded = load_checkpoint(output)
-    # The published network drops what its pools do not divide: no padding.
+    # The published network does not pad: it drops pixels that its pools do not divide.
     assert not loaded.encoder.pad
     images = torch.rand(1, 3, 64, 96) * 255
     assert torch.allclose(loaded(images), model(images), atol=1e-6)

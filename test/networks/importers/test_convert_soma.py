@@ -1,4 +1,4 @@
-"""SoMA's checkpoints: adapters and biases on top of a DINOv2, merged while converting."""
+"""SoMA's checkpoints: adapters and biases for a DINOv2, merged during conversion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dgss_core.networks.systems.importers import soma_system
 @pytest.mark.parametrize('moved', [False, True])
 @torch.no_grad()
 def test_soma_on_the_recorded_dinov2(shared, tmp_path, moved):
-    """Untrained adapters give the recorded DINOv2 back; trained ones what they add to it."""
+    """Untrained adapters give the recorded DINOv2; trained ones add their change to it."""
     dino = torch.load(shared / 'parity' / 'rein_dinov2_plain.pt', weights_only=True)
     other = torch.load(shared / 'parity' / 'vltseg_full_model.pt', weights_only=True)
     base, kwargs, sizes = (
@@ -73,7 +73,7 @@ def test_soma_on_the_recorded_dinov2(shared, tmp_path, moved):
 
 
 def test_soma_adapters_are_merged_on_top_of_the_base():
-    """What training did not move comes back as the base; what it moved is added."""
+    """Unchanged directions come from the base; changes of training are added to it."""
     torch.manual_seed(0)
     base = {
         'cls_token': torch.randn(1, 1, 6),

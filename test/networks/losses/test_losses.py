@@ -1,4 +1,4 @@
-"""Losses against slow, obvious versions of themselves."""
+"""Losses against slow, simple versions."""
 
 import itertools
 import math
@@ -73,7 +73,7 @@ def test_unsure_points_gather_at_the_border_of_a_mask():
     points = unsure_points(logits, 40, oversample=3.0, share=0.75)
     assert points.shape == (3, 40, 2)
     from_border = (points[..., 0] - 0.5).abs()
-    # 30 of 120 uniform points lie within an eighth of the width around the border.
+    # 30 of 120 uniform points lie within an eighth of the width from the border.
     assert from_border[:, :30].max() < 0.2
     assert from_border[:, 30:].max() > 0.3
     everywhere = unsure_points(logits, 40, oversample=3.0, share=0.0)
@@ -117,7 +117,7 @@ def test_dice_of_a_perfect_mask_is_zero():
 
 
 def perfect(labels: torch.Tensor, queries: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A prediction that is right and sure of it."""
+    """A correct prediction with high confidence."""
     scores = torch.full((len(labels), queries, classes + 1), -30.0)
     scores[..., classes] = 30.0
     masks = torch.full((len(labels), queries, *labels.shape[1:]), -30.0)
@@ -141,7 +141,7 @@ def test_a_perfect_prediction_costs_nothing():
     scores, masks = perfect(labels, 6, 4)
     criterion = SetCriterion(points=512, unsure=0.0)
     right = criterion([(scores, masks)], labels)
-    # Only at the seams do bilinear samples of a mask and of its logits differ.
+    # Bilinear samples of a mask and of its logits differ only at its borders.
     assert right['class_0'] < 1e-5
     assert right['mask_0'] < 1.5
     assert right['dice_0'] < 0.2
@@ -150,7 +150,7 @@ def test_a_perfect_prediction_costs_nothing():
     assert inverted['mask_0'] > 50
 
 
-def test_every_prediction_pays_and_weights_apply():
+def test_every_prediction_has_losses_and_weights_apply():
     torch.manual_seed(0)
     labels = blocks()
     predictions = [(torch.randn(2, 6, 5), torch.randn(2, 6, 8, 8)) for _ in range(3)]

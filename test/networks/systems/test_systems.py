@@ -1,4 +1,4 @@
-"""Every system: its size as published, and one contract for all of them at a reduced size."""
+"""Every system: its published size, and common tests of all systems at a reduced size."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from contract import ModelContract, fill, images, labels
 from small_systems import small
 from torch import nn
 
+from dgss_core import plugins
 from dgss_core.cli import main
 from dgss_core.commands.models import describe
 from dgss_core.errors import DgssError
 from dgss_core.networks.adapters.lora import merge_lora
 from dgss_core.networks.adapters.reins import Reins, StageReins
+from dgss_core.networks.encoders import ENCODERS
 from dgss_core.networks.inference import Inference
-from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
+from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system, systems
 
 TRAINED = {
     'famix': r'head\..*|encoder\.layer4\.1\..*',
@@ -78,6 +80,36 @@ def test_unknown_names_offer_the_nearest():
         build_system('rein-dinov2-xl')
 
 
+PLUGIN = """
+from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2
+
+def build(weights=None, **options):
+    return MobileNetV2()
+"""
+
+
+def test_an_encoder_of_a_plugin_is_a_system_with_a_licence(tmp_path, monkeypatch):
+    installed = tmp_path / 'other_package-1.0.dist-info'
+    installed.mkdir()
+    (installed / 'METADATA').write_text(
+        'Metadata-Version: 2.1\nName: other-package\nVersion: 1.0\n'
+    )
+    (installed / 'entry_points.txt').write_text('[dgss.encoders]\nfast = other_package:build\n')
+    (tmp_path / 'other_package.py').write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins.plugins.cache_clear()
+    try:
+        system = systems()['dgss-fast']
+        assert system.weights_licence == 'see its package'
+        assert build_system('dgss-fast').encoder.strides == (4, 8, 16, 32)
+    finally:
+        plugins.plugins.cache_clear()
+
+
+def test_every_encoder_states_the_licence_of_its_weights():
+    assert {entry.licence for entry in ENCODERS.values()} == {'MIT', 'Apache-2.0'}
+
+
 def test_models_are_listed(capsys):
     assert main(['models', '--json']) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -133,7 +165,7 @@ class TestSystems(ModelContract):
 
 
 def test_masks_are_resized_before_their_sigmoid():
-    """Scores at a size differ from resized scores for Mask2Former, and only for it."""
+    """Only for Mask2Former do scores at a size differ from resized scores."""
     for name, same in (('vltseg-clip-b', False), ('famix-rn50', True)):
         model = filled(name)
         with torch.no_grad():
@@ -174,8 +206,8 @@ def test_soma_starts_where_the_encoder_is():
 
 def test_sliding_windows_over_a_system():
     model = filled('rein-dinov2-s')
-    look = Inference(window=(48, 48), stride=(32, 32))
-    scores = look(model.at_size, images(61, 90))
+    inference = Inference(window=(48, 48), stride=(32, 32))
+    scores = inference(model.at_size, images(61, 90))
     assert scores.shape == (2, 19, 61, 90)
     with torch.no_grad():
         corner = model.at_size(images(61, 90)[..., :48, :48])

@@ -1,4 +1,4 @@
-"""Prompts as data, and their embeddings through a small random CLIP."""
+"""Prompts as data, and their embeddings by a small random CLIP."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_fill_keeps_the_templates_of_a_name_together():
 
 @torch.no_grad()
 def test_mean_then_normalise(clip, tower, tmp_path):
-    """The two published rules, against CLIP called text by text."""
+    """The two published rules, against CLIP called once per text."""
     names, prompts = ['car', 'traffic light'], ['a {}.', 'the dark {}.', '{}']
     raw = [
         torch.stack(
@@ -147,7 +147,7 @@ def test_embeddings_are_kept_by_content(clip, tower, tokenizer, tmp_path):
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_identity_is_that_of_the_text_side(clip, tokenizer):
+def test_identity_depends_on_the_text_weights_only(clip, tokenizer):
     other = small_clip()
     assert TextTower.of(other, tokenizer).identity == TextTower.of(clip, tokenizer).identity
     with torch.no_grad():
@@ -158,7 +158,7 @@ def test_identity_is_that_of_the_text_side(clip, tokenizer):
     assert TextTower.of(other, tokenizer).identity != TextTower.of(clip, tokenizer).identity
 
 
-def test_broken_cache_files_are_written_anew(tower, tmp_path):
+def test_broken_cache_files_are_written_again(tower, tmp_path):
     first = name_embeddings(tower, ['car'], ['{}'], True, cache=tmp_path)
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:20])
@@ -166,7 +166,7 @@ def test_broken_cache_files_are_written_anew(tower, tmp_path):
     assert torch.equal(name_embeddings(tower, ['car'], ['{}'], True, cache=tmp_path), first)
 
 
-def test_cache_lies_in_the_users_cache_folder(tower, tmp_path, monkeypatch):
+def test_the_cache_is_in_the_users_cache_folder(tower, tmp_path, monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     name_embeddings(tower, ['car'], ['{}'], True)
     assert cache_folder('text') == tmp_path / 'dgss' / 'text'
@@ -198,7 +198,7 @@ def test_clouds_rows_fit_the_text_classifier(tower, tokenizer, tmp_path):
     assert classifier(torch.randn(1, 3, 8), masks, features).shape == (1, 3, 20)
 
 
-def test_training_mode_is_given_back(clip, tower):
+def test_training_mode_is_restored(clip, tower):
     clip.train()
     tower.embed(['car'])
     assert clip.training

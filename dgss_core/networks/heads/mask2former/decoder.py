@@ -1,4 +1,4 @@
-"""Transformer decoder with masked attention: queries in, one class and one mask per query out."""
+"""Transformer decoder with masked attention: queries in, a class and a mask per query out."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from dgss_core.networks.resize import resize
 
 
 class QueryMasks(NamedTuple):
-    """What a set of N queries predicts: `classes` (B,N,C+1) and `masks` (B,N,h,w), both logits.
+    """Predictions of N queries: logits `classes` (B,N,C+1) and `masks` (B,N,h,w).
 
     The last class is "no object".
     """
@@ -20,8 +20,8 @@ class QueryMasks(NamedTuple):
     masks: Tensor
 
 
-class Attention(nn.Module):
-    """Multi-head attention whose keys and values may differ."""
+class QueryAttention(nn.Module):
+    """Multi-head attention from queries to separate keys and values."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -42,13 +42,13 @@ class Attention(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Masked cross-attention, self-attention, MLP; the norm comes after each sum."""
+    """Masked cross-attention, self-attention, MLP; a norm follows each sum."""
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
-        self.cross = Attention(width, heads)
+        self.cross = QueryAttention(width, heads)
         self.cross_norm = nn.LayerNorm(width)
-        self.self_ = Attention(width, heads)
+        self.self_ = QueryAttention(width, heads)
         self.self_norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
         self.mlp_norm = nn.LayerNorm(width)
@@ -64,7 +64,7 @@ class DecoderLayer(nn.Module):
 
 
 class LinearClassifier(nn.Module):
-    """Classes of a query from the query alone."""
+    """Class logits of a query from the query alone."""
 
     def __init__(self, width: int, num_classes: int) -> None:
         super().__init__()
@@ -85,21 +85,24 @@ def mlp3(width: int, outputs: int) -> nn.Sequential:
 
 
 def allowed_places(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where each query may look: inside its own mask; everywhere if that is empty. (B,1,N,S)."""
+    """(B,1,N,S) bool: a query attends inside its own mask, or everywhere if the mask is empty.
+
+    `masks` are logits (B,N,h,w), resized to `size` (height, width); S = height * width.
+    """
     outside = resize(masks.detach(), size).sigmoid().flatten(2) < 0.5
     empty = outside.all(dim=-1, keepdim=True)
     return (~outside | empty).unsqueeze(1)
 
 
 class MaskDecoder(nn.Module):
-    """Mask2Former, section 3.2: `layers` layers, and a prediction before the first and after each.
+    """Mask2Former, section 3.2: predictions before the first and after each of `layers` layers.
 
-    The queries are learned here, or come from outside (`linked=True`): then a query's place is
-    the given vector and its first content a linear map of it (Rein, section 3.4).
+    The queries are learned here, or given to `forward` with `linked=True`: the given vector is
+    then the query's position, and a linear map of it the first content (Rein, section 3.4).
 
     Args:
         classifier: (queries (B,N,D), masks (B,N,h,w), mask feature (B,E,h,w)) -> (B,N,C+1).
-        levels: memories handed over by the pixel decoder; layer i reads memory i mod levels.
+        levels: number of memories from the pixel decoder; layer i reads memory i mod levels.
     """
 
     def __init__(
@@ -135,7 +138,7 @@ class MaskDecoder(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def start(self, queries: Tensor | None) -> tuple[Tensor, Tensor]:
-        """First content and place of the queries, both (N,D)."""
+        """Initial content and position of the queries, both (N,D)."""
         if self.linked != (queries is not None):
             wanted = 'needs queries from outside' if self.linked else 'has its own queries'
             raise ValueError(f'this mask decoder {wanted}')
@@ -151,7 +154,7 @@ class MaskDecoder(nn.Module):
     def forward(
         self, mask_feature: Tensor, memories: list[Tensor], queries: Tensor | None = None
     ) -> list[QueryMasks]:
-        """Every prediction, the last one being the result."""
+        """All predictions; the last one is the result."""
         content, places = self.start(queries)
         x = content.expand(mask_feature.shape[0], -1, -1)
         sizes = [(memory.shape[-2], memory.shape[-1]) for memory in memories]
@@ -159,7 +162,7 @@ class MaskDecoder(nn.Module):
             memory.flatten(2).transpose(1, 2) + embedding
             for memory, embedding in zip(memories, self.level_embedding, strict=True)
         ]
-        positions = [sine_positions(*size, x.shape[-1], like=x).flatten(1).T for size in sizes]
+        positions = [sine_positions(size, x.shape[-1], like=x).flatten(1).T for size in sizes]
         predictions = [self.predict(x, mask_feature)]
         for index, layer in enumerate(self.layers):
             level = index % len(memories)

@@ -15,9 +15,9 @@ from dgss_core.networks.resize import resize
 
 
 def class_scores(prediction: QueryMasks, size: tuple[int, int] | None = None) -> Tensor:
-    """S[c] = sum over queries of P(c|query) * sigmoid(mask): (B,C,h,w), each pixel in [0,N].
+    """S[c] = sum over N queries of P(c|query) * sigmoid(mask): (B,C,h,w) in [0,N].
 
-    With `size` the mask logits are resized before the sigmoid, as every paper evaluates.
+    With `size` (height, width) the mask logits are resized before the sigmoid, as in all papers.
     """
     masks = prediction.masks if size is None else resize(prediction.masks, size)
     classes = prediction.classes.softmax(dim=-1)[..., :-1]
@@ -25,11 +25,11 @@ def class_scores(prediction: QueryMasks, size: tuple[int, int] | None = None) ->
 
 
 class Mask2FormerHead(Head):
-    """Mask2Former (Cheng et al., CVPR 2022) over maps of strictly growing stride, finest first.
+    """Mask2Former (Cheng et al., CVPR 2022) on maps of strictly increasing stride, finest first.
 
     The defaults are the published sizes (20.57 M parameters at 19 classes behind four maps of
-    1024 channels). `linked=True` gives Rein's variant, whose queries are an argument of
-    `forward` and `loss`. Scores are not logits: see `class_scores`.
+    1024 channels). `linked=True` is Rein's variant, where `forward` and `loss` take the queries.
+    Scores are not logits, see `class_scores`.
 
     Args:
         classifier: replaces the linear classifier, see `MaskDecoder`.
@@ -88,7 +88,7 @@ class Mask2FormerHead(Head):
         self.criterion = criterion or SetCriterion()
 
     def predict(self, features: list[Tensor], queries: Tensor | None = None) -> list[QueryMasks]:
-        """The predictions before the first and after every decoder layer."""
+        """Predictions before the first and after every decoder layer."""
         mask_feature, memories = self.pixel_decoder(features)
         return self.decoder(mask_feature, memories, queries)
 

@@ -1,4 +1,4 @@
-"""Pixel decoder: deformable attention over the coarse maps, a pyramid step to the finest."""
+"""Pixel decoder: deformable attention over the coarse maps, then a pyramid step to the finest."""
 
 from collections.abc import Sequence
 
@@ -25,18 +25,19 @@ class EncoderLayer(nn.Module):
         return self.mlp_norm(x + self.mlp(x))
 
 
-def pixel_centres(height: int, width: int, like: Tensor) -> Tensor:
-    """(height*width,2) centres of the pixels, x and y in [0,1], row by row."""
+def pixel_centres(size: tuple[int, int], like: Tensor) -> Tensor:
+    """(height*width,2) pixel centres of `size` (height, width), x and y in [0,1], row by row."""
+    height, width = size
     y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) / height
     x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width
     return torch.stack((x.repeat(height), y.repeat_interleave(width)), dim=-1)
 
 
 class PixelDecoder(nn.Module):
-    """Four encoder maps to a mask feature (B,mask_width,h,w) and the attended coarse maps.
+    """Encoder maps to a mask feature (B,mask_width,h,w) and the attended coarse maps.
 
-    Mask2Former, section 3.2.2. All maps but the finest are projected to `width` channels and
-    attend to one another; the finest is joined by one feature-pyramid step.
+    Mask2Former, section 3.2.2. All maps except the finest are projected to `width` channels and
+    attend to each other. One feature-pyramid step joins the finest.
 
     Args:
         channels: of the maps, finest first.
@@ -84,7 +85,7 @@ class PixelDecoder(nn.Module):
                     nn.init.zeros_(conv.bias)
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Mask feature at the finest map's size, and the memories from coarse to fine."""
+        """Mask feature at the size of the finest map, and the memories from coarse to fine."""
         finest, *coarse = features
         maps = [project(x) for project, x in zip(self.project, reversed(coarse), strict=True)]
         sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
@@ -99,11 +100,11 @@ class PixelDecoder(nn.Module):
         x = torch.cat([m.flatten(2) for m in maps], dim=2).transpose(1, 2).contiguous()
         positions = torch.cat(
             [
-                sine_positions(h, w, width, like=x).flatten(1).T + self.level_embedding[level]
-                for level, (h, w) in enumerate(sizes)
+                sine_positions(size, width, like=x).flatten(1).T + self.level_embedding[level]
+                for level, size in enumerate(sizes)
             ]
         )
-        places = torch.cat([pixel_centres(h, w, like=x) for h, w in sizes])
+        places = torch.cat([pixel_centres(size, like=x) for size in sizes])
         for layer in self.layers:
             x = layer(x, positions, places, sizes)
         parts = x.transpose(1, 2).split([h * w for h, w in sizes], dim=2)

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 
-def sine_positions(height: int, width: int, channels: int, like: Tensor) -> Tensor:
-    """(channels,height,width): first half encodes y, second half x (DETR, Carion et al. 2020).
+def sine_positions(size: tuple[int, int], channels: int, like: Tensor) -> Tensor:
+    """(channels,*size): the first half encodes y, the second x (DETR, Carion et al. 2020).
 
-    Coordinates count from 1 and are normalised to 2*pi; the wavelengths grow up to 1e4. Sines sit
-    in the even channels of each half, cosines in the odd ones.
+    `size` is (height, width). Coordinates count from 1 and are normalised to 2*pi; wavelengths
+    grow up to 1e4. In each half, even channels are sines and odd channels cosines. Dtype and
+    device are those of `like`.
     """
+    height, width = size
     half = channels // 2
     device = like.device
     index = torch.arange(half, device=device)

@@ -1,4 +1,4 @@
-"""Classes of a query from text: FC-CLIP's classifier (Yu et al., NeurIPS 2023), as in CLOUDS."""
+"""Classes from text: FC-CLIP's classifier (Yu et al., NeurIPS 2023), as in CLOUDS."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from dgss_core.networks.heads.mask2former.decoder import mlp3
 
 
 def pool_masks(features: Tensor, masks: Tensor) -> Tensor:
-    """(B,N,D) mean of features (B,D,h,w) where the mask logits (B,N,h,w) are positive."""
+    """(B,N,D): mean of features (B,D,h,w) where the mask logits (B,N,h,w) are positive."""
     inside = (masks.detach() > 0).to(features.dtype)
     share = inside / (inside.sum(dim=(2, 3), keepdim=True) + 1e-8)
     return torch.einsum('bdhw,bnhw->bnd', features, share)
@@ -21,7 +21,7 @@ def pool_masks(features: Tensor, masks: Tensor) -> Tensor:
 def text_logits(embeddings: Tensor, text: Tensor, prompts: Sequence[int], scale: Tensor) -> Tensor:
     """Scaled cosines (B,N,C) of embeddings (B,N,E) with text (sum of prompts,E).
 
-    A class is as similar as the best of its `prompts[c]` rows of `text`.
+    The value of class c is the maximum over its `prompts[c]` rows of `text`.
     """
     cosines = F.normalize(embeddings, dim=-1) @ F.normalize(text, dim=-1).T
     best = [group.amax(dim=-1) for group in (scale * cosines).split(list(prompts), dim=-1)]
@@ -29,15 +29,16 @@ def text_logits(embeddings: Tensor, text: Tensor, prompts: Sequence[int], scale:
 
 
 class TextClassifier(nn.Module):
-    """Cosine of a query, and of what its mask covers, with class names; a learned vector for none.
+    """Cosines of a query and of the features under its mask with class names.
 
-    Classes can be renamed without training: `text` is not among the weights.
+    "No object" has a learned vector. Classes can be renamed without training, because `text` is
+    not among the weights.
 
     Args:
         width: channels of the queries.
         mask_width: channels of the mask feature.
         text: (sum of prompts,E) embeddings, all rows of class 0 first.
-        prompts: rows of every class.
+        prompts: number of rows of each class.
     """
 
     text: Tensor
@@ -66,16 +67,16 @@ class TextClassifier(nn.Module):
 def geometric_ensemble(
     learned: Tensor, clip: Tensor, seen: Tensor, alpha: float = 0.4, beta: float = 0.8
 ) -> Tensor:
-    """Trained classifier and frozen CLIP, weighted geometrically (FC-CLIP, eq. 7).
+    """Weighted geometric mean of the trained classifier and frozen CLIP (FC-CLIP, eq. 7).
 
     Args:
         learned: (B,N,C+1) logits of the head.
         clip: (B,N,C) logits of CLIP's own features, pooled under the masks.
-        seen: (C,) bool, classes the head was trained on.
+        seen: (C,) bool, classes that the head was trained on.
         alpha, beta: CLIP's share for seen and for unseen classes.
 
     Returns:
-        (B,N,C+1) log-probabilities; "no object" keeps the probability the head gave it.
+        (B,N,C+1) log-probabilities; "no object" keeps the probability from the head.
     """
     share = torch.where(seen, alpha, beta)
     mixed = (1 - share) * learned[..., :-1].log_softmax(-1) + share * clip.log_softmax(-1)
