@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 import sys
@@ -15,7 +14,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser
 
 from dgss_core import __version__
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, similar
 
 VERBS = {
     # verb: (module that is imported only when the verb is called, function, what it does)
@@ -148,7 +147,7 @@ def find_verb(arguments: Sequence[str]) -> str:
             return verb
     group = [verb for verb in VERBS if verb.startswith(f'{arguments[0]} ')]
     typed = ' '.join(arguments[:2] if group else arguments[:1])
-    near = group or difflib.get_close_matches(typed, VERBS, n=3, cutoff=0.4) or list(VERBS)
+    near = group or similar(typed, VERBS)
     raise DgssError(f'there is no verb {typed!r}; use one of: {", ".join(near)}.')
 
 

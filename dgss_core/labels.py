@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, unknown
 
 IGNORE = 255
 """The id of a pixel without a label, in every label set."""
@@ -138,10 +138,8 @@ class LabelSet:
         known = {path.stem: path for path in sorted(LABEL_SETS.glob('*.yaml'))}
         path = known.get(str(name_or_path), Path(name_or_path))
         if not path.is_file():
-            raise DgssError(
-                f'There is no label set {str(name_or_path)!r}; use one of {", ".join(known)} '
-                'or the path of a YAML file.'
-            )
+            also = ' or the path of a YAML file'
+            raise unknown('label set', str(name_or_path), known, also=also)
         try:
             data = yaml.safe_load(path.read_text())
         except (yaml.YAMLError, UnicodeDecodeError) as error:

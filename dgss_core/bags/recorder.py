@@ -23,7 +23,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from dgss_core.bags.interfaces import typestore
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, unknown
 
 STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 
@@ -52,7 +52,7 @@ class BagRecorder:
         self._keep_partial = keep_partial
         self._connections: dict[str, Connection] = {}
         if storage not in STORAGES:
-            raise DgssError(f'There is no storage {storage!r}; use one of {", ".join(STORAGES)}.')
+            raise unknown('storage', storage, STORAGES)
         self._storage = STORAGES[storage]
         if self.path.exists() and not overwrite:
             raise DgssError(

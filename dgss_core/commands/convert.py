@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, unknown
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import About, read_about, save_checkpoint
 from dgss_core.networks.encoders.weights import read_weights
@@ -90,11 +89,7 @@ def convert_file(
 ) -> About:
     """As `convert`, with the options `sizes` of `build_system`; returns what was written down."""
     if system not in PUBLISHED:
-        near = get_close_matches(system, PUBLISHED, n=3, cutoff=0.5) or PUBLISHED
-        raise DgssError(
-            f'There are no published checkpoints of a system {system!r}; '
-            f'did you mean {", ".join(near)}?'
-        )
+        raise unknown('published system', system, PUBLISHED)
     if output.suffix != '.safetensors':
         raise DgssError(f'{output} must end in .safetensors; that is what is written.')
     manifest = output.with_suffix('.json')

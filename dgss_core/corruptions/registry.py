@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dgss_core.corruptions import blur, digital, noise, street, weather
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, unknown
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -150,5 +150,5 @@ def training_corruptions(names: Iterable[str], allow_evaluated: bool = False) ->
 
 def _known(name: str) -> Corruption:
     if name not in CORRUPTIONS:
-        raise DgssError(f'There is no corruption {name!r}; use one of {", ".join(CORRUPTIONS)}.')
+        raise unknown('corruption', name, CORRUPTIONS)
     return CORRUPTIONS[name]

@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from dgss_core.datasets.storage import Storage
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, unknown
 from dgss_core.labels import IGNORE, LabelSet
 
 UNKNOWN = 254
@@ -63,10 +63,7 @@ def label_map(
     offered = entry.get('map', ())
     offered = (offered,) if isinstance(offered, str) else tuple(offered)
     if name is not None and name not in offered:
-        raise DgssError(
-            f'This dataset has no label map {name!r}; '
-            + (f'use one of {", ".join(offered)}.' if offered else 'leave it out.')
-        )
+        raise unknown('label map', name, offered, owner='This dataset')
     rules = entry
     if offered:
         name = name or offered[0]
@@ -130,5 +127,5 @@ def _shared_maps() -> dict[str, Any]:
 def _shared_map(name: str) -> dict[str, Any]:
     known = _shared_maps()
     if name not in known:
-        raise DgssError(f'There is no label map {name!r}; use one of {", ".join(known)}.')
+        raise unknown('label map', name, known)
     return known[name]

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, unknown
 from dgss_core.labels import LabelSet
 from dgss_core.synthetic import CONDITIONS
 
@@ -69,9 +69,7 @@ class Layout:
         """The split of that name, the first one for None; DgssError names those there are."""
         name = name or next(iter(self.splits))
         if name not in self.splits:
-            raise DgssError(
-                f'{self.title} has no split {name!r}; use one of {", ".join(self.splits)}.'
-            )
+            raise unknown('split', name, self.splits, owner=self.title)
         return self.splits[name]
 
 
@@ -83,10 +81,8 @@ def load_layout(name: str | Path) -> Layout:
     known = {path.stem: path for path in sorted(CATALOG.glob('*.yaml'))}
     path = known.get(str(name), Path(name))
     if not path.is_file():
-        raise DgssError(
-            f'There is no dataset {str(name)!r}; use one of {", ".join([*known, "synthetic"])} '
-            'or the path of a YAML file.'
-        )
+        also = ' or the path of a YAML file'
+        raise unknown('dataset', str(name), [*known, 'synthetic'], also=also)
     try:
         return _layout(path, yaml.safe_load(path.read_text()))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

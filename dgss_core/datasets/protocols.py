@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from dgss_core.datasets.sample import Sample
-from dgss_core.errors import DgssError
+from dgss_core.errors import unknown
 from dgss_core.labels import IGNORE
 
 RESAMPLE = {'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
@@ -97,7 +97,7 @@ def load_protocol(name: str) -> Protocol:
     """The protocol of that name; DgssError names those there are."""
     known = yaml.safe_load(Path(__file__).with_name('protocols.yaml').read_text())
     if name not in known:
-        raise DgssError(f'There is no protocol {name!r}; use one of {", ".join(known)}.')
+        raise unknown('protocol', name, known)
     views = {dataset: _view(view) for dataset, view in known[name].pop('views').items()}
     return Protocol(name, views=views, **known[name])
 

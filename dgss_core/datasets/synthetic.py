@@ -11,7 +11,7 @@ import numpy as np
 
 from dgss_core import __version__
 from dgss_core.datasets.sample import Sample
-from dgss_core.errors import DgssError
+from dgss_core.errors import unknown
 from dgss_core.labels import LabelSet
 from dgss_core.synthetic import CONDITIONS, StreetDrive
 from dgss_core.synthetic.drive import SyntheticFrame
@@ -46,9 +46,7 @@ class Synthetic:
     def of_split(cls, split: str | None = None, **options: Any) -> Synthetic:
         """The drives of `split` (train when None), 12 frames each; DgssError for another."""
         if split is not None and split not in SPLITS:
-            raise DgssError(
-                f'The synthetic drive has no split {split!r}; use one of {", ".join(SPLITS)}.'
-            )
+            raise unknown('split', split, SPLITS, owner='The synthetic drive')
         defaults: dict[str, Any] = {'seeds': SPLITS[split or 'train'], 'frames': 12}
         return cls(**defaults | options)
 

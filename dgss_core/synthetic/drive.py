@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, unknown
 from dgss_core.synthetic import lighting, traffic, weather
 from dgss_core.synthetic.camera import Camera
 from dgss_core.synthetic.ground import Ground
@@ -57,9 +57,7 @@ class StreetDrive:
         fps: float = 10.0,
     ) -> None:
         if condition not in CONDITIONS:
-            raise DgssError(
-                f'Unknown condition {condition!r}: choose one of {", ".join(CONDITIONS)}.'
-            )
+            raise unknown('condition', condition, CONDITIONS)
         if min(width, height) < SMALLEST:
             raise DgssError(
                 f'A synthetic frame of {width} x {height} is too small: '

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import unknown
 from dgss_core.networks.encoders.encoder import Encoder
 from dgss_core.networks.encoders.memory import graph_bytes
 
@@ -20,7 +20,7 @@ def freeze(encoder: Encoder, policy: str) -> None:
     'last_stage' from Cityscapes; Rein and CLOUDS are 'frozen', VLTSeg is 'full'.
     """
     if policy not in POLICIES:
-        raise DgssError(f'There is no freezing policy {policy!r}; choose {", ".join(POLICIES)}.')
+        raise unknown('freezing policy', policy, POLICIES)
     stages = encoder.trunk()
     for stage in stages:
         for module in stage:

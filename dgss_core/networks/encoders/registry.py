@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from dgss_core import plugins
-from dgss_core.errors import DgssError
+from dgss_core.errors import unknown
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.encoders.encoder import CLIP_MEAN, CLIP_STD
 from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2
@@ -183,7 +182,5 @@ def build_encoder(name: str, weights: str | Path | None = None, **options: Any) 
     if name in added:
         return plugins.load_plugin(plugins.ENCODERS, name)(weights=weights, **options)
     if name not in ENCODERS:
-        known = [*ENCODERS, *added]
-        near = get_close_matches(name, known, n=3, cutoff=0.4) or known
-        raise DgssError(f'There is no encoder {name!r}; did you mean {", ".join(near)}?')
+        raise unknown('encoder', name, [*ENCODERS, *added])
     return ENCODERS[name](weights=weights, **options)
