@@ -59,10 +59,11 @@ def test_a_region_outside_the_image_is_refused(roi) -> None:
 def test_the_nearest_value_is_that_of_opencv(size: tuple[int, int]) -> None:
     plane = np.random.default_rng(0).integers(0, 256, (6, 8), np.uint8)
     expected = cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST)
-    np.testing.assert_array_equal(nearest(plane, *size), expected)
+    width, height = size
+    np.testing.assert_array_equal(nearest(plane, width=width, height=height), expected)
     for given in (plane, np.dstack([plane] * 3)[..., 1]):  # also where its pixels lie apart
         around = np.full((size[1] + 2, size[0] + 5), 77, np.uint8)
         out = around[1:-1, 3:-2]
-        assert nearest(given, *size, out) is out
+        assert nearest(given, width=width, height=height, out=out) is out
         np.testing.assert_array_equal(out, expected)
         assert (around == 77).sum() == around.size - out.size + (expected == 77).sum()
