@@ -90,7 +90,8 @@ def model(
 @cache
 def camera_image() -> np.ndarray:
     """What a camera might give, RGB of the size `CAMERA`."""
-    return StreetDrive(3, 'day', *CAMERA).frame(0).image
+    width, height = CAMERA
+    return StreetDrive(3, 'day', width=width, height=height).frame(0).image
 
 
 @dataclass

@@ -63,7 +63,8 @@ def reference_frames(network: DeployedNetwork, images: Images) -> list[Reference
 
 
 def _rendered(condition: str, index: int, height: int, width: int) -> np.ndarray:
-    return StreetDrive(SEED + index, condition, width, height).frame(30 * index).image
+    drive = StreetDrive(SEED + index, condition, width=width, height=height)
+    return drive.frame(30 * index).image
 
 
 def _spread(folder: Path, count: int) -> Iterator[np.ndarray]:

@@ -48,7 +48,7 @@ GOLDEN = {
 
 @pytest.fixture(scope='module')
 def street() -> np.ndarray:
-    return StreetDrive(3, 'day', 320, 180).frame(40).image
+    return StreetDrive(3, 'day', width=320, height=180).frame(40).image
 
 
 def off(image: np.ndarray, other: np.ndarray) -> float:
@@ -168,7 +168,7 @@ def test_plasma_is_a_fractal_from_zero_to_one() -> None:
 
 
 def test_fog_on_a_street_is_thicker_far_away(street: np.ndarray) -> None:
-    depth = plane_depth(180, 320)
+    depth = plane_depth(width=320, height=180)
     assert depth[0, 0] == 80
     assert (np.diff(depth[:, 0]) <= 0).all()
     assert depth[-1, 0] < 5

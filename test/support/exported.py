@@ -35,7 +35,9 @@ class Probed(DeployedNetwork):
 
 @cache
 def frames() -> np.ndarray:
-    pictures = [StreetDrive(3, name, WIDTH, HEIGHT).frame(0).image for name in CONDITIONS]
+    pictures = [
+        StreetDrive(3, name, width=WIDTH, height=HEIGHT).frame(0).image for name in CONDITIONS
+    ]
     return np.stack(pictures)
 
 

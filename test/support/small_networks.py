@@ -57,7 +57,7 @@ def reference_frames(channels: int) -> list[ReferenceFrame]:
         whole = write_classifier(Path(scratch) / 'whole', frames=False, channels=channels)
         backend, frames = load_backend(whole, 'onnxruntime'), []
     for condition in ('day', 'night'):
-        image = StreetDrive(5, condition, WIDTH, HEIGHT).frame(0).image
+        image = StreetDrive(5, condition, width=WIDTH, height=HEIGHT).frame(0).image
         outputs = backend.run(image[None])
         mask, confidence = outputs[MASK][0], outputs[CONFIDENCE][0]
         frames.append(ReferenceFrame(f'{condition}_0', condition, image, mask, confidence))

@@ -5,7 +5,7 @@ import pytest
 
 from dgss_core.errors import DgssError
 from dgss_core.synthetic import CONDITIONS, StreetDrive
-from dgss_core.synthetic.camera import Camera
+from dgss_core.synthetic.camera import DriveCamera
 from dgss_core.synthetic.weather import transmission, wet
 
 SIZE = {'width': 160, 'height': 96}
@@ -158,7 +158,7 @@ def test_snow_whitens_the_sidewalk(frames):
 
 
 def test_wet_road_mirrors_what_stands_above_in_the_same_column():
-    camera = Camera(60, 80, 60.0, 30.0, 30.0, 0.0, 0.0, 1.4)
+    camera = DriveCamera(width=60, height=80, focal=60.0, cx=30.0, cy=30.0, s=0.0, y=0.0, z=1.4)
     ground = np.zeros((80, 60), bool)
     ground[30:] = True
     radiance = np.full((80, 60, 3), 0.2, np.float32)

@@ -50,7 +50,8 @@ def look(segmenter: Segmenter, image: np.ndarray) -> Seen:
 
 
 def drive(segmenter: Segmenter, seed: int, condition: str = 'day') -> list[Seen]:
-    frames = StreetDrive(seed, condition, segmenter.bundle.width, segmenter.bundle.height)
+    bundle = segmenter.bundle
+    frames = StreetDrive(seed, condition, width=bundle.width, height=bundle.height)
     return [look(segmenter, frames.frame(index).image) for index in (0, 30)]
 
 

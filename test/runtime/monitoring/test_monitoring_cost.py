@@ -27,7 +27,7 @@ def one_thread() -> Iterator[None]:
 
 def test_the_monitors_are_a_small_part_of_a_frame(one_thread: None) -> None:
     segmenter = Segmenter(open_bundle(), threads=1)
-    drive = StreetDrive(3, 'day', segmenter.bundle.width, segmenter.bundle.height)
+    drive = StreetDrive(3, 'day', width=segmenter.bundle.width, height=segmenter.bundle.height)
     images = [drive.frame(index).image for index in (10, 11)]
     predictions = segmenter.predict(images)
     quality, smoother, follower = QualityMonitor(), TemporalSmoother(), TemporalSmoother()

@@ -136,9 +136,9 @@ def test_what_comes_into_view_is_taken_as_it_is(scene: np.ndarray) -> None:
 def drives() -> list[tuple[list[SyntheticFrame], list[Prediction]]]:
     """Two drives at 8 m/s and 10 Hz, with the predictions of the embedded bundle."""
     segmenter, drives = Segmenter(open_bundle()), []
-    size = segmenter.bundle.width, segmenter.bundle.height
+    size = {'width': segmenter.bundle.width, 'height': segmenter.bundle.height}
     for seed, condition in [(501, 'rain'), (504, 'snow')]:
-        drive = StreetDrive(seed, condition, *size)
+        drive = StreetDrive(seed, condition, **size)
         frames = [drive.frame(index) for index in range(100, 108)]
         drives.append((frames, [segmenter(frame.image) for frame in frames]))
     return drives
