@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dgss_core.datasets.check import Report, examine_all, report_on
+from dgss_core.datasets.check import CheckReport, examine_all, report_on
 from dgss_core.datasets.layout import Layout, load_layout
 from dgss_core.datasets.pairs import Pairs
 from dgss_core.datasets.storage import Storage
@@ -89,7 +89,7 @@ def _open(
     return datasets
 
 
-def _print(layout: Layout, reports: list[Report]) -> None:
+def _print(layout: Layout, reports: list[CheckReport]) -> None:
     absent = [part for part in layout.splits if part not in {r.split for r in reports}]
     notes = [f'not here: {", ".join(absent)}'] if absent else []
     notes += ['* an unusual size'] if any('*' in _sizes(r, layout) for r in reports) else []
@@ -116,7 +116,7 @@ def _print(layout: Layout, reports: list[Report]) -> None:
     print('nothing is wrong' if not problems else f'{len(problems)} problems')
 
 
-def _sizes(report: Report, layout: Layout) -> str:
+def _sizes(report: CheckReport, layout: Layout) -> str:
     """The four commonest sizes; a star marks those that the dataset does not usually have."""
     return ', '.join(
         f'{size[0]}x{size[1]}{"*" if layout.sizes and size not in layout.sizes else ""}: {count}'
@@ -124,7 +124,7 @@ def _sizes(report: Report, layout: Layout) -> str:
     )
 
 
-def _write_sheet(path: Path, datasets: dict[str, Pairs], reports: list[Report]) -> None:
+def _write_sheet(path: Path, datasets: dict[str, Pairs], reports: list[CheckReport]) -> None:
     """A few good frames of every split, each beside its labels."""
     rows, captions, label_set = [], [], None
     for report in reports:

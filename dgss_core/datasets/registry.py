@@ -19,6 +19,16 @@ DATASETS = (*sorted(path.stem for path in CATALOG.glob('*.yaml')), SYNTHETIC, UN
 """The built-in names of `build_dataset`."""
 
 
+def takes_protocol_map(name: str | Path) -> bool:
+    """Whether an evaluation protocol chooses the label map of a dataset, as for Mapillary.
+
+    Raises DgssError for a name that `build_dataset` does not know.
+    """
+    if name in (SYNTHETIC, UNLABELLED) or str(name) in plugins.plugins(plugins.DATASETS):
+        return False
+    return load_layout(name).protocol_map
+
+
 def build_dataset(
     name: str | Path,
     root: str | Path | None = None,

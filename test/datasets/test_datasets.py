@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from miniature import (
     AS_TRAIN_IDS,
     COPIES,
@@ -23,6 +24,7 @@ from dgss_core.datasets import DATASETS, Synthetic, build_dataset
 from dgss_core.datasets.decode import decode_ids
 from dgss_core.datasets.label_map import label_map
 from dgss_core.datasets.layout import load_layout
+from dgss_core.datasets.registry import takes_protocol_map
 from dgss_core.errors import DgssError
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.synthetic import CONDITIONS
@@ -192,6 +194,44 @@ def test_a_folder_of_your_own_through_yaml(tmp_path: Path) -> None:
         own.write_text(text)
         with pytest.raises(DgssError, match=says):
             build_dataset(own, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('change', 'says'),
+    [
+        ('splits: [train]', "splits of the dataset cannot be .'train'"),
+        ('splits: {}', 'splits is empty'),
+        ('splits: {train: {size: 3}}', "split 'train' has the unknown key size"),
+        ('splits: {train: {count: many}}', "count of split 'train' cannot be 'many'"),
+        ('sizes: [640, 480]', 'sizes has 640'),
+        ('conditions: {drive: night}', "conditions of 'drive'"),
+        ('frame_name: "{name"', 'is not a path'),
+        ('label_set: 19', 'label_set of the dataset cannot be 19'),
+        ('labels: {map: cityscapes}', 'None is not a path'),
+    ],
+)
+def test_wrong_content_of_a_dataset_file_is_named(change: str, says: str, tmp_path: Path) -> None:
+    content = yaml.safe_load('{label_set: cityscapes19, images: "{name}", labels: "{name}"}')
+    path = tmp_path / 'own.yaml'
+    path.write_text(yaml.safe_dump(content | yaml.safe_load(change)))
+    with pytest.raises(DgssError, match=says):
+        load_layout(path)
+
+
+def test_an_error_of_ours_is_not_taken_for_wrong_content(monkeypatch) -> None:
+    def broken(name: object) -> None:
+        raise AttributeError('a bug')
+
+    monkeypatch.setattr(LabelSet, 'load', broken)
+    with pytest.raises(AttributeError, match='a bug'):
+        load_layout('kitti')
+
+
+def test_only_mapillary_takes_the_map_of_the_protocol() -> None:
+    taking = [name for name in DATASETS if takes_protocol_map(name)]
+    assert taking == ['mapillary', 'mapillary_v2']
+    with pytest.raises(DgssError, match="no dataset 'gta6'"):
+        takes_protocol_map('gta6')
 
 
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
