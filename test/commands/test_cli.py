@@ -70,6 +70,24 @@ def test_the_module_is_the_command() -> None:
     assert 'Traceback' not in wrong.stderr
 
 
+def test_a_missing_module_of_ours_is_a_bug_and_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(VERBS, 'bag info', ('dgss_core.commands.bgg', 'info', ''))
+    with pytest.raises(ModuleNotFoundError, match='bgg'):
+        run_verb('bag info', [])
+
+
+def test_a_value_error_keeps_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError('a bug') from KeyError('its cause')
+
+    monkeypatch.setattr('dgss_core.cli.Parser.instantiate', broken, raising=False)
+    with pytest.raises(ValueError, match='a bug') as caught:
+        run_verb('bag info', ['x'])
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
 def test_a_verb_whose_library_is_missing_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
