@@ -48,21 +48,19 @@ def write(
         labels: folder of PNGs of ids with the stems of the images
         fps: frames per second, if the source has no rate
         frames: synthetic: frames per condition (default: 50); others: maximum number of frames
-        conditions: synthetic: conditions to drive through, separated by commas (default: all);
-            others: the one condition of all frames
+        conditions: synthetic: separated by commas (default: all); others: that of all frames
         seed: seed of the synthetic street
         overwrite: replace an existing bag
     """
     if frames is not None and frames < 1:
         raise DgssError(f'frames is {frames}; give 1 or more.')
     named = _conditions(conditions)
-    total: int | None
     if source == SYNTHETIC:
         if labels is not None:
             raise DgssError('The synthetic drive brings its own labels; leave --labels out.')
         count = frames or FRAMES_PER_CONDITION
         drive = synthetic_frames(named or CONDITIONS, count, fps, seed)
-        total = count * len(named or CONDITIONS)
+        total: int | None = count * len(named or CONDITIONS)
     else:
         if seed:
             raise DgssError('--seed is for the synthetic drive; leave it out.')

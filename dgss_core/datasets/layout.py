@@ -103,7 +103,10 @@ def load_layout(name: str | Path) -> Layout:
 
 def _layout(path: Path, data: dict[str, Any]) -> Layout:
     if odd := set(data) - {*Layout.__dataclass_fields__, 'images', 'labels'}:
-        raise DgssError(f'{path} says {", ".join(sorted(odd))}, which no dataset file knows.')
+        raise DgssError(
+            f'{path} says {", ".join(sorted(odd))}, which is not a key of a dataset '
+            'file; correct or remove it.'
+        )
     splits = {
         name: _split(name, data, own or {})
         for name, own in data.get('splits', {'all': {}}).items()

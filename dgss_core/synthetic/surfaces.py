@@ -17,6 +17,7 @@ PLASTER = [
     (170, 176, 178), (196, 150, 120), (158, 148, 140), (182, 186, 170), (222, 214, 186),
 ]  # fmt: skip
 BRICK = [(140, 78, 60), (122, 66, 52), (156, 98, 74), (110, 84, 70), (166, 120, 90)]
+FRAMES = [(232, 230, 224), (70, 62, 56), (190, 180, 165)]
 CONCRETE = [(150, 150, 148), (126, 128, 130), (172, 168, 160), (104, 108, 114)]
 
 
@@ -126,9 +127,7 @@ def facade(
     if brick:
         _brickwork(image, noise)
     light = np.zeros((h, w), np.uint8)
-    frame = tint(
-        rng, [(232, 230, 224), (70, 62, 56), (190, 180, 165)][rng.integers(3)], 8
-    ).tolist()
+    frame = tint(rng, FRAMES[rng.integers(3)], 8).tolist()
     glass = tint(rng, (70, 84, 98), 12)
     floor = int(rng.uniform(2.7, 3.5) * DENSITY)
     pitch = int(rng.uniform(1.7, 3.4) * DENSITY)

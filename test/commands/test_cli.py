@@ -17,7 +17,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_overview_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_overview_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     printed = capsys.readouterr().out
     assert all(f'dgss {verb}' in printed for verb in VERBS)
@@ -26,7 +26,7 @@ def test_the_overview_names_every_verb(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize('verb', VERBS)
-def test_every_verb_tells_its_options(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     if verb.split()[-1] in ('play', 'node', 'demo'):
         pytest.importorskip('rclpy', reason='this verb talks to ROS')
     with pytest.raises(SystemExit) as stop:
@@ -88,7 +88,7 @@ def test_a_value_error_keeps_its_origin(monkeypatch: pytest.MonkeyPatch) -> None
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-def test_a_verb_whose_library_is_missing_says_what_to_install(
+def test_a_missing_library_is_reported_with_its_installation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(VERBS, 'bag play', ('rclpy_is_not_here', 'play', ''))

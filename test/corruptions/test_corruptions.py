@@ -16,10 +16,10 @@ from dgss_core.images.frames import read_image
 from dgss_core.synthetic import StreetDrive
 
 NOT_BY_SEVERITY = {'saturate', 'snow'}
-"""Whose published constants first go one way and then another."""
+"""The change does not grow with the severity, by their published constants."""
 
 GOLDEN = {
-    # mean, standard deviation and change in grey levels, at severity 3
+    # mean, standard deviation and mean change in grey levels, at severity 3
     'gaussian_noise': (120.1, 65.7, 35.4),
     'shot_noise': (118.2, 66.6, 37.5),
     'impulse_noise': (120.8, 61.6, 11.4),
@@ -82,12 +82,12 @@ def test_a_higher_severity_changes_more(name: str, street: np.ndarray) -> None:
         assert max(changes) > 2
     else:
         assert changes[4] > 1.1 * changes[0]
-        # Published constants trade one thing for another here and there, but never for much.
+        # The published constants allow small decreases between two severities.
         assert all(a < 1.15 * b for a, b in pairwise(changes)), changes
 
 
 @pytest.mark.parametrize('name', CORRUPTIONS)
-def test_figures_stay_what_they_were(name: str, street: np.ndarray) -> None:
+def test_figures_stay_the_same(name: str, street: np.ndarray) -> None:
     mean, deviation, change = GOLDEN[name]
     result = corrupt(street, name, 3, seed=7)
     assert result.mean() == pytest.approx(mean, abs=0.6)
@@ -187,7 +187,7 @@ def test_night_is_dark_but_lights_shine(street: np.ndarray) -> None:
     assert night[:30].mean() < 40
 
 
-def test_training_does_not_see_what_is_scored() -> None:
+def test_training_cannot_use_scored_corruptions() -> None:
     assert training_corruptions(['zoom_blur', 'pixelate']) == ('zoom_blur', 'pixelate')
     for name in EVALUATED:
         with pytest.raises(DgssError, match=f'{name} is scored in evaluation'):

@@ -30,7 +30,7 @@ from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.synthetic import CONDITIONS
 
 EXPECTED = {
-    # dataset: split, condition of its first frame, names, train id per column
+    # dataset: split, condition of the first frame, names, train id per column
     'gta5': ('all', 'day', ['00001', '00002'], (0, 1, 2, 13, 255, 255, 18, 18)),
     'synthia': ('all', 'day', ['0000000', '0000001'], (0, 1, 2, 13, 255, 255, 18, 18)),
     'urbansyn': ('all', 'day', ['0001'], AS_TRAIN_IDS),
@@ -71,7 +71,7 @@ def test_reads_the_true_layout(name: str, form: str, tmp_path: Path) -> None:
         assert np.array_equal(sample.labels, dataset.labels(index))
 
 
-def test_mapillary_names_its_map_and_knows_both() -> None:
+def test_mapillary_has_both_label_maps() -> None:
     layout, (entry, *_) = load_layout('mapillary'), load_layout('mapillary').split('val').labels
     published = {
         'mapillary_hrda': {
@@ -92,7 +92,7 @@ def test_mapillary_names_its_map_and_knows_both() -> None:
 
 
 @pytest.mark.parametrize('name', ['mapillary', 'mapillary_v2'])
-def test_a_title_says_which_map_was_used(name: str, tmp_path: Path) -> None:
+def test_a_title_names_its_label_map(name: str, tmp_path: Path) -> None:
     root = write_folder(COPIES[name](), tmp_path)
     rein = build_dataset(name, root, 'val', mapping='mapillary_rein')
     assert np.array_equal(rein[0].labels, columns(*MAPILLARY_REIN))
@@ -218,7 +218,7 @@ def test_wrong_content_of_a_dataset_file_is_named(change: str, says: str, tmp_pa
         load_layout(path)
 
 
-def test_an_error_of_ours_is_not_taken_for_wrong_content(monkeypatch) -> None:
+def test_a_bug_is_not_reported_as_wrong_content(monkeypatch) -> None:
     def broken(name: object) -> None:
         raise AttributeError('a bug')
 
@@ -234,7 +234,7 @@ def test_only_mapillary_takes_the_map_of_the_protocol() -> None:
         takes_protocol_map('gta6')
 
 
-def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
+def test_wrong_arguments_are_reported(tmp_path: Path) -> None:
     with pytest.raises(DgssError, match=r'no dataset .gta6.; use one of acdc.*synthetic'):
         build_dataset('gta6', tmp_path)
     with pytest.raises(DgssError, match='gta5 needs a root'):
