@@ -1,4 +1,4 @@
-"""`python -m dgss_core` is the `dgss` command."""
+"""Makes `python -m dgss_core` the `dgss` command."""
 
 import sys
 

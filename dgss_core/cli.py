@@ -1,8 +1,7 @@
-"""The `dgss` command: one table of verbs, each a plain function whose signature is its options."""
+"""The `dgss` command: a table of verbs; the signature of a function defines its options."""
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 import sys
@@ -15,75 +14,99 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser
 
 from dgss_core import __version__
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, similar
 
 VERBS = {
-    # verb: (module that is imported only when the verb is called, function, what it does)
-    'segment': ('dgss_core.commands.segment', 'segment', 'masks of images, a video or a bag'),
+    # verb: (module, imported only when the verb is called; function; summary)
+    'segment': (
+        'dgss_core.commands.segment',
+        'segment',
+        'write masks of images, a video or a bag',
+    ),
     'demo': (
         'dgss_ros.demo.command',
         'demo',
-        'a drive through all conditions, node and table included',
+        'drive through all conditions with the node; print a table',
     ),
-    'bag write': ('dgss_core.commands.bag', 'write', 'frames, a video or the drive into a bag'),
-    'bag play': ('dgss_ros.replay.bag_play', 'play', 'publish a bag to live topics'),
+    'bag write': (
+        'dgss_core.commands.bag',
+        'write',
+        'write frames, a video or the synthetic drive as a bag',
+    ),
+    'bag play': ('dgss_ros.replay.bag_play', 'play', 'publish a bag on live topics'),
     'bag replay': (
         'dgss_ros.replay.replay',
         'replay',
-        'a bag through a running node, masks recorded',
+        'play a bag through a running node and record the masks',
     ),
-    'bag info': ('dgss_core.commands.bag', 'info', 'what a bag holds'),
-    'bundle info': ('dgss_core.commands.bundle', 'info', 'check a bundle and say what it is'),
-    'export': ('dgss_core.commands.export', 'export', 'a checkpoint into a bundle'),
-    'engine build': ('dgss_core.commands.engine', 'build', 'compile a bundle for a GPU'),
-    'engine list': ('dgss_core.commands.engine', 'list_engines', 'the engines that are kept'),
+    'bag info': ('dgss_core.commands.bag', 'info', 'print the contents of a bag'),
+    'bundle info': (
+        'dgss_core.commands.bundle',
+        'info',
+        'check a bundle and print its properties',
+    ),
+    'export': ('dgss_core.commands.export', 'export', 'export a checkpoint as a bundle'),
+    'engine build': (
+        'dgss_core.commands.engine',
+        'build',
+        'build an engine of a bundle for a GPU',
+    ),
+    'engine list': ('dgss_core.commands.engine', 'list_engines', 'list the cached engines'),
     'engine verify': (
         'dgss_core.commands.engine',
         'verify_engine',
-        'prove that an engine answers as the reference does',
+        'compare the masks of an engine with those of the reference',
     ),
-    'engine prune': ('dgss_core.commands.engine', 'prune', 'remove engines that are not used'),
-    'data check': ('dgss_core.commands.data', 'check', 'is a copy of a dataset whole and right'),
-    'models': ('dgss_core.commands.models', 'models', 'systems, their parts and their sizes'),
-    'convert': ('dgss_core.commands.convert', 'convert', 'a published checkpoint into ours'),
+    'engine prune': ('dgss_core.commands.engine', 'prune', 'remove unused engines'),
+    'data check': ('dgss_core.commands.data', 'check', 'verify a copy of a dataset'),
+    'models': ('dgss_core.commands.models', 'models', 'list the systems, their parts and sizes'),
+    'convert': ('dgss_core.commands.convert', 'convert', 'convert a published checkpoint'),
     'generate prompts': (
         'dgss_core.commands.generate',
         'prompts',
-        'descriptions of street scenes',
+        'write descriptions of street scenes',
     ),
-    'generate images': ('dgss_core.commands.generate', 'images', 'pictures of these by diffusion'),
+    'generate images': (
+        'dgss_core.commands.generate',
+        'images',
+        'generate images of these by diffusion',
+    ),
     'generate labels': (
         'dgss_core.commands.generate',
         'labels',
-        "a teacher's masks of frames, refined by Segment Anything",
+        "label frames by a teacher's masks, refined by Segment Anything",
     ),
-    'train': ('dgss_core.commands.train', 'train', 'a recipe on one CPU up to many nodes'),
+    'train': ('dgss_core.commands.train', 'train', 'train a recipe, on one CPU or many machines'),
     'mine-styles': (
         'dgss_core.commands.mine_styles',
         'mine_styles',
-        'a bank of styles for FAMix, by prompts',
+        'mine a bank of styles for FAMix from prompts',
     ),
     'bench train': (
         'dgss_core.commands.bench_train',
         'bench_train',
-        'images per second, waiting and memory of a recipe',
+        'measure images per second, waiting time and memory of a recipe',
     ),
     'bench node': (
         'dgss_ros.bench.command',
         'node',
-        'the node from outside: latency, rates, memory',
+        'measure the node from outside: latency, rates, memory',
     ),
-    'bench model': ('dgss_core.commands.bench_model', 'model', 'speed of a bundle, and its roof'),
+    'bench model': (
+        'dgss_core.commands.bench_model',
+        'model',
+        'measure the speed of a bundle against the roofline',
+    ),
     'bench modules': (
         'dgss_core.commands.bench_modules',
         'modules',
-        'our networks against plain formulations of them',
+        'compare our networks with plain implementations',
     ),
 }
 
 
 class Parser(ArgumentParser):
-    """Wrong options become a DgssError, so that every mistake is reported alike."""
+    """Raises DgssError for wrong options, to report them like all other mistakes."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         first = ' '.join(message.split())
@@ -93,9 +116,9 @@ class Parser(ArgumentParser):
 
 
 def run_verb(verb: str, arguments: Sequence[str]) -> Any:
-    """Parse `arguments` by the signature of the verb's function and call it.
+    """Parse `arguments` by the signature of the function of a verb, and call it.
 
-    Parameters before a `*` in the signature are positional, those after it are options.
+    Parameters before the `*` in the signature are positional, those after it are options.
     """
     function = _load(verb)
     parameters = inspect.signature(function).parameters.values()
@@ -113,16 +136,22 @@ def run_verb(verb: str, arguments: Sequence[str]) -> Any:
     try:
         values = parser.instantiate(parsed)
     except ValueError as error:
-        # An optional section that refuses its values is reported as one that fits no type.
+        # If an optional section raises DgssError for its values, the parser hides it behind a
+        # ValueError that says the section matches no type.
         cause = error.__cause__
         while cause is not None and not isinstance(cause, DgssError):
             cause = cause.__cause__
-        raise cause or error from None
+        if cause is None:
+            raise
+        raise cause from None
     return function(**{name: values[name] for name in positional | options})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; 0 when it succeeded, 2 for a mistake of the user, said in one sentence."""
+    """Run one verb and return its exit code.
+
+    0 is success, 2 a mistake of the user, which is printed as one sentence.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if not arguments or arguments[0] in ('-h', '--help', 'help'):
@@ -142,13 +171,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find_verb(arguments: Sequence[str]) -> str:
-    """The verb that `arguments` begin with; DgssError offers the nearest ones for another."""
+    """The verb at the start of `arguments`; DgssError suggests similar verbs for another."""
     for words in (2, 1):
         if (verb := ' '.join(arguments[:words])) in VERBS:
             return verb
     group = [verb for verb in VERBS if verb.startswith(f'{arguments[0]} ')]
     typed = ' '.join(arguments[:2] if group else arguments[:1])
-    near = group or difflib.get_close_matches(typed, VERBS, n=3, cutoff=0.4) or list(VERBS)
+    near = group or similar(typed, VERBS)
     raise DgssError(f'there is no verb {typed!r}; use one of: {", ".join(near)}.')
 
 
@@ -161,28 +190,31 @@ def overview() -> str:
             '',
             *lines,
             '',
-            'dgss VERB --help tells the options of a verb.',
+            'dgss VERB --help lists the options of a verb.',
         ]
     )
 
 
 def _spell_out(arguments: Sequence[str], switches: Collection[str]) -> Iterator[str]:
-    """`--overwrite` alone means `--overwrite=true`, as everywhere else on a command line."""
+    """Append `=true` to a switch without a value (`--overwrite`)."""
     for argument, following in zip_longest(arguments, arguments[1:]):
         alone = argument in switches and following not in ('true', 'false')
         yield f'{argument}=true' if alone else argument
 
 
-def _load(verb: str) -> Callable:
+def _load(verb: str) -> Callable[..., Any]:
     module, name, _ = VERBS[verb]
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as error:
-        raise DgssError(f'dgss {verb} needs {error.name}; {_remedy(error.name or "")}.') from error
+        missing = error.name or ''
+        if missing.split('.')[0] in ('', 'dgss_core', 'dgss_ros'):
+            raise
+        raise DgssError(f'dgss {verb} needs {missing}; {_remedy(missing)}.') from error
 
 
 def _why_unreadable(path: Path, text: str) -> str:
-    """The core of what jsonargparse says about a config file that it cannot take."""
+    """The reason in the message of jsonargparse for a config file that it rejects."""
     if not path.is_file():
         return f'There is no file {path}'
     keys = re.findall(r'Parser key "(?:config\.)?([^"]+)"', text)

@@ -1,4 +1,4 @@
-"""Scores of masks against labels."""
+"""Scores masks against labels."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dgss_core.labels import IGNORE, LabelSet
 
 
 class ConfusionMatrix:
-    """Pixel counts per labelled and predicted class, summed over a whole set of images.
+    """Pixel counts per labelled and predicted class, summed over a set of images.
 
-    The IoU of a set is taken from its one matrix, not averaged over images. A pixel labelled 255
-    does not count at all; a pixel predicted 255 where a label is given counts as an error.
+    The IoU is computed from the matrix of the set, not averaged over images. A pixel labelled 255
+    is ignored; a labelled pixel predicted as 255 counts as an error.
 
-    `counts`: int64 (N, N + 1), rows are labels, columns predictions, the last one 'no class'.
+    `counts`: int64 (N, N + 1); rows are labels, columns predictions, the last one 'no class'.
     """
 
     def __init__(self, classes: LabelSet | int) -> None:
@@ -24,9 +24,9 @@ class ConfusionMatrix:
         self.counts = np.zeros((self.num_classes, self.num_classes + 1), np.int64)
 
     def add(self, mask: np.ndarray, labels: np.ndarray) -> None:
-        """Count one image: predicted ids `mask` against `labels`, both uint8 of one shape.
+        """Count one image: predicted ids `mask` against `labels`, both uint8 (H, W).
 
-        Raises DgssError when the shapes differ or an id other than 255 is not a class.
+        Raises DgssError if the shapes differ, or an id other than 255 is not a class.
         """
         if mask.shape != labels.shape:
             raise DgssError(
@@ -42,7 +42,7 @@ class ConfusionMatrix:
         self.counts[:, -1] += table[:, IGNORE]
 
     def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
-        """The matrix of both sets together."""
+        """The matrix of both sets; ValueError if they differ in classes."""
         if other.num_classes != self.num_classes:
             raise ValueError(f'{other.num_classes} classes do not add to {self.num_classes}')
         total = ConfusionMatrix(self.num_classes)
@@ -50,15 +50,17 @@ class ConfusionMatrix:
         return total
 
     def iou(self) -> np.ndarray:
-        """Intersection over union per class, float64 (N,) in 0 to 1; nan for a class that is
-        neither labelled nor predicted on a labelled pixel."""
+        """Intersection over union per class, float64 (N,) in 0 to 1.
+
+        nan for a class that is neither labelled nor predicted on a labelled pixel.
+        """
         hits = np.diag(self.counts).astype(float)
         union = self.counts.sum(1) + self.counts[:, :-1].sum(0) - hits
         return np.divide(hits, union, out=np.full(self.num_classes, np.nan), where=union > 0)
 
     @property
     def miou(self) -> float:
-        """Mean of `iou` over the classes that have one; nan when none has."""
+        """Mean of `iou` over the classes that are not nan; nan if all are."""
         known = self.iou()[~np.isnan(self.iou())]
         return float(known.mean()) if known.size else float('nan')
 

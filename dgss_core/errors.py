@@ -1,9 +1,40 @@
-"""The one exception a user of this package should ever meet."""
+"""The exception for every mistake that a user can fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+LISTED = 20
+"""A message lists up to this many known names in full, and of more only the similar ones."""
 
 
 class DgssError(Exception):
-    """Something the user can mend: one sentence that says what is wrong and how to mend it.
+    """A mistake that the user can fix: one sentence says what is wrong and how to fix it.
 
     The command line prints it without a traceback and exits with code 2; the node puts it on
     `/diagnostics` or fails the lifecycle transition with it.
     """
+
+
+def unknown(
+    what: str, name: str, known: Iterable[str], *, owner: str = '', also: str = ''
+) -> DgssError:
+    """The error for a `name` that is not in `known`, with the names to use instead.
+
+    `what`: the kind of name ('encoder'). `owner`: the thing that lacks it, if not the package
+    ('Cityscapes has no split ...'). `also`: another accepted form, added to the list.
+    """
+    known = list(known)
+    near = similar(name, known)
+    if len(known) <= LISTED or len(near) == len(known):
+        advice = f'use one of {", ".join(known)}{also}.' if known else 'leave it out.'
+    else:
+        advice = f'did you mean {", ".join(near)}{also}?'
+    return DgssError(f'{f"{owner} has" if owner else "There is"} no {what} {name!r}; {advice}')
+
+
+def similar(name: str, known: Iterable[str]) -> list[str]:
+    """The (at most three) names of `known` that are close to `name`; all of them if none is."""
+    known = list(known)
+    return get_close_matches(name, known, n=3, cutoff=0.4) or known

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and where those lie that can be made again."""
+"""Atomic writes, and the cache folder."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 
 def cache_folder(kind: str) -> Path:
-    """`$XDG_CACHE_HOME/dgss/<kind>`, or below ~/.cache."""
+    """`$XDG_CACHE_HOME/dgss/<kind>`; ~/.cache is the default."""
     home = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
     return Path(home) / 'dgss' / kind
 
 
 def flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until a file, or the entries of a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -59,6 +59,6 @@ def replacing_folder(folder: Path, prefix: str | None = None) -> Iterator[Path]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Replace the file at `path` at once: a reader sees the old data or the new."""
+    """Replace the file at `path` atomically: a reader gets the old or the new data."""
     with replacing(path) as staging:
         staging.write_bytes(data)

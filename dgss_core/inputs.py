@@ -1,4 +1,4 @@
-"""Opens any input: an image, a folder of images, a video or a bag gives the same frames."""
+"""Open an image, a folder of images, a video or a bag as a source of frames."""
 
 from __future__ import annotations
 
@@ -24,16 +24,19 @@ def read_frames(
     fps: float = 10.0,
     on_error: OnError | None = None,
 ) -> FrameSource:
-    """Open an image, a folder of images (in the order of their names), a video or a bag.
+    """Open an image, a folder of images (in natural order of names), a video or a bag.
 
-    `topic`: the image topic of a bag, where it has several. `labels`: for images, a folder of
-    8-bit PNGs of ids with the stems of the images; images without one have no labels. `fps`:
-    rate of the stamps of images, and of a video that does not tell its own. `on_error`: is
-    called with the name and the reason for each frame that cannot be read, which is then left
-    out; without it the first such frame raises.
+    Args:
+        topic: image topic, if a bag has several
+        labels: for images, a folder of 8-bit PNGs of ids with the stems of the images; an image
+            without a PNG has no labels
+        fps: rate of the stamps of images, and of a video without a frame rate
+        on_error: called with name and reason of each unreadable frame, which is then skipped;
+            None raises at the first one
 
-    Raises DgssError for a source that is missing, empty or of no known kind, and for an option
-    that the source has no use for.
+    Raises:
+        DgssError: a source that is missing, empty or of unknown kind, or an option that does not
+            apply to the source.
     """
     path = Path(source)
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Label sets: which id means what, in which colour, and how one set merges into another."""
+"""Label sets: ids, names and colours of the classes, and merges between sets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, unknown
 
 IGNORE = 255
-"""The id of a pixel without a label, in every label set."""
+"""Id of a pixel without a label, in every label set."""
 
 LABEL_SETS = Path(__file__).parent / 'label_sets'
 
@@ -30,10 +30,11 @@ class Label:
 
 @dataclass(frozen=True)
 class LabelSet:
-    """An ordered set of classes with the ids 0 to N-1, so that a score map has one channel each.
+    """An ordered set of classes with the ids 0 to N-1, one channel of a score map each.
 
-    `merges` holds, per name of another label set, the class of that set each class goes to.
-    `subsets` names groups of classes that scores are also told for.
+    `merges`: by name of another label set, the class in that set of each class. `subsets`: named
+    groups of ids that get a score of their own. Raises DgssError for ids that are not 0 to N-1,
+    names that repeat, and colours outside 0 to 255.
     """
 
     name: str
@@ -73,15 +74,15 @@ class LabelSet:
 
     @cached_property
     def colors(self) -> np.ndarray:
-        """RGB palette, uint8 (256, 3): a mask indexes it; ids without a label are black."""
+        """RGB palette, uint8 (256, 3), indexed by id; ids without a label are black."""
         palette = np.zeros((256, 3), np.uint8)
         palette[: len(self)] = [label.color for label in self.labels]
         return palette
 
     def merge_to(self, other: LabelSet) -> np.ndarray:
-        """Lookup table uint8 (256,) from ids of this set to ids of `other`, 255 where none fits.
+        """Lookup table from ids of this set to ids of `other`, uint8 (256,), 255 for no class.
 
-        Raises DgssError when the two sets are different and no merge between them is written.
+        Raises DgssError if the sets differ and this set has no merge to `other`.
         """
         table = np.full(256, IGNORE, np.uint8)
         if self.names == other.names:
@@ -96,8 +97,8 @@ class LabelSet:
         for ours, theirs in pairs.items():
             if ours not in self.names or theirs not in other.names:
                 raise DgssError(
-                    f'The merge {self.name!r} -> {other.name!r} speaks of {ours!r} -> {theirs!r}, '
-                    'and one of these is not a label of its set; correct the name.'
+                    f'The merge {self.name!r} -> {other.name!r} maps {ours!r} to {theirs!r}, but '
+                    'one of them is not a label of its set; correct the name.'
                 )
             table[self.names.index(ours)] = other.names.index(theirs)
         return table
@@ -114,7 +115,7 @@ class LabelSet:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], origin: str = 'label set') -> LabelSet:
-        """Build from the YAML or manifest form; DgssError names `origin` and what is missing."""
+        """Build from the YAML or manifest form; DgssError names `origin` and the fault."""
         try:
             labels = tuple(
                 Label(int(entry['id']), str(entry['name']), _color(entry['color']))
@@ -134,14 +135,15 @@ class LabelSet:
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> LabelSet:
-        """Load a set by its name (`cityscapes19`, `camvid11`) or from a YAML file of your own."""
+        """Load a set by name (`cityscapes19`, `camvid11`) or from a YAML file.
+
+        Raises DgssError for an unknown name, and for a file that is not a label set.
+        """
         known = {path.stem: path for path in sorted(LABEL_SETS.glob('*.yaml'))}
         path = known.get(str(name_or_path), Path(name_or_path))
         if not path.is_file():
-            raise DgssError(
-                f'There is no label set {str(name_or_path)!r}; use one of {", ".join(known)} '
-                'or the path of a YAML file.'
-            )
+            also = ' or the path of a YAML file'
+            raise unknown('label set', str(name_or_path), known, also=also)
         try:
             data = yaml.safe_load(path.read_text())
         except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -1,12 +1,12 @@
-"""What other installed packages add to this one, through entry points.
+"""Plugins: encoders, datasets and backends of other installed packages, by entry points.
 
-A package adds an encoder, a dataset or a backend with one line of its own metadata:
+A package adds one with a line in its metadata:
 
     [project.entry-points."dgss.backends"]
     tidl = "my_package.tidl:open_backend"
 
-Only installed packages count. A name in a recipe, a bundle or a parameter selects one of these
-entries; it is never imported as a module path.
+A name in a recipe, a bundle or a parameter selects one of these entries; it is never imported as a
+module path.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ ENCODERS, DATASETS, BACKENDS = 'dgss.encoders', 'dgss.datasets', 'dgss.backends'
 
 @cache
 def plugins(group: str) -> dict[str, EntryPoint]:
-    """The entries of a group by their name, read once per process."""
+    """The entries of a group by name, read once per process."""
     return {entry.name: entry for entry in entry_points(group=group)}
 
 
 def load_plugin(group: str, name: str) -> Any:
-    """Import what the entry `name` of `group` points to.
+    """Import the object of the entry `name` in `group`.
 
-    Raises DgssError that names the package when its code cannot be imported, and KeyError for a
-    name that no package adds.
+    Raises DgssError, with the package, if its code cannot be imported, and KeyError for an unknown
+    name.
     """
     entry = plugins(group)[name]
     try:

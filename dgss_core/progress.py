@@ -1,4 +1,4 @@
-"""A progress bar with rate and time left, on a terminal only."""
+"""A progress bar with rate and remaining time, only on a terminal."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ Item = TypeVar('Item')
 
 
 def with_progress(items: Iterable[Item], title: str, total: int | None) -> Generator[Item]:
-    """Iterate `items`; `total` None shows a bar without an end. Silent where stderr is a file.
+    """Iterate `items` with a progress bar; prints nothing if stderr is not a terminal.
 
-    Close it when leaving early, so that the bar is gone before anything else is printed.
+    `total`: number of items, None if unknown. Close the generator when you leave it early, to
+    remove the bar before other output.
     """
     console = Console(stderr=True)
     columns = (

@@ -1,4 +1,4 @@
-"""Confusion matrix against counts done by hand."""
+"""The confusion matrix against counts by hand."""
 
 import math
 
@@ -23,8 +23,8 @@ def test_counts_and_iou_by_hand():
         [0, 0, 0, 0, 0],
     ]
     np.testing.assert_array_equal(matrix.counts, expected)
-    # Class 0: 2 hits of 3 labelled and 3 predicted; class 1: 2 of 3 and 3; class 2: labelled
-    # once, missed; class 3: nowhere. The prediction 2 on the unlabelled pixel counts nowhere.
+    # Class 0: 2 hits of 3 labelled and 3 predicted pixels; class 1: 2 of 3 and 3; class 2: one
+    # labelled pixel, missed; class 3: none. The prediction on the unlabelled pixel is ignored.
     np.testing.assert_allclose(matrix.iou(), [2 / 4, 2 / 4, 0, np.nan])
     assert matrix.miou == pytest.approx(1 / 3)
 
@@ -35,8 +35,8 @@ def test_a_255_prediction_on_a_labelled_pixel_is_an_error():
     assert matrix.miou == 0.5
 
 
-def test_a_set_is_scored_by_one_matrix_and_not_by_the_mean_of_images():
-    """Image one has 1 of 1 pixels right, image two 1 of 3: 2 of 4 over the set."""
+def test_the_iou_of_a_set_is_not_the_mean_over_images():
+    """1 of 1 pixels are right in the first image, 1 of 3 in the second: 2 of 4 in the set."""
     first, second = ConfusionMatrix(2), ConfusionMatrix(2)
     first.add(np.array([[0]], np.uint8), np.array([[0]], np.uint8))
     second.add(np.array([[0, 1, 1]], np.uint8), np.array([[0, 0, 0]], np.uint8))
@@ -73,7 +73,7 @@ def test_nothing_labelled_has_no_score():
         (MASK + 5, LABELS, 'mask hold the id 4'),
     ],
 )
-def test_what_does_not_fit_is_refused(mask, labels, message):
+def test_wrong_shapes_and_ids_are_refused(mask, labels, message):
     with pytest.raises(DgssError, match=message):
         ConfusionMatrix(3).add(mask, labels)
 

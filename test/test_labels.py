@@ -20,7 +20,7 @@ def test_cityscapes_has_the_published_train_ids() -> None:
     assert CITYSCAPES.colors[IGNORE].tolist() == [0, 0, 0]
 
 
-def test_merge_into_camvid_is_the_documented_one() -> None:
+def test_merge_into_camvid() -> None:
     table = CITYSCAPES.merge_to(CAMVID)
     into = {
         name: CAMVID.names[table[label.id]]
@@ -36,7 +36,7 @@ def test_merge_into_camvid_is_the_documented_one() -> None:
     assert set(table[19:]) == {IGNORE}
 
 
-def test_merging_there_and_back_keeps_camvid() -> None:
+def test_merging_to_cityscapes_and_back_keeps_camvid() -> None:
     there, back = CAMVID.merge_to(CITYSCAPES), CITYSCAPES.merge_to(CAMVID)
     assert np.array_equal(back[there[:11]], np.arange(11))
 
@@ -72,7 +72,7 @@ def test_a_wrong_set_is_refused_with_the_reason(tmp_path: Path, changes: dict, s
         LabelSet.load(write(tmp_path / 'mine.yaml', **changes))
 
 
-def test_unknown_names_and_unwritten_merges_are_refused(tmp_path: Path) -> None:
+def test_unknown_names_and_missing_merges_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DgssError, match='camvid11, cityscapes19'):
         LabelSet.load('cityscape')
     small = [{'id': 0, 'name': 'lane', 'color': [1, 2, 3]}]

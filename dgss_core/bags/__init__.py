@@ -1,8 +1,8 @@
-"""rosbag2 recordings, mcap and sqlite3, read and written without a ROS installation.
+"""Read and write rosbag2 recordings (mcap and sqlite3) without a ROS installation.
 
-A drive lies under one namespace: `/camera/image_raw` (or `/camera/image_raw/compressed`),
-`/camera/camera_info`, `/camera/labels` with the stamps of its images, and `/camera/condition`,
-latched, written at the time of the first image it holds for.
+A drive has one namespace: `/camera/image_raw` (or `/camera/image_raw/compressed`),
+`/camera/camera_info`, `/camera/labels` with the stamps of the images, and the latched
+`/camera/condition`, written at the time of the first image in that condition.
 """
 
 from dgss_core.bags.interfaces import FRAME_ID, IMAGE_TOPIC

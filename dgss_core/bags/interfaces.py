@@ -1,4 +1,4 @@
-"""Names and types of the topics a drive is made of."""
+"""Names and types of the topics of a drive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STRING = 'std_msgs/msg/String'
 
 @lru_cache(maxsize=1)
 def typestore() -> Typestore:
-    """The standard interfaces; these messages are the same in every ROS 2 distribution."""
+    """The standard messages; those used here are the same in every ROS 2 distribution."""
     return get_typestore(Stores.ROS2_JAZZY)
 
 

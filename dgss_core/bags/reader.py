@@ -1,4 +1,4 @@
-"""Reading bags: what they hold, their messages as they lie there, and their images as frames."""
+"""Read bags: a summary, the raw messages, and the images as frames."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from dgss_core.images.frames import Frame, OnError
 BAG_SUFFIXES = ('.mcap', '.db3')
 
 WAITING = 4
-"""Images held back at most until their labels come, in a bag with labels."""
+"""At most so many images wait for their labels, in a bag with labels."""
 
 
 @dataclass(frozen=True)
 class BagTopic:
-    """`rate` in Hz over the whole bag; `latched`: late subscribers get the last message."""
+    """`rate`: in Hz over the whole bag; `latched`: late subscribers get the last message."""
 
     name: str
     msgtype: str
@@ -39,7 +39,7 @@ class BagTopic:
 
 @dataclass(frozen=True)
 class BagInfo:
-    """What a bag holds; `size` in bytes, `start_ns` since the epoch."""
+    """Summary of a bag; `size` in bytes, `start_ns` since the epoch."""
 
     path: Path
     storage: str
@@ -51,7 +51,7 @@ class BagInfo:
 
 @dataclass(frozen=True)
 class BagMessage:
-    """A message as it lies in the bag: `data` is its CDR, `stamp_ns` the time it was recorded."""
+    """A raw message: `data` is its CDR, `stamp_ns` its time of recording."""
 
     topic: str
     msgtype: str
@@ -69,15 +69,15 @@ def is_bag(path: Path) -> bool:
 
 
 def bag_info(path: str | Path) -> BagInfo:
-    """Summarise a bag folder or storage file; DgssError when it cannot be read."""
+    """Summarise a bag folder or storage file; DgssError if it cannot be read."""
     path = Path(path)
     with _opened(path) as reader:
         counts: dict[tuple[str, str], int] = defaultdict(int)
         latched = {c.topic for c in reader.connections if _is_latched(c)}
-        # A topic with several publishers has a connection for each of their profiles.
+        # A topic can have several connections, one for each QoS profile of its publishers.
         for connection in reader.connections:
             counts[connection.topic, connection.msgtype] += connection.msgcount
-        # The reader counts up to the nanosecond after the last message.
+        # The duration of the reader ends one nanosecond after the last message.
         duration_ns = max(reader.duration - 1, 0)
         topics = tuple(
             BagTopic(
@@ -101,19 +101,19 @@ def bag_info(path: str | Path) -> BagInfo:
 
 
 def read_messages(path: str | Path, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
-    """Iterate the messages of `topics` (None for all) in the order they were recorded."""
+    """Iterate the messages of `topics` (None: all) in the order of recording."""
     with _opened(Path(path)) as reader:
         wanted = [c for c in reader.connections if topics is None or c.topic in topics]
-        # The reader takes no connections at all for all of them.
+        # The reader takes an empty list for all connections.
         for connection, stamp_ns, data in reader.messages(wanted) if wanted else ():
             yield BagMessage(connection.topic, connection.msgtype, stamp_ns, bytes(data))
 
 
 def image_topic(path: str | Path, topic: str | None = None) -> BagTopic:
-    """The topic of `path` to read images from: `topic`, or the only or default one.
+    """The image topic to read from a bag: `topic`, or else the only or the default one.
 
-    Raises DgssError, with the image topics there are, when `topic` is not one of them or none
-    is named and there are several.
+    Raises DgssError, with a list of the image topics, if `topic` is not one of them, or if it is
+    None and there are several.
     """
     images = [t for t in bag_info(path).topics if t.msgtype in (IMAGE, COMPRESSED)]
     cameras = [t for t in images if not t.name.endswith('/labels')]
@@ -135,9 +135,9 @@ def image_topic(path: str | Path, topic: str | None = None) -> BagTopic:
 def read_bag(
     path: str | Path, topic: str | None = None, *, on_error: OnError | None = None
 ) -> Iterator[Frame]:
-    """Iterate the images of a bag, with the labels of the same stamp and the condition if any.
+    """Iterate the images of a bag, with their condition and the labels of the same stamp, if any.
 
-    Frames are named by their number, 000000 first. `on_error` as in `read_frames`. Raises
+    Frames are named by their number, from 000000. `on_error` as in `read_frames`. Raises
     DgssError as `image_topic` does, and for a damaged bag.
     """
     chosen = image_topic(path, topic)
@@ -167,7 +167,7 @@ def read_bag(
 
 
 class _Pairs:
-    """Brings images and labels of one stamp together, in whichever order they come."""
+    """Matches images and labels by stamp, in any order of arrival."""
 
     def __init__(self, waiting: int) -> None:
         self.images: deque[Frame] = deque()
@@ -180,7 +180,7 @@ class _Pairs:
             del self._labels[next(iter(self._labels))]
 
     def complete(self, on_error: OnError | None, last: bool = False) -> Iterator[Frame]:
-        """The images that have their labels or have waited for them long enough."""
+        """Take the images that have their labels or waited long enough; all of them if `last`."""
         images, waiting = self.images, 0 if last else self._waiting
         while images and (images[0].stamp_ns in self._labels or len(images) > waiting):
             frame = images.popleft()
@@ -200,7 +200,7 @@ class _Pairs:
 
 
 class _Conditions:
-    """The condition that holds at a time, by the messages of its topic, if there are any."""
+    """The condition at a time, from the messages of the condition topic."""
 
     def __init__(self, path: str | Path, topic: str) -> None:
         messages = [m for m in read_messages(path, {topic}) if m.msgtype == STRING]
@@ -216,7 +216,7 @@ def _decode(message: BagMessage) -> tuple[int, np.ndarray]:
     """Stamp in nanoseconds and RGB image of an Image or CompressedImage."""
     content = _deserialized(message)
     stamp = content.header.stamp
-    # Drivers that do not stamp leave zero; then the time of recording is what there is.
+    # Some drivers leave the stamp at zero; use the time of recording then.
     stamp_ns = stamp.sec * 10**9 + stamp.nanosec or message.stamp_ns
     if message.msgtype == COMPRESSED:
         return stamp_ns, decode_compressed(content.data)
@@ -241,7 +241,7 @@ def _ids(image: np.ndarray, message: BagMessage) -> np.ndarray:
 def _deserialized(message: BagMessage) -> Any:
     try:
         return typestore().deserialize_cdr(message.data, message.msgtype)
-    # Damaged bytes surface as whatever the first wrong length or string leads to.
+    # Damaged bytes can raise any exception in the decoder.
     except Exception as error:
         raise DgssError(
             f'A message of {message.topic} at {message.stamp_ns} ns is damaged ({error}); '
@@ -256,7 +256,7 @@ def _opened(path: Path) -> Iterator[Reader]:
             yield reader
     except DgssError:
         raise
-    # Reader, storage, compression and YAML errors share no base but Exception.
+    # Reader, storage, compression and YAML errors have only Exception in common.
     except Exception as error:
         raise DgssError(
             f'{path} cannot be read as a bag: {error or type(error).__name__}; '
@@ -265,7 +265,7 @@ def _opened(path: Path) -> Iterator[Reader]:
 
 
 def _storage_of(path: Path) -> Path:
-    """The folder or file to open: a folder without its metadata may still hold one whole file."""
+    """The path to open: the one storage file of a folder without metadata, else `path`."""
     if not path.exists():
         raise DgssError(f'There is no bag {path}; give a bag folder or an .mcap or .db3 file.')
     if path.is_dir() and not (path / 'metadata.yaml').is_file():

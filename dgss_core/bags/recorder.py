@@ -1,4 +1,4 @@
-"""Writing serialized messages to a bag."""
+"""Write serialized messages to a bag."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from dgss_core.bags.interfaces import typestore
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, unknown
 
 STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 
 
 class BagRecorder:
-    """Writes serialized messages to a new bag; a context manager, to be used from one thread.
+    """Writes serialized messages to a new bag; a context manager for one thread.
 
-    The bag appears at `path` when the context ends without an error, whole or not at all; with
-    `keep_partial`, for live recordings, what came before an error is kept. `latched` topics are
-    offered to late subscribers when the bag is played. Raises DgssError when `path` exists (with
-    `overwrite`, when it is not a bag), and when it cannot be written.
+    The complete bag appears at `path` when the context ends without an error. With
+    `keep_partial`, for live recordings, the messages before an error are kept. `latched` topics
+    are offered to late subscribers when the bag is played.
+
+    Raises DgssError for an unknown storage, if `path` exists (with `overwrite`: if it is not a
+    bag), and if it cannot be written.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class BagRecorder:
         self._keep_partial = keep_partial
         self._connections: dict[str, Connection] = {}
         if storage not in STORAGES:
-            raise DgssError(f'There is no storage {storage!r}; use one of {", ".join(STORAGES)}.')
+            raise unknown('storage', storage, STORAGES)
         self._storage = STORAGES[storage]
         if self.path.exists() and not overwrite:
             raise DgssError(
@@ -69,7 +71,7 @@ class BagRecorder:
             self._staging = Path(
                 tempfile.mkdtemp(prefix=f'.{self.path.name}.', dir=self.path.parent)
             )
-            # Storage files are called like their folder, so it has its final name already.
+            # Storage files are named after their folder, so it needs its final name here.
             self._writer = Writer(
                 self._staging / self.path.name, version=9, storage_plugin=self._storage
             )
@@ -77,7 +79,7 @@ class BagRecorder:
         return self
 
     def record(self, topic: str, msgtype: str, stamp_ns: int, data: bytes | memoryview) -> None:
-        """Append one message; `msgtype` like sensor_msgs/msg/Image, `data` its CDR with header.
+        """Append one message; `msgtype` as in sensor_msgs/msg/Image, `data` its CDR with header.
 
         Raises DgssError for a type outside the standard ROS 2 interfaces.
         """

@@ -1,4 +1,4 @@
-"""Writing frames as the messages a camera driver would have published."""
+"""Write frames as the messages of a camera driver."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def write_bag(
     focal: float | None = None,
     overwrite: bool = False,
 ) -> BagInfo:
-    """Write a drive as a bag, whole or not at all.
+    """Write a drive as a bag; after an error there is no bag.
 
-    Images are bgr8, or JPEG under `image_topic`/compressed with `compressed`; camera_info is a
-    pinhole without distortion with `focal` pixels, by default the image width (a view of 53
-    degrees). `labels` writes the labels of the frames that have some. Raises DgssError as
-    `BagRecorder` does, and when there are no frames.
+    Images are bgr8, or with `compressed` JPEG on `image_topic`/compressed. camera_info is a
+    pinhole without distortion; `focal` is in pixels, by default the image width (a field of view
+    of 53 degrees). `labels`: also write the labels of frames that have them. Raises DgssError as
+    `BagRecorder` does, and without frames.
     """
     condition_topic = sibling(image_topic, 'condition')
     condition = None
@@ -69,7 +69,7 @@ def _messages_of(
     frame_id: str,
     focal: float | None,
 ) -> Iterator[tuple[str, Any]]:
-    """Topic and message of everything that bears the stamp of one frame."""
+    """Topic and message of everything with the stamp of one frame."""
     types = typestore().types
     stamp = types['builtin_interfaces/msg/Time'](*divmod(frame.stamp_ns, 10**9))
     header = types['std_msgs/msg/Header'](stamp=stamp, frame_id=frame_id)
@@ -82,7 +82,10 @@ def _messages_of(
         )
     else:
         yield image_topic, _image(header, np.ascontiguousarray(frame.image[..., ::-1]), 'bgr8')
-    yield sibling(image_topic, 'camera_info'), _camera_info(header, width, height, focal or width)
+    yield (
+        sibling(image_topic, 'camera_info'),
+        _camera_info(header, focal or width, width=width, height=height),
+    )
     if labels and frame.labels is not None:
         yield sibling(image_topic, 'labels'), _image(header, frame.labels, 'mono8')
 
@@ -99,7 +102,7 @@ def _image(header: Any, pixels: np.ndarray, encoding: str) -> Any:
     )
 
 
-def _camera_info(header: Any, width: int, height: int, focal: float) -> Any:
+def _camera_info(header: Any, focal: float, *, width: int, height: int) -> Any:
     types = typestore().types
     k = np.array([focal, 0, width / 2, 0, focal, height / 2, 0, 0, 1], float)
     return types[CAMERA_INFO](

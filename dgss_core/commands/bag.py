@@ -1,4 +1,4 @@
-"""`dgss bag write` and `dgss bag info`: drives as rosbag2 recordings."""
+"""`dgss bag write` and `dgss bag info`: rosbag2 recordings of drives."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def write(
 ) -> None:
     """Write images, a video or the synthetic street drive as a rosbag2 recording.
 
-    The bag has the topics /camera/image_raw, /camera/camera_info, /camera/labels where there
-    are labels, and /camera/condition where conditions are known.
+    The bag has the topics /camera/image_raw, /camera/camera_info, /camera/labels if there are
+    labels, and /camera/condition if conditions are known.
 
     Args:
         source: image folder, video or bag, or the word synthetic
@@ -46,23 +46,21 @@ def write(
         storage: mcap or sqlite3
         compressed: write JPEG to /camera/image_raw/compressed
         labels: folder of PNGs of ids with the stems of the images
-        fps: frames per second, where the source does not tell
-        frames: synthetic: frames per condition, 50 when left out; others: frames at most
-        conditions: synthetic: conditions to drive through, with commas between, all when left
-            out; others: the one condition the frames show
-        seed: of the synthetic street
+        fps: frames per second, if the source has no rate
+        frames: synthetic: frames per condition (default: 50); others: maximum number of frames
+        conditions: synthetic: separated by commas (default: all); others: that of all frames
+        seed: seed of the synthetic street
         overwrite: replace an existing bag
     """
     if frames is not None and frames < 1:
         raise DgssError(f'frames is {frames}; give 1 or more.')
     named = _conditions(conditions)
-    total: int | None
     if source == SYNTHETIC:
         if labels is not None:
             raise DgssError('The synthetic drive brings its own labels; leave --labels out.')
         count = frames or FRAMES_PER_CONDITION
         drive = synthetic_frames(named or CONDITIONS, count, fps, seed)
-        total = count * len(named or CONDITIONS)
+        total: int | None = count * len(named or CONDITIONS)
     else:
         if seed:
             raise DgssError('--seed is for the synthetic drive; leave it out.')
@@ -77,7 +75,7 @@ def write(
 
 
 def info(bag: Path) -> None:
-    """Print what a bag holds.
+    """Print the storage, size, duration and topics of a bag.
 
     Args:
         bag: bag folder, or an .mcap or .db3 file
@@ -88,7 +86,7 @@ def info(bag: Path) -> None:
 def synthetic_frames(
     conditions: tuple[str, ...], frames: int, fps: float, seed: int
 ) -> Iterator[Frame]:
-    """One drive along one street, `frames` in each condition after the other."""
+    """One drive along one street, `frames` frames in each of `conditions` in turn."""
     if not fps > 0:
         raise DgssError(f'fps is {fps}; give frames per second above zero.')
     for leg, condition in enumerate(conditions):
@@ -116,7 +114,7 @@ def _in_condition(frames: Iterator[Frame], conditions: tuple[str, ...]) -> Itera
     if not conditions:
         return frames
     if len(conditions) > 1:
-        raise DgssError('Frames that are given show one condition; name a single one.')
+        raise DgssError('All frames of a source have one condition; name a single one.')
     return (replace(frame, condition=conditions[0]) for frame in frames)
 
 

@@ -1,4 +1,4 @@
-"""`dgss bundle`: look at a bundle."""
+"""`dgss bundle info`: check and describe a bundle."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dgss_core.runtime.engines.proof import higher_precisions
 
 
 def info(*, bundle: Path | None = None, backend: str = 'auto') -> None:
-    """Check a bundle (schema, checksum, tensors) and print what it is.
+    """Check a bundle (schema, checksum, tensors) and print its properties.
 
     Args:
-        bundle: bundle folder; the embedded one when left out
-        backend: backend to load the network into
+        bundle: bundle folder (default: the embedded bundle)
+        backend: backend that loads the network
     """
     opened = open_bundle(bundle)
     loaded = load_backend(opened, backend)

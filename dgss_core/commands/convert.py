@@ -1,18 +1,17 @@
-"""`dgss convert`: a published checkpoint becomes one of ours."""
+"""`dgss convert`: convert a published checkpoint."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, unknown
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import About, read_about, save_checkpoint
 from dgss_core.networks.encoders.weights import read_weights
@@ -34,7 +33,7 @@ PUBLISHED = (
     'famix-rn101',
     'soma-dinov2-l',
 )
-"""The systems whose published layout is known."""
+"""The systems with importers for their published checkpoints."""
 
 LICENCES = {
     'rein': 'code GPL-3.0; no separate licence of the weights is known',
@@ -43,7 +42,7 @@ LICENCES = {
     'famix': 'Apache-2.0 by its README, which ships no licence file',
     'soma': 'code MIT; no separate licence of the weights is known',
 }
-"""What the publishers state about their files."""
+"""Licences as stated by the publishers, by the first part of the name of a system."""
 
 NUMBERS: list[Any] = [
     *(
@@ -53,7 +52,7 @@ NUMBERS: list[Any] = [
     (np.dtype, 'numpy.dtype'),
     *(type(np.dtype(kind)) for kind in ('float32', 'float64', 'int64')),
 ]
-"""Training programs write scores beside the weights as numbers of numpy. They are no code."""
+"""numpy numbers: some training programs store scores beside the weights. They run no code."""
 
 
 def convert(
@@ -69,10 +68,10 @@ def convert(
 
     Args:
         source: the published file
-        system: what it is, rein-dinov2-l for example; a wrong name lists the known ones
-        output: the .safetensors file to write; what it is goes into a .json beside it too
-        base: the frozen encoder's file, where the published one leaves it out (Rein, SoMA)
-        labels: the label set it was trained for, by name or as a YAML file
+        system: its system, for example rein-dinov2-l; a wrong name lists the known ones
+        output: the .safetensors file to write; a .json beside it repeats its metadata
+        base: file of the frozen encoder, if the published file does not contain it (Rein, SoMA)
+        labels: label set of the training, a name or a YAML file
         overwrite: replace the output if it exists
     """
     about = convert_file(source, system, output, base, LabelSet.load(labels), overwrite)
@@ -88,15 +87,11 @@ def convert_file(
     overwrite: bool = False,
     **sizes: Any,
 ) -> About:
-    """As `convert`, with the options `sizes` of `build_system`; returns what was written down."""
+    """Convert as `convert` does, with `sizes` for `build_system`; returns the metadata written."""
     if system not in PUBLISHED:
-        near = get_close_matches(system, PUBLISHED, n=3, cutoff=0.5) or PUBLISHED
-        raise DgssError(
-            f'There are no published checkpoints of a system {system!r}; '
-            f'did you mean {", ".join(near)}?'
-        )
+        raise unknown('published system', system, PUBLISHED)
     if output.suffix != '.safetensors':
-        raise DgssError(f'{output} must end in .safetensors; that is what is written.')
+        raise DgssError(f'{output} must end in .safetensors, the format of the output.')
     manifest = output.with_suffix('.json')
     for path in (output, manifest):
         if path.exists() and not overwrite:
@@ -120,11 +115,11 @@ def convert_file(
 
 
 def encoder_options(system: str, weights: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes the encoder of `build_system` the published one, read from imported weights.
+    """Options that make the encoder of `build_system` equal to the published one.
 
-    Published networks drop the pixels a patch or a pool does not divide, except those of
-    CLOUDS, and keep position tables at the grid of their training. VLTSeg leaves the norm inside
-    EVA-02-CLIP's attention out.
+    `weights`: the imported weights. Published networks, except CLOUDS, drop the pixels at the
+    border that a patch or a pool does not divide, and have position tables for the grid of their
+    training. VLTSeg has no norm inside the attention of EVA-02-CLIP.
     """
     options: dict[str, Any] = {}
     if not system.startswith('clouds'):
@@ -146,6 +141,6 @@ def _write_manifest(checkpoint: Path, path: Path) -> None:
         path.write_text(json.dumps(content, indent=2) + '\n')
     except OSError as error:
         raise DgssError(
-            f'{checkpoint} is written, but {path} beside it could not be ({error}); choose a '
+            f'{checkpoint} is written, but {path} could not be written ({error}); choose a '
             'folder with enough room.'
         ) from error

@@ -1,4 +1,4 @@
-"""`dgss data check`: is this copy of a dataset whole, and does it look right?"""
+"""`dgss data check`: verify a copy of a dataset."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dgss_core.datasets.check import Report, examine_all, report_on
+from dgss_core.datasets.check import CheckReport, examine_all, report_on
 from dgss_core.datasets.layout import Layout, load_layout
 from dgss_core.datasets.pairs import Pairs
 from dgss_core.datasets.storage import Storage
@@ -38,23 +38,23 @@ def check(
     good: Path | None = None,
     threads: int = 0,
 ) -> int:
-    """Verify a copy of a dataset: counts, sizes, palettes, ids outside the map, broken files.
+    """Verify a copy of a dataset: counts, sizes, palettes, ids outside the map, damaged files.
 
     Prints a table of its splits and a sentence per problem, and draws a sheet of frames with
     their labels.
 
     Args:
-        name: a dataset, or the YAML file of one of your own
+        name: a dataset, or the path of your own YAML file
         root: its folder or zip, as downloaded
-        split: check this split only; all that are there when left out
-        mapping: label map, where the dataset has several
-        sample: read only so many frames of each split, evenly spread; 0 reads all
-        sheet: picture to write
-        good: write a list of the frames without a problem, for training to keep to
-        threads: 0 for all cores
+        split: check only this split (default: all splits found)
+        mapping: label map, if the dataset has several
+        sample: read only this number of frames of each split, evenly spread; 0 reads all
+        sheet: image file to write
+        good: write a list of the frames without a problem, to use as a listing for training
+        threads: CPU threads, 0 for all cores
 
     Returns:
-        0, or 1 when something is wrong.
+        0, or 1 if there are problems.
     """
     if name in (SYNTHETIC, UNLABELLED):
         raise DgssError(f'{name} is no copy of a dataset; there is nothing to check.')
@@ -77,7 +77,7 @@ def check(
 def _open(
     layout: Layout, storage: Storage, split: str | None, mapping: str | None
 ) -> dict[str, Pairs]:
-    """The splits that are there; DgssError where the one that was asked for, or any, is not."""
+    """Open the splits in the storage; DgssError if `split`, or every split, is missing."""
     datasets, failure = {}, None
     for part in [split] if split else layout.splits:
         try:
@@ -89,7 +89,7 @@ def _open(
     return datasets
 
 
-def _print(layout: Layout, reports: list[Report]) -> None:
+def _print(layout: Layout, reports: list[CheckReport]) -> None:
     absent = [part for part in layout.splits if part not in {r.split for r in reports}]
     notes = [f'not here: {", ".join(absent)}'] if absent else []
     notes += ['* an unusual size'] if any('*' in _sizes(r, layout) for r in reports) else []
@@ -116,16 +116,16 @@ def _print(layout: Layout, reports: list[Report]) -> None:
     print('nothing is wrong' if not problems else f'{len(problems)} problems')
 
 
-def _sizes(report: Report, layout: Layout) -> str:
-    """The four commonest sizes; a star marks those that the dataset does not usually have."""
+def _sizes(report: CheckReport, layout: Layout) -> str:
+    """The four most frequent sizes; a star marks sizes that are unusual for the dataset."""
     return ', '.join(
         f'{size[0]}x{size[1]}{"*" if layout.sizes and size not in layout.sizes else ""}: {count}'
         for size, count in report.sizes.most_common(4)
     )
 
 
-def _write_sheet(path: Path, datasets: dict[str, Pairs], reports: list[Report]) -> None:
-    """A few good frames of every split, each beside its labels."""
+def _write_sheet(path: Path, datasets: dict[str, Pairs], reports: list[CheckReport]) -> None:
+    """Draw a few good frames of every split, each beside its labels."""
     rows, captions, label_set = [], [], None
     for report in reports:
         dataset, names = datasets[report.split], set(report.good)

@@ -1,8 +1,9 @@
-"""`dgss models`: the systems that can be built and trained."""
+"""`dgss models`: list the systems that can be built and trained."""
 
 from __future__ import annotations
 
 import json as json_text
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -12,10 +13,10 @@ from dgss_core.networks.systems import build_system, systems
 
 
 def models(*, json: bool = False) -> None:
-    """List every system with its parts, its size and where it was published.
+    """List every system with its parts, its size and its paper.
 
     Args:
-        json: print JSON instead of a table, parameters counted singly
+        json: print JSON instead of a table, with exact parameter counts
     """
     rows = [describe(name) for name in systems()]
     if json:
@@ -35,12 +36,12 @@ def models(*, json: bool = False) -> None:
         parts = (row['name'], row['encoder'], row['adapter'], row['head'])
         rest = (str(row['size_multiple']), row['weights_licence'], row['paper'])
         table.add_row(*parts, *counts, *rest)
-    # At least wide enough for one line per row, also into a pipe, which has no width.
+    # Wide enough for one line per row, also in a pipe, which has no width.
     Console(width=max(130, Console().width)).print(table)
 
 
-def describe(name: str) -> dict:
-    """What a system consists of; its network is built without memory for weights."""
+def describe(name: str) -> dict[str, Any]:
+    """The parts and sizes of a system; its network is built without memory for weights."""
     system = systems()[name]
     with torch.device('meta'):
         model = build_system(name)

@@ -1,4 +1,4 @@
-"""`dgss segment`: masks, overlays and a page to look through, for any source of frames."""
+"""`dgss segment`: masks, overlays and an HTML page, for any source of frames."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ def segment(
     """Segment an image, a folder of images, a video or a bag.
 
     Writes masks/NAME.png (8-bit ids of the bundle's labels, at the size of the frame),
-    overlays/NAME.jpg, and index.html to look through them, with the frames and thumbnails that
-    it shows. Frames that cannot be read are left out, and named at the end.
+    overlays/NAME.jpg, and index.html to browse them, with its frames and thumbnails. Frames that
+    cannot be read are skipped and listed at the end.
 
     Args:
         source: image, folder of images, video, or bag folder or file
         output: folder to write to
-        bundle: bundle folder; the embedded one when left out
-        topic: image topic of a bag that has several
-        backend: backend to run the network with
+        bundle: bundle folder (default: the embedded bundle)
+        topic: image topic, if a bag has several
+        backend: backend that runs the network
         threads: CPU threads, 0 for all cores
-        opacity: of the colours in the overlays, 0 to 1
+        opacity: opacity of the colours in the overlays, 0 to 1
         overwrite: replace an earlier result in the output folder
 
     Returns:
-        0, or 1 when frames were left out.
+        0, or 1 if frames were skipped.
     """
     if not 0 <= opacity <= 1:
         raise DgssError(f'opacity is {opacity}; give a value from 0 to 1.')
@@ -88,14 +88,14 @@ def _segment_all(result: _Result, output: Path, opacity: float) -> None:
                 result.names.append(frame.name)
                 result.aspect = result.aspect or frame.image.shape[1::-1]
     finally:
-        # What is done stays worth looking at when the rest is interrupted.
+        # After an interruption the finished frames stay useful.
         if result.names:
             (output / PAGE).write_text(result.page())
 
 
 @dataclass
 class _Result:
-    """What a run has done so far."""
+    """The results of a run so far."""
 
     frames: FrameSource
     segmenter: Segmenter
@@ -121,12 +121,12 @@ class _Result:
             'frames': self.names,
             'failed': self.failed,
         }
-        # The page is HTML around this JSON, so no tag may open inside it.
+        # The JSON is embedded in HTML: no tag may open inside it.
         text = json.dumps(data, default=str).replace('<', r'\u003c')
         return Template(PAGE_TEMPLATE.read_text()).substitute(data=text)
 
     def report(self, output: Path) -> int:
-        """Print the outcome; the exit code. DgssError when there was no frame at all."""
+        """Print the outcome and return the exit code; DgssError if no frame could be read."""
         total = len(self.names) + len(self.failed)
         for name, reason in self.failed:
             print(f'{name}: {reason}', file=sys.stderr)
@@ -141,7 +141,10 @@ class _Result:
 
 
 def _prepare(output: Path, source: Path, overwrite: bool) -> None:
-    """Make the output folder, clear of an earlier result; DgssError when it is anything else."""
+    """Create the output folder, or remove an earlier result from it.
+
+    Raises DgssError if the folder is in use for something else.
+    """
     if output.resolve() == source.resolve() or (output.exists() and not output.is_dir()):
         raise DgssError(f'{output} cannot be the output; name a folder of its own.')
     if output.exists() and any(output.iterdir()):
@@ -165,7 +168,7 @@ def _prepare(output: Path, source: Path, overwrite: bool) -> None:
 def _write_frame(output: Path, frame: Frame, mask: np.ndarray, painted: np.ndarray) -> None:
     height = max(1, round(THUMBNAIL_WIDTH * painted.shape[0] / painted.shape[1]))
     thumbnail = cv2.resize(painted, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
-    # imencode and not imwrite, which does not say why it failed.
+    # imencode, not imwrite, which gives no reason for a failure.
     (output / 'masks' / f'{frame.name}.png').write_bytes(cv2.imencode('.png', mask)[1].tobytes())
     (output / 'overlays' / f'{frame.name}.jpg').write_bytes(encode_jpeg(painted))
     (output / 'frames' / f'{frame.name}.jpg').write_bytes(encode_jpeg(frame.image))

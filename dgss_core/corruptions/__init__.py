@@ -1,7 +1,7 @@
 """Corruptions: weather, noise, blur and digital faults at five severities, seeded.
 
-The same code scores robustness and augments training. numpy and OpenCV only. Imports the ground,
-`synthetic` and `images`.
+The same code scores robustness and augments training. Uses numpy and OpenCV only. Imports
+`synthetic`, `images` and the modules below them.
 """
 
 from dgss_core.corruptions.registry import (

@@ -1,11 +1,11 @@
-"""Blur of ImageNet-C. Radii and sigmas are pixels of the image, whatever its size."""
+"""Blur of ImageNet-C on float32 RGB (H, W, 3) in 0 to 1; lengths in pixels at every image size."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-Random = np.random.Generator
+from dgss_core.synthetic.noise import Random
 
 
 def gaussian_blur(image: np.ndarray, random: Random, sigma: float) -> np.ndarray:
@@ -13,7 +13,7 @@ def gaussian_blur(image: np.ndarray, random: Random, sigma: float) -> np.ndarray
 
 
 def defocus_blur(image: np.ndarray, random: Random, radius: int, soften: float) -> np.ndarray:
-    """A disk, its rim smoothed by `soften`."""
+    """Convolve with a disk; `soften` is the sigma that smooths its rim."""
     side = np.arange(-max(8, radius), max(8, radius) + 1)
     disk = (side[:, None] ** 2 + side**2 <= radius**2).astype(np.float32)
     kernel = 3 if radius <= 8 else 5
@@ -24,9 +24,10 @@ def defocus_blur(image: np.ndarray, random: Random, radius: int, soften: float) 
 def glass_blur(
     image: np.ndarray, random: Random, sigma: float, reach: int, rounds: int
 ) -> np.ndarray:
-    """Frosted glass: smoothed, pixels replaced by ones up to `reach` away, smoothed again.
+    """Frosted glass: smooth, replace pixels by others up to `reach` away, smooth again.
 
-    ImageNet-C swaps pixels one after the other; here all of a round move at once, which is milder.
+    ImageNet-C swaps pixels one after the other; here all pixels of a round move at once, which is
+    milder.
     """
     image = smooth(image, sigma)
     height, width = image.shape[:2]
@@ -42,7 +43,7 @@ def motion_blur(image: np.ndarray, random: Random, radius: int, sigma: float) ->
 
 
 def zoom_blur(image: np.ndarray, random: Random, last: float, step: float) -> np.ndarray:
-    """The mean of the image and of its magnifications from 1 up to `last`."""
+    """The mean of the image and its magnifications from 1 to `last` in steps of `step`."""
     factors = np.arange(1, last, step)
     total = image.copy()
     for factor in factors:
@@ -51,13 +52,13 @@ def zoom_blur(image: np.ndarray, random: Random, last: float, step: float) -> np
 
 
 def smooth(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur whose kernel ends at four sigmas."""
+    """Gaussian blur, its kernel cut at four sigmas."""
     side = 2 * int(4 * sigma + 0.5) + 1
     return cv2.GaussianBlur(image, (side, side), sigma)
 
 
 def smear(image: np.ndarray, radius: int, sigma: float, degrees: float) -> np.ndarray:
-    """One half of a Gaussian of `radius` pixels, laid along a direction."""
+    """Convolve with half a Gaussian of `2 * radius` pixels along a direction."""
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2)).astype(np.float32)
     reach = 2 * radius
@@ -75,7 +76,7 @@ def smear(image: np.ndarray, radius: int, sigma: float, degrees: float) -> np.nd
 
 
 def zoom(image: np.ndarray, factor: float) -> np.ndarray:
-    """The middle of the image, magnified to its size."""
+    """Magnify the middle of the image to the size of the image."""
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 0, factor)
     return cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)

@@ -1,4 +1,4 @@
-"""Digital corruptions of ImageNet-C, and brightness, which its authors count as weather."""
+"""Digital corruptions of ImageNet-C, and brightness, which ImageNet-C lists as weather."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 
 from dgss_core.images.compressed import decode_compressed, encode_jpeg
-
-Random = np.random.Generator
+from dgss_core.synthetic.noise import Random
 
 
 def brightness(image: np.ndarray, random: Random, more: float) -> np.ndarray:
@@ -28,9 +27,9 @@ def contrast(image: np.ndarray, random: Random, factor: float) -> np.ndarray:
 
 
 def elastic_transform(image: np.ndarray, random: Random, alpha: float) -> np.ndarray:
-    """A smooth field of shifts in the form for large images (Michaelis et al., arXiv 1907.07484).
+    """Shift pixels by a smooth field, in the form for large images (Michaelis et al., 1907.07484).
 
-    It moves pixels, and so their labels.
+    The labels would have to move with the pixels.
     """
     height, width = image.shape[:2]
     sides = [2 * int(3 * 0.01 * length + 0.5) + 1 for length in (width, height)]

@@ -1,8 +1,8 @@
 """Every corruption by name, with its constants per severity.
 
-Those of ImageNet-C (Hendrycks and Dietterich, ICLR 2019) by its formulas and constants, which are
-lengths in pixels and are kept for images of every size, as the benchmarks on Cityscapes do; and
-night, fog, rain and snow on streets.
+The corruptions of ImageNet-C (Hendrycks and Dietterich, ICLR 2019) keep its formulas and its
+constants, which are lengths in pixels, at every image size, as the benchmarks on Cityscapes do.
+Added are night, fog, rain and snow on streets.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 
 from dgss_core.corruptions import blur, digital, noise, street, weather
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, unknown
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """`function(image, random, *constants)` and its constants per severity.
+    """A `function(image, random, *constants)` and its constants per severity.
 
-    `evaluated`: robustness is scored on it, so training may not see it unless asked to. `moves`:
-    it moves pixels away from their labels.
+    `evaluated`: robustness is scored on it, so training may use it only if allowed. `moves`: it
+    moves pixels away from their labels.
     """
 
     family: str
@@ -106,20 +106,20 @@ CORRUPTIONS = {
     'street_night': Corruption('street', street.street_night, (0.8, 0.4, 0.2, 0.1, 0.05)),
 }
 EVALUATED = tuple(name for name, corruption in CORRUPTIONS.items() if corruption.evaluated)
-"""The 16 of Kamann and Rother (CVPR 2020) on Cityscapes, and the four on streets."""
+"""The 16 corruptions of Kamann and Rother (CVPR 2020) on Cityscapes, and the four on streets."""
 
 
 def corrupt(image: np.ndarray, name: str, severity: int, seed: int = 0) -> np.ndarray:
-    """`image`, RGB uint8 (H, W, 3), under a corruption at severity 1 to 5; a new array.
+    """Corrupt `image`, RGB uint8 (H, W, 3), at severity 1 to 5; returns a new array.
 
-    The same image, name, severity and seed give the same result. Raises DgssError for a name or
-    severity that there is not.
+    The same image, name, severity and seed give the same result. Raises DgssError for an unknown
+    name or severity.
     """
     corruption = _known(name)
     if severity not in SEVERITIES:
         raise DgssError(f'The severity of {name} is {severity}; give one of 1 to 5.')
     constants = corruption.constants[severity - 1]
-    # The key of a name and not its place, so that a new corruption changes no other.
+    # Keyed by name, not by position: a new corruption leaves the others unchanged.
     random = np.random.default_rng([seed, zlib.crc32(name.encode()), severity])
     result = corruption.function(
         image.astype(np.float32) / 255,
@@ -130,10 +130,10 @@ def corrupt(image: np.ndarray, name: str, severity: int, seed: int = 0) -> np.nd
 
 
 def training_corruptions(names: Iterable[str], allow_evaluated: bool = False) -> tuple[str, ...]:
-    """`names`, if training may see them.
+    """Return `names` after checking that training may use them.
 
-    Raises DgssError for one that is scored in evaluation unless `allow_evaluated`, because a score
-    on what was trained on says nothing about the unseen; and for one that moves pixels.
+    Raises DgssError for a corruption that moves pixels, and, unless `allow_evaluated`, for one
+    that is scored in evaluation: a score on a trained corruption does not measure robustness.
     """
     names = tuple(names)
     for name in names:
@@ -150,5 +150,5 @@ def training_corruptions(names: Iterable[str], allow_evaluated: bool = False) ->
 
 def _known(name: str) -> Corruption:
     if name not in CORRUPTIONS:
-        raise DgssError(f'There is no corruption {name!r}; use one of {", ".join(CORRUPTIONS)}.')
+        raise unknown('corruption', name, CORRUPTIONS)
     return CORRUPTIONS[name]

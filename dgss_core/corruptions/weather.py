@@ -1,4 +1,4 @@
-"""Weather of ImageNet-C: the same formulas, with drawn frost where that uses photographs."""
+"""Weather of ImageNet-C: the same formulas, except that frost is drawn, not photographed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import cv2
 import numpy as np
 
 from dgss_core.corruptions.blur import smear, smooth, zoom
-from dgss_core.synthetic.noise import fractal
+from dgss_core.synthetic.noise import Random, fractal
 
-Random = np.random.Generator
 WATER = np.array([175, 238, 238], np.float32) / 255
 MUD = np.array([63, 42, 20], np.float32) / 255
 EDGES = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], np.float32)
 
 
 def fog(image: np.ndarray, random: Random, thickness: float, decay: float) -> np.ndarray:
-    """A plasma fractal added and the whole brought back to its range."""
+    """Add a plasma fractal, then scale the image back to its range."""
     height, width = image.shape[:2]
     side = 1 << (max(height, width) - 1).bit_length()
     brightest = image.max()
@@ -24,10 +23,10 @@ def fog(image: np.ndarray, random: Random, thickness: float, decay: float) -> np
 
 
 def plasma(random: Random, side: int, decay: float) -> np.ndarray:
-    """(side, side) float32 in 0 to 1 by midpoint displacement on a torus; side is a power of two.
+    """Fractal by midpoint displacement on a torus, float32 (side, side) in 0 to 1.
 
-    Fournier, Fussell and Carpenter, CACM 1982; the amplitude falls by decay squared per octave, as
-    in ImageNet-C.
+    `side` is a power of two. Fournier, Fussell and Carpenter, CACM 1982; the amplitude falls by
+    `decay` squared per octave, as in ImageNet-C.
     """
     field = np.zeros((side, side), np.float32)
     step, wobble = side, 100.0
@@ -61,7 +60,7 @@ def snow(
     sigma: float,
     keep: float,
 ) -> np.ndarray:
-    """Magnified noise above a threshold, smeared downwards, over a paler image."""
+    """Magnified noise above a threshold, blurred downwards, over a paler image."""
     layer = random.normal(mean, deviation, image.shape[:2]).astype(np.float32)
     layer = zoom(layer, size)
     layer[layer < threshold] = 0
@@ -81,7 +80,7 @@ def spatter(
     strength: float,
     mud: bool,
 ) -> np.ndarray:
-    """Drops of water, or splashes of mud, on the lens."""
+    """Drops of water, or splashes of `mud`, on the lens."""
     liquid = random.normal(mean, deviation, image.shape[:2]).astype(np.float32)
     liquid = smooth(liquid, sigma)
     liquid[liquid < threshold] = 0
@@ -100,20 +99,25 @@ def spatter(
 
 
 def frost(image: np.ndarray, random: Random, keep: float, amount: float) -> np.ndarray:
-    """Ice over the lens: keep * image + amount * ice."""
+    """Ice on the lens: keep * image + amount * ice."""
     height, width = image.shape[:2]
-    return keep * image + amount * ice(random, height, width)[..., None] * (0.92, 0.97, 1)
+    return keep * image + amount * ice(random, width=width, height=height)[..., None] * (
+        0.92,
+        0.97,
+        1,
+    )
 
 
-def ice(random: Random, height: int, width: int) -> np.ndarray:
-    """Crystals (height, width) float32 in 0 to 1, drawn: arms at 60 degrees with side branches.
+def ice(random: Random, *, width: int, height: int) -> np.ndarray:
+    """Ice crystals over a thin film of fractal noise, float32 (height, width) in 0 to 1.
 
-    Denser towards the rim, where a pane freezes first, over a thin film of fractal noise.
+    A crystal has arms at 60 degrees with side branches. They are denser towards the border, where
+    a pane freezes first.
     """
     side = max(height, width)
     canvas = np.zeros((height, width), np.float32)
     for _ in range(420):
-        # The further from the middle, the likelier a crystal starts there.
+        # Exponent below 1: more crystals start near the border.
         x, y = np.sign(random.uniform(-1, 1, 2)) * random.uniform(0, 1, 2) ** 0.35
         length = side * random.uniform(0.01, 0.06)
         _crystal(canvas, random, (x + 1) / 2 * width, (y + 1) / 2 * height, length)

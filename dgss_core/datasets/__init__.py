@@ -1,7 +1,7 @@
 """Datasets: labelled driving frames as numpy arrays, one short YAML file per dataset.
 
-Reads folders and zips as they were downloaded, checks them, and maps their ids to a label set.
-No torch. Imports `inputs`, `bags`, `images`, `synthetic` and the ground.
+Reads folders and zips as downloaded, checks them, and maps their ids to a label set. No torch.
+Imports `inputs`, `bags`, `images`, `synthetic` and the modules below them.
 """
 
 from dgss_core.datasets.pairs import Pairs

@@ -1,4 +1,4 @@
-"""Look at every file of a copy of a dataset, and say what is wrong with it."""
+"""Read every file of a copy of a dataset and report what is wrong."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dgss_core.errors import DgssError
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What one frame is like: (width, height) of its image, or what is wrong with it."""
+class CheckFinding:
+    """The result for one frame: (width, height) of its image, or the problem."""
 
     name: str
     size: tuple[int, int] | None = None
@@ -22,12 +22,11 @@ class Finding:
 
 
 @dataclass
-class Report:
-    """What a split is like.
+class CheckReport:
+    """The result for one split.
 
-    `expected`: its published number of frames; `gaps`: how many frames have no labels; `read`: how
-    many were looked at; `good`: the names of those without a problem; `problems`: one sentence
-    each.
+    `expected`: published number of frames; `gaps`: number of frames without labels; `read`: number
+    of frames read; `good`: names of the frames without a problem; `problems`: one sentence each.
     """
 
     split: str
@@ -40,32 +39,32 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
 
-def examine(dataset: Pairs, index: int) -> Finding:
-    """Read one frame whole."""
+def examine(dataset: Pairs, index: int) -> CheckFinding:
+    """Read the image and the labels of one frame, and check its palette."""
     pair = dataset.pairs[index]
     try:
         sample = dataset[index]
         if pair.labels and dataset.layout.palette and pair.labels.map.colors:
             _check_palette(dataset, pair.labels)
     except DgssError as error:
-        return Finding(pair.name, problem=str(error))
+        return CheckFinding(pair.name, problem=str(error))
     height, width = sample.labels.shape
-    return Finding(pair.name, (width, height))
+    return CheckFinding(pair.name, (width, height))
 
 
-def examine_all(dataset: Pairs, indices: Iterable[int], threads: int) -> Iterator[Finding]:
-    """`examine` of many frames, in their order."""
+def examine_all(dataset: Pairs, indices: Iterable[int], threads: int) -> Iterator[CheckFinding]:
+    """`examine` many frames in `threads`; the results keep the order of `indices`."""
     with ThreadPoolExecutor(threads) as pool:
         yield from pool.map(lambda index: examine(dataset, index), indices)
 
 
-def report_on(split: str, dataset: Pairs, findings: Iterable[Finding]) -> Report:
-    """Gather the findings of a split that was opened with `labelled=False`."""
-    report = Report(split, len(dataset), dataset.split.count, len(dataset.unlabelled))
+def report_on(split: str, dataset: Pairs, findings: Iterable[CheckFinding]) -> CheckReport:
+    """Collect the findings of a split that was opened with `labelled=False`."""
+    report = CheckReport(split, len(dataset), dataset.split.count, len(dataset.unlabelled))
     if report.expected is not None and report.frames != report.expected:
         report.problems.append(
             f'{split} has {report.frames} frames, and {report.expected} were published; '
-            'copy the missing ones, or look for what else lies under the root.'
+            'copy the missing frames, or remove other files from the root.'
         )
     missing = set()
     if dataset.split.labelled and not dataset.layout.gaps:
@@ -86,7 +85,7 @@ def report_on(split: str, dataset: Pairs, findings: Iterable[Finding]) -> Report
 
 
 def _check_palette(dataset: Pairs, file: LabelFile) -> None:
-    """DgssError where a palette PNG does not show the colours that its ids have."""
+    """Raise DgssError if the palette of a PNG does not have the colours of its ids."""
     palette = palette_of(dataset.storage.read(file.path))
     where = dataset.storage.where(file.path)
     if palette is None:

@@ -1,4 +1,4 @@
-"""From the bytes of a file to ids, whatever kind of PNG a dataset stores them in."""
+"""Decode label files to ids, for every kind of PNG that datasets use."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from dgss_core.errors import DgssError
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 GREY, PALETTE = 0, 3
 RED = 2
-"""Place of the first channel of an RGB file in OpenCV's order."""
+"""Index of the red channel in the channel order of OpenCV."""
 
 
 def decode_ids(data: bytes, channel: int | None = None) -> np.ndarray:
-    """Decode a label PNG to the ids it stores, uint8 (H, W).
+    """Decode a label PNG to its stored ids, uint8 (H, W).
 
-    A palette PNG gives its indices, not its colours. `channel` picks the channel of a colour PNG
-    of 8 or 16 bits, in OpenCV's order, that holds the class. Raises DgssError for data that is
-    damaged, holds colours where ids are expected, or ids above 255.
+    A palette PNG gives its indices, not its colours. `channel` is the channel with the class in a
+    colour PNG of 8 or 16 bits, in OpenCV order. Raises DgssError for damaged data, colours
+    instead of ids, and ids above 255.
     """
     array, depth = _decode(data)
     if channel is not None and array.ndim == 3:
@@ -33,7 +33,7 @@ def decode_ids(data: bytes, channel: int | None = None) -> np.ndarray:
             'use the label files of the dataset, not pictures of them.'
         )
     if depth < 8:
-        # A decoder stretches grey levels of few bits over 0..255.
+        # OpenCV scales grey levels of less than 8 bits to 0..255.
         array = array // (255 // (2**depth - 1))
     if array.dtype != np.uint8:
         if array.max(initial=0) > 255:
@@ -43,7 +43,7 @@ def decode_ids(data: bytes, channel: int | None = None) -> np.ndarray:
 
 
 def palette_of(data: bytes) -> np.ndarray | None:
-    """RGB palette, uint8 (N, 3), of a palette PNG; None for any other file."""
+    """RGB palette of a palette PNG, uint8 (N, 3); None for any other file."""
     for kind, start, end in _chunks(data):
         if kind == b'PLTE':
             return np.frombuffer(data[start + 8 : end - 4], np.uint8).reshape(-1, 3)
@@ -51,7 +51,7 @@ def palette_of(data: bytes) -> np.ndarray | None:
 
 
 def _decode(data: bytes) -> tuple[np.ndarray, int]:
-    """The pixels as OpenCV reads them, and the bits a palette index has (8 otherwise)."""
+    """The pixels as OpenCV reads them, and the bits of a palette index (8 otherwise)."""
     depth = 8
     if data[:8] == SIGNATURE and len(data) > 25 and data[25] == PALETTE:
         depth = data[24]
@@ -66,7 +66,7 @@ def _decode(data: bytes) -> tuple[np.ndarray, int]:
 
 
 def _declared_grey(data: bytes) -> bytes:
-    """A palette PNG with its indices declared to be grey levels, which OpenCV leaves alone."""
+    """A palette PNG as a grey PNG of its indices, because OpenCV would apply the palette."""
     header = b'IHDR' + data[16:25] + bytes([GREY]) + data[26:29]
     kept = [SIGNATURE, data[8:12], header, struct.pack('>I', zlib.crc32(header))]
     kept += [data[start:end] for kind, start, end in _chunks(data) if kind in (b'IDAT', b'IEND')]
@@ -74,7 +74,7 @@ def _declared_grey(data: bytes) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of every chunk; its body lies from start + 8 to end - 4."""
+    """Kind, start and end of every chunk; its body is from start + 8 to end - 4."""
     at = len(SIGNATURE) if data.startswith(SIGNATURE) else len(data)
     while at + 12 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], 'big')

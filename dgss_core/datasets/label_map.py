@@ -1,4 +1,4 @@
-"""From the ids that a dataset stores to the ids of a label set."""
+"""Map the stored ids of a dataset to the ids of a label set."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ import numpy as np
 import yaml
 
 from dgss_core.datasets.storage import Storage
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, unknown
 from dgss_core.labels import IGNORE, LabelSet
 
 UNKNOWN = 254
-"""Marks ids that a map does not know; label sets of the datasets have fewer classes."""
+"""Marks ids outside a map; no label set of a dataset has so many classes."""
 
 
 @dataclass(frozen=True)
 class LabelMap:
     """A lookup table uint8 (256,) from stored ids to ids of a label set.
 
-    Ids without a class go to 255, ids that the dataset does not have to `UNKNOWN`. `classes`: the
-    dataset's own name of every stored id; `colors`: what a palette PNG should show per stored
-    id; both where they are known.
+    Ids without a class map to 255, ids outside the dataset to `UNKNOWN`. `classes`: the name in
+    the dataset of every stored id; `colors`: the colour in a palette PNG by stored id; both may be
+    empty.
     """
 
     name: str
@@ -38,7 +38,7 @@ class LabelMap:
     colors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def apply(self, stored: np.ndarray) -> np.ndarray:
-        """Map stored ids uint8 (H, W); DgssError names an id outside the map."""
+        """Map stored ids, uint8 (H, W), to labels; DgssError names an id outside the map."""
         labels = cv2.LUT(stored, self.table)
         unknown = labels == UNKNOWN
         if unknown.any():
@@ -52,21 +52,19 @@ class LabelMap:
 def label_map(
     entry: Mapping[str, Any], name: str | None, label_set: LabelSet, storage: Storage
 ) -> LabelMap:
-    """The map of one `labels` entry of a dataset file.
+    """Build the map of one `labels` entry of a dataset file.
 
-    `ids` or `names` of the entry are its map. Otherwise `map` names a table of maps.yaml, or
-    several of which `name` chooses; and without, stored ids are those of the label set. `highest`
-    is the last id in use. A map with `names` goes by class names: those of `classes`, or of the
-    JSON configuration that `classes_file` names in the dataset. Raises DgssError for a map that
-    is not there.
+    - `ids` or `names` of the entry define the map.
+    - Otherwise `map` is a table of maps.yaml, or several, of which `name` chooses one.
+    - Without any of these, stored ids are ids of the label set.
+
+    `highest` is the last id in use. `names` maps class names, which come from `classes` or from
+    the JSON file `classes_file` of the dataset. Raises DgssError for an unknown map.
     """
     offered = entry.get('map', ())
     offered = (offered,) if isinstance(offered, str) else tuple(offered)
     if name is not None and name not in offered:
-        raise DgssError(
-            f'This dataset has no label map {name!r}; '
-            + (f'use one of {", ".join(offered)}.' if offered else 'leave it out.')
-        )
+        raise unknown('label map', name, offered, owner='This dataset')
     rules = entry
     if offered:
         name = name or offered[0]
@@ -96,7 +94,7 @@ def _table(ids: Mapping[int, str], highest: int, label_set: LabelSet) -> np.ndar
 
 
 def _by_name(name: str, rules: Mapping[str, str | None]) -> str | None:
-    """The label of the first rule whose pattern fits `name`, in lower case letters and digits."""
+    """The label of the first rule that matches `name` in lower case letters and digits."""
     plain = re.sub('[^a-z0-9]', '', name.lower())
     return next((label for rule, label in rules.items() if fnmatchcase(plain, rule)), None)
 
@@ -104,7 +102,7 @@ def _by_name(name: str, rules: Mapping[str, str | None]) -> str | None:
 def _classes(
     entry: Mapping[str, Any], storage: Storage
 ) -> tuple[list[str], dict[int, tuple[int, ...]]]:
-    """Class names by stored id, and their colours where the dataset's configuration tells them."""
+    """Class names by stored id, and their colours if the dataset has a configuration file."""
     if 'classes' in entry:
         return list(entry['classes']), {}
     wanted = entry['classes_file']
@@ -130,5 +128,5 @@ def _shared_maps() -> dict[str, Any]:
 def _shared_map(name: str) -> dict[str, Any]:
     known = _shared_maps()
     if name not in known:
-        raise DgssError(f'There is no label map {name!r}; use one of {", ".join(known)}.')
+        raise unknown('label map', name, known)
     return known[name]

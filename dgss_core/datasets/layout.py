@@ -1,4 +1,4 @@
-"""A dataset as its YAML file describes it: which files are frames, and what their ids mean."""
+"""The layout of a dataset, from its YAML file: the files of the frames and the meaning of ids."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from typing import Any
 
 import yaml
 
-from dgss_core.errors import DgssError
+from dgss_core.datasets.schema import faults
+from dgss_core.errors import DgssError, unknown
 from dgss_core.labels import LabelSet
 from dgss_core.synthetic import CONDITIONS
 
 CATALOG = Path(__file__).parent / 'catalog'
-LABEL_KEYS = {'path', 'map', 'ids', 'names', 'highest', 'classes', 'classes_file', 'channel'}
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split. `folder` stands for `{split}` in the paths; `listing` is a text file of frame
-    names inside the dataset; `count` is how many frames the published split has."""
+    """One split.
+
+    `folder` replaces `{split}` in the paths. `listing` is a text file of frame names inside the
+    dataset. `count` is the published number of frames.
+    """
 
     folder: str
     images: tuple[str, ...]
@@ -36,10 +39,11 @@ class Split:
 class Layout:
     """A dataset file.
 
-    `sizes`: the (width, height) its images usually have. `gaps`: frames without labels belong to
-    it and are passed over. `stretch`: labels of another size than their image are stretched to
-    it. `palette`: labels are palette PNGs that show the colours of their classes. `conditions`:
-    the condition of a field's value, by field.
+    `conditions`: by field of the path, the condition of each value. `sizes`: usual sizes of the
+    images, (width, height). `gaps`: the published dataset has frames without labels, which are
+    skipped. `stretch`: labels of another size are resized to their image. `palette`: labels are
+    palette PNGs with the colours of their classes. `protocol_map`: the label map in use is that
+    of the evaluation protocol.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Layout:
     gaps: bool = False
     stretch: bool = False
     palette: bool = False
+    protocol_map: bool = False
 
     def __post_init__(self) -> None:
         named = {
@@ -62,47 +67,46 @@ class Layout:
         }
         if odd := named - {*CONDITIONS}:
             raise DgssError(
-                f'{self.title} speaks of the condition {min(odd)!r}; use {", ".join(CONDITIONS)}.'
+                f'{self.title} has the unknown condition {min(odd)!r}; '
+                f'use {", ".join(CONDITIONS)}.'
             )
 
     def split(self, name: str | None) -> Split:
-        """The split of that name, the first one for None; DgssError names those there are."""
+        """The split of that name, or the first one; DgssError lists the known ones."""
         name = name or next(iter(self.splits))
         if name not in self.splits:
-            raise DgssError(
-                f'{self.title} has no split {name!r}; use one of {", ".join(self.splits)}.'
-            )
+            raise unknown('split', name, self.splits, owner=self.title)
         return self.splits[name]
 
 
 def load_layout(name: str | Path) -> Layout:
-    """The dataset of that name in the catalog, or the one a YAML file of your own describes.
+    """Load a dataset of the catalog by its name, or a YAML file by its path.
 
-    Raises DgssError for a name that is not there and a file that does not describe a dataset.
+    Raises DgssError for an unknown name and a file that does not describe a dataset.
     """
     known = {path.stem: path for path in sorted(CATALOG.glob('*.yaml'))}
     path = known.get(str(name), Path(name))
     if not path.is_file():
-        raise DgssError(
-            f'There is no dataset {str(name)!r}; use one of {", ".join([*known, "synthetic"])} '
-            'or the path of a YAML file.'
-        )
+        also = ' or the path of a YAML file'
+        raise unknown('dataset', str(name), [*known, 'synthetic'], also=also)
     try:
-        return _layout(path, yaml.safe_load(path.read_text()))
+        data = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DgssError(f'{path} is not readable as YAML: {error}') from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    if fault := next(faults(data), None):
         raise DgssError(
-            f'{path} does not describe a dataset ({error!r}); it needs at least images, labels '
+            f'{path} does not describe a dataset ({fault}); it needs at least images, labels '
             'and label_set, as docs/datasets.md says.'
-        ) from error
+        )
+    return _layout(path, data)
 
 
-def _layout(path: Path, data: Any) -> Layout:
-    if not isinstance(data, dict):
-        raise TypeError('no keys')
+def _layout(path: Path, data: dict[str, Any]) -> Layout:
     if odd := set(data) - {*Layout.__dataclass_fields__, 'images', 'labels'}:
-        raise DgssError(f'{path} says {", ".join(sorted(odd))}, which no dataset file knows.')
+        raise DgssError(
+            f'{path} says {", ".join(sorted(odd))}, which is not a key of a dataset '
+            'file; correct or remove it.'
+        )
     splits = {
         name: _split(name, data, own or {})
         for name, own in data.get('splits', {'all': {}}).items()
@@ -120,9 +124,6 @@ def _split(name: str, data: Mapping[str, Any], own: Mapping[str, Any]) -> Split:
     merged = {'images': data.get('images'), 'labels': data.get('labels'), 'folder': name, **own}
     images, labels = (_several(merged.pop(key)) for key in ('images', 'labels'))
     entries = tuple({'path': e} if isinstance(e, str) else dict(e) for e in labels)
-    for entry in entries:
-        if odd := set(entry) - LABEL_KEYS:
-            raise KeyError(f'labels: {", ".join(sorted(odd))}')
     given = set.intersection(*(set(path_fields(image)) for image in images))
     for template in (*(e['path'] for e in entries), data.get('frame_name', Layout.frame_name)):
         if odd := set(path_fields(template)) - given:
@@ -133,20 +134,21 @@ def _split(name: str, data: Mapping[str, Any], own: Mapping[str, Any]) -> Split:
     return Split(images=images, labels=entries, **merged)
 
 
-def _several(value: Any) -> tuple:
-    if value is None:
-        raise KeyError('images or labels')
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
+def _several(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list) else (value,)
 
 
 def path_fields(path: str) -> tuple[str, ...]:
-    """The fields of a path template but for `{split}`, in their order."""
+    """The fields of a path template except `{split}`, in order."""
     return tuple(f for _, f, _, _ in Formatter().parse(path) if f and f != 'split')
 
 
 def path_pattern(path: str, split: str) -> re.Pattern[str]:
-    """What a path template stands for: `{field}` is a part of a name, `{path}` may span folders,
-    `*` is anything within a name; folders in front of it do not matter."""
+    """The pattern of a path template, below any folder.
+
+    `{field}` matches a part of a name, `{path}` may span folders, `*` matches any text within a
+    name.
+    """
     pattern = re.escape(path.replace('{split}', split)).replace(r'\*', '[^/]*')
     pattern = re.sub(
         r'\\\{(\w+)\\\}',

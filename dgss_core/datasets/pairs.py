@@ -1,4 +1,4 @@
-"""A dataset of image and label files, wherever its layout says they lie."""
+"""A dataset of image and label files, found by its layout."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dgss_core.labels import IGNORE
 
 @dataclass(frozen=True)
 class LabelFile:
-    """Where the labels of a frame are, how they are stored and what the ids mean."""
+    """The label file of a frame, its channel, and the map of its ids."""
 
     path: str
     map: LabelMap
@@ -34,7 +34,7 @@ class LabelFile:
 
 @dataclass(frozen=True)
 class Pair:
-    """One frame: its files in the storage; `labels` is None where it has none."""
+    """The files of one frame in the storage; `labels` is None if there are none."""
 
     name: str
     condition: str
@@ -45,12 +45,15 @@ class Pair:
 class Pairs:
     """Frames of one split of a layout, from a folder or zips.
 
-    `condition` keeps the frames of that condition only. `mapping` chooses among the label maps of
-    the layout. `listing` is a text file that names the frames to keep, one per line. With
-    `labelled` frames without labels are an error, unless the layout says that they belong to it;
-    without it every frame is kept, and its labels are 255 where there are none.
+    Args:
+        condition: keep only the frames of this condition
+        mapping: label map to use, if the layout has several
+        listing: text file with the frames to keep, one name or path per line
+        labelled: True skips frames without labels if the layout allows `gaps`, and raises
+            otherwise; False keeps every frame, with labels of 255 if it has none
 
-    Raises DgssError where that leaves no frame.
+    Raises:
+        DgssError: missing files, an unknown split, map or frame, or no frame left.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class Pairs:
         return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
 
     def image(self, index: int) -> np.ndarray:
-        """RGB uint8 (H, W, 3); DgssError names a file that cannot be read."""
+        """The image, RGB uint8 (H, W, 3); DgssError names a file that cannot be read."""
         path = self.pairs[index].image
         try:
             return decode_compressed(self.storage.read(path))
@@ -116,7 +119,7 @@ class Pairs:
             raise DgssError(f'{self.storage.where(path)}: {error}') from error
 
     def labels(self, index: int) -> np.ndarray:
-        """Uint8 (H, W); DgssError names a file that cannot be read or an id outside the map."""
+        """The labels, uint8 (H, W); DgssError names a bad file or an id outside the map."""
         file = self.pairs[index].labels
         if file is None:
             raise DgssError(f'{self.storage.where(self.pairs[index].image)} has no labels.')
@@ -126,7 +129,7 @@ class Pairs:
             raise DgssError(f'{self.storage.where(file.path)}: {error}') from error
 
     def stored_ids(self, file: LabelFile) -> np.ndarray:
-        """The ids as the dataset stores them, uint8 (H, W)."""
+        """The ids in the file, before the map, uint8 (H, W)."""
         data = self.storage.read(file.path)
         if file.path.endswith('.json'):
             return draw_polygons(data, file.map.classes)
@@ -134,7 +137,7 @@ class Pairs:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes when a frame, a label file or the label map does; sha256 in hex digits."""
+        """Hash of the frames, the label files and the label map; sha256 in hex digits."""
         digest = hashlib.sha256()
         for pair in self.pairs:
             digest.update(f'{pair.image} {self.storage.stamp(pair.image)}\n'.encode())
@@ -162,14 +165,14 @@ class Pairs:
         for image, fields in images.items():
             name = self.layout.frame_name.format(**fields)
             found = (files[key] for keys, files in labels if (key := _key(fields, keys)) in files)
-            # The same frame may lie twice under the root; the first one counts.
+            # If a frame exists twice under the root, the first one is used.
             frames.setdefault(name, Pair(name, self._condition(fields), image, next(found, None)))
         return list(frames.values())
 
     def _label_files(
         self, names: list[str], entry: Mapping[str, Any], mapping: str | None
     ) -> tuple[tuple[str, ...], dict[tuple[str, ...], LabelFile]]:
-        """Fields of the path of one `labels` entry, and the files by the values of these."""
+        """Fields in the path of one `labels` entry, and the label files by their values."""
         path, keys = entry['path'], path_fields(entry['path'])
         matching = list(_matching(names, path, self.split.folder))
         if not matching:

@@ -1,4 +1,4 @@
-"""Labels that a dataset keeps as polygons, in the JSON form of Cityscapes and IDD."""
+"""Labels stored as polygons, in the JSON format of Cityscapes and IDD."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dgss_core.errors import DgssError
 
 
 def draw_polygons(data: bytes, classes: Sequence[str]) -> np.ndarray:
-    """Indices into `classes`, uint8 (H, W); later objects cover earlier ones, 255 where none is.
+    """Draw polygons as indices into `classes`, uint8 (H, W), 255 where there is no object.
 
-    Objects marked as deleted are left out. Raises DgssError for text of another form and for an
-    object whose class is not in `classes`.
+    Later objects cover earlier ones; deleted objects are skipped. Raises DgssError for another
+    format and for a class that is not in `classes`.
     """
     try:
         content = json.loads(data)

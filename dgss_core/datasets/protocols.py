@@ -1,4 +1,4 @@
-"""Named evaluation protocols: at which size each paper's code looks at the test images."""
+"""Evaluation protocols by name: the image sizes at which the code of each paper evaluates."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ import numpy as np
 import yaml
 
 from dgss_core.datasets.sample import Sample
-from dgss_core.errors import DgssError
+from dgss_core.errors import unknown
 from dgss_core.labels import IGNORE
 
 RESAMPLE = {'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
 
 
 @dataclass(frozen=True)
-class View:
-    """How a test image is brought to the network, as protocols.yaml says it."""
+class ProtocolView:
+    """How a protocol resizes and cuts a test image; protocols.yaml describes the fields.
 
-    fit: tuple[int, int] | None = None
+    `within`: (long, short) edge in pixels. `cut`, `only`: (width, height) in pixels.
+    """
+
+    within: tuple[int, int] | None = None
     short: int | None = None
     height: int | None = None
     cut: tuple[int, int] | None = None
@@ -33,26 +36,26 @@ class View:
     resample: str = 'linear'
 
     def __call__(self, sample: Sample) -> Sample | None:
-        """The sample as the protocol sees it, None where it is left out.
+        """Apply the protocol to a sample; None if the protocol excludes the image.
 
-        Where labels keep their size, scores have to be resized to them.
+        The labels may keep their size; scores then have to be resized to it.
         """
         image, labels = sample.image, sample.labels
         if self.only and image.shape[1::-1] != tuple(self.only):
             return None
         if self.halve:
             image, labels = (self._resized(x, 0.5) for x in (image, labels))
-        factor = self._factor(*image.shape[1::-1])
+        factor = self._factor(width=image.shape[1], height=image.shape[0])
         image = self._resized(image, factor)
         labels = self._resized(labels, factor) if self.labels else labels
         if size := (self.square, self.square) if self.square else self.cut:
             image, labels = _centred(image, size, 0), _centred(labels, size, IGNORE)
         return replace(sample, image=image, labels=labels)
 
-    def _factor(self, width: int, height: int) -> float:
+    def _factor(self, *, width: int, height: int) -> float:
         short, long = sorted((width, height))
-        if self.fit:
-            return min(self.fit[0] / long, self.fit[1] / short)
+        if self.within:
+            return min(self.within[0] / long, self.within[1] / short)
         if self.short:
             return self.short / short
         return self.height / height if self.height else 1.0
@@ -70,20 +73,20 @@ class View:
 class Protocol:
     """A protocol of protocols.yaml.
 
-    `map`: label map of Mapillary. `window`, `stride`: of sliding windows in pixels; None sees the
-    whole image. `views`: by dataset, `any` for the others.
+    `map`: label map for Mapillary. `window`, `stride`: of sliding windows, in pixels; None for
+    whole images. `views`: by dataset, `any` for all others.
     """
 
     name: str
     source: str
     map: str
-    views: Mapping[str, View]
+    views: Mapping[str, ProtocolView]
     window: int | None = None
     stride: int | None = None
 
-    def view(self, dataset: str) -> View:
-        """How images of `dataset`, a name of `dgss_core.datasets.DATASETS`, are looked at."""
-        # Version 2.0 of Mapillary has the images of 1.2.
+    def view(self, dataset: str) -> ProtocolView:
+        """The view for `dataset`, a name of `dgss_core.datasets.DATASETS`."""
+        # Version 2.0 of Mapillary has the same images as 1.2.
         return self.views.get(dataset.removesuffix('_v2'), self.views['any'])
 
     @property
@@ -94,23 +97,23 @@ class Protocol:
 
 
 def load_protocol(name: str) -> Protocol:
-    """The protocol of that name; DgssError names those there are."""
+    """Load a protocol by name; DgssError lists the known ones for another name."""
     known = yaml.safe_load(Path(__file__).with_name('protocols.yaml').read_text())
     if name not in known:
-        raise DgssError(f'There is no protocol {name!r}; use one of {", ".join(known)}.')
+        raise unknown('protocol', name, known)
     views = {dataset: _view(view) for dataset, view in known[name].pop('views').items()}
     return Protocol(name, views=views, **known[name])
 
 
-def _view(options: dict[str, Any]) -> View:
+def _view(options: dict[str, Any]) -> ProtocolView:
     fields: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in options.items()
     }
-    return View(**fields)
+    return ProtocolView(**fields)
 
 
 def _centred(pixels: np.ndarray, size: tuple[int, int], fill: int) -> np.ndarray:
-    """The middle of `pixels`, or `pixels` in the middle of `fill`, (width, height) large."""
+    """Crop `pixels` to the middle, or pad them with `fill`, to `size` (width, height)."""
     whole = np.full((size[1], size[0], *pixels.shape[2:]), fill, np.uint8)
     into, out = [], []
     for room, length in zip(whole.shape[:2], pixels.shape[:2], strict=True):

@@ -16,7 +16,17 @@ from dgss_core.datasets.unlabelled import UNLABELLED, Unlabelled
 from dgss_core.errors import DgssError
 
 DATASETS = (*sorted(path.stem for path in CATALOG.glob('*.yaml')), SYNTHETIC, UNLABELLED)
-"""Names that `build_dataset` knows besides the YAML files of others."""
+"""The built-in names of `build_dataset`."""
+
+
+def takes_protocol_map(name: str | Path) -> bool:
+    """Whether an evaluation protocol chooses the label map of a dataset, as for Mapillary.
+
+    Raises DgssError for a name that `build_dataset` does not know.
+    """
+    if name in (SYNTHETIC, UNLABELLED) or str(name) in plugins.plugins(plugins.DATASETS):
+        return False
+    return load_layout(name).protocol_map
 
 
 def build_dataset(
@@ -27,12 +37,17 @@ def build_dataset(
 ) -> Dataset:
     """Open one split of a dataset.
 
-    `name` is one of `DATASETS`, a dataset of a plugin (`dgss.datasets`), or the path of a YAML
-    file; `root` the folder or zip as it was downloaded. `split` None is the first one. `options`
-    are those of `Pairs` (condition, mapping, listing, labelled), or of `Synthetic` (frames,
-    conditions, seeds, step, width, height), which needs no root, or of `Unlabelled` (topic,
-    every, label_set), whose root is a folder of images, a video or a bag and which has no splits.
-    Raises DgssError, also for an option or a root that does not fit.
+    Args:
+        name: one of `DATASETS`, a dataset of a plugin (`dgss.datasets`), or the path of a YAML
+            file
+        root: the folder or zip as downloaded; for `unlabelled` a folder of images, a video or a
+            bag; None for `synthetic`
+        split: None is the first one; `unlabelled` has no splits
+        options: those of `Pairs` (condition, mapping, listing, labelled), `Synthetic` (frames,
+            conditions, seeds, step, width, height) or `Unlabelled` (topic, every, label_set)
+
+    Raises:
+        DgssError: unknown name, split or option, and a root that is missing or does not fit.
     """
     if str(name) in plugins.plugins(plugins.DATASETS):
         return plugins.load_plugin(plugins.DATASETS, str(name))(root, split, **options)

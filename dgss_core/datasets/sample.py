@@ -1,4 +1,4 @@
-"""What every dataset gives."""
+"""The interface of every dataset."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from dgss_core.labels import LabelSet
 
 @dataclass(frozen=True)
 class Sample:
-    """`image`: RGB uint8 (H, W, 3). `labels`: uint8 (H, W), ids of the dataset's label set,
-    255 where there is none. `condition`: one of `dgss_core.synthetic.CONDITIONS`."""
+    """One labelled frame.
+
+    `image`: RGB uint8 (H, W, 3). `labels`: uint8 (H, W), ids of the label set of the dataset, 255
+    unlabelled. `condition`: one of `dgss_core.synthetic.CONDITIONS`.
+    """
 
     name: str
     image: np.ndarray
@@ -22,10 +25,10 @@ class Sample:
 
 
 class Dataset(Protocol):
-    """Labelled frames in a fixed order; every access reads the frame anew.
+    """Labelled frames in a fixed order; every access reads the frame again.
 
-    `title` says what is read, to be printed with every score: dataset, split, condition, and the
-    label map where several are in use. `fingerprint` changes when the content does.
+    `title`: dataset, split, condition, and the label map if there are several; print it with
+    every score. `fingerprint` changes with the content.
     """
 
     label_set: LabelSet
@@ -36,7 +39,7 @@ class Dataset(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
     def labels(self, index: int) -> np.ndarray:
-        """The labels alone, uint8 (H, W)."""
+        """Only the labels of a frame, uint8 (H, W)."""
         ...
 
     @property

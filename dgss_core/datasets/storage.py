@@ -1,4 +1,4 @@
-"""Files of a dataset, whether extracted into a folder or still inside the downloaded zips."""
+"""The files of a dataset, extracted in a folder or inside the downloaded zips."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from dgss_core.errors import DgssError
 
@@ -14,11 +15,11 @@ ARCHIVES = ('.tar', '.tgz', '.tar.gz', '.rar', '.7z')
 
 
 class Storage:
-    """Every file under a folder, and every member of the zips that lie in it, by its path.
+    """All files under a folder, and all members of the zips in it, by path.
 
-    `root` may also be one zip. Where a file exists both extracted and zipped, the extracted one
-    is read. Can be handed to worker processes, forked or pickled. Raises DgssError for a root
-    that is missing, a zip that is damaged, and a folder that holds only archives of another kind.
+    `root` may also be one zip. If a file exists both extracted and zipped, the extracted one is
+    read. Can be passed to worker processes, forked or pickled. Raises DgssError for a missing
+    root, a damaged zip, and a folder that holds no files or only other archives.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -40,23 +41,23 @@ class Storage:
 
     @property
     def names(self) -> list[str]:
-        """Paths of all files, with forward slashes, relative to the root or inside their zip."""
+        """Paths of all files, with forward slashes, relative to the root or to their zip."""
         return list(self._places)
 
     @property
     def advice(self) -> str:
-        """What to do about a file that is not there, as the end of a sentence."""
+        """What to do about a missing file, as the end of a sentence."""
         packed = [n for n in (self.root.name, *self._places) if n.lower().endswith(ARCHIVES)]
         if packed:
             return f'extract {packed[0]}, only zips are read without that.'
         return 'give the folder that holds the extracted dataset or its zips.'
 
     def find(self, ending: str) -> str | None:
-        """The first file whose path ends with the names of `ending`."""
+        """The first file whose path ends with `ending`, in whole names."""
         return next((name for name in self._places if f'/{name}'.endswith(f'/{ending}')), None)
 
     def read(self, name: str) -> bytes:
-        """The content of a file; DgssError when it is missing, cut short or fails its checksum."""
+        """Read a file; DgssError if it is missing, cut short or fails its checksum."""
         path, member = self._place(name)
         try:
             return path.read_bytes() if member is None else self._zip(path).read(member)
@@ -66,14 +67,14 @@ class Storage:
             ) from error
 
     def where(self, name: str) -> str:
-        """The file as a user would look for it."""
+        """The path of a file for messages, ZIP:MEMBER inside a zip."""
         if name not in self._places:
             return str(self.root / name)
         path, member = self._places[name]
         return str(path) if member is None else f'{path}:{member}'
 
     def stamp(self, name: str) -> str:
-        """Changes when the file does: size and checksum in a zip, size and time in a folder."""
+        """Changes with the file: size and checksum in a zip, size and time in a folder."""
         path, member = self._place(name)
         if member is not None:
             return self._stamps[name]
@@ -90,7 +91,7 @@ class Storage:
             raise DgssError(f'{path} is not a whole zip ({error}); download it again.') from error
         for info in members:
             member = PurePosixPath(info.filename)
-            # Such as the __MACOSX/._NAME that macOS packs beside every file.
+            # For example __MACOSX/._NAME, which macOS adds for every file.
             hidden = any(part.startswith('.') for part in member.parts)
             name = member.as_posix()
             if not info.is_dir() and not hidden and self._add(name, path, info.filename):
@@ -103,13 +104,13 @@ class Storage:
             raise DgssError(f'{self.where(name)} is missing; {self.advice}') from None
 
     def _zip(self, path: Path) -> zipfile.ZipFile:
-        # A file position is shared across a fork, so every process opens its own.
+        # Forked processes share file positions, so each process opens its own file.
         key = os.getpid(), path
         if key not in self._open:
             self._open[key] = zipfile.ZipFile(path)
         return self._open[key]
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {'_open': {}}
 
 

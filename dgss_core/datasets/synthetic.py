@@ -1,4 +1,4 @@
-"""The procedural street drive as a dataset: exact labels in every condition, no download."""
+"""The synthetic street drive as a dataset: exact labels in every condition, no download."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from dgss_core import __version__
 from dgss_core.datasets.sample import Sample
-from dgss_core.errors import DgssError
+from dgss_core.errors import unknown
 from dgss_core.labels import LabelSet
 from dgss_core.synthetic import CONDITIONS, StreetDrive
 from dgss_core.synthetic.drive import SyntheticFrame
@@ -22,9 +22,9 @@ SPLITS = {'train': range(1000, 1048), 'val': range(900, 906), 'test': range(10)}
 
 
 class Synthetic:
-    """`frames` frames, `step` apart, of one drive per seed; the conditions take turns.
+    """`frames` frames, `step` apart, of one drive per seed, with alternating conditions.
 
-    Sizes in pixels. Frames are rendered when asked for, about a tenth of a second each.
+    `width`, `height` in pixels. Frames are rendered on access, in about 0.1 s each.
     """
 
     label_set = LabelSet.load('cityscapes19')
@@ -35,6 +35,7 @@ class Synthetic:
         frames: int,
         conditions: Sequence[str] = CONDITIONS,
         step: int = 10,
+        *,
         width: int = 640,
         height: int = 360,
     ) -> None:
@@ -44,11 +45,12 @@ class Synthetic:
 
     @classmethod
     def of_split(cls, split: str | None = None, **options: Any) -> Synthetic:
-        """The drives of `split` (train when None), 12 frames each; DgssError for another."""
+        """The drives of `split` (None: train), 12 frames each by default.
+
+        Raises DgssError for an unknown split.
+        """
         if split is not None and split not in SPLITS:
-            raise DgssError(
-                f'The synthetic drive has no split {split!r}; use one of {", ".join(SPLITS)}.'
-            )
+            raise unknown('split', split, SPLITS, owner='The synthetic drive')
         defaults: dict[str, Any] = {'seeds': SPLITS[split or 'train'], 'frames': 12}
         return cls(**defaults | options)
 
@@ -65,7 +67,7 @@ class Synthetic:
 
     @property
     def fingerprint(self) -> str:
-        """Of the options and of the version of the package that draws the frames."""
+        """Hash of the options and of the version of the package, which renders the frames."""
         options = (__version__, self.seeds, self.frames, self.step, self.conditions, self.size)
         return hashlib.sha256(repr(options).encode()).hexdigest()
 
@@ -73,12 +75,14 @@ class Synthetic:
         if not 0 <= index < len(self):
             raise IndexError(index)
         seed, frame = self.seeds[index // self.frames], index % self.frames
-        # Shifting by the seed's place gives each seed another first condition.
+        # The shift by the index of the seed gives each seed another first condition.
         condition = self.conditions[(index // self.frames + frame) % len(self.conditions)]
-        picture = _drive(seed, condition, *self.size).frame(frame * self.step)
+        width, height = self.size
+        drive = _drive(seed, condition, width=width, height=height)
+        picture = drive.frame(frame * self.step)
         return f'{condition}_{seed}_{frame * self.step}', condition, picture
 
 
 @lru_cache(maxsize=16)
-def _drive(seed: int, condition: str, width: int, height: int) -> StreetDrive:
-    return StreetDrive(seed, condition, width, height)
+def _drive(seed: int, condition: str, *, width: int, height: int) -> StreetDrive:
+    return StreetDrive(seed, condition, width=width, height=height)

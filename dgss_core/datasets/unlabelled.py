@@ -1,4 +1,4 @@
-"""Frames that nobody labelled: any folder of images, video or bag."""
+"""Frames without labels: any folder of images, video or bag."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from dgss_core.labels import IGNORE, LabelSet
 
 UNLABELLED = 'unlabelled'
 QUALITY = 95
+"""JPEG quality of the frames in memory."""
 
 
 class Unlabelled:
-    """Every `every`-th frame of a source as `read_frames` takes it; all labels are 255.
+    """Every `every`-th frame of a source of `read_frames`; all labels are 255.
 
-    `topic`: image topic of a bag that has several. `label_set`: that of the training. Images of a
-    folder are read when asked for; videos and bags are read once, and their frames kept as JPEG.
-    Raises DgssError where there is nothing to read.
+    `topic`: image topic, if a bag has several. `label_set`: the label set of the training. The
+    images of a folder are read on access; videos and bags are read once, and their frames are
+    kept in memory as JPEG. Raises DgssError for a source that cannot be read.
     """
 
     def __init__(

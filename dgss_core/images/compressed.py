@@ -1,4 +1,4 @@
-"""Image files in memory, as in `sensor_msgs/CompressedImage`, to RGB arrays and back."""
+"""Decode and encode image files in memory, as in `sensor_msgs/CompressedImage`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from dgss_core.images.encodings import MAX_PIXELS, Picture
 
 
 def decode_compressed(data: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """As `open_compressed`, as RGB, uint8 (H, W, 3)."""
+    """Decode as `open_compressed` does, to RGB uint8 (H, W, 3)."""
     return open_compressed(data, max_pixels).rgb
 
 
 def open_compressed(data: Any, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode a JPEG, PNG, WebP or BMP file in memory.
 
-    The size in the header is checked against `max_pixels` before anything is decoded. Raises
-    DgssError for another format, a size that is zero or too large, and data that is damaged or
-    cut short.
+    The size in the header is checked against `max_pixels` before decoding. Raises DgssError for
+    another format, a size that is zero or too large, and data that is damaged or cut short.
     """
     buffer = np.frombuffer(data, np.uint8)
     content = buffer.data
@@ -47,19 +46,19 @@ def open_compressed(data: Any, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 90) -> bytes:
-    """Encode RGB, uint8 (H, W, 3), as JPEG of `quality` 0 to 100."""
+    """Encode RGB uint8 (H, W, 3) as JPEG of `quality` 0 to 100."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """Encode RGB, uint8 (H, W, 3), or a mask, uint8 (H, W), as PNG."""
+    """Encode RGB uint8 (H, W, 3), or a mask uint8 (H, W), as PNG."""
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     return cv2.imencode('.png', bgr)[1].tobytes()
 
 
 def _compressed_size(content: memoryview) -> tuple[int, int]:
-    """Width and height from the header of an image file in memory, without decoding it."""
+    """(width, height) from the header of an image file in memory, without decoding it."""
     head = bytes(content[:32])
     try:
         if head.startswith(b'\xff\xd8'):
@@ -86,11 +85,11 @@ def _jpeg_size(content: memoryview) -> tuple[int, int]:
     offset = 2
     while True:
         marker, length = struct.unpack_from('>HH', content, offset)
-        # SOF0 to SOF15 hold the size; C4, C8 and CC in their midst are tables.
+        # SOF0 to SOF15 hold the size; C4, C8 and CC, in the same range, are tables.
         if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
             height, width = struct.unpack_from('>HH', content, offset + 5)
             return width, height
-        # 0xFF may be repeated before a marker; 0xFFDA would be pixels before any size.
+        # 0xFF may be repeated before a marker; at 0xFFDA the pixels start, without a size.
         if marker >> 8 != 0xFF or marker == 0xFFDA:
             return 0, 0
         offset += 1 if marker == 0xFFFF else 2 + length
@@ -109,12 +108,12 @@ def _webp_size(head: bytes) -> tuple[int, int]:
 
 
 def _is_cut_jpeg(content: memoryview) -> bool:
-    """Whether the data is a JPEG without an end marker after its picture data.
+    """Whether the data is a JPEG without an end marker after its pixels.
 
-    Older OpenCV decodes such a file to a picture that turns grey half way down.
+    Older OpenCV decodes such a file to an image with grey lower rows.
     """
     data = bytes(content)
     if not data.startswith(b'\xff\xd8'):
         return False
-    # A thumbnail has an end marker of its own, but before the last start of scan.
+    # The end marker of an embedded thumbnail comes before the last start of scan.
     return data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda')

@@ -1,6 +1,6 @@
-"""The bytes of `sensor_msgs/Image` to RGB arrays.
+"""Decode the bytes of `sensor_msgs/Image` to RGB arrays.
 
-Works on plain values, so that it serves live messages, bags and files alike.
+Takes plain values, for live messages, bags and files alike.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import numpy as np
 from dgss_core.errors import DgssError
 
 MAX_PIXELS = 1 << 26
-"""An image that claims more pixels than this is taken for a damaged header."""
+"""More pixels than this count as a damaged header."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How one encoding lies in memory.
+    """The memory layout of one encoding.
 
     `channels`: samples per pixel within a row; `depth`: bytes per sample; `to_rgb`: the OpenCV
-    conversion code or a function, None for RGB itself; `halved`: which image sides have to be
-    even because pixels share their chroma; `chroma`: rows below the picture's own and bytes in
-    each (and its step), in halves of those of the picture; `smallest`: least width and height.
+    conversion code or a function, None for RGB; `halved`: the image sides that must be even
+    because pixels share their chroma; `chroma`: number of chroma rows below the image, and bytes
+    (and step) of each, both in halves of those of the image; `smallest`: least width and height.
     """
 
     channels: int
@@ -39,7 +39,7 @@ class Encoding:
 
 
 def _bayer(code: int, depth: int) -> Encoding:
-    # Below 3x3 there is no full neighbourhood, and OpenCV would answer with black.
+    # Below 3x3 no pixel has all neighbours, and OpenCV returns black.
     return Encoding(1, code, depth, smallest=3)
 
 
@@ -48,9 +48,9 @@ def _yuv420(code: int, chroma: tuple[int, int]) -> Encoding:
 
 
 def _nv24_to_rgb(rows: np.ndarray) -> np.ndarray:
-    """Y rows (H, W) over UV rows (2H, W) to RGB; OpenCV has no code for it."""
+    """RGB from Y rows (H, W) over UV rows (2H, W); OpenCV has no code for it."""
     height, width = rows.shape[0] // 3, rows.shape[1]
-    # BT.601 in video range, the weights that OpenCV has for NV12.
+    # BT.601 in video range, with the weights of OpenCV for NV12.
     to_rgb = np.array([[1.164, 0, 1.596], [1.164, -0.391, -0.813], [1.164, 2.018, 0]], np.float32)
     offset = to_rgb @ np.array([[-16], [-128], [-128]], np.float32)
     luma = np.maximum(rows[:height], 16)
@@ -63,9 +63,9 @@ _UYVY = Encoding(2, cv2.COLOR_YUV2RGB_UYVY, halved='width')
 _YUYV = Encoding(2, cv2.COLOR_YUV2RGB_YUYV, halved='width')
 
 _PIXELWISE = {cv2.COLOR_BGR2RGB, cv2.COLOR_RGBA2RGB, cv2.COLOR_BGRA2RGB, cv2.COLOR_GRAY2RGB}
-"""Codes under which every pixel stands for itself, whatever lies beside it."""
+"""Codes that convert each pixel independently of its neighbours."""
 
-# OpenCV names a Bayer pattern by its second row, ROS by its first: rggb is BG there.
+# OpenCV names a Bayer pattern by its second row, ROS by its first: rggb is BG in OpenCV.
 ENCODINGS = {
     'rgb8': Encoding(3, None),
     'bgr8': Encoding(3, cv2.COLOR_BGR2RGB),
@@ -102,10 +102,10 @@ ENCODINGS = {
 
 @dataclass(frozen=True)
 class Picture:
-    """An image before its channels are put in order: a small copy of it costs less to order.
+    """An image before the conversion to RGB, which is cheaper after a resize, on fewer pixels.
 
-    `pixels`: uint8 (H, W) or (H, W, C), maybe the memory of the message itself; `to_rgb`: the
-    OpenCV code that makes RGB of them, or of any part of them at any size; None where they are.
+    `pixels`: uint8 (H, W) or (H, W, C), possibly the memory of the message; `to_rgb`: the OpenCV
+    code that converts them to RGB, also a part of them or a resized copy; None if they are RGB.
     """
 
     pixels: np.ndarray
@@ -113,7 +113,7 @@ class Picture:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height."""
+        """(width, height)."""
         return self.pixels.shape[1], self.pixels.shape[0]
 
     @cached_property
@@ -125,7 +125,7 @@ class Picture:
 def decode_image(
     data: Any, *, width: int, height: int, step: int, encoding: str, is_bigendian: bool = False
 ) -> np.ndarray:
-    """As `open_image`, as RGB, uint8 (height, width, 3), an array of its own."""
+    """Decode as `open_image` does, to a new array, RGB uint8 (height, width, 3)."""
     picture = open_image(
         data, width=width, height=height, step=step, encoding=encoding, is_bigendian=is_bigendian
     )
@@ -137,21 +137,29 @@ def open_image(
 ) -> Picture:
     """Decode the fields of a `sensor_msgs/Image`.
 
-    `data`: bytes or anything with their buffer (`array('B')`, uint8 array). `step`: bytes from
-    one row to the next, of any size that holds a row. 16-bit samples are scaled to 8 bits; 8UC3
-    and 8UC4 are taken for BGR, as OpenCV means them; YUV is BT.601 in video range, as in OpenCV.
-    Raises DgssError for an unknown encoding, a size that is zero, absurd or impossible in the
-    encoding, a step too small, and data too short.
+    `data`: bytes or another buffer (`array('B')`, uint8 array). `step`: bytes from one row to the
+    next, at least the bytes of a row. 16-bit samples are scaled to 8 bits; 8UC3 and 8UC4 are BGR
+    and YUV is BT.601 in video range, both as in OpenCV.
+
+    Raises DgssError for an unknown encoding, a size that is zero, above `MAX_PIXELS` or
+    impossible in the encoding, a step that is too small, and data that is too short.
     """
     layout = _layout(encoding)
-    _check_size(width, height, step, layout, encoding)
+    _check_size(layout, encoding, width=width, height=height, step=step)
     row_bytes = width * layout.channels * layout.depth
     if step < row_bytes:
         raise DgssError(
             f'The image says step {step}, but a row of {width} {encoding} pixels takes '
             f'{row_bytes} bytes; correct the step at the sender.'
         )
-    samples = _samples(np.frombuffer(data, np.uint8), width, height, step, encoding, is_bigendian)
+    samples = _samples(
+        np.frombuffer(data, np.uint8),
+        width=width,
+        height=height,
+        step=step,
+        encoding=encoding,
+        is_bigendian=is_bigendian,
+    )
     to_rgb = layout.to_rgb
     if layout.depth == 1 and (to_rgb is None or to_rgb in _PIXELWISE):
         return Picture(samples, to_rgb)
@@ -172,7 +180,7 @@ def _layout(encoding: str) -> Encoding:
     )
 
 
-def _check_size(width: int, height: int, step: int, layout: Encoding, encoding: str) -> None:
+def _check_size(layout: Encoding, encoding: str, *, width: int, height: int, step: int) -> None:
     if width < layout.smallest or height < layout.smallest:
         raise DgssError(
             f'The image says it is {width}x{height}; {encoding} needs at least '
@@ -192,9 +200,9 @@ def _check_size(width: int, height: int, step: int, layout: Encoding, encoding: 
 
 
 def _samples(
-    buffer: np.ndarray, width: int, height: int, step: int, encoding: str, is_bigendian: bool
+    buffer: np.ndarray, *, width: int, height: int, step: int, encoding: str, is_bigendian: bool
 ) -> np.ndarray:
-    """The picture in `buffer`, (rows, width[, channels]), without padding and in native order."""
+    """The samples in `buffer`, (rows, width[, channels]), without padding, in native order."""
     layout = ENCODINGS[encoding]
     rows, halves = layout.chroma
     rows, row_bytes, row_step = height * rows // 2, width * halves // 2, step * halves // 2
@@ -205,7 +213,7 @@ def _samples(
     if buffer.size < needed:
         raise DgssError(
             f'The image data is truncated: {buffer.size} bytes, and {width}x{height} {encoding} '
-            f'with step {step} needs {needed}; look for a sender or transport that cuts messages.'
+            f'with step {step} needs {needed}; find the sender or transport that cuts messages.'
         )
     shape: tuple[int, ...] = (height, width)
     strides: tuple[int, ...] = (step, layout.channels * layout.depth)

@@ -1,4 +1,4 @@
-"""Frames: what an image, a folder of images and a video give; `dgss_core.inputs` opens any."""
+"""Frames from an image, a folder of images or a video; `dgss_core.inputs` opens any source."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ FIRST_STAMP_NS = 1_700_000_000 * 10**9
 class Frame:
     """One camera image.
 
-    `name`: unique within its source and usable as a file name. `image`: RGB, uint8 (H, W, 3).
+    `name`: unique within its source and usable as a file name. `image`: RGB uint8 (H, W, 3).
     `stamp_ns`: nanoseconds since the epoch. `labels`: uint8 (H, W) ids, 255 unlabelled.
+    `condition`: day, dusk, night, fog, rain or snow, if known.
     """
 
     name: str
@@ -36,15 +37,16 @@ class Frame:
     condition: str | None = None
 
 
-OnError = Callable[[str, DgssError], None]
+OnError = Callable[[str, DgssError], object]
+"""Called with the name of a frame that cannot be read, and the reason."""
 
 
 @dataclass(frozen=True)
 class FrameSource:
-    """Frames of one source, read while they are iterated; can be iterated again.
+    """Frames of one source, read lazily; can be iterated several times.
 
-    `length`: how many frames there are, None where only reading to the end would tell (and an
-    estimate of the container for a video).
+    `kind`: image, folder, video or bag. `length`: number of frames, None if unknown; for a video
+    an estimate from its container.
     """
 
     path: Path
@@ -57,7 +59,10 @@ class FrameSource:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read an image file as RGB, uint8 (H, W, 3); DgssError names the file and the reason."""
+    """Read an image file as RGB uint8 (H, W, 3).
+
+    Raises DgssError with the file and the reason if it cannot be read.
+    """
     try:
         return decode_compressed(path.read_bytes())
     except (OSError, DgssError) as error:
@@ -65,7 +70,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """Read a PNG of ids as uint8 (H, W); DgssError when it is anything but 8-bit, one channel."""
+    """Read a PNG of ids as uint8 (H, W); DgssError if it is not 8-bit with one channel."""
     labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if labels is None:
         raise DgssError(f'{path} cannot be read as an image; save the labels as PNG again.')
@@ -80,7 +85,7 @@ def read_labels(path: Path) -> np.ndarray:
 def image_source(
     path: Path, labels: str | Path | None, fps: float, report: OnError
 ) -> FrameSource:
-    """Frames of an image file or of a folder of images; arguments as in `read_frames`."""
+    """Frames of an image file or a folder of images; arguments as in `read_frames`."""
     files = [path] if path.is_file() else images_in(path)
     names = _unique_names(files)
     label_files = _label_files(Path(labels), names, files) if labels is not None else {}
@@ -101,7 +106,7 @@ def image_source(
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Image files directly in a folder, in the order of their names; DgssError for none."""
+    """Image files directly in a folder, in natural order of their names; DgssError for none."""
     files = [f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file()]
     if not files:
         raise DgssError(
@@ -118,7 +123,7 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 
 def _unique_names(files: list[Path]) -> list[str]:
-    """Stems as they are, and whole file names (a.png as a_png) where a stem occurs twice."""
+    """The stem of each file, or its whole name (a_png for a.png) if the stem occurs twice."""
     stems = Counter(file.stem for file in files)
     names: dict[str, None] = {}
     for file in files:
@@ -130,7 +135,7 @@ def _unique_names(files: list[Path]) -> list[str]:
 
 
 def _label_files(folder: Path, names: list[str], files: list[Path]) -> dict[str, Path]:
-    """Label file of each frame name that has one."""
+    """Label file by frame name, for the frames that have one."""
     if not folder.is_dir():
         raise DgssError(f'There is no labels folder {folder}; give a folder of PNGs of ids.')
     candidates = {
@@ -139,7 +144,7 @@ def _label_files(folder: Path, names: list[str], files: list[Path]) -> dict[str,
     found = {name: file for name, file in candidates.items() if file.is_file()}
     if not found:
         raise DgssError(
-            f'No PNG in {folder} has the stem of an image (for one, {files[0].stem}.png); '
+            f'No PNG in {folder} has the stem of an image (for example {files[0].stem}.png); '
             'name labels like their images.'
         )
     return found
@@ -156,7 +161,7 @@ def _with_labels(frame: Frame, file: Path) -> Frame:
 
 
 def video_source(path: Path, fps: float) -> FrameSource:
-    """Frames of a video; `fps` where the video gives no rate of its own."""
+    """Frames of a video; `fps` is used if the video has no frame rate."""
     capture = cv2.VideoCapture(str(path))
     readable, _ = capture.read()
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -184,7 +189,7 @@ def video_source(path: Path, fps: float) -> FrameSource:
 
 
 def raise_error(name: str, error: DgssError) -> None:
-    """The `OnError` that stops at the first frame that cannot be read."""
+    """An `OnError` that raises at the first frame that cannot be read."""
     raise error
 
 

@@ -1,4 +1,4 @@
-"""Pictures of masks: colours, overlays, a legend, a contact sheet."""
+"""Images of masks: colours, overlays, a legend, a contact sheet."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ FONT, SCALE, SHARPER = cv2.FONT_HERSHEY_DUPLEX, 0.45, 4
 
 
 def colorize(mask: np.ndarray, label_set: LabelSet) -> np.ndarray:
-    """Colour a mask, uint8 (H, W), as RGB, uint8 (H, W, 3); pixels of no class are black."""
+    """Colour a mask uint8 (H, W) as RGB uint8 (H, W, 3); pixels without a class are black."""
     return cv2.LUT(cv2.merge([mask] * 3), label_set.colors[None])
 
 
 def overlay(
     image: np.ndarray, mask: np.ndarray, label_set: LabelSet, opacity: float = 0.5
 ) -> np.ndarray:
-    """Lay the colours of a mask over an RGB image of its size; pixels of no class stay as seen.
+    """Blend the colours of a mask over an RGB image of its size.
 
-    `opacity`: 0 shows the image alone, 1 the colours alone.
+    Pixels without a class keep the image. `opacity`: 0 shows only the image, 1 only the colours.
+    Raises ValueError for an opacity outside 0 to 1.
     """
     if not 0 <= opacity <= 1:
         raise ValueError(f'opacity must be 0 to 1, not {opacity}')
@@ -38,7 +39,7 @@ def overlay(
 
 
 def legend(label_set: LabelSet, width: int = 960) -> np.ndarray:
-    """A strip with a swatch and a name per class, wrapped to `width` pixels, RGB uint8."""
+    """A swatch and a name per class, wrapped to `width` pixels, RGB uint8 (H, width, 3)."""
     spans = [SWATCH + 6 + _text_width(name) + 2 * GAP for name in label_set.names]
     places, x, y = [], GAP, 0
     for span in spans:
@@ -46,7 +47,7 @@ def legend(label_set: LabelSet, width: int = 960) -> np.ndarray:
             x, y = GAP, y + TEXT_HEIGHT
         places.append((x, y))
         x += span
-    strip = _paper(places[-1][1] + TEXT_HEIGHT, width)
+    strip = _paper(width=width, height=places[-1][1] + TEXT_HEIGHT)
     for label, (x, y) in zip(label_set.labels, places, strict=True):
         top = y + (TEXT_HEIGHT - SWATCH) // 2
         strip[top : top + SWATCH, x : x + SWATCH] = label.color
@@ -61,12 +62,12 @@ def contact_sheet(
     label_set: LabelSet | None = None,
     cell_width: int = 320,
 ) -> np.ndarray:
-    """Lay RGB images out as a grid on paper, RGB uint8.
+    """Arrange RGB images in a grid, RGB uint8 (H, W, 3).
 
-    `columns`: a title over each column; `captions`: a line over each row. All cells get the
-    shape of the first image at `cell_width`; images of another shape are fitted into it whole.
-    `label_set` adds its legend at the foot. Raises ValueError for an empty grid, or titles or
-    captions in another number than there are columns or rows.
+    `columns`: a title above each column; `captions`: a line above each row. All cells have the
+    shape of the first image at `cell_width` pixels; other shapes are scaled to fit. `label_set`
+    adds its legend at the bottom. Raises ValueError for an empty grid, and for a number of titles
+    or captions that differs from the number of columns or rows.
     """
     count = max(map(len, rows), default=0)
     if not count:
@@ -76,29 +77,30 @@ def contact_sheet(
     first = next(row[0] for row in rows if len(row))
     cell = (cell_width, max(1, round(cell_width * first.shape[0] / first.shape[1])))
     width = GAP + count * (cell_width + GAP)
-    bands = [_paper(GAP, width)]
+    bands = [_paper(width=width, height=GAP)]
     if columns:
         bands.append(_titles(columns, cell_width, width))
     for index, row in enumerate(rows):
         if captions:
-            band = _paper(TEXT_HEIGHT, width)
+            band = _paper(width=width, height=TEXT_HEIGHT)
             _write(band, captions[index], GAP, 0, MUTED)
             bands.append(band)
         bands.append(_row(row, cell, width))
     if label_set is not None:
         bands.append(legend(label_set, width))
-    return np.vstack([*bands, _paper(GAP, width)])
+    return np.vstack([*bands, _paper(width=width, height=GAP)])
 
 
 def _titles(columns: Sequence[str], cell_width: int, width: int) -> np.ndarray:
-    band = _paper(TEXT_HEIGHT, width)
+    band = _paper(width=width, height=TEXT_HEIGHT)
     for index, title in enumerate(columns):
         _write(band, title, GAP + index * (cell_width + GAP), 0)
     return band
 
 
 def _row(row: Sequence[np.ndarray], cell: tuple[int, int], width: int) -> np.ndarray:
-    band = _paper(cell[1] + GAP, width)
+    """`cell`: (width, height) in pixels."""
+    band = _paper(width=width, height=cell[1] + GAP)
     for index, image in enumerate(row):
         scale = min(cell[0] / image.shape[1], cell[1] / image.shape[0])
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
@@ -109,7 +111,7 @@ def _row(row: Sequence[np.ndarray], cell: tuple[int, int], width: int) -> np.nda
     return band
 
 
-def _paper(height: int, width: int) -> np.ndarray:
+def _paper(*, width: int, height: int) -> np.ndarray:
     return np.full((height, width, 3), PAPER, np.uint8)
 
 
@@ -118,10 +120,10 @@ def _text_width(text: str) -> int:
 
 
 def _write(band: np.ndarray, text: str, x: int, y: int, ink: tuple[int, ...] = INK) -> None:
-    """Write one line into `band`, centred in the TEXT_HEIGHT rows from `y`, cut at its edge."""
+    """Write one line into `band`, centred in TEXT_HEIGHT rows from row `y`, cut at the edge."""
     room = band[y : y + TEXT_HEIGHT, x:]
     height, width = room.shape[:2]
-    # OpenCV's stroke font is smooth only when it is drawn large and made smaller.
+    # The stroke font of OpenCV is smooth only if it is drawn large and then reduced.
     large = np.zeros((height * SHARPER, width * SHARPER), np.uint8)
     origin = (0, round((TEXT_HEIGHT * 0.5 + 5) * SHARPER))
     cv2.putText(large, text, origin, FONT, SCALE * SHARPER, 255, SHARPER, cv2.LINE_AA)

@@ -27,7 +27,7 @@ class Prediction:
         unsure = self.uncertainty
         return replace(
             self,
-            mask=nearest(self.mask, width, height),
-            confidence=nearest(self.confidence, width, height),
-            uncertainty=None if unsure is None else nearest(unsure, width, height),
+            mask=nearest(self.mask, width=width, height=height),
+            confidence=nearest(self.confidence, width=width, height=height),
+            uncertainty=None if unsure is None else nearest(unsure, width=width, height=height),
         )

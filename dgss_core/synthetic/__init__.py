@@ -1,4 +1,4 @@
-"""A procedural street drive whose labels and depth are exact by construction."""
+"""A procedural street drive with exact labels and depth."""
 
 from dgss_core.synthetic.drive import StreetDrive, SyntheticFrame
 from dgss_core.synthetic.lighting import CONDITIONS

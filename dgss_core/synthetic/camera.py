@@ -1,17 +1,17 @@
-"""The ego camera: a pinhole that always looks along +s, turned by shifting its image plane."""
+"""The ego camera: a pinhole along +s; heading and pitch shift its image plane."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 
-@dataclass(frozen=True)
-class Camera:
+@dataclass(frozen=True, kw_only=True)
+class DriveCamera:
     """Pinhole camera in the street frame.
 
     World points are (s, y, z) in metres: s forward along the street's chart, y to the right, z up.
-    The optical axis is parallel to s; heading and pitch are shifts of the principal point (a shift
-    lens), so that verticals stay vertical and depth is `s - self.s`.
+    The optical axis is parallel to s. Heading and pitch shift the principal point (a shift lens):
+    verticals stay vertical, and depth is `s - self.s`.
     """
 
     width: int
@@ -38,15 +38,13 @@ class Camera:
             ]
         )
 
-    def scaled(self, factor: int) -> 'Camera':
+    def scaled(self, factor: int) -> 'DriveCamera':
         """The same camera with `factor` times the pixels along each side."""
-        return Camera(
-            self.width * factor,
-            self.height * factor,
-            self.focal * factor,
-            self.cx * factor,
-            self.cy * factor,
-            self.s,
-            self.y,
-            self.z,
+        return replace(
+            self,
+            width=self.width * factor,
+            height=self.height * factor,
+            focal=self.focal * factor,
+            cx=self.cx * factor,
+            cy=self.cy * factor,
         )

@@ -1,19 +1,22 @@
-"""Drawing of silhouettes in metres, for everything that is shown as an upright texture."""
+"""Draws silhouettes in metres, for everything that is rendered as an upright texture."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
-from dgss_core.synthetic.noise import rgbe
+from dgss_core.synthetic.noise import Color, rgbe
 from dgss_core.synthetic.raster import TRANSPARENT, Texture
 
-POLE, LIGHT, SIGN, PLANT, PERSON, RIDER, MOTORCYCLE, BICYCLE = 5, 6, 7, 8, 11, 12, 17, 18
+Point = tuple[float, float]
+"""x right of the middle, z up, metres."""
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """A texture that stands upright on the ground, its size in metres."""
+    """An upright texture on the ground; width and height in metres."""
 
     texture: Texture
     width: float
@@ -21,9 +24,12 @@ class Sprite:
 
 
 class Canvas:
-    """Draws shapes in metres (x right of the middle, z up) with a label each."""
+    """Draws labelled shapes; positions and sizes in metres, `density` in texels per metre.
 
-    def __init__(self, width: float, height: float, density: int) -> None:
+    Colours are RGB in 0 to 255; `emission` is 0 to 255.
+    """
+
+    def __init__(self, *, width: float, height: float, density: int) -> None:
         self.width, self.height, self.density = width, height, density
         shape = int(height * density), int(width * density)
         self.image = np.zeros((*shape, 3), np.float32)
@@ -34,14 +40,24 @@ class Canvas:
         d = self.density
         return round((x + self.width / 2) * d * 8 - 4), round((self.height - z) * d * 8 - 4)
 
-    def _fill(self, draw, color, label, emission) -> None:
-        color = [float(c) for c in color]
-        for target, value in (
-            (self.image, color), (self.labels, label), (self.light, emission),
-        ):  # fmt: skip
-            draw(target, value)
+    def _fill(
+        self, draw: Callable[[np.ndarray, Any], Any], color: Color, label: int, emission: int
+    ) -> None:
+        draw(self.image, [float(c) for c in color])
+        draw(self.labels, label)
+        draw(self.light, emission)
 
-    def ellipse(self, x, z, rx, rz, color, label, emission=0, thickness=-1) -> None:
+    def ellipse(
+        self,
+        x: float,
+        z: float,
+        rx: float,
+        rz: float,
+        color: Color,
+        label: int,
+        emission: int = 0,
+        thickness: int = -1,
+    ) -> None:
         axes = round(rx * self.density * 8), round(rz * self.density * 8)
         at = self._pixel(x, z)
         self._fill(
@@ -49,13 +65,17 @@ class Canvas:
             color, label, emission,
         )  # fmt: skip
 
-    def polygon(self, points, color, label, emission=0) -> None:
+    def polygon(
+        self, points: Sequence[Point], color: Color, label: int, emission: int = 0
+    ) -> None:
         corners = np.array([self._pixel(x, z) for x, z in points], np.int32)
         self._fill(
             lambda t, v: cv2.fillPoly(t, [corners], v, cv2.LINE_8, 3), color, label, emission
         )
 
-    def line(self, points, width, color, label, emission=0) -> None:
+    def line(
+        self, points: Sequence[Point], width: float, color: Color, label: int, emission: int = 0
+    ) -> None:
         corners = np.array([self._pixel(x, z) for x, z in points], np.int32)
         thick = max(1, round(width * self.density))
         self._fill(
@@ -64,7 +84,7 @@ class Canvas:
         )  # fmt: skip
 
     def sprite(self, relief: float = 0.0) -> Sprite:
-        """Close the drawing; `relief` rounds it off by darkening towards the silhouette."""
+        """Finish the drawing; `relief` (0 to 1) darkens it towards the silhouette's edge."""
         solid = (self.labels != TRANSPARENT).astype(np.float32)
         if relief:
             depth = cv2.GaussianBlur(solid, (0, 0), 0.06 * self.density)
@@ -72,4 +92,5 @@ class Canvas:
             self.image *= (1 - relief + relief * depth**2 + 1.2 * relief * slope)[..., None]
         mean = self.image[solid > 0].mean(0) if solid.any() else 0
         self.image[solid == 0] = mean
-        return Sprite(Texture(rgbe(self.image, self.light), self.labels), self.width, self.height)
+        texture = Texture(rgbe(self.image, self.light), self.labels)
+        return Sprite(texture, width=self.width, height=self.height)

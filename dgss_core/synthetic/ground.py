@@ -1,16 +1,18 @@
-"""The ground: ray casting of the road plane and of the raised sidewalks beside it."""
+"""The ground: ray casting of the road plane and the raised sidewalks beside it."""
 
 import cv2
 import numpy as np
 
+from dgss_core.synthetic.camera import DriveCamera
+from dgss_core.synthetic.classes import ROAD, SIDEWALK, TERRAIN
+from dgss_core.synthetic.noise import Color
 from dgss_core.synthetic.raster import GBuffer
 from dgss_core.synthetic.surfaces import TEXELS, TILE
 from dgss_core.synthetic.things import CORNER, KERB
 from dgss_core.synthetic.world import Street
 
-ROAD, SIDEWALK, TERRAIN = 0, 1, 9
 FARTHEST = 600.0
-"""Metres; the ground ends there, at the horizon."""
+"""Metres; the ground ends at this distance, at the horizon."""
 
 
 class Ground:
@@ -19,8 +21,8 @@ class Ground:
     def __init__(self, street: Street) -> None:
         self.street = street
         self.levels = [_pyramid(texture) for texture in street.stock.ground]
-        rng_color = street.stock.ground[1].reshape(-1, 3).mean(0)
-        self.kerb = np.clip(rng_color * 1.12, 0, 235)
+        paving = street.stock.ground[1].reshape(-1, 3).mean(0)
+        self.kerb = np.clip(paving * 1.12, 0, 235)
 
     def draw(self, buffer: GBuffer) -> None:
         """Fill colour, label and depth below the horizon."""
@@ -53,8 +55,10 @@ class Ground:
         depth = np.where(raised, walk.depth[:, None], road.depth[:, None])
         buffer.inverse_depth[top:] = 1 / depth
 
-    def _green(self, plane, lateral, side, raised) -> np.ndarray:
-        """Where grass grows: the strip along the kerb, gardens and parks."""
+    def _green(
+        self, plane: '_Plane', lateral: np.ndarray, side: np.ndarray, raised: np.ndarray
+    ) -> np.ndarray:
+        """Mask of the grass: the strip along the kerb, gardens and parks."""
         style = self.street.style
         green = np.zeros(raised.shape, bool)
         far = side > style.front + 0.15
@@ -67,8 +71,15 @@ class Ground:
             green |= strip & ~plane.corner[:, None]
         return green & raised
 
-    def _texture(self, color, lateral, s, which, mask) -> None:
-        """Sample a tiled texture band by band, each from the level that fits its distance."""
+    def _texture(
+        self,
+        color: np.ndarray,
+        lateral: np.ndarray,
+        s: np.ndarray,
+        which: int,
+        mask: np.ndarray | None,
+    ) -> None:
+        """Sample a tiled texture in bands of rows, each from the level for its distance."""
         scale = TEXELS / TILE
         step = np.abs(np.gradient(s)) if len(s) > 1 else np.ones(1)
         grain = np.sqrt(step * np.abs(lateral[:, 1] - lateral[:, 0]) + 1e-9) * scale
@@ -88,7 +99,7 @@ class Ground:
             else:
                 np.copyto(color[band], found, where=mask[band, :, None])
 
-    def _markings(self, color, road) -> None:
+    def _markings(self, color: np.ndarray, road: '_Plane') -> None:
         style = self.street.style
         paint = np.zeros(road.lateral.shape, np.float32)
         blur = road.depth[:, None] / road.focal
@@ -115,15 +126,22 @@ class Ground:
         _blend(color, paint * 0.82, (226, 224, 214))
 
 
-def _stripe(paint, lateral, at, half, blur, rows) -> None:
-    """Coverage of a line `half` metres to each side of lateral `at`, antialiased over a pixel."""
+def _stripe(
+    paint: np.ndarray,
+    lateral: np.ndarray,
+    at: float,
+    half: float,
+    blur: np.ndarray,
+    rows: np.ndarray | None,
+) -> None:
+    """Add a line of half width `half` metres at lateral `at`, antialiased over a pixel."""
     use = slice(None) if rows is None else np.flatnonzero(rows)
     edge = (half - np.abs(lateral[use] - at)) / blur[use] + 0.5
     limit = np.minimum(1.0, 2 * half / blur[use])
     paint[use] = np.maximum(paint[use], np.clip(edge, 0, limit))
 
 
-def _blend(color, cover, paint) -> None:
+def _blend(color: np.ndarray, cover: np.ndarray, paint: Color) -> None:
     rows, columns = np.nonzero(cover > 0.02)
     share = cover[rows, columns, None]
     old = color[rows, columns]
@@ -131,9 +149,16 @@ def _blend(color, cover, paint) -> None:
 
 
 class _Plane:
-    """Where the rays of every pixel below the horizon meet the plane of height z."""
+    """Intersections of the rays of all pixels below the horizon with the plane at height z."""
 
-    def __init__(self, street: Street, camera, rows, across, z: float) -> None:
+    def __init__(
+        self,
+        street: Street,
+        camera: DriveCamera,
+        rows: np.ndarray,
+        across: np.ndarray,
+        z: float,
+    ) -> None:
         self.focal = camera.focal
         height = max(camera.z - z, 0.05)
         self.depth = np.minimum(camera.focal * height / rows, FARTHEST).astype(np.float32)

@@ -1,11 +1,11 @@
-"""Light of each condition, and the shading of the buffers in linear radiance."""
+"""The light of each condition, and shading in linear radiance."""
 
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
-from dgss_core.synthetic.noise import stream
+from dgss_core.synthetic.noise import Random, stream
 from dgss_core.synthetic.style import Style
 
 CONDITIONS = ('day', 'dusk', 'night', 'fog', 'rain', 'snow')
@@ -13,7 +13,7 @@ CONDITIONS = ('day', 'dusk', 'night', 'fog', 'rain', 'snow')
 
 @dataclass(frozen=True)
 class Light:
-    """Radiances are linear RGB where 1 is a white sheet in full sun at the day's exposure."""
+    """Radiances are linear RGB; 1 is a white sheet in full sun at the exposure of day."""
 
     sun: np.ndarray
     toward_sun: np.ndarray
@@ -27,12 +27,12 @@ class Light:
     cover: float
     exposure: float = 1.25
     lamps: float = 0.0
-    """Gain of windows, vehicle lamps and signals."""
+    """Gain of windows, vehicle lamps and traffic lights."""
     street_lamps: float = 0.0
     head_lamps: float = 0.0
-    lamp_color: tuple = (1.0, 0.78, 0.5)
+    lamp_color: tuple[float, float, float] = (1.0, 0.78, 0.5)
     visibility: float = 6000.0
-    """Meteorological optical range, metres."""
+    """Meteorological optical range in metres."""
     noise: float = 1.0
     bloom: float = 0.1
 
@@ -53,7 +53,7 @@ def light_of(condition: str, style: Style) -> Light:
     return replace(make(day, style, rng), lamp_color=lamp)
 
 
-def _night(day: Light, style: Style, rng) -> Light:
+def _night(day: Light, style: Style, rng: Random) -> Light:
     glow = rng.uniform(0.6, 1.6)
     return replace(
         day,
@@ -88,11 +88,11 @@ def _overcast(day: Light, gray: np.ndarray) -> Light:
     )
 
 
-def _gray(rng) -> np.ndarray:
+def _gray(rng: Random) -> np.ndarray:
     return rng.uniform(0.3, 0.5) * _rgb(0.98, 1.0, 1.03)
 
 
-def _fog(day: Light, style: Style, rng) -> Light:
+def _fog(day: Light, style: Style, rng: Random) -> Light:
     gray = _gray(rng)
     pale = gray * rng.uniform(1.1, 1.5)
     return replace(
@@ -106,7 +106,7 @@ def _fog(day: Light, style: Style, rng) -> Light:
     )
 
 
-def _rain(day: Light, style: Style, rng) -> Light:
+def _rain(day: Light, style: Style, rng: Random) -> Light:
     gray = _gray(rng)
     dark = rng.uniform(0.6, 0.9)
     return replace(
@@ -119,7 +119,7 @@ def _rain(day: Light, style: Style, rng) -> Light:
     )
 
 
-def _snow(day: Light, style: Style, rng) -> Light:
+def _snow(day: Light, style: Style, rng: Random) -> Light:
     gray = _gray(rng)
     return replace(
         _overcast(day, gray),
@@ -130,7 +130,7 @@ def _snow(day: Light, style: Style, rng) -> Light:
     )
 
 
-def _day(style: Style, rng) -> Light:
+def _day(style: Style, rng: Random) -> Light:
     overcast = float(np.clip(style.clouds * 1.6 - 0.9, 0, 0.95))
     a, h = style.sun_azimuth, style.sun_height
     toward = np.array([np.cos(h) * np.cos(a), np.cos(h) * np.sin(a), np.sin(h)])
@@ -152,7 +152,7 @@ def _day(style: Style, rng) -> Light:
     )
 
 
-def _dusk(day: Light, style: Style, rng) -> Light:
+def _dusk(day: Light, style: Style, rng: Random) -> Light:
     below_horizon = rng.random() < 0.45
     height = np.deg2rad(rng.uniform(3, 9))
     a = style.sun_azimuth
@@ -178,10 +178,16 @@ def _dusk(day: Light, style: Style, rng) -> Light:
     )
 
 
-def lamp_light(light: Light, lamps, position, normal_up) -> np.ndarray:
+def lamp_light(
+    light: Light,
+    lamps: list[tuple[float, float, float]],
+    position: np.ndarray,
+    normal_up: np.ndarray,
+) -> np.ndarray:
     """Light of street lamps (h, w, 3): inverse square law under a downward cosine lobe.
 
-    `lamps` are (s, y, z) in metres; `position` (h, w, 3) are world points.
+    `lamps` are (s, y, z) in metres, `position` (h, w, 3) world points, `normal_up` (h, w) the
+    vertical part of the surface normals.
     """
     total = np.zeros(position.shape[:2], np.float32)
     for lamp in lamps:
@@ -193,11 +199,13 @@ def lamp_light(light: Light, lamps, position, normal_up) -> np.ndarray:
     return total[..., None] * np.array(light.lamp_color, np.float32) * light.street_lamps
 
 
-def head_light(light: Light, across, rise, depth) -> np.ndarray:
+def head_light(
+    light: Light, across: np.ndarray, rise: np.ndarray, depth: np.ndarray
+) -> np.ndarray:
     """Low beam of the ego vehicle (h, w, 1): wide and flat, cut off above the horizon.
 
-    across, rise: tangents of the directions of columns (w,) and rows (h,; up positive). The beam
-    falls with the square of the distance and carries some 50 m (after ECE R112's pattern).
+    `across` (w,), `rise` (h,): tangents of the directions of columns and rows, up positive. The
+    beam falls with the square of the distance and reaches about 50 m (pattern of ECE R112).
     """
     fan = 0.25 * np.exp(-((across / 0.75) ** 2)) + np.exp(-((across / 0.28) ** 2))
     cut = 1 / (1 + np.exp(np.clip((rise - 0.005) / 0.014, -30, 30))) + 0.035
@@ -206,10 +214,12 @@ def head_light(light: Light, across, rise, depth) -> np.ndarray:
     return (beam * light.head_lamps / (depth**2 + 12))[..., None]
 
 
-def sky(light: Light, noise: np.ndarray, across, rise, drift: float) -> np.ndarray:
-    """Radiance of the sky (h, w, 3) float32 for directions given as in `head_light`.
+def sky(
+    light: Light, noise: np.ndarray, across: np.ndarray, rise: np.ndarray, drift: float
+) -> np.ndarray:
+    """Radiance of the sky, float32 (h, w, 3); directions as in `head_light`.
 
-    Clouds lie on a plane overhead and thin out into the haze at the horizon.
+    The clouds lie on a plane overhead and fade into the haze at the horizon.
     """
     up = np.clip(rise, 0.004, None).astype(np.float32)
     height = np.clip(up * 1.8, 0, 1)[:, None, None] ** 0.6

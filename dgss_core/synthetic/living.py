@@ -1,32 +1,33 @@
-"""Trees and bushes, walkers and riders, as upright silhouettes."""
+"""Trees, bushes, walkers and riders, as upright silhouettes."""
 
 import cv2
 import numpy as np
 
-from dgss_core.synthetic.canvas import BICYCLE, MOTORCYCLE, PERSON, PLANT, RIDER, Canvas, Sprite
-from dgss_core.synthetic.noise import fractal, tint
+from dgss_core.synthetic.canvas import Canvas, Sprite
+from dgss_core.synthetic.classes import BICYCLE, MOTORCYCLE, PERSON, RIDER, VEGETATION
+from dgss_core.synthetic.noise import Random, fractal, tint
 from dgss_core.synthetic.raster import TRANSPARENT
 
 _LEAVES = [(86, 116, 50), (104, 126, 58), (64, 98, 54), (122, 134, 66), (150, 122, 56)]
 
 
-def tree(rng) -> Sprite:
+def tree(rng: Random) -> Sprite:
     """A broad crown, a poplar or a conifer, 5 to 11 m high."""
     height, kind = rng.uniform(5, 11), rng.choice(3, p=[0.7, 0.15, 0.15])
     width = height * (rng.uniform(0.6, 0.95), 0.32, 0.45)[kind]
     density = int(np.clip(330 / height, 24, 48))
-    canvas = Canvas(width, height, density)
+    canvas = Canvas(width=width, height=height, density=density)
     bark = tint(rng, (84, 70, 56), 5)
     green = tint(rng, _LEAVES[rng.choice(5, p=[0.3, 0.25, 0.2, 0.17, 0.08])], 8)
     trunk = rng.uniform(0.12, 0.24)
     stem = height * (rng.uniform(0.25, 0.38), 0.12, 0.1)[kind]
     canvas.polygon(
         [(-trunk, 0), (trunk, 0), (trunk * 0.5, height * 0.7), (-trunk * 0.5, height * 0.7)],
-        bark, PLANT,
+        bark, VEGETATION,
     )  # fmt: skip
     for _ in range(5):
         tip = rng.uniform(-0.32, 0.32) * width, rng.uniform(0.5, 0.8) * height
-        canvas.line([(0, stem * 0.85), tip], trunk * 0.6, bark * 0.9, PLANT)
+        canvas.line([(0, stem * 0.85), tip], trunk * 0.6, bark * 0.9, VEGETATION)
     middle, reach = (stem + height) / 2, (height - stem) / 2
     clusters = []
     for _ in range(260):
@@ -39,12 +40,12 @@ def tree(rng) -> Sprite:
     for z, x, taper in sorted(clusters, key=lambda c: c[0] + rng.normal(0, 0.5)):
         size = rng.uniform(0.035, 0.11) * width * (0.5 + 0.5 * taper)
         lit = 0.55 + 0.45 * (z - stem) / (height - stem) + rng.normal(0, 0.1)
-        canvas.ellipse(x, z, size, size * 0.75, green * lit, PLANT)
+        canvas.ellipse(x, z, size, size * 0.75, green * lit, VEGETATION)
     _leaves(canvas, rng)
     return canvas.sprite()
 
 
-def _leaves(canvas: Canvas, rng) -> None:
+def _leaves(canvas: Canvas, rng: Random) -> None:
     h, w = canvas.labels.shape
     grain = fractal(rng, 256, 32, 0.85)
     grain = cv2.resize(np.tile(grain, (2, 2))[:h, :w], (w, h))
@@ -53,14 +54,16 @@ def _leaves(canvas: Canvas, rng) -> None:
     canvas.labels[holes] = TRANSPARENT
 
 
-def bush(rng) -> Sprite:
+def bush(rng: Random) -> Sprite:
     height = rng.uniform(0.8, 2.2)
-    canvas = Canvas(height * 1.5, height, int(150 / height))
+    canvas = Canvas(width=height * 1.5, height=height, density=int(150 / height))
     green = tint(rng, (66, 90, 44), 14)
     for _ in range(90):
         x, z = rng.normal(0, 0.26) * height, abs(rng.normal(0.38, 0.24)) * height
         lit = 0.5 + 0.6 * z / height
-        canvas.ellipse(x, min(z, 0.88 * height), 0.1 * height, 0.08 * height, green * lit, PLANT)
+        canvas.ellipse(
+            x, min(z, 0.88 * height), 0.1 * height, 0.08 * height, green * lit, VEGETATION
+        )
     _leaves(canvas, rng)
     return canvas.sprite()
 
@@ -72,10 +75,10 @@ CLOTHES = [
 ]  # fmt: skip
 
 
-def person(rng, phase: float) -> Sprite:
-    """Someone walking; `phase` in turns of the gait."""
+def person(rng: Random, phase: float) -> Sprite:
+    """A walking person; `phase` 0 to 1 is one cycle of the gait."""
     tall = rng.uniform(1.5, 1.95)
-    canvas = Canvas(1.0, 2.05, 110)
+    canvas = Canvas(width=1.0, height=2.05, density=110)
     coat = tint(rng, CLOTHES[rng.integers(12)], 14)
     trousers = tint(rng, CLOTHES[rng.integers(12)], 12) * 0.8
     skin, hair = tint(rng, SKIN[rng.integers(4)], 6), tint(rng, (70, 50, 36), 20)
@@ -111,10 +114,10 @@ def person(rng, phase: float) -> Sprite:
     return canvas.sprite(0.45)
 
 
-def cyclist(rng, phase: float, motor: bool = False) -> Sprite:
-    """A rider seen from behind or ahead, on a bicycle or a motorcycle."""
+def cyclist(rng: Random, phase: float, motor: bool = False) -> Sprite:
+    """A rider on a bicycle or motorcycle, from behind or ahead; `phase` as in `person`."""
     machine = MOTORCYCLE if motor else BICYCLE
-    canvas = Canvas(1.0, 2.0, 110)
+    canvas = Canvas(width=1.0, height=2.0, density=110)
     coat, trousers = tint(rng, CLOTHES[rng.integers(12)], 14), tint(rng, (50, 54, 70), 14)
     frame = tint(rng, rng.uniform(20, 200, 3))
     pedal = 0.12 * np.sin(2 * np.pi * phase)

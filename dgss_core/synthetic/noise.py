@@ -1,18 +1,24 @@
 """Random streams and tileable noise."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
+Random = np.random.Generator
+Color = Sequence[float] | np.ndarray
+"""RGB, 0 to 255."""
 
-def stream(seed: int, *key: int) -> np.random.Generator:
+
+def stream(seed: int, *key: int) -> Random:
     """An independent random stream for each key of integers."""
     return np.random.default_rng([value % 2**32 for value in (seed, *key)])
 
 
-def fractal(rng: np.random.Generator, size: int, base: int = 4, gain: float = 0.55) -> np.ndarray:
-    """(size, size) float32 in [0, 1]: tileable sum of octaves of value noise.
+def fractal(rng: Random, size: int, base: int = 4, gain: float = 0.55) -> np.ndarray:
+    """Tileable sum of octaves of value noise, float32 (size, size) in [0, 1].
 
-    Perlin, "An Image Synthesizer", SIGGRAPH 1985: amplitudes fall by `gain` per octave.
+    Amplitudes fall by `gain` per octave (Perlin, "An Image Synthesizer", SIGGRAPH 1985).
     """
     total = np.zeros((size, size), np.float32)
     cells, weight = base, 1.0
@@ -29,13 +35,13 @@ def fractal(rng: np.random.Generator, size: int, base: int = 4, gain: float = 0.
     return np.clip((total - low) / (high - low), 0, 1).astype(np.float32)
 
 
-def tint(rng: np.random.Generator, color, spread: float = 12) -> np.ndarray:
-    """A colour near `color` (RGB, 0..255), float32."""
+def tint(rng: Random, color: Color, spread: float = 12) -> np.ndarray:
+    """A colour near `color`, RGB float32 in 4 to 250."""
     return np.clip(np.asarray(color) + rng.normal(0, spread, 3), 4, 250).astype(np.float32)
 
 
 def rgbe(image: np.ndarray, emission: np.ndarray | int = 0) -> np.ndarray:
-    """(h, w, 4) uint8 from RGB float or uint8 0..255 and emission 0..255."""
+    """RGB + emission, uint8 (h, w, 4), from RGB (h, w, 3) and emission, both 0 to 255."""
     out = np.empty((*image.shape[:2], 4), np.uint8)
     out[..., :3] = np.clip(image, 0, 255)
     out[..., 3] = emission

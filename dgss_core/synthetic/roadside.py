@@ -1,20 +1,28 @@
-"""Furnishes one side of a block: buildings, gardens, street furniture and parked vehicles."""
+"""One side of a block: buildings, gardens, street furniture and parked vehicles."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 
 from dgss_core.synthetic import surfaces
+from dgss_core.synthetic.classes import BUILDING, FENCE, VEGETATION, WALL
+from dgss_core.synthetic.noise import Random
+from dgss_core.synthetic.raster import Texture
 from dgss_core.synthetic.style import Stock, Style
 from dgss_core.synthetic.things import CORNER, KERB, Block, Parked, Standing
 
-BUILDING, WALL, FENCE, VEGETATION = 2, 3, 4, 8
+Put = Callable[[Standing], None]
 
 
 class Roadside:
-    """Furnishes one side of a block."""
+    """Builds one side of a block; `side`: +1 right of the road, -1 left of it.
 
-    def __init__(self, style: Style, stock: Stock, block: Block, side: int, rng) -> None:
+    s0, s1: from and to along the street; near, far, lateral: distance from the centre line;
+    all in metres.
+    """
+
+    def __init__(self, style: Style, stock: Stock, block: Block, side: int, rng: Random) -> None:
         self.style, self.stock = style, stock
         self.b, self.side, self.rng = block, side, rng
         corner = CORNER if block.crossing else 0.0
@@ -34,19 +42,29 @@ class Roadside:
         self._furniture(kind)
         self._parking()
 
-    def box(self, s0, s1, near, far, height, kind, z=KERB) -> None:
-        """A building: the face to the street and the end that looks towards the camera."""
+    def box(
+        self,
+        s0: float,
+        s1: float,
+        near: float,
+        far: float,
+        height: float,
+        kind: str,
+        z: float = KERB,
+    ) -> None:
+        """A building: the face on the street and the end that faces the camera."""
         side, rng, noise = self.side, self.rng, self.stock.noise
-        texture = surfaces.facade(rng, s1 - s0, height, kind, noise)
-        end = surfaces.facade(rng, min(far - near, 12), height, kind, noise, blind=True)
+        texture = surfaces.facade(rng, kind, noise, width=s1 - s0, height=height)
+        depth = min(far - near, 12)
+        end = surfaces.facade(rng, kind, noise, width=depth, height=height, blind=True)
         a, b = side * near, side * far
         top = z + height
         add = self.b.quads.append
         add(([(s0, a, top), (s1, a, top), (s1, a, z), (s0, a, z)], texture, BUILDING))
         add(([(s0, a, top), (s0, b, top), (s0, b, z), (s0, a, z)], end, BUILDING))
 
-    def gable(self, s0, s1, near, height, pitch) -> None:
-        """A pitched roof whose ridge runs along the street."""
+    def gable(self, s0: float, s1: float, near: float, height: float, pitch: float) -> None:
+        """A pitched roof with its ridge along the street."""
         roof = self.stock.roofs[self.rng.integers(3)]
         side, eaves, ridge = self.side, height + KERB - 0.15, height + KERB + pitch
         a, b, s0, s1 = side * (near - 0.4), side * (near + 4.5), s0 - 0.3, s1 + 0.3
@@ -56,8 +74,17 @@ class Roadside:
         )
         self.b.quads.append(([(s0, b, ridge), (s0, far, eaves), (s0, a, eaves)], None, BUILDING))
 
-    def line(self, s0, s1, lateral, height, texture, label, every=4.0) -> None:
-        """A fence, wall or hedge along the street, in pieces as long as its texture."""
+    def line(
+        self,
+        s0: float,
+        s1: float,
+        lateral: float,
+        height: float,
+        texture: Texture,
+        label: int,
+        every: float = 4.0,
+    ) -> None:
+        """A fence, wall or hedge along the street, in pieces of about `every` metres."""
         pieces = max(1, round((s1 - s0) / every))
         cuts = np.linspace(s0, s1, pieces + 1)
         y, top = self.side * lateral, KERB + height
@@ -66,8 +93,8 @@ class Roadside:
                 ([(a, y, top), (b, y, top), (b, y, KERB), (a, y, KERB)], texture, label)
             )
 
-    def border(self, s0, s1, lateral) -> None:
-        """One of the ways to close a garden."""
+    def border(self, s0: float, s1: float, lateral: float) -> None:
+        """The front of a garden: a fence, a wall, a hedge or nothing."""
         rng, stock = self.rng, self.stock
         kind = rng.integers(4)
         if s1 - s0 < 0.5:
@@ -82,15 +109,15 @@ class Roadside:
             height = rng.uniform(0.9, 1.9)
             hedge = stock.hedges[rng.integers(2)]
             self.line(s0, s1, lateral, height, hedge, VEGETATION)
-            self._hedge_top(s0, s1, lateral, height, hedge)
+            self._hedge_end(s0, lateral, height, hedge)
 
-    def _hedge_top(self, s0, s1, lateral, height, hedge) -> None:
+    def _hedge_end(self, s0: float, lateral: float, height: float, hedge: Texture) -> None:
         y, far, top = self.side * lateral, self.side * (lateral + 0.8), KERB + height
         self.b.quads.append(
             ([(s0, y, top), (s0, far, top), (s0, far, KERB), (s0, y, KERB)], hedge, VEGETATION)
         )
 
-    def tree(self, s, lateral, scale=1.0) -> None:
+    def tree(self, s: float, lateral: float, scale: float = 1.0) -> None:
         tree = self.stock.trees[self.rng.integers(len(self.stock.trees))]
         self.b.standing.append(Standing(tree, s, self.side * lateral, KERB, scale))
         self.b.crowns.append(
@@ -162,7 +189,7 @@ class Roadside:
             s = s1 + rng.uniform(2, 10)
 
     def _second_row(self) -> None:
-        """What closes the view through gaps, and the ends of the side street."""
+        """The buildings and trees behind gaps and at the ends of the side street."""
         rng, front, s = self.rng, self.style.front, self.first
         distance = front + rng.uniform(26, 36)
         while s < self.last - 6:
@@ -210,7 +237,7 @@ class Roadside:
         if self.b.crossing:
             self._junction(put, edge)
 
-    def _junction(self, put, edge) -> None:
+    def _junction(self, put: Put, edge: float) -> None:
         rng, stock, side = self.rng, self.stock, self.side
         if rng.random() < 0.7:
             light = stock.lights[rng.choice(3, p=[0.4, 0.1, 0.5])]

@@ -1,20 +1,25 @@
-"""Draws everything that stands on the ground into the buffers, and its ground shade."""
+"""Draws everything on the ground into the buffers, with its shadows."""
+
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from dgss_core.synthetic.raster import GBuffer, unit_normal
+from dgss_core.labels import IGNORE
+from dgss_core.synthetic.classes import VEGETATION
+from dgss_core.synthetic.raster import GBuffer, Texture, unit_normal
 from dgss_core.synthetic.shadows import GroundShade
 from dgss_core.synthetic.things import Block, Parked, Standing
 from dgss_core.synthetic.world import Street
 
 RANGE = 230.0
-"""Metres ahead up to which things are drawn."""
+"""Drawing distance in metres."""
 _UPRIGHT = (-0.55, 0.0, 0.6)
 _FLAT_PLASTER = (168, 158, 146)
 
 
 def backdrop(buffer: GBuffer, noise: np.ndarray) -> None:
-    """A far line of trees above the horizon, 450 m away."""
+    """Draw a line of trees at the horizon, 450 m away."""
     camera = buffer.camera
     across = (np.arange(camera.width) + 0.5 - camera.cx) / camera.focal
     row = noise[37]
@@ -25,19 +30,19 @@ def backdrop(buffer: GBuffer, noise: np.ndarray) -> None:
     rows = np.arange(camera.height)[:, None]
     low = int(np.clip(np.ceil(camera.cy) + 1, 0, camera.height))
     covered = (rows[:low] > top) & (rows[:low] < camera.cy + 1)
-    buffer.label[:low][covered] = 8
+    buffer.label[:low][covered] = VEGETATION
     buffer.color[:low][covered] = (74, 88, 62, 0)
     buffer.inverse_depth[:low][covered] = 1 / 450
     buffer.face[:low][covered] = buffer.face_of(_UPRIGHT)
 
 
-class Scene:
-    """Paints blocks, vehicles and sprites of one frame, nearest first."""
+class ScenePainter:
+    """Draws the blocks, vehicles and sprites of one frame, nearest first."""
 
     def __init__(self, street: Street, buffer: GBuffer, shade: GroundShade) -> None:
         self.street, self.buffer, self.shade = street, buffer, shade
         self.here = buffer.camera.s
-        self.jobs: list[tuple[float, tuple]] = []
+        self.jobs: list[tuple[float, Callable[[], None]]] = []
 
     def add_block(self, block: Block) -> None:
         for corners, texture, label in block.quads:
@@ -45,7 +50,7 @@ class Scene:
             flat_on = high - low < 1e-6
             if high < self.here + 0.7 or low > self.here + RANGE or (flat_on and low < self.here):
                 continue
-            self.jobs.append((low, ('quad', corners, texture, label)))
+            self.jobs.append((low, partial(self._quad, corners, texture, label)))
         for crown in block.crowns:
             if crown[0] > self.here - 20:
                 self.shade.crown(*crown)
@@ -59,7 +64,7 @@ class Scene:
         if not 1.0 < depth < RANGE * 0.8:
             return
         y = float(self.street.centre(thing.s)) + thing.lateral
-        self.jobs.append((thing.s, ('sprite', thing, y)))
+        self.jobs.append((thing.s, partial(self._sprite, thing, y)))
         if depth < 60 and (detailed or thing.sprite.width < 2.5):
             self.shade.column(thing.s, y, thing.sprite.height * thing.scale, thing.z)
 
@@ -68,19 +73,15 @@ class Scene:
         reach = parked.vehicle.length
         if depth < -reach or depth > RANGE * 0.9:
             return
-        self.jobs.append((parked.s - (reach if parked.heading == -1 else 0), ('car', parked)))
+        start = parked.s - (reach if parked.heading == -1 else 0)
+        self.jobs.append((start, partial(self._vehicle, parked)))
 
     def draw(self) -> None:
         self.jobs.sort(key=lambda job: job[0])
         for _, job in self.jobs:
-            if job[0] == 'quad':
-                self._quad(*job[1:])
-            elif job[0] == 'sprite':
-                self._sprite(*job[1:])
-            else:
-                self._vehicle(job[1])
+            job()
 
-    def _quad(self, corners, texture, label) -> None:
+    def _quad(self, corners: np.ndarray, texture: Texture | None, label: int) -> None:
         normal = unit_normal(corners[1] - corners[0], corners[-1] - corners[0])
         camera = self.buffer.camera
         toward = np.array([camera.s, camera.y, camera.z]) - corners[0]
@@ -95,7 +96,7 @@ class Scene:
         top = thing.z + thing.sprite.height * thing.scale
         s, z = thing.s, thing.z
         corners = [(s, y - half, top), (s, y + half, top), (s, y + half, z), (s, y - half, z)]
-        self.buffer.quad(corners, thing.sprite.texture, 255, _UPRIGHT)
+        self.buffer.quad(corners, thing.sprite.texture, IGNORE, _UPRIGHT)
 
     def _vehicle(self, parked: Parked) -> None:
         vehicle, street = parked.vehicle, self.street

@@ -1,19 +1,26 @@
-"""Sun shadows of buildings, trees and vehicles, and the soft darkness underneath things."""
+"""Sun shadows of buildings, trees and vehicles, and contact shadows under things."""
 
 import cv2
 import numpy as np
 
-from dgss_core.synthetic.camera import Camera
+from dgss_core.synthetic.camera import DriveCamera
 from dgss_core.synthetic.raster import NEAR
-from dgss_core.synthetic.things import KERB
+from dgss_core.synthetic.things import KERB, Block
 from dgss_core.synthetic.world import Street
 
 
-def building_shadow(street: Street, blocks, toward_sun, s, lateral, z) -> np.ndarray:
-    """Share of sunlight left (h, w) float32 after the first rows of buildings.
+def building_shadow(
+    street: Street,
+    blocks: list[Block],
+    toward_sun: np.ndarray,
+    s: np.ndarray,
+    lateral: np.ndarray,
+    z: np.ndarray,
+) -> np.ndarray:
+    """Share of sunlight that the first rows of buildings let through, float32 (h, w).
 
-    A point is in shadow when the ray to the sun passes below the roof line where it crosses the
-    front of the row on the sun's side. `s`, `lateral`, `z` (h, w) in metres.
+    A point is in shadow if its ray to the sun crosses the building front on the sun's side below
+    the roof line. `s`, `lateral`, `z` (h, w) in metres.
     """
     side = 1 if toward_sun[1] > 0 else -1
     start, end = blocks[0].start - 40, blocks[-1].end + 40
@@ -33,17 +40,17 @@ def building_shadow(street: Street, blocks, toward_sun, s, lateral, z) -> np.nda
 
 
 class GroundShade:
-    """Masks (H, W) uint8 over the ground: `cast` by the sun, `contact` under things."""
+    """Shadows on the ground, uint8 (H, W): `cast` by the sun, `contact` under things."""
 
-    def __init__(self, camera: Camera, street: Street, toward_sun) -> None:
+    def __init__(self, camera: DriveCamera, street: Street, toward_sun: np.ndarray) -> None:
         self.camera, self.street = camera, street
         self.cast: np.ndarray = np.zeros((camera.height, camera.width), np.uint8)
         self.contact: np.ndarray = np.zeros_like(self.cast)
         lean = -np.asarray(toward_sun[:2]) / max(toward_sun[2], 0.12)
         self.lean = lean * min(1.0, 3.0 / max(np.hypot(*lean), 1e-6))
 
-    def crown(self, s, lateral, radius, height) -> None:
-        """Shadow of a tree's crown whose middle is `height` metres up."""
+    def crown(self, s: float, lateral: float, radius: float, height: float) -> None:
+        """Shadow of a tree crown with its middle at `height` metres."""
         ring = np.linspace(0, 2 * np.pi, 18, endpoint=False)
         wobble = 1 + 0.18 * np.sin(3 * ring + s) + 0.12 * np.sin(7 * ring + 2 * s)
         stretch = 1 + 0.5 * np.abs(self.lean)
@@ -51,7 +58,7 @@ class GroundShade:
         at_l = lateral + self.lean[1] * height + np.sin(ring) * radius * wobble * stretch[1]
         self._fill(self.cast, at_s, at_l + self.street.centre(s), KERB, 210)
 
-    def column(self, s, y, height, z) -> None:
+    def column(self, s: float, y: float, height: float, z: float) -> None:
         """Shadow of a person or post `height` metres high."""
         ring = np.linspace(0, 2 * np.pi, 10, endpoint=False)
         self._fill(self.contact, s + 0.24 * np.cos(ring), y + 0.3 * np.sin(ring), z, 150)
@@ -68,7 +75,7 @@ class GroundShade:
         )
 
     def box(self, corners: np.ndarray, height: float, z: float) -> None:
-        """Shadow of a vehicle: `corners` (4, 2) of its footprint (s, y)."""
+        """Shadow of a vehicle; `corners` (4, 2): its footprint (s, y)."""
         middle = corners.mean(0)
         wide = middle + (corners - middle) * np.array([1.03, 1.12])
         self._fill(self.contact, wide[:, 0], wide[:, 1], z, 255)
@@ -77,7 +84,7 @@ class GroundShade:
         hull = cv2.convexHull(both)[:, 0]
         self._fill(self.cast, hull[:, 0], hull[:, 1], z, 255)
 
-    def _fill(self, mask, s, y, z, value) -> None:
+    def _fill(self, mask: np.ndarray, s: np.ndarray, y: np.ndarray, z: float, value: int) -> None:
         camera = self.camera
         depth = s - camera.s
         if depth.max() < NEAR + 0.2 or depth.min() > 120:

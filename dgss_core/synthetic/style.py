@@ -1,30 +1,32 @@
-"""What is particular to one seed: the street's measures, its camera and its stock of things."""
+"""The properties of one seed: dimensions of the street, its camera and its stock of things."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from dgss_core.synthetic import living, sprites, surfaces, vehicles
-from dgss_core.synthetic.noise import fractal, stream
+from dgss_core.synthetic.canvas import Sprite
+from dgss_core.synthetic.noise import Random, fractal, stream
 
 KINDS = ('town', 'houses', 'park', 'works')
 
 
 @dataclass
 class Style:
-    """Measures in metres, angles in radians; drawn once per seed."""
+    """Lengths in metres, angles in radians; drawn once per seed."""
 
     seed: int
     lane: float = 3.2
     parking: tuple[bool, bool] = (True, True)
-    """left, right of the road"""
+    """Left and right of the road."""
     margin: float = 0.5
     strip: float = 0.0
     """Width of the grass strip between kerb and sidewalk."""
     walk: float = 3.0
     block: float = 90.0
     bends: np.ndarray = field(default_factory=lambda: np.zeros((2, 3)))
-    """(2, 3): amplitude in metres, wavelength in metres, phase of the centre line's waves."""
+    """(2, 3): amplitude and wavelength in metres, and phase, of the waves of the centre line."""
     kinds: np.ndarray = field(default_factory=lambda: np.full(4, 0.25))
     trees: float = 0.6
     people: float = 0.5
@@ -47,12 +49,12 @@ class Style:
 
     @property
     def front(self) -> float:
-        """Lateral distance of the sidewalk's outer edge."""
+        """Lateral distance of the outer edge of the sidewalk, metres."""
         return self.half_road + self.strip + self.walk
 
 
 def draw_style(seed: int) -> Style:
-    """The style of a seed."""
+    """Draw the style of a seed."""
     rng = stream(seed, 1)
     slopes, waves = rng.uniform(0, [0.13, 0.06]), rng.uniform([260, 110], [600, 200])
     bends = np.column_stack([slopes * waves / (2 * np.pi), waves, rng.uniform(0, 2 * np.pi, 2)])
@@ -83,7 +85,7 @@ def draw_style(seed: int) -> Style:
 
 
 class Stock:
-    """The textures, sprites and vehicles from which a seed's street is furnished."""
+    """The textures, sprites and vehicles of one seed."""
 
     def __init__(self, seed: int) -> None:
         rng = stream(seed, 2)
@@ -111,7 +113,7 @@ class Stock:
         self.trams = [vehicles.make(rng, 'tram')]
 
     @staticmethod
-    def _gait(rng, make) -> list:
-        """Four phases of the same person: the same random stream each time."""
+    def _gait(rng: Random, make: Callable[[Random, float], Sprite]) -> list[Sprite]:
+        """Four phases of the same person, each from the same random stream."""
         seed = int(rng.integers(2**31))
         return [make(stream(seed, 3), phase / 4) for phase in range(4)]

@@ -1,9 +1,9 @@
-"""Tileable ground textures, facades, fences and hedges. 1 texel of a facade is 1/16 m."""
+"""Tileable ground textures, facades, walls, fences and hedges."""
 
 import cv2
 import numpy as np
 
-from dgss_core.synthetic.noise import fractal, rgbe, tint
+from dgss_core.synthetic.noise import Random, fractal, rgbe, tint
 from dgss_core.synthetic.raster import Texture
 
 TILE = 8.0
@@ -17,11 +17,12 @@ PLASTER = [
     (170, 176, 178), (196, 150, 120), (158, 148, 140), (182, 186, 170), (222, 214, 186),
 ]  # fmt: skip
 BRICK = [(140, 78, 60), (122, 66, 52), (156, 98, 74), (110, 84, 70), (166, 120, 90)]
+FRAMES = [(232, 230, 224), (70, 62, 56), (190, 180, 165)]
 CONCRETE = [(150, 150, 148), (126, 128, 130), (172, 168, 160), (104, 108, 114)]
 
 
-def asphalt(rng) -> np.ndarray:
-    """(512, 512, 3) uint8: grains, stains, sealed cracks and repair patches."""
+def asphalt(rng: Random) -> np.ndarray:
+    """Grains, stains, sealed cracks and repair patches, uint8 (512, 512, 3)."""
     gray = rng.uniform(62, 104)
     image = gray + 26 * (fractal(rng, TEXELS, 4) - 0.5) + rng.normal(0, 9, (TEXELS, TEXELS))
     for _ in range(rng.integers(0, 4)):
@@ -38,8 +39,8 @@ def asphalt(rng) -> np.ndarray:
     return np.clip(np.stack([image * warm, image, image / warm], 2), 0, 255).astype(np.uint8)
 
 
-def paving(rng) -> np.ndarray:
-    """(512, 512, 3) uint8: slabs with joints."""
+def paving(rng: Random) -> np.ndarray:
+    """Slabs with joints, uint8 (512, 512, 3)."""
     color = tint(rng, [(150, 146, 140), (132, 128, 124), (164, 150, 136)][rng.integers(3)], 8)
     w, h = int(rng.choice([16, 32, 64])), int(rng.choice([16, 32, 64]))
     slabs = rng.normal(0, 7, (TEXELS // h, TEXELS // w)).astype(np.float32)
@@ -51,8 +52,8 @@ def paving(rng) -> np.ndarray:
     return np.clip(color + shade[..., None], 0, 255).astype(np.uint8)
 
 
-def grass(rng) -> np.ndarray:
-    """(512, 512, 3) uint8: blades, dry spots and bare soil."""
+def grass(rng: Random) -> np.ndarray:
+    """Blades, dry spots and bare soil, uint8 (512, 512, 3)."""
     green = tint(rng, (84, 108, 48), 10)
     dry = tint(rng, (140, 128, 76), 10)
     mix = np.clip(fractal(rng, TEXELS, 4)[..., None] * 1.6 - rng.uniform(0.3, 0.9), 0, 1)
@@ -60,21 +61,34 @@ def grass(rng) -> np.ndarray:
     return np.clip((green * (1 - mix) + dry * mix) * (1 + 0.9 * blades), 0, 255).astype(np.uint8)
 
 
-def _patch(noise: np.ndarray, y: int, x: int, height: int, width: int) -> np.ndarray:
-    """A window of tileable noise."""
+def _patch(noise: np.ndarray, y: int, x: int, *, width: int, height: int) -> np.ndarray:
+    """A window of tileable noise, (height, width)."""
     repeats = -(-(y + height) // noise.shape[0]), -(-(x + width) // noise.shape[1])
     return np.tile(noise, repeats)[y : y + height, x : x + width]
 
 
 def _brickwork(base: np.ndarray, noise: np.ndarray) -> None:
-    """Courses of four texels, every brick of its own shade."""
+    """Darken `base` in place to courses of four texels, each brick in its own shade."""
     rows, columns = np.arange(base.shape[0]) // 4, np.arange(base.shape[1]) // 7
     shade = noise[np.ix_(rows * 13 % 512, columns * 37 % 512)]
     base *= (0.86 + 0.28 * shade)[..., None]
     base[::4] *= 1.1
 
 
-def _window(image, light, rng, x, y, w, h, frame, glass, lit) -> None:
+def _window(
+    image: np.ndarray,
+    light: np.ndarray,
+    rng: Random,
+    corner: tuple[int, int],
+    frame: list[float],
+    glass: np.ndarray,
+    lit: bool,
+    *,
+    width: int,
+    height: int,
+) -> None:
+    """Draw a window with its top left at `corner` (x, y)."""
+    (x, y), w, h = corner, width, height
     cv2.rectangle(image, (x - 1, y - 1), (x + w, y + h), frame, -1)
     pane = glass * rng.uniform(0.6, 1.35)
     if lit:
@@ -90,21 +104,30 @@ def _window(image, light, rng, x, y, w, h, frame, glass, lit) -> None:
         light[y : y + h, x : x + w] = rng.integers(110, 255)
 
 
-def facade(rng, width: float, height: float, kind: str, noise: np.ndarray, blind=False) -> Texture:
-    """A building's face: kind 'town', 'house', 'works' or 'office'; `blind` has few windows."""
+def facade(
+    rng: Random,
+    kind: str,
+    noise: np.ndarray,
+    *,
+    width: float,
+    height: float,
+    blind: bool = False,
+) -> Texture:
+    """A facade of `width` x `height` metres, `DENSITY` texels per metre.
+
+    `kind`: 'town', 'house', 'works' or 'office'. `blind`: few windows.
+    """
     w, h = max(8, int(width * DENSITY)), max(8, int(height * DENSITY))
     brick = rng.random() < 0.3 and kind != 'office'
     palette = BRICK if brick else CONCRETE if kind in ('works', 'office') else PLASTER
     wall = tint(rng, palette[rng.integers(len(palette))], 12)
     y0, x0 = rng.integers(0, 256, 2)
-    dirt = _patch(noise, y0, x0, h, w)
+    dirt = _patch(noise, y0, x0, width=w, height=h)
     image = wall * (0.84 + 0.3 * dirt[..., None])
     if brick:
         _brickwork(image, noise)
     light = np.zeros((h, w), np.uint8)
-    frame = tint(
-        rng, [(232, 230, 224), (70, 62, 56), (190, 180, 165)][rng.integers(3)], 8
-    ).tolist()
+    frame = tint(rng, FRAMES[rng.integers(3)], 8).tolist()
     glass = tint(rng, (70, 84, 98), 12)
     floor = int(rng.uniform(2.7, 3.5) * DENSITY)
     pitch = int(rng.uniform(1.7, 3.4) * DENSITY)
@@ -124,7 +147,7 @@ def facade(rng, width: float, height: float, kind: str, noise: np.ndarray, blind
         for x in range((w % pitch + pitch - ww) // 2, w - ww - 2, pitch):
             if top > 3 and x > 2 and not (blind and rng.random() < 0.85):
                 lit = rng.random() < lit_share
-                _window(image, light, rng, x, top, ww, wh, frame, glass, lit)
+                _window(image, light, rng, (x, top), frame, glass, lit, width=ww, height=wh)
     _cornice(image, rng, kind, wall)
     if not blind:
         cv2.rectangle(image, (0, h - 8), (w, h), [float(c) * 0.7 for c in wall], -1)
@@ -133,7 +156,15 @@ def facade(rng, width: float, height: float, kind: str, noise: np.ndarray, blind
     return Texture(rgbe(image, light))
 
 
-def _ground_floor(image, light, rng, kind, floor, frame, glass) -> None:
+def _ground_floor(
+    image: np.ndarray,
+    light: np.ndarray,
+    rng: Random,
+    kind: str,
+    floor: int,
+    frame: list[float],
+    glass: np.ndarray,
+) -> None:
     h, w = image.shape[:2]
     shop = kind == 'town' and rng.random() < 0.45
     if shop:
@@ -141,7 +172,8 @@ def _ground_floor(image, light, rng, kind, floor, frame, glass) -> None:
         cv2.rectangle(image, (0, h - floor), (w, h - floor + 12), sign.tolist(), -1)
         for x in range(6, w - 30, 52):
             lit = rng.random() < 0.6
-            _window(image, light, rng, x, h - floor + 15, 44, floor - 26, frame, glass, lit)
+            corner = x, h - floor + 15
+            _window(image, light, rng, corner, frame, glass, lit, width=44, height=floor - 26)
         return
     pitch = int(rng.uniform(2.0, 3.2) * DENSITY)
     door = rng.integers(0, max(1, w // pitch))
@@ -153,11 +185,11 @@ def _ground_floor(image, light, rng, kind, floor, frame, glass) -> None:
             cv2.rectangle(image, (x, h - 36), (x + span - 1, h), color.tolist(), -1)
         else:
             lit = rng.random() < 0.3
-            size = pitch // 2, int(floor * 0.5)
-            _window(image, light, rng, x, h - int(floor * 0.8), *size, frame, glass, lit)
+            corner, wide, tall = (x, h - int(floor * 0.8)), pitch // 2, int(floor * 0.5)
+            _window(image, light, rng, corner, frame, glass, lit, width=wide, height=tall)
 
 
-def _cornice(image, rng, kind, wall) -> None:
+def _cornice(image: np.ndarray, rng: Random, kind: str, wall: np.ndarray) -> None:
     h, w = image.shape[:2]
     if kind == 'town' and h > 160 and rng.random() < 0.45:
         roof = tint(rng, [(92, 58, 48), (70, 72, 78), (110, 72, 56)][rng.integers(3)], 8)
@@ -173,7 +205,7 @@ def _cornice(image, rng, kind, wall) -> None:
     image[8:10] *= 0.75
 
 
-def roof_tiles(rng) -> Texture:
+def roof_tiles(rng: Random) -> Texture:
     """Rows of tiles for pitched roofs, 64 x 64 texels."""
     color = tint(rng, [(136, 70, 52), (84, 66, 60), (66, 68, 74), (150, 92, 66)][rng.integers(4)])
     image = np.tile(color, (64, 64, 1)) * (1 + rng.normal(0, 0.07, (64, 64, 1)))
@@ -181,8 +213,8 @@ def roof_tiles(rng) -> Texture:
     return Texture(rgbe(image))
 
 
-def garden_wall(rng, noise) -> Texture:
-    """A masonry or concrete wall, 4 x 1 m of it, with a coping."""
+def garden_wall(rng: Random, noise: np.ndarray) -> Texture:
+    """A brick, plaster or concrete wall with a coping, 4 x 1 m."""
     brick = rng.random() < 0.5
     palette = BRICK if brick else CONCRETE + PLASTER
     color = tint(rng, palette[rng.integers(len(palette))])
@@ -196,8 +228,8 @@ def garden_wall(rng, noise) -> Texture:
     return Texture(rgbe(image))
 
 
-def fence(rng) -> Texture:
-    """Palings, bars or mesh, 4 m long; the gaps show what is behind but are labelled fence."""
+def fence(rng: Random) -> Texture:
+    """Palings, bars or mesh, 4 m long; the gaps are transparent but labelled fence."""
     h, w = 48, 128
     alpha = np.zeros((h, w), np.uint8)
     style = rng.integers(3)
@@ -219,8 +251,8 @@ def fence(rng) -> Texture:
     return Texture(rgbe(image), alpha=alpha)
 
 
-def hedge(rng) -> Texture:
-    """Clipped leaves, 4 x 1.5 m."""
+def hedge(rng: Random) -> Texture:
+    """A clipped hedge, 4 x 1.5 m."""
     color = tint(rng, (58, 84, 40), 10)
     leaves = fractal(rng, 128, 16, 0.8)[:64, :, None]
     return Texture(rgbe(color * (0.45 + 1.1 * leaves)))

@@ -1,8 +1,10 @@
-"""The things that a street is made of, where they stand."""
+"""The things on a street and their places."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from dgss_core.synthetic.canvas import Sprite
+from dgss_core.synthetic.raster import Texture
 from dgss_core.synthetic.vehicles import Vehicle
 
 KERB = 0.12
@@ -13,7 +15,7 @@ CORNER = 2.5
 
 @dataclass(frozen=True)
 class Standing:
-    """A sprite on the ground at (s, lateral), metres; z is the height of its foot."""
+    """A sprite at (s, lateral) in metres; `z` is the height of its foot."""
 
     sprite: Sprite
     s: float
@@ -24,7 +26,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Parked:
-    """A vehicle whose rear is at (s, lateral); `heading` +1 ahead, -1 back, +-2 across."""
+    """A vehicle with its rear at (s, lateral); `heading`: +1 ahead, -1 back, +-2 across."""
 
     vehicle: Vehicle
     s: float
@@ -35,19 +37,22 @@ class Parked:
 
 @dataclass
 class Block:
-    """One stretch of street [start, end); the crossing, if any, is its first part."""
+    """One stretch of street [start, end) in metres; a crossing lies at its start."""
 
     start: float
     end: float
     crossing: float
-    """Width of the side street, 0 without one."""
+    """Width of the side street in metres, 0 without one."""
     kinds: dict[int, str]
-    quads: list = field(default_factory=list)
-    """(corners (4, 3) in street coordinates (s, lateral, z), texture, label)"""
+    quads: list[tuple[Any, Texture | None, int]] = field(default_factory=list)
+    """(corners (3 or 4, 3), texture, label): corners as (s, lateral, z), then as world points."""
     standing: list[Standing] = field(default_factory=list)
     parked: list[Parked] = field(default_factory=list)
     lamps: list[tuple[float, float, float]] = field(default_factory=list)
+    """(s, lateral, z)"""
     crowns: list[tuple[float, float, float, float]] = field(default_factory=list)
-    """Tree crowns that cast shadows: s, lateral, radius, height of the middle."""
-    skyline: dict[int, list] = field(default_factory=lambda: {-1: [], 1: []})
+    """Tree crowns that cast shadows: (s, lateral, radius, height of the middle)."""
+    skyline: dict[int, list[tuple[float, float, float, float]]] = field(
+        default_factory=lambda: {-1: [], 1: []}
+    )
     """Per side: (start, end, front, height) of the first row of buildings."""

@@ -1,9 +1,10 @@
-"""Everything that moves, as a function of time alone, so that any frame can be asked for."""
+"""Everything that moves, as a function of time only: any frame can be rendered alone."""
 
 import numpy as np
 
-from dgss_core.synthetic.noise import stream
+from dgss_core.synthetic.noise import Random, stream
 from dgss_core.synthetic.things import KERB, Block, Parked, Standing
+from dgss_core.synthetic.vehicles import Vehicle
 from dgss_core.synthetic.world import Street
 
 SPEED = 8.0
@@ -11,7 +12,7 @@ SPEED = 8.0
 
 
 def ego_position(street: Street, time: float) -> tuple[float, float]:
-    """(s, lateral) of the camera in metres: right-hand lane, speed 7.1 to 8.9 m/s."""
+    """(s, lateral) of the camera in metres: in the right-hand lane, at 7.1 to 8.9 m/s."""
     style = street.style
     start = 200.0 + 37.0 * (style.seed % 17)
     s = start + SPEED * time + 2.9 * np.sin(0.31 * time)
@@ -25,7 +26,7 @@ class Traffic:
         self.street, self.style, self.stock = street, street.style, street.stock
 
     def vehicles(self, time: float, start: float, end: float) -> list[Parked]:
-        """Oncoming traffic, trams and the vehicle ahead in our lane."""
+        """Oncoming traffic, trams and the vehicle ahead in the ego lane."""
         found = []
         for k, s in _convoy(time, -9.5, 34.0, start, end):
             rng = stream(self.style.seed, 20, k)
@@ -42,7 +43,7 @@ class Traffic:
     def _lane(self) -> float:
         return self.style.lane / 2
 
-    def _pick(self, rng):
+    def _pick(self, rng: Random) -> Vehicle:
         draw, stock = rng.random(), self.stock
         if self.style.tracks and draw < 0.16:
             return stock.trams[0]
@@ -69,7 +70,7 @@ class Traffic:
         return found
 
     def walkers(self, time: float, start: float, end: float) -> list[Standing]:
-        """People on the sidewalks and, well ahead of us, on zebra crossings."""
+        """People on the sidewalks and, far ahead, on zebra crossings."""
         found = []
         style = self.style
         inner, outer = style.half_road + style.strip + 0.5, style.front - 0.5
@@ -86,7 +87,9 @@ class Traffic:
             found += self._crossing(block, time, ego)
         return found
 
-    def _walker(self, rng, time, s, lateral, z=KERB) -> Standing:
+    def _walker(
+        self, rng: Random, time: float, s: float, lateral: float, z: float = KERB
+    ) -> Standing:
         gait = self.stock.people[rng.integers(len(self.stock.people))]
         shown = gait[int(time * 5 + rng.integers(4)) % len(gait)]
         return Standing(shown, s, lateral, z, rng.uniform(0.88, 1.05))
@@ -104,8 +107,10 @@ class Traffic:
         return found
 
 
-def _convoy(time: float, speed: float, spacing: float, start: float, end: float):
-    """Places (k, s) of an endless row that moves at `speed` m/s, those within [start, end]."""
+def _convoy(
+    time: float, speed: float, spacing: float, start: float, end: float
+) -> list[tuple[int, float]]:
+    """Places (k, s) within [start, end] of an endless row that moves at `speed` m/s."""
     shift = speed * time
     first = int(np.ceil((start - shift) / spacing))
     last = int(np.floor((end - shift) / spacing))

@@ -5,18 +5,19 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dgss_core.synthetic.noise import rgbe, tint
-from dgss_core.synthetic.raster import TRANSPARENT, GBuffer, Texture, unit_normal
+from dgss_core.synthetic.classes import BUS, CAR, TRAIN, TRUCK
+from dgss_core.synthetic.noise import Random, rgbe, tint
+from dgss_core.synthetic.raster import TRANSPARENT, GBuffer, Points, Texture, unit_normal
 
-CAR, TRUCK, BUS, TRAIN = 13, 14, 15, 16
 PAINT = [
     (28, 29, 32), (92, 95, 100), (168, 171, 174), (222, 222, 220), (130, 26, 30), (28, 48, 98),
     (52, 74, 62), (176, 140, 92), (60, 62, 66), (196, 88, 30), (96, 140, 170), (200, 200, 204),
 ]  # fmt: skip
 GLASS = (46, 56, 64)
 _SCALE = 40
+"""Texels per metre of a side."""
 
-# (x from the rear, z) of the outline in metres, then the sheet that starts there.
+# Width in metres; per corner of the outline: x from the rear, z, and the sheet that starts there.
 _OUTLINES = {
     'sedan': (1.78, [(0, 0.3, 'rear'), (0.02, 0.92, 'body'), (0.75, 1.0, 'glass'),
                      (1.5, 1.42, 'body'), (2.7, 1.43, 'glass'), (3.5, 0.98, 'body'),
@@ -40,7 +41,7 @@ _LABELS = {'truck': TRUCK, 'bus': BUS, 'tram': TRAIN}
 
 @dataclass(frozen=True)
 class Vehicle:
-    """Meshes of one vehicle; `outline` (n, 2) metres from the rear axle end forward."""
+    """Mesh of one vehicle; `outline` (n, 2): x from the rear end and z of its profile, metres."""
 
     kind: str
     label: int
@@ -51,8 +52,13 @@ class Vehicle:
     side: Texture
     sheets: tuple[Texture, ...]
 
-    def draw(self, buffer: GBuffer, at, forward, right, detailed: bool) -> None:
-        """Draw it with its rear end at `at` (3,), along the unit-ish axes forward and right."""
+    def draw(
+        self, buffer: GBuffer, at: Points, forward: Points, right: Points, detailed: bool
+    ) -> None:
+        """Draw it with its rear end at `at` (3,), along the axes `forward` and `right` (3,).
+
+        Without `detailed` its roof and bonnet are left out.
+        """
         camera = np.array([buffer.camera.s, buffer.camera.y, buffer.camera.z])
         at, forward, right = (np.asarray(a, np.float64) for a in (at, forward, right))
         half, up = right * self.width / 2, np.array([0, 0, 1.0])
@@ -81,8 +87,8 @@ class Vehicle:
             )  # fmt: skip
 
 
-def make(rng, kind: str) -> Vehicle:
-    """A vehicle of `kind` with its own paint."""
+def make(rng: Random, kind: str) -> Vehicle:
+    """A vehicle of `kind`, a key of `_OUTLINES`, in a random colour."""
     width, corners = _OUTLINES[kind]
     outline = np.array([corner[:2] for corner in corners])
     paint = tint(rng, PAINT[rng.integers(len(PAINT))], 8)
@@ -90,14 +96,14 @@ def make(rng, kind: str) -> Vehicle:
     if kind in ('bus', 'tram', 'truck'):
         paint = tint(rng, rng.uniform(40, 225, 3), 5)
         second = tint(rng, rng.uniform(60, 230, 3), 5)
-    sheets = tuple(_sheet(rng, c[2], kind, width, paint, second) for c in corners[:-1])
-    side = _side(rng, kind, outline, paint, second)
+    sheets = tuple(_sheet(str(c[2]), kind, paint, second) for c in corners[:-1])
+    side = _side(kind, outline, paint, second)
     height = outline[:, 1].max()
     label = _LABELS.get(kind, CAR)
     return Vehicle(kind, label, width, outline[-1, 0], height, outline, side, sheets)
 
 
-def _sheet(rng, part, kind, width, paint, second) -> Texture:
+def _sheet(part: str, kind: str, paint: np.ndarray, second: np.ndarray) -> Texture:
     image = np.empty((48, 64, 3), np.float32)
     light = np.zeros((48, 64), np.uint8)
     image[:] = paint
@@ -108,11 +114,11 @@ def _sheet(rng, part, kind, width, paint, second) -> Texture:
     elif part == 'gap':
         image[:] = second
     elif part in ('rear', 'front'):
-        _end(image, light, part, kind, rng)
+        _end(image, light, part, kind)
     return Texture(rgbe(image, light))
 
 
-def _end(image, light, part, kind, rng) -> None:
+def _end(image: np.ndarray, light: np.ndarray, part: str, kind: str) -> None:
     tall = kind in ('van', 'truck', 'bus', 'tram')
     y = 34 if tall else 10
     if tall and not (kind == 'truck' and part == 'rear'):
@@ -132,7 +138,7 @@ def _end(image, light, part, kind, rng) -> None:
         light[1:5, 16:48] = 160
 
 
-def _side(rng, kind, outline, paint, second) -> Texture:
+def _side(kind: str, outline: np.ndarray, paint: np.ndarray, second: np.ndarray) -> Texture:
     length, height = outline[-1, 0], outline[:, 1].max()
     w, h = int(length * _SCALE), int(height * _SCALE)
     image = np.empty((h, w, 3), np.float32)
@@ -145,7 +151,7 @@ def _side(rng, kind, outline, paint, second) -> Texture:
     cv2.fillPoly(labels, [pixels], label)
     light = np.zeros((h, w), np.uint8)
     if kind in ('bus', 'tram'):
-        _coach(image, light, rng, w, h, second)
+        _coach(image, light, second)
     elif kind == 'truck':
         image[:, : int(6.05 * _SCALE)] = second
         image[h - int(1.0 * _SCALE) :, : int(6.05 * _SCALE)] = (40, 40, 42)
@@ -165,7 +171,7 @@ def _side(rng, kind, outline, paint, second) -> Texture:
     return Texture(rgbe(image, light), labels)
 
 
-def _cabin(image, outline, height, kind) -> None:
+def _cabin(image: np.ndarray, outline: np.ndarray, height: float, kind: str) -> None:
     belt = 1.3 if kind == 'van' else outline[1, 1] + 0.03
     roof = [p for p in outline if p[1] > belt + 0.05]
     first, last = roof[0], roof[-1]
@@ -188,7 +194,8 @@ def _cabin(image, outline, height, kind) -> None:
     image[-round(0.42 * _SCALE) :] *= 0.55
 
 
-def _coach(image, light, rng, w, h, second) -> None:
+def _coach(image: np.ndarray, light: np.ndarray, second: np.ndarray) -> None:
+    h, w = light.shape
     image[int(0.62 * h) : int(0.8 * h)] = second
     top, low = int(0.16 * h), int(0.52 * h)
     for x in range(12, w - 40, 56):

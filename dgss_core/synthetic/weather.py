@@ -1,27 +1,42 @@
-"""Air and weather: fog, wet ground, snow cover, falling rain and snow, the lens and the sensor."""
+"""Fog, wet ground, snow cover, falling rain and snow, the lens and the sensor."""
 
 import cv2
 import numpy as np
+
+from dgss_core.synthetic.camera import DriveCamera
+from dgss_core.synthetic.classes import ROAD, TERRAIN, VEGETATION
+from dgss_core.synthetic.noise import Random
 
 CONTRAST_THRESHOLD = 0.05
 
 
 def transmission(depth: np.ndarray, visibility: float) -> np.ndarray:
-    """Share of light that survives `depth` metres of air of the given visibility (metres).
+    """Share of light, 0 to 1, that passes `depth` metres of air at a `visibility` in metres.
 
-    Koschmieder, "Theorie der horizontalen Sichtweite", 1924: t = exp(-beta d), where the
-    visibility is the distance at which contrast falls to 5 % (WMO), so
-    beta = -ln(0.05) / visibility.
+    t = exp(-beta d) with beta = -ln(0.05) / visibility (Koschmieder, "Theorie der horizontalen
+    Sichtweite", 1924): at the visibility, contrast falls to 5 % (WMO).
     """
     return np.exp(np.log(CONTRAST_THRESHOLD) / visibility * depth)
 
 
-def wet(radiance, ground, depth, camera, puddles) -> np.ndarray:
-    """Darken the ground and add the mirror image of what stands above it.
+def wet(
+    radiance: np.ndarray,
+    ground: np.ndarray,
+    depth: np.ndarray,
+    camera: DriveCamera,
+    puddles: np.ndarray,
+) -> np.ndarray:
+    """Darken the ground and add the reflection of the things above it.
 
-    In each column the picture is mirrored at the row where the ground begins; the reflectance is
-    Schlick's approximation of Fresnel's (1994) for water, r = 0.02 + 0.98 (1 - cos)^5, and rough
-    wet asphalt smears the image along the column. `ground`, `puddles` (H, W): bool, [0, 1].
+    Each column is mirrored at the row where the ground begins, and blurred along the column as by
+    rough wet asphalt. The reflectance of water is r = 0.02 + 0.98 (1 - cos)^5 (Schlick's
+    approximation of Fresnel, 1994).
+
+    Args:
+        radiance: float32 (H, W, 3).
+        ground: bool (H, W).
+        depth: (H, W) in metres.
+        puddles: (H, W) in [0, 1].
     """
     height, width = ground.shape
     rows = np.arange(height, dtype=np.float32)[:, None]
@@ -41,33 +56,40 @@ def wet(radiance, ground, depth, camera, puddles) -> np.ndarray:
     return radiance * dark * (1 - share) + image * share
 
 
-def snow_share(up, label, patches, lateral, lane: float, albedo) -> np.ndarray:
-    """Share of each pixel covered by snow (H, W), from how far its surface faces up.
+def snow_share(
+    up: np.ndarray,
+    label: np.ndarray,
+    patches: np.ndarray,
+    lateral: np.ndarray,
+    lane: float,
+    albedo: np.ndarray,
+) -> np.ndarray:
+    """Share of each pixel covered by snow, (H, W) in 0 to 1, by how far its surface faces up.
 
-    Less lies in the wheel tracks of the road; of the leaves, those that catch the light carry it.
+    Wheel tracks on the road have less snow. On vegetation, bright leaves are covered.
     """
     share = np.clip((up - 0.55) * 3, 0, 1) * np.clip(patches * 2.2 - 0.1, 0, 1)
     tracks = np.zeros_like(share)
     for at in (lane / 2 - 0.8, lane / 2 + 0.8, -lane / 2 - 0.8, -lane / 2 + 0.8):
         tracks += np.exp(-(((lateral - at) / 0.34) ** 2))
-    share *= np.where(label == 0, 1 - 0.8 * np.clip(tracks, 0, 1), 1)
-    share = np.where(label == 9, np.clip(share + 0.45, 0, 1), share)
+    share *= np.where(label == ROAD, 1 - 0.8 * np.clip(tracks, 0, 1), 1)
+    share = np.where(label == TERRAIN, np.clip(share + 0.45, 0, 1), share)
     leaves = np.clip(albedo.mean(2) * 7 - 0.25, 0, 0.75)
-    return np.where(label == 8, leaves, share)
+    return np.where(label == VEGETATION, leaves, share)
 
 
-def rain_streaks(image, rng, amount: float, depth) -> np.ndarray:
-    """Add streaks (float32 image in 0..255): long and faint when near, short when far.
+def rain_streaks(image: np.ndarray, rng: Random, amount: float, depth: np.ndarray) -> np.ndarray:
+    """Add rain streaks to a float32 image in 0 to 255: long and faint when near, short when far.
 
-    A drop at distance z falling at 7 m/s through a shutter of 1/60 s draws a line of f 0.12 / z
-    pixels; only drops in front of the scene are seen. After Garg and Nayar, "Vision and Rain",
-    IJCV 2007.
+    A drop at distance z that falls at 7 m/s draws a line of f 0.12 / z pixels in 1/60 s. `depth`
+    (H, W), in metres, hides the drops behind it. After Garg and Nayar, "Vision and Rain", IJCV
+    2007.
     """
     height, width = depth.shape
     slant = rng.normal(0, 0.08)
-    layer = np.zeros((height, width), np.uint8)
+    layer: np.ndarray = np.zeros((height, width), np.uint8)
     for near, count in ((2.5, 40), (5.0, 160), (10.0, 420)):
-        streaks = np.zeros_like(layer)
+        streaks: np.ndarray = np.zeros_like(layer)
         length = max(2.0, width * 0.1 / near)
         for x, y in rng.random((int(count * amount), 2)) * (width, height):
             dx = slant * length + (x / width - 0.5) * length * 0.5
@@ -82,12 +104,12 @@ def rain_streaks(image, rng, amount: float, depth) -> np.ndarray:
     return image + (bright - image) * (layer[..., None] * (0.45 / 255))
 
 
-def snow_flakes(image, rng, amount: float, depth) -> np.ndarray:
-    """Add flakes (float32 image in 0..255), their size and blur from their distance."""
+def snow_flakes(image: np.ndarray, rng: Random, amount: float, depth: np.ndarray) -> np.ndarray:
+    """Add snow flakes to a float32 image in 0 to 255, sized and blurred by their distance."""
     height, width = depth.shape
-    layer = np.zeros((height, width), np.uint8)
+    layer: np.ndarray = np.zeros((height, width), np.uint8)
     for near, count in ((1.5, 9), (3.0, 70), (7.0, 260), (16.0, 700)):
-        flakes = np.zeros_like(layer)
+        flakes: np.ndarray = np.zeros_like(layer)
         size = max(0.5, width * 0.0075 / near)
         smear = rng.uniform(0.5, 2.0) * size
         for x, y in rng.random((int(count * amount), 2)) * (width, height):
@@ -102,8 +124,8 @@ def snow_flakes(image, rng, amount: float, depth) -> np.ndarray:
     return image + (white - image) * (layer[..., None] * (0.85 / 255))
 
 
-def lens_drops(image, rng, count: int) -> np.ndarray:
-    """Refract the picture in a few drops on the lens: each shows it small, turned and blurred."""
+def lens_drops(image: np.ndarray, rng: Random, count: int) -> np.ndarray:
+    """Draw drops on the lens, in place: each shows its surroundings small, turned and blurred."""
     height, width = image.shape[:2]
     soft = None
     for _ in range(count):
@@ -126,7 +148,7 @@ def lens_drops(image, rng, count: int) -> np.ndarray:
 
 
 def bloom(radiance: np.ndarray, exposure: float, amount: float) -> np.ndarray:
-    """Spread what is brighter than the sensor's range over its surroundings."""
+    """Spread radiance above the range of the sensor over its surroundings."""
     height, width = radiance.shape[:2]
     small = cv2.resize(radiance, (max(4, width // 4), max(4, height // 4)),
                        interpolation=cv2.INTER_AREA)  # fmt: skip
@@ -138,9 +160,9 @@ def bloom(radiance: np.ndarray, exposure: float, amount: float) -> np.ndarray:
 
 
 class Sensor:
-    """Colour response, blur, vignetting and noise that grows with the root of the signal."""
+    """Colour response, blur, vignetting, and noise that grows with the root of the signal."""
 
-    def __init__(self, rng, width: int, height: int) -> None:
+    def __init__(self, rng: Random, *, width: int, height: int) -> None:
         y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
         balance = np.exp(rng.normal(0, 0.014, 3)).astype(np.float32)
         self.vignette = (1 - rng.uniform(0.05, 0.22) * (x * x + y * y) / 2)[..., None] * balance
@@ -150,8 +172,8 @@ class Sensor:
         self.blur = rng.uniform(0.25, 0.62) * max(0.4, width / 640)
         self.gain = rng.uniform(0.6, 1.6)
 
-    def read(self, image: np.ndarray, rng, noise: float) -> np.ndarray:
-        """uint8 picture from a float32 one in 0..255."""
+    def read(self, image: np.ndarray, rng: Random, noise: float) -> np.ndarray:
+        """uint8 (H, W, 3) from float32 in 0 to 255."""
         mix = np.full((3, 3), (1 - self.saturation) / 3) + np.eye(3) * self.saturation
         image = cv2.transform(image, mix)
         image = cv2.GaussianBlur(image, (0, 0), self.blur) * self.vignette

@@ -1,6 +1,9 @@
-"""The still world of a seed: an endless street, made block by block."""
+"""The static world of a seed: an endless street, built block by block."""
+
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dgss_core.synthetic.noise import stream
 from dgss_core.synthetic.roadside import Roadside
@@ -11,18 +14,18 @@ _KEPT = 16
 
 
 class Street:
-    """The still world of a seed: endless, each block made when first looked at."""
+    """The static world of a seed: endless, each block built on first use."""
 
     def __init__(self, style: Style, stock: Stock) -> None:
         self.style, self.stock = style, stock
         self._blocks: dict[int, Block] = {}
 
-    def centre(self, s):
-        """Lateral offset of the centre line at s, metres."""
+    def centre(self, s: ArrayLike) -> Any:
+        """Lateral offset of the centre line at s, both in metres; an array for an array."""
         a, wave, phase = self.style.bends.T
         return (a * np.sin(2 * np.pi * np.asarray(s)[..., None] / wave + phase)).sum(-1)
 
-    def slope(self, s):
+    def slope(self, s: ArrayLike) -> Any:
         """Derivative of `centre`."""
         a, wave, phase = self.style.bends.T
         k = 2 * np.pi / wave
@@ -33,7 +36,7 @@ class Street:
         return [self.block(k) for k in range(first, last + 1)]
 
     def block(self, k: int) -> Block:
-        """Block k, which starts at s = k * style.block; the last few are kept."""
+        """Block k, which starts at s = k * style.block; the last `_KEPT` are cached."""
         if k not in self._blocks:
             while len(self._blocks) >= _KEPT:
                 self._blocks.pop(next(iter(self._blocks)))
@@ -51,8 +54,8 @@ class Street:
         block.quads = [(self._bent(c), texture, label) for c, texture, label in block.quads]
         return block
 
-    def _bent(self, corners) -> np.ndarray:
-        """Street coordinates (s, lateral, z) -> world points (s, y, z)."""
+    def _bent(self, corners: Any) -> np.ndarray:
+        """World points (s, y, z) of street coordinates (s, lateral, z)."""
         points = np.array(corners, np.float64)
         points[:, 1] += self.centre(points[:, 0])
         return points

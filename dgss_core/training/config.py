@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from dgss_core.datasets import Dataset, build_dataset
 from dgss_core.datasets.protocols import load_protocol
+from dgss_core.datasets.registry import takes_protocol_map
 from dgss_core.errors import DgssError
 from dgss_core.networks.inference import Inference
 from dgss_core.training.augmentation import (
@@ -133,7 +134,7 @@ class EvaluationConfig:
         protocol = load_protocol(self.protocol)
         opened = []
         for split in self.splits:
-            chosen = {'mapping': protocol.map} if split.dataset.startswith('mapillary') else {}
+            chosen = {'mapping': protocol.map} if takes_protocol_map(split.dataset) else {}
             dataset = replace(split, options={**chosen, **split.options}).open(data)
             title = f'{dataset.title}, {protocol.title}'
             opened.append(ScoredSplit(dataset, protocol.view(split.dataset), title))

@@ -12,7 +12,7 @@ from rich.progress import track
 
 from dgss_core.confusion import ConfusionMatrix
 from dgss_core.datasets import Dataset, Sample
-from dgss_core.datasets.protocols import Protocol, View
+from dgss_core.datasets.protocols import Protocol, ProtocolView
 from dgss_core.labels import LabelSet
 from dgss_core.networks.inference import Inference
 from dgss_core.networks.resize import resize
@@ -49,7 +49,7 @@ class ScoredSplit:
     """A split, and how its frames are looked at. `title` says both, to stand with every score."""
 
     dataset: Dataset
-    view: View
+    view: ProtocolView
     title: str
 
     def frames(self, first: int = 0, every: int = 1) -> Iterator[Sample]:

@@ -104,7 +104,7 @@ class Stream:
 
 def street(width: int, height: int) -> list[np.ndarray]:
     """A frame of the synthetic street in each condition, RGB uint8 (height, width, 3)."""
-    return [StreetDrive(0, c, width, height).frame(0).image for c in CONDITIONS]
+    return [StreetDrive(0, c, width=width, height=height).frame(0).image for c in CONDITIONS]
 
 
 def play(streams: Sequence[Stream], count: int, rate: float) -> Iterator[int]:

@@ -54,7 +54,8 @@ class InfoRelay:
         """
         info = self._info
         if info is not None and fits(info, *image):
-            self._publisher.publish(scaled(info, header, view.region(*image), *mask))
+            region = view.region(width=image[0], height=image[1])
+            self._publisher.publish(scaled(info, header, region, *mask))
 
     def _take(self, message: CameraInfo) -> None:
         self._info = message

@@ -1,4 +1,4 @@
-"""Bags in both storages, read back by this package, by rosbags' own reader, and when damaged."""
+"""Bags in both storages: read by this package and by the reader of rosbags, and damaged."""
 
 import shutil
 
@@ -18,7 +18,7 @@ storages = pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
 
 
 def drive(count=9, labelled=3):
-    """Frames of 10 Hz, every `labelled`-th with labels; the condition changes every 4 frames."""
+    """Frames at 10 Hz; every `labelled`-th has labels; the condition changes every 4 frames."""
     rng = np.random.default_rng(0)
     return [
         Frame(
@@ -81,8 +81,8 @@ def test_info_counts_topics(tmp_path, storage):
 
 
 @storages
-def test_rosbags_reads_what_a_ros_user_expects(tmp_path, storage):
-    """The types, hashes and fields, through the checks of another reader."""
+def test_rosbags_reads_the_expected_messages(tmp_path, storage):
+    """Types, hashes and fields, checked by another reader."""
     frames = drive()
     write_bag(tmp_path / 'bag', frames, storage=storage, focal=25.0)
     with AnyReader([tmp_path / 'bag']) as reader:
@@ -112,7 +112,7 @@ def test_rosbags_reads_what_a_ros_user_expects(tmp_path, storage):
 
 
 @storages
-def test_raw_messages_recorded_again_give_the_same_bag(tmp_path, storage):
+def test_recording_raw_messages_again_gives_the_same_bag(tmp_path, storage):
     frames = drive()
     write_bag(tmp_path / 'first', frames, storage=storage)
     with BagRecorder(tmp_path / 'second', storage, latched={'/camera/condition'}) as recorder:
@@ -136,7 +136,7 @@ def test_labels_that_come_late_or_early_still_find_their_image(tmp_path, storage
     assert_same(list(read_bag(tmp_path / 'second')), frames)
 
 
-def test_topics_are_chosen_or_asked_for(tmp_path):
+def test_the_image_topic_is_the_only_one_or_the_named_one(tmp_path):
     frames = drive(2)
     write_bag(tmp_path / 'front', frames, image_topic='/front/image')
     write_bag(tmp_path / 'rear', frames, image_topic='/rear/image', compressed=True)
@@ -180,7 +180,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, storage):
 
 
 @storages
-def test_a_live_recording_keeps_what_it_has(tmp_path, storage):
+def test_a_live_recording_keeps_its_messages_after_an_error(tmp_path, storage):
     def record_until_interrupted():
         with BagRecorder(tmp_path / 'bag', storage, keep_partial=True) as recorder:
             recorder.record('/note', STRING, 5, text('hello'))
@@ -277,5 +277,5 @@ def test_a_missing_or_cut_off_bag_is_named(tmp_path):
         bag_info(tmp_path / 'empty')
 
 
-def test_what_the_package_offers():
+def test_the_package_exports_its_names():
     assert all(name in vars(bags) for name in bags.__all__)

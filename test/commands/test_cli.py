@@ -17,7 +17,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_overview_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_overview_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     printed = capsys.readouterr().out
     assert all(f'dgss {verb}' in printed for verb in VERBS)
@@ -26,7 +26,7 @@ def test_the_overview_names_every_verb(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize('verb', VERBS)
-def test_every_verb_tells_its_options(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     if verb.split()[-1] in ('play', 'node', 'demo'):
         pytest.importorskip('rclpy', reason='this verb talks to ROS')
     with pytest.raises(SystemExit) as stop:
@@ -70,7 +70,25 @@ def test_the_module_is_the_command() -> None:
     assert 'Traceback' not in wrong.stderr
 
 
-def test_a_verb_whose_library_is_missing_says_what_to_install(
+def test_a_missing_module_of_ours_is_a_bug_and_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(VERBS, 'bag info', ('dgss_core.commands.bgg', 'info', ''))
+    with pytest.raises(ModuleNotFoundError, match='bgg'):
+        run_verb('bag info', [])
+
+
+def test_a_value_error_keeps_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError('a bug') from KeyError('its cause')
+
+    monkeypatch.setattr('dgss_core.cli.Parser.instantiate', broken, raising=False)
+    with pytest.raises(ValueError, match='a bug') as caught:
+        run_verb('bag info', ['x'])
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_missing_library_is_reported_with_its_installation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(VERBS, 'bag play', ('rclpy_is_not_here', 'play', ''))

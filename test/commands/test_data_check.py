@@ -26,12 +26,12 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def whole_gta5(root: Path, **changes: bytes) -> Path:
-    """A copy whose count is not the published one, but whose files are right but for `changes`."""
+    """A small copy of GTA5; its files are correct except for `changes`."""
     return write_folder(COPIES['gta5']() | changes, root)
 
 
 def own(tmp_path: Path) -> Path:
-    """A dataset file that expects what the miniature of GTA5 holds."""
+    """A dataset file for the miniature of GTA5."""
     path = tmp_path / 'own.yaml'
     path.write_text(
         'label_set: cityscapes19\nimages: images/{name}.png\npalette: true\nsizes: [[8, 6]]\n'
@@ -51,7 +51,7 @@ def test_a_whole_copy(zipped: bool, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert '8x6: 2' in printed
     sheet = cv2.imread('sheet.jpg')
     assert sheet.shape[1] == 4 * 10 + 3 * 320
-    # The sheet shows the red of the pictures and the colour of the road.
+    # The sheet shows the red of the images and the colour of the road.
     assert (np.abs(sheet.astype(int) - (0, 0, 200)).max(2) < 8).mean() > 0.1
     assert (np.abs(sheet.astype(int) - (128, 64, 128)).max(2) < 8).sum() > 500
     assert Path('good.txt').read_text().split() == ['00001', '00002']
@@ -107,7 +107,7 @@ def test_splits_that_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str
     out, problems = capsys.readouterr()
     assert 'not here: test' in out
     assert '8x6*' in out
-    # Training images without labels belong to BDD100K; only the counts are off.
+    # BDD100K has training images without labels; only the counts are wrong.
     assert [line.split()[0] for line in problems.splitlines()] == ['train', 'val']
     assert Path('bdd.jpg').is_file()
     assert main(['data', 'check', 'bdd100k', str(root), '--split', 'test']) == 2

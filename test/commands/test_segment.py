@@ -1,7 +1,7 @@
-"""`dgss segment` and `dgss bag` on real files, with a network whose answers are known.
+"""`dgss segment` and `dgss bag` on real files, with a network of known output.
 
-The network of these tests is a real one in a real bundle: it gives each pixel the class of the
-nearest colour of the label set, so a picture painted in those colours has a known mask.
+The bundle has a real network that gives each pixel the class with the nearest colour in the label
+set. An image in these colours has a known mask.
 """
 
 import json
@@ -30,7 +30,7 @@ SIZE = (48, 64)
 
 @pytest.fixture(scope='module')
 def bundle(tmp_path_factory):
-    """argmax over classes of 2 p.c - c.c, which is the class whose colour c is nearest to p."""
+    """argmax over classes of 2 p.c - c.c: the class with the colour c nearest to the pixel p."""
     colors = STREET.colors[: len(STREET)].astype(np.float32)
     constants = {
         'colors': 2 * colors.T,
@@ -88,7 +88,7 @@ def test_a_folder_becomes_masks_overlays_and_a_page(pictures, bundle, tmp_path, 
     assert segment(pictures, output=output, bundle=bundle) == 0
     for name, seed in (('one', 1), ('two', 2), ('three #3%', 3)):
         np.testing.assert_array_equal(read_labels(output / 'masks' / f'{name}.png'), ids(seed))
-        # The picture is painted in the colours already, so the overlay looks the same.
+        # The image has the colours of the labels: the overlay does not change it.
         painted = read_image(output / 'overlays' / f'{name}.jpg').astype(int)
         assert np.abs(painted - STREET.colors[ids(seed)]).mean() < 12
         assert read_image(output / 'frames' / f'{name}.jpg').shape == (*SIZE, 3)
@@ -113,7 +113,7 @@ def test_a_mask_has_the_size_of_its_frame(bundle, tmp_path):
     np.testing.assert_array_equal(mask, ids().repeat(3, 0).repeat(3, 1))
 
 
-def test_a_bad_image_is_named_and_the_others_are_done(pictures, bundle, tmp_path, capsys):
+def test_a_bad_image_is_named_and_the_others_are_segmented(pictures, bundle, tmp_path, capsys):
     (pictures / 'two.png').write_bytes((pictures / 'two.png').read_bytes()[:99])
     assert segment(pictures, output=tmp_path / 'out', bundle=bundle) == 1
     captured = capsys.readouterr()
@@ -160,7 +160,7 @@ def test_an_output_folder_is_only_replaced_when_asked(pictures, bundle, tmp_path
     assert (output / 'notes.txt').read_text() == 'mine'
 
 
-def test_outputs_that_would_harm_are_refused(pictures, bundle, tmp_path):
+def test_outputs_that_would_overwrite_other_files_are_refused(pictures, bundle, tmp_path):
     before = sorted(pictures.iterdir())
     cases = [
         (pictures, pictures, 'folder of its own'),
@@ -235,7 +235,7 @@ def test_bag_write_of_the_synthetic_drive(tmp_path):
         ({'source': 'gone'}, 'There is no gone'),
     ],
 )
-def test_bag_write_refuses_options_without_a_use(pictures, tmp_path, options, message):
+def test_bag_write_refuses_options_that_do_not_apply(pictures, tmp_path, options, message):
     source = options.pop('source').replace('PICTURES', str(pictures))
     with pytest.raises(DgssError, match=message):
         bag.write(source, output=tmp_path / 'bag', **options)

@@ -16,10 +16,10 @@ from dgss_core.images.frames import read_image
 from dgss_core.synthetic import StreetDrive
 
 NOT_BY_SEVERITY = {'saturate', 'snow'}
-"""Whose published constants first go one way and then another."""
+"""The change does not grow with the severity, by their published constants."""
 
 GOLDEN = {
-    # mean, standard deviation and change in grey levels, at severity 3
+    # mean, standard deviation and mean change in grey levels, at severity 3
     'gaussian_noise': (120.1, 65.7, 35.4),
     'shot_noise': (118.2, 66.6, 37.5),
     'impulse_noise': (120.8, 61.6, 11.4),
@@ -48,7 +48,7 @@ GOLDEN = {
 
 @pytest.fixture(scope='module')
 def street() -> np.ndarray:
-    return StreetDrive(3, 'day', 320, 180).frame(40).image
+    return StreetDrive(3, 'day', width=320, height=180).frame(40).image
 
 
 def off(image: np.ndarray, other: np.ndarray) -> float:
@@ -82,12 +82,12 @@ def test_a_higher_severity_changes_more(name: str, street: np.ndarray) -> None:
         assert max(changes) > 2
     else:
         assert changes[4] > 1.1 * changes[0]
-        # Published constants trade one thing for another here and there, but never for much.
+        # The published constants allow small decreases between two severities.
         assert all(a < 1.15 * b for a, b in pairwise(changes)), changes
 
 
 @pytest.mark.parametrize('name', CORRUPTIONS)
-def test_figures_stay_what_they_were(name: str, street: np.ndarray) -> None:
+def test_figures_stay_the_same(name: str, street: np.ndarray) -> None:
     mean, deviation, change = GOLDEN[name]
     result = corrupt(street, name, 3, seed=7)
     assert result.mean() == pytest.approx(mean, abs=0.6)
@@ -168,7 +168,7 @@ def test_plasma_is_a_fractal_from_zero_to_one() -> None:
 
 
 def test_fog_on_a_street_is_thicker_far_away(street: np.ndarray) -> None:
-    depth = plane_depth(180, 320)
+    depth = plane_depth(width=320, height=180)
     assert depth[0, 0] == 80
     assert (np.diff(depth[:, 0]) <= 0).all()
     assert depth[-1, 0] < 5
@@ -187,7 +187,7 @@ def test_night_is_dark_but_lights_shine(street: np.ndarray) -> None:
     assert night[:30].mean() < 40
 
 
-def test_training_does_not_see_what_is_scored() -> None:
+def test_training_cannot_use_scored_corruptions() -> None:
     assert training_corruptions(['zoom_blur', 'pixelate']) == ('zoom_blur', 'pixelate')
     for name in EVALUATED:
         with pytest.raises(DgssError, match=f'{name} is scored in evaluation'):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from miniature import (
     AS_TRAIN_IDS,
     COPIES,
@@ -23,12 +24,13 @@ from dgss_core.datasets import DATASETS, Synthetic, build_dataset
 from dgss_core.datasets.decode import decode_ids
 from dgss_core.datasets.label_map import label_map
 from dgss_core.datasets.layout import load_layout
+from dgss_core.datasets.registry import takes_protocol_map
 from dgss_core.errors import DgssError
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.synthetic import CONDITIONS
 
 EXPECTED = {
-    # dataset: split, condition of its first frame, names, train id per column
+    # dataset: split, condition of the first frame, names, train id per column
     'gta5': ('all', 'day', ['00001', '00002'], (0, 1, 2, 13, 255, 255, 18, 18)),
     'synthia': ('all', 'day', ['0000000', '0000001'], (0, 1, 2, 13, 255, 255, 18, 18)),
     'urbansyn': ('all', 'day', ['0001'], AS_TRAIN_IDS),
@@ -69,7 +71,7 @@ def test_reads_the_true_layout(name: str, form: str, tmp_path: Path) -> None:
         assert np.array_equal(sample.labels, dataset.labels(index))
 
 
-def test_mapillary_names_its_map_and_knows_both() -> None:
+def test_mapillary_has_both_label_maps() -> None:
     layout, (entry, *_) = load_layout('mapillary'), load_layout('mapillary').split('val').labels
     published = {
         'mapillary_hrda': {
@@ -90,7 +92,7 @@ def test_mapillary_names_its_map_and_knows_both() -> None:
 
 
 @pytest.mark.parametrize('name', ['mapillary', 'mapillary_v2'])
-def test_a_title_says_which_map_was_used(name: str, tmp_path: Path) -> None:
+def test_a_title_names_its_label_map(name: str, tmp_path: Path) -> None:
     root = write_folder(COPIES[name](), tmp_path)
     rein = build_dataset(name, root, 'val', mapping='mapillary_rein')
     assert np.array_equal(rein[0].labels, columns(*MAPILLARY_REIN))
@@ -194,7 +196,45 @@ def test_a_folder_of_your_own_through_yaml(tmp_path: Path) -> None:
             build_dataset(own, tmp_path)
 
 
-def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ('change', 'says'),
+    [
+        ('splits: [train]', "splits of the dataset cannot be .'train'"),
+        ('splits: {}', 'splits is empty'),
+        ('splits: {train: {size: 3}}', "split 'train' has the unknown key size"),
+        ('splits: {train: {count: many}}', "count of split 'train' cannot be 'many'"),
+        ('sizes: [640, 480]', 'sizes has 640'),
+        ('conditions: {drive: night}', "conditions of 'drive'"),
+        ('frame_name: "{name"', 'is not a path'),
+        ('label_set: 19', 'label_set of the dataset cannot be 19'),
+        ('labels: {map: cityscapes}', 'None is not a path'),
+    ],
+)
+def test_wrong_content_of_a_dataset_file_is_named(change: str, says: str, tmp_path: Path) -> None:
+    content = yaml.safe_load('{label_set: cityscapes19, images: "{name}", labels: "{name}"}')
+    path = tmp_path / 'own.yaml'
+    path.write_text(yaml.safe_dump(content | yaml.safe_load(change)))
+    with pytest.raises(DgssError, match=says):
+        load_layout(path)
+
+
+def test_a_bug_is_not_reported_as_wrong_content(monkeypatch) -> None:
+    def broken(name: object) -> None:
+        raise AttributeError('a bug')
+
+    monkeypatch.setattr(LabelSet, 'load', broken)
+    with pytest.raises(AttributeError, match='a bug'):
+        load_layout('kitti')
+
+
+def test_only_mapillary_takes_the_map_of_the_protocol() -> None:
+    taking = [name for name in DATASETS if takes_protocol_map(name)]
+    assert taking == ['mapillary', 'mapillary_v2']
+    with pytest.raises(DgssError, match="no dataset 'gta6'"):
+        takes_protocol_map('gta6')
+
+
+def test_wrong_arguments_are_reported(tmp_path: Path) -> None:
     with pytest.raises(DgssError, match=r'no dataset .gta6.; use one of acdc.*synthetic'):
         build_dataset('gta6', tmp_path)
     with pytest.raises(DgssError, match='gta5 needs a root'):

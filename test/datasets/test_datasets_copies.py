@@ -26,7 +26,7 @@ from dgss_core.errors import DgssError
 
 
 @pytest.mark.parametrize('encode', [grey, two_channels, lambda x: indexed(x, np.zeros((256, 3)))])
-def test_a_label_file_cut_anywhere_is_not_read_in_part(encode: Callable) -> None:
+def test_a_label_file_cut_anywhere_is_refused(encode: Callable) -> None:
     data = encode(np.random.default_rng(0).integers(0, 20, (90, 70), dtype=np.uint8))
     flipped = bytearray(data)
     flipped[len(data) // 2] ^= 0xFF
@@ -59,7 +59,7 @@ IMAGE = 'leftImg8bit/val/lindau/lindau_000000_000019_leftImg8bit.png'
     ],
 )  # fmt: skip
 @pytest.mark.parametrize('zipped', [False, True])
-def test_what_is_wrong_with_a_copy_is_said(
+def test_the_fault_of_a_copy_is_named(
     change: Callable, says: str, zipped: bool, tmp_path: Path
 ) -> None:
     files = spoil(change)
@@ -111,7 +111,7 @@ def test_the_fingerprint_changes_with_the_content(tmp_path: Path) -> None:
     assert build_dataset('gta5', write_zips('gta5', files, tmp_path / 'c')).fingerprint != before
 
 
-def test_what_macos_packs_beside_files_is_not_read(tmp_path: Path) -> None:
+def test_extra_files_of_macos_are_ignored(tmp_path: Path) -> None:
     files = COPIES['gta5']()
     files |= {f'__MACOSX/{Path(n).parent}/._{Path(n).name}': b'x' for n in files}
     assert len(build_dataset('gta5', write_zips('gta5', files, tmp_path))) == 2

@@ -47,7 +47,7 @@ def test_sizes_are_those_of_the_papers_code(
     assert seen is not None
     assert seen.image.shape == (*image[::-1], 3)
     assert seen.labels.shape == labels[::-1]
-    # What is seen is still where it was: the ramp runs from dark to bright, and labels with it.
+    # Image and labels stay aligned: the ramp runs from dark to bright in both.
     inside = seen.labels != IGNORE
     if seen.image.shape[:2] == seen.labels.shape:
         assert (

@@ -1,4 +1,4 @@
-"""Every encoding against OpenCV, with padded rows; and nothing but DgssError for bad input."""
+"""Every encoding against OpenCV, with padded rows; bad input raises only DgssError."""
 
 import array
 import struct
@@ -20,7 +20,7 @@ BAYER = {'rggb': 'RGGB', 'bggr': 'BGGR', 'gbrg': 'GBRG', 'grbg': 'GRBG'}
 
 
 def reference(encoding: str, rows: np.ndarray) -> np.ndarray:
-    """RGB by OpenCV of unpadded samples (rows, width * channels), written out per encoding."""
+    """RGB by OpenCV from unpadded samples (rows, width * channels)."""
     channels = ENCODINGS[encoding].channels
     pixels = rows.reshape(len(rows), -1, channels) if channels > 1 else rows
     if encoding in ('rgb8', 'rgb16'):
@@ -49,7 +49,7 @@ def reference(encoding: str, rows: np.ndarray) -> np.ndarray:
 
 
 WITH_CHROMA_BELOW = {'nv12': (1, 2), 'nv21': (1, 2), 'i420': (2, 1), 'yuv420': (2, 1)}
-"""Chroma rows for two of the picture, and their halves of its bytes."""
+"""Chroma rows per two image rows, and their bytes in halves of an image row."""
 
 
 @pytest.mark.parametrize('padding', [0, 1, 6, 7])
@@ -84,7 +84,7 @@ def test_encoding_equals_opencv_with_any_step(encoding, is_bigendian, padding):
 
 @pytest.mark.parametrize('padding', [0, 5])
 def test_nv24_has_the_colours_of_nv12_at_full_resolution(padding):
-    """Where the chroma is the same over two by two pixels, NV12 says the same."""
+    """With constant chroma in blocks of 2x2 pixels, NV12 gives the same image."""
     rng = np.random.default_rng(2)
     luma = rng.integers(0, 256, (HEIGHT, WIDTH), np.uint8)
     chroma = rng.integers(0, 256, (HEIGHT // 2, WIDTH // 2, 2), np.uint8)
@@ -113,7 +113,7 @@ def test_nv24_has_the_colours_of_nv12_at_full_resolution(padding):
     ],
 )
 def test_bayer_names_the_first_pixel_of_a_red_scene(encoding, top_left):
-    """Under a red light only the red sites of the mosaic answer."""
+    """In red light only the red pixels of the mosaic are bright."""
     mosaic = np.zeros((8, 8), np.uint8)
     pattern = encoding[6:10]
     y, x = divmod(pattern.index('r'), 2)
@@ -127,7 +127,7 @@ def test_bayer_names_the_first_pixel_of_a_red_scene(encoding, top_left):
 @pytest.mark.parametrize('encoding', ['rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', '8UC3', '8UC4'])
 @pytest.mark.parametrize('size', [(64, 48), (32, 24), (20, 20), (10, 7), (100, 90)])
 def test_channels_put_in_order_after_resizing_are_the_same(encoding, padding, size):
-    """What the network sees does not depend on when its image became RGB."""
+    """The conversion to RGB gives the same result before and after the resize."""
     rng = np.random.default_rng(3)
     row_bytes = 64 * ENCODINGS[encoding].channels
     rows = rng.integers(0, 256, (48, row_bytes + padding), np.uint8)
@@ -210,7 +210,7 @@ def test_any_message_gives_an_image_or_a_dgss_error(
 
 
 def scene(height: int = 48, width: int = 64) -> np.ndarray:
-    """A smooth picture that JPEG keeps well, another on each side."""
+    """A smooth image with little loss in JPEG; it has no symmetry."""
     y, x = np.mgrid[:height, :width]
     return np.stack([x * 3, y * 4, 255 - x * 2], axis=-1).astype(np.uint8)
 
@@ -241,7 +241,7 @@ def test_jpeg_with_bytes_after_its_end_is_read():
 
 
 def test_a_bomb_is_refused_by_its_header():
-    """A PNG of a few bytes that claims 60000x60000 pixels (11 GB decoded)."""
+    """A PNG of a few bytes with a header of 60000x60000 pixels (11 GB decoded)."""
     header = struct.pack('>IIBBBBB', 60_000, 60_000, 8, 2, 0, 0, 0)
     chunk = b'IHDR' + header
     png = b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + chunk

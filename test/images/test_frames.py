@@ -1,4 +1,4 @@
-"""Frames from real files of every kind, and the sentence for every kind of wrong source."""
+"""Frames from real files of every kind, and the message for every wrong source."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Colours, overlays and sheets, pixel by pixel where it matters."""
+"""Colours, overlays, legends and contact sheets."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_colours_are_those_of_the_label_set():
     )
 
 
-def test_overlay_blends_classes_and_leaves_the_rest():
+def test_overlay_blends_classes_and_keeps_other_pixels():
     image = np.full((1, 3, 3), 100, np.uint8)
     np.testing.assert_array_equal(
         overlay(image, MASK, STREET, opacity=0.25), [[(107, 91, 107), (75, 75, 110), (100,) * 3]]
@@ -52,7 +52,7 @@ def test_sheet_places_images_whole_and_in_order():
     assert sheet.shape[1] == 10 + 2 * 90
 
 
-def test_sheet_refuses_what_does_not_line_up():
+def test_sheet_refuses_wrong_numbers_of_images_and_titles():
     image = np.zeros((2, 2, 3), np.uint8)
     with pytest.raises(ValueError, match='at least one'):
         contact_sheet([])

@@ -1,4 +1,4 @@
-"""What a turned or cut view shows the network, and where the answer lies on the image."""
+"""A rotated or cut view, and the way back to the camera image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ IMAGE = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
 ROIS = [None, (0, 0, 8, 6), (2, 1, 5, 4), (7, 5, 1, 1)]
 
 
-def restored(view: View, upright: np.ndarray, width: int, height: int, fill: int) -> np.ndarray:
+def restored(view: View, upright: np.ndarray, *, width: int, height: int, fill: int) -> np.ndarray:
     out = np.full((height, width), 77, np.uint8)
     view.restore(upright, fill, out)
     return out
@@ -21,10 +21,10 @@ def restored(view: View, upright: np.ndarray, width: int, height: int, fill: int
 
 @pytest.mark.parametrize('rotation', ROTATIONS)
 @pytest.mark.parametrize('roi', ROIS)
-def test_what_was_seen_lies_again_where_it_was(rotation: int, roi) -> None:
+def test_restore_inverts_apply(rotation: int, roi) -> None:
     view = View(rotation, roi)
     seen = view.apply(IMAGE)
-    back = restored(view, np.ascontiguousarray(seen[..., 0]), 8, 6, fill=255)
+    back = restored(view, np.ascontiguousarray(seen[..., 0]), width=8, height=6, fill=255)
     x, y, w, h = roi or (0, 0, 8, 6)
     expected = np.full((6, 8), 255, np.uint8)
     expected[y : y + h, x : x + w] = IMAGE[y : y + h, x : x + w, 0]
@@ -38,13 +38,13 @@ def test_the_rotation_is_clockwise() -> None:
     np.testing.assert_array_equal(View(270).apply(IMAGE)[:, 0], IMAGE[0][::-1])
 
 
-def test_a_map_of_another_size_is_laid_over_the_region_by_the_nearest_value() -> None:
+def test_a_map_of_another_size_is_resized_to_the_region() -> None:
     coarse = np.array([[1, 2]], np.uint8)
-    whole = restored(View(0, (2, 0, 4, 2)), coarse, 8, 3, fill=9)
+    whole = restored(View(0, (2, 0, 4, 2)), coarse, width=8, height=3, fill=9)
     expected = [[9, 9, 1, 1, 2, 2, 9, 9]] * 2 + [[9] * 8]
     np.testing.assert_array_equal(whole, expected)
-    turned = restored(View(90, (2, 0, 4, 2)), coarse, 8, 3, fill=9)
-    # Upright, 1 is left; in the camera's image, that is at the bottom.
+    turned = restored(View(90, (2, 0, 4, 2)), coarse, width=8, height=3, fill=9)
+    # Upright, 1 is on the left; in the camera image it is at the bottom.
     expected = [[9, 9, 2, 2, 2, 2, 9, 9], [9, 9, 1, 1, 1, 1, 9, 9], [9] * 8]
     np.testing.assert_array_equal(turned, expected)
 
@@ -59,10 +59,11 @@ def test_a_region_outside_the_image_is_refused(roi) -> None:
 def test_the_nearest_value_is_that_of_opencv(size: tuple[int, int]) -> None:
     plane = np.random.default_rng(0).integers(0, 256, (6, 8), np.uint8)
     expected = cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST)
-    np.testing.assert_array_equal(nearest(plane, *size), expected)
-    for given in (plane, np.dstack([plane] * 3)[..., 1]):  # also where its pixels lie apart
+    width, height = size
+    np.testing.assert_array_equal(nearest(plane, width=width, height=height), expected)
+    for given in (plane, np.dstack([plane] * 3)[..., 1]):  # also if its pixels are not contiguous
         around = np.full((size[1] + 2, size[0] + 5), 77, np.uint8)
         out = around[1:-1, 3:-2]
-        assert nearest(given, *size, out) is out
+        assert nearest(given, width=width, height=height, out=out) is out
         np.testing.assert_array_equal(out, expected)
         assert (around == 77).sum() == around.size - out.size + (expected == 77).sum()

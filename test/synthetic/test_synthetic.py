@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from dgss_core.errors import DgssError
-from dgss_core.synthetic import CONDITIONS, StreetDrive
-from dgss_core.synthetic.camera import Camera
+from dgss_core.labels import LabelSet
+from dgss_core.synthetic import CONDITIONS, StreetDrive, classes
+from dgss_core.synthetic.camera import DriveCamera
 from dgss_core.synthetic.weather import transmission, wet
 
 SIZE = {'width': 160, 'height': 96}
@@ -17,7 +18,7 @@ def frames():
     return {c: StreetDrive(3, c, **SIZE).frame(7) for c in CONDITIONS}
 
 
-def test_conditions_are_the_documented_six():
+def test_there_are_six_conditions():
     assert CONDITIONS == ('day', 'dusk', 'night', 'fog', 'rain', 'snow')
 
 
@@ -124,7 +125,7 @@ def test_fog_hides_the_far_and_keeps_the_near():
 def test_fog_tends_to_the_one_colour_of_the_air():
     drive = StreetDrive(5, 'fog', **SIZE)
     frame = drive.frame(5)
-    # The lens darkens the corners, so compare the middle of the picture only.
+    # The lens darkens the corners: compare only the middle of the image.
     middle = np.zeros(frame.labels.shape, bool)
     middle[24:72, 40:120] = True
     air = frame.image[middle & (frame.labels == 10)].mean(0)
@@ -158,7 +159,7 @@ def test_snow_whitens_the_sidewalk(frames):
 
 
 def test_wet_road_mirrors_what_stands_above_in_the_same_column():
-    camera = Camera(60, 80, 60.0, 30.0, 30.0, 0.0, 0.0, 1.4)
+    camera = DriveCamera(width=60, height=80, focal=60.0, cx=30.0, cy=30.0, s=0.0, y=0.0, z=1.4)
     ground = np.zeros((80, 60), bool)
     ground[30:] = True
     radiance = np.full((80, 60, 3), 0.2, np.float32)
@@ -188,7 +189,7 @@ def test_static_wall_comes_closer_by_the_ego_motion():
     building = 2
     nearest = [f.depth[f.labels == building] for f in (a, b)]
     ends = [np.unique(np.round(d, 2), return_counts=True) for d in nearest]
-    # Walls across the view have one depth over many pixels: each must reappear, nearer.
+    # A wall across the view has one depth in many pixels: it must reappear nearer.
     flat = [depth for depth, count in zip(*ends[0], strict=True) if count > 100 and depth < 100]
     assert flat
     for depth in flat:
@@ -222,3 +223,9 @@ def test_too_small(size):
 def test_rate_must_be_positive():
     with pytest.raises(DgssError, match='fps'):
         StreetDrive(0, fps=0)
+
+
+def test_class_ids_are_those_of_the_label_set():
+    labels = LabelSet.load('cityscapes19')
+    ids = {name.replace(' ', '_').upper(): i for i, name in enumerate(labels.names)}
+    assert {name: value for name, value in vars(classes).items() if name.isupper()} == ids

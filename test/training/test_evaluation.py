@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dgss_core.confusion import ConfusionMatrix
 from dgss_core.datasets import build_dataset
-from dgss_core.datasets.protocols import View, load_protocol
+from dgss_core.datasets.protocols import ProtocolView, load_protocol
 from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 from dgss_core.networks.inference import Inference
@@ -40,7 +40,7 @@ class ByColour(torch.nn.Module):
         return scores.softmax(1)
 
 
-def scored(root: Path, view: View, look: Inference) -> tuple[ConfusionMatrix, list]:
+def scored(root: Path, view: ProtocolView, look: Inference) -> tuple[ConfusionMatrix, list]:
     frames = build_dataset(write_frames(root), root / 'frames')
     model = ByColour()
     fabric = L.Fabric(accelerator='cpu', devices=1)
@@ -53,20 +53,20 @@ def right(matrix: ConfusionMatrix) -> float:
 
 
 def test_every_labelled_pixel_counts_at_its_own_size(tmp_path: Path) -> None:
-    whole, seen = scored(tmp_path, View(), Inference())
+    whole, seen = scored(tmp_path, ProtocolView(), Inference())
     assert whole.counts.sum() == 8 * 96 * 96
     assert right(whole) > 0.97
     assert set(seen) == {(96, 96)}
-    small, seen = scored(tmp_path, View(height=48), Inference())
+    small, seen = scored(tmp_path, ProtocolView(height=48), Inference())
     assert small.counts.sum() == 8 * 96 * 96, 'labels keep their size'
     assert right(small) > 0.9
     assert set(seen) == {(48, 48)}
 
 
 def test_a_protocol_may_leave_frames_out_and_cut_labels(tmp_path: Path) -> None:
-    none, _ = scored(tmp_path, View(only=(1920, 1080)), Inference())
+    none, _ = scored(tmp_path, ProtocolView(only=(1920, 1080)), Inference())
     assert none.counts.sum() == 0
-    cut, _ = scored(tmp_path, View(cut=(64, 32)), Inference())
+    cut, _ = scored(tmp_path, ProtocolView(cut=(64, 32)), Inference())
     assert cut.counts.sum() == 8 * 32 * 64
 
 

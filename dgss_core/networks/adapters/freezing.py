@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import unknown
 from dgss_core.networks.adapters.lora import LoRALinear
 from dgss_core.networks.encoders.encoder import Encoder
 from dgss_core.networks.encoders.memory import graph_bytes
@@ -22,7 +22,7 @@ def freeze(encoder: Encoder, policy: str) -> None:
     for an unknown policy.
     """
     if policy not in POLICIES:
-        raise DgssError(f'There is no freezing policy {policy!r}; choose {", ".join(POLICIES)}.')
+        raise unknown('freezing policy', policy, POLICIES)
     stages = encoder.trunk()
     for stage in stages:
         for module in stage:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from dgss_core import plugins
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, unknown
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.encoders.encoder import CLIP_MEAN, CLIP_STD, Encoder
 from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2
@@ -207,9 +206,7 @@ def build_encoder(name: str, weights: str | Path | None = None, **options: Any) 
     if name in added:
         return plugins.load_plugin(plugins.ENCODERS, name)(weights=weights, **options)
     if name not in ENCODERS:
-        known = [*ENCODERS, *added]
-        near = get_close_matches(name, known, n=3, cutoff=0.4) or known
-        raise DgssError(f'There is no encoder {name!r}; did you mean {", ".join(near)}?')
+        raise unknown('encoder', name, [*ENCODERS, *added])
     return ENCODERS[name].build(weights, **options)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, unknown
 from dgss_core.networks.encoders.encoder import (
     CLIP_MEAN,
     CLIP_STD,
@@ -233,4 +233,4 @@ def _pyramid(name: str, width: int, taps: Sequence[int]) -> Pyramid:
         return LearnedPyramid(width)
     if name == 'none':
         return OneScale(len(taps))
-    raise DgssError(f"There is no pyramid {name!r}; choose 'bilinear', 'learned' or 'none'.")
+    raise unknown('pyramid', name, ('bilinear', 'learned', 'none'))

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import unknown
 from dgss_core.labels import LabelSet
 from dgss_core.networks.adapters.freezing import freeze
 from dgss_core.networks.adapters.lora import add_lora, add_soma
@@ -45,7 +45,7 @@ def dgss_vit(
     elif adapter == 'soma':
         add_soma(encoder.blocks[len(encoder.blocks) // 3 :], targets, rank)
     else:
-        raise DgssError(f"There is no low-rank adapter {adapter!r}; choose 'lora' or 'soma'.")
+        raise unknown('low-rank adapter', adapter, ('lora', 'soma'))
     head = VitConvHead(encoder.channels, encoder.strides, len(label_set), **head_sizes)
     return SegmentationModel(encoder, head, label_set)
 

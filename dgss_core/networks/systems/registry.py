@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from dgss_core import plugins
-from dgss_core.errors import DgssError
+from dgss_core.errors import unknown
 from dgss_core.labels import LabelSet
 from dgss_core.networks.encoders import build_encoder
 from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
@@ -133,8 +132,7 @@ def build_system(
     """
     known = systems()
     if name not in known:
-        near = get_close_matches(name, known, n=3, cutoff=0.4) or list(known)
-        raise DgssError(f'There is no system {name!r}; did you mean {", ".join(near)}?')
+        raise unknown('system', name, known)
     system = known[name]
     labels = LabelSet.load(label_set) if isinstance(label_set, str) else label_set
     options = {**system.options, **(encoder_options or {})}

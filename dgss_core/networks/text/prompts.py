@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import unknown
 from dgss_core.labels import LabelSet
 
 VOID = 'photo'
@@ -30,8 +30,7 @@ def templates(name: str) -> tuple[str, ...]:
         return tuple(template('{}') for template in OPENAI_IMAGENET_TEMPLATES)
     sets = _data('prompts')
     if name not in sets:
-        known = ', '.join(('imagenet80', *sets, 'plain'))
-        raise DgssError(f'There is no prompt set {name!r}; choose {known}.')
+        raise unknown('prompt set', name, ('imagenet80', *sets, 'plain'))
     return tuple(sets[name])
 
 

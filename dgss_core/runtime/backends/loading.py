@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from dgss_core import plugins
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, unknown
 from dgss_core.runtime.backend import Backend, BackendOptions, Report, silent
 from dgss_core.runtime.bundle import Bundle, ReferenceFrame
 from dgss_core.runtime.engines import RefusedError
@@ -43,7 +43,7 @@ def check_backend(name: str) -> None:
     names = (*BACKENDS, *added)
     known = name in ('auto', *names) or name.partition(':')[0] in added
     if not known and not SPECIAL.fullmatch(name):
-        raise DgssError(f'There is no backend {name!r}; use auto or one of {", ".join(names)}.')
+        raise unknown('backend', name, ('auto', *names))
 
 
 def load_backend(

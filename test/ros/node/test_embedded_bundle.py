@@ -47,7 +47,7 @@ def test_the_node_answers_as_the_library_does(start_node, camera: Camera) -> Non
     camera.connect()
     segmenter = Segmenter(open_bundle())
     for condition in CONDITIONS:
-        image = StreetDrive(7, condition, 320, 180).frame(0).image
+        image = StreetDrive(7, condition, width=320, height=180).frame(0).image
         expected = segmenter(image)
         bgr = np.ascontiguousarray(image[..., ::-1])
         for encoding, sent in (('rgb8', image), ('bgr8', bgr)):
