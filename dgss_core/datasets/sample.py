@@ -13,12 +13,14 @@ from dgss_core.labels import LabelSet
 @dataclass(frozen=True)
 class Sample:
     """`image`: RGB uint8 (H, W, 3). `labels`: uint8 (H, W), ids of the dataset's label set,
-    255 where there is none. `condition`: one of `dgss_core.synthetic.CONDITIONS`."""
+    255 where there is none. `condition`: one of `dgss_core.synthetic.CONDITIONS`. `labelled`:
+    False if nobody labelled the frame; all its labels are 255 then."""
 
     name: str
     image: np.ndarray
     labels: np.ndarray
     condition: str
+    labelled: bool = True
 
 
 class Dataset(Protocol):

@@ -18,7 +18,7 @@ from dgss_core.datasets.protocols import View, load_protocol
 from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 from dgss_core.networks.inference import Inference
-from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit, protocol_look, score
+from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit, protocol_inference, score
 from dgss_core.training.loop import train
 
 
@@ -72,12 +72,12 @@ def test_a_protocol_may_leave_frames_out_and_cut_labels(tmp_path: Path) -> None:
 
 def test_windows_are_those_of_the_protocol_unless_the_recipe_says_others() -> None:
     rein, native = load_protocol('rein'), load_protocol('native')
-    assert protocol_look(rein, Inference(flip=True)) == Inference(
+    assert protocol_inference(rein, Inference(flip=True)) == Inference(
         (512, 512), (341, 341), flip=True
     )
     own = Inference(window=(256, 256))
-    assert protocol_look(rein, own) == own
-    assert protocol_look(native, Inference()) == Inference()
+    assert protocol_inference(rein, own) == own
+    assert protocol_inference(native, Inference()) == Inference()
 
 
 def test_scores_say_protocol_and_are_kept(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from dgss_core.errors import DgssError
 from dgss_core.networks.systems import SegmentationModel, build_system
 from dgss_core.training.average import Average, AverageConfig
+from dgss_core.training.loss_log import LossLog
 from dgss_core.training.optimiser import (
     OptimiserConfig,
     build_optimiser,
@@ -23,7 +24,6 @@ from dgss_core.training.optimiser import (
     undecayed_names,
 )
 from dgss_core.training.schedule import Schedule
-from dgss_core.training.watch import Watch
 
 
 def model(name: str) -> SegmentationModel:
@@ -148,14 +148,14 @@ def test_an_average_starts_late_and_updates_now_and_then() -> None:
         AverageConfig(decay=1.0)
 
 
-def test_the_watch_names_the_first_bad_step(tmp_path: Path) -> None:
-    fabric, watch = L.Fabric(accelerator='cpu', devices=1), Watch()
+def test_the_loss_log_names_the_first_bad_step(tmp_path: Path) -> None:
+    fabric, losses = L.Fabric(accelerator='cpu', devices=1), LossLog()
     one = torch.ones(())
-    watch.add(1, {'a': one, 'b': 2 * one}, one)
-    watch.add(2, {'a': one, 'b': 4 * one}, 3 * one)
-    assert watch.check(fabric, tmp_path / 'state') == {'loss': 4, 'gradient norm': 2}
-    watch.add(3, {'a': one}, one)
-    watch.add(4, {'a': one}, one * math.inf)
-    watch.add(5, {'a': one * math.nan}, one)
+    losses.add(1, {'a': one, 'b': 2 * one}, one)
+    losses.add(2, {'a': one, 'b': 4 * one}, 3 * one)
+    assert losses.check(fabric, tmp_path / 'state') == {'loss': 4, 'gradient norm': 2}
+    losses.add(3, {'a': one}, one)
+    losses.add(4, {'a': one}, one * math.inf)
+    losses.add(5, {'a': one * math.nan}, one)
     with pytest.raises(DgssError, match='At step 4 the loss was 1 '):
-        watch.check(fabric, tmp_path / 'state')
+        losses.check(fabric, tmp_path / 'state')

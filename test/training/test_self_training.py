@@ -1,5 +1,6 @@
 """Stage B: a teacher labels what nobody labelled, and the training goes on to the bit."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from dgss_core.errors import DgssError
 from dgss_core.networks.systems import build_system
 from dgss_core.training.average import AverageConfig
 from dgss_core.training.build import build_objective
+from dgss_core.training.data import batches
 from dgss_core.training.loop import setup, train
 from dgss_core.training.objective import Objective
 from dgss_core.training.parallel import build_fabric
@@ -59,6 +61,23 @@ def test_what_has_labels_is_left_alone():
     labels[1] = 2
     plain = Objective(model)(images, labels, 5)
     assert torch.equal(objective(images, labels, 5)['ce'], plain['ce'])
+
+
+def test_a_labelled_source_may_have_a_crop_without_labels():
+    model = system().eval()
+    images, labels = batch()
+    plain = Objective(model)(images, labels, 5)
+    objective = SelfTraining(model, SelfTrainingConfig(), 1)
+    losses = objective(images, labels, 5, torch.ones(3, dtype=torch.bool))
+    assert torch.equal(losses['ce'], plain['ce'])
+
+
+def test_a_batch_knows_which_images_are_labelled(tmp_path):
+    write_frames(tmp_path)
+    config = parse(stage_b(tmp_path, name='dgss'))
+    training = setup(build_fabric(CPU), config, tmp_path, Record(tmp_path / 'run', True), CPU)
+    for found in islice(batches(training.loader), 4):
+        assert torch.equal(found.labelled, (found.labels != 255).flatten(1).any(1))
 
 
 def test_the_teacher_is_the_average_and_sees_the_image_as_it_is():
