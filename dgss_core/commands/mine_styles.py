@@ -1,4 +1,4 @@
-"""`dgss mine-styles`: a bank of styles for FAMix."""
+"""`dgss mine-styles`: mine a bank of styles for FAMix."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dgss_core.training.augmentation import (
 from dgss_core.training.mining import mine_bank
 
 EMBEDDINGS = {'clip-rn50': ('RN50/openai', 1024), 'clip-rn101': ('RN101/openai', 512)}
-"""The text tower of each encoder, and the width of its embeddings."""
+"""Text tower and embedding width of each encoder."""
 
 
 def mine_styles(
@@ -45,22 +45,22 @@ def mine_styles(
     device: str = 'cuda' if torch.cuda.is_available() else 'cpu',
     seed: int = 1,
 ) -> None:
-    """Mine styles for `mixing.bank` of a recipe by prompts, as FAMix does; needs CLIP's weights.
+    """Mine styles for `mixing.bank` of a recipe with prompts, as FAMix does; needs CLIP's weights.
 
     Args:
-        dataset: what the recipe learns from
+        dataset: the training dataset of the recipe
         output: the .safetensors file to write
-        encoder: that of the recipe
-        data: folder that holds the datasets, each under its name
-        split: of the dataset; its first one by default
-        listing: text file that names the frames to take, one per line
+        encoder: the encoder of the recipe
+        data: folder that contains the datasets, each under its name
+        split: split of the dataset; its first one by default
+        listing: text file with the names of the frames to use, one per line
         styles: YAML list of styles in words; the 20 published ones by default
         crop: side of the crops in pixels, a multiple of 96
         batch: crops mined together
-        batches: how many; one pass over the dataset by default
+        batches: number of batches; one pass over the dataset by default
         workers: loader processes
         device: cpu, cuda, cuda:1, ...
-        seed: of everything random
+        seed: seed of all random numbers
     """
     if crop % 96 or crop < 96 or batch < 1:
         raise DgssError(
@@ -91,7 +91,7 @@ def mine_styles(
 
 
 def read_styles(path: Path | None) -> list[str]:
-    """The styles a YAML file lists, or the published ones. Raises DgssError for another file."""
+    """The styles in a YAML file, or the published ones. Raises DgssError if it is not a list."""
     if path is None:
         return list(published_styles())
     try:
