@@ -97,7 +97,7 @@ class Distillation(Objective):
 
     @torch.no_grad()
     def ask(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The teacher's last features (B,C,h,w) and probabilities (B,K,H,W), at its head's stride."""
+        """The teacher's last features (B,C,h,w); its probabilities at the stride of its head."""
         teacher = self.teacher[0].to(images.device)
         features, scores = teacher.features_and_scores(images)
         return features[-1], teacher.head.to_probabilities(scores.float())
