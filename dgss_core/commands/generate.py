@@ -83,7 +83,8 @@ def images(
     """Make pictures from prompts with a text-to-image model, by default as CLOUDS did.
 
     Writes images/NUMBER_CONDITION.png and images.jsonl, which records how each was made.
-    Continues where an earlier run was interrupted: complete pictures are kept.
+    Continues where an earlier run was interrupted: complete pictures are kept. Returns 0, or 1 if
+    pictures were left out.
 
     Args:
         prompts: the .jsonl file of `dgss generate prompts`
@@ -96,9 +97,6 @@ def images(
         precision: fp32, fp16 or bf16; auto is fp16 on a GPU, else fp32
         batch: pictures made at once
         seed: seed of all random numbers
-
-    Returns:
-        0, or 1 if pictures were left out.
     """
     from dgss_core.training.generation.images import Drawing
 

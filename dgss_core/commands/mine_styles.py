@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch.utils.data import DataLoader
 
-from dgss_core.datasets import build_dataset
+from dgss_core.datasets import Dataset, build_dataset
 from dgss_core.errors import DgssError
 from dgss_core.networks.encoders import build_encoder
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
@@ -62,32 +62,46 @@ def mine_styles(
         device: cpu, cuda, cuda:1, ...
         seed: seed of all random numbers
     """
-    if crop % 96 or crop < 96 or batch < 1:
-        raise DgssError(
-            f'Crops of {crop} in batches of {batch} cannot be cut into 3x3 patches; '
-            'give a crop that 96 divides and a batch of at least 1.'
-        )
+    _check(crop, batch)
     options = {} if listing is None else {'listing': listing}
     frames = build_dataset(dataset, data / Path(dataset).stem, split, **options)
     count = len(frames) // batch if batches is None else batches
     if not count:
         raise DgssError(f'{frames.title} do not fill a batch of {batch}; give a smaller --batch.')
+    words = read_styles(styles)
+    clip, tower = _clip(encoder, device)
+    loader = _crops(frames, crop, batch, workers, seed)
+    parts = with_progress(islice(loader, count), 'Mining', count)
+    on_device = ((images.to(device), labels.to(device)) for images, labels in parts)
+    bank = mine_bank(clip, tower, on_device, frames.label_set, words, seed)
+    bank.save(output, frames.label_set, encoder)
+    sizes = (f'{name} {len(found)}' for name, found in bank.named(frames.label_set).items())
+    print(f'{output}: {", ".join(sizes)}')
+
+
+def _check(crop: int, batch: int) -> None:
+    if crop % 96 or crop < 96 or batch < 1:
+        raise DgssError(
+            f'Crops of {crop} in batches of {batch} cannot be cut into 3x3 patches; '
+            'give a crop that 96 divides and a batch of at least 1.'
+        )
+
+
+def _clip(encoder: str, device: str) -> tuple[ClipResNet, TextTower]:
     tower, width = EMBEDDINGS[encoder]
     clip = build_encoder(encoder, 'pretrained', embedding=width).to(device)
     assert isinstance(clip, ClipResNet)
-    loader = DataLoader(
-        AugmentedFrames([frames], training_augmentation((crop, crop), color='none', flip=0)),
+    return clip, TextTower.named(tower)
+
+
+def _crops(frames: Dataset, side: int, batch: int, workers: int, seed: int) -> DataLoader:
+    """Endless batches of random crops (`side`, `side`) without colour changes and flips."""
+    return DataLoader(
+        AugmentedFrames([frames], training_augmentation((side, side), color='none', flip=0)),
         batch,
         sampler=Draws(UniformSampler(len(frames), seed)),
         num_workers=workers,
     )
-    parts = with_progress(islice(loader, count), 'Mining', count)
-    on_device = ((images.to(device), labels.to(device)) for images, labels in parts)
-    words = read_styles(styles)
-    bank = mine_bank(clip, TextTower.named(tower), on_device, frames.label_set, words, seed)
-    bank.save(output, frames.label_set, encoder)
-    sizes = {name: len(found) for name, found in bank.named(frames.label_set).items()}
-    print(f'{output}: ' + ', '.join(f'{name} {size}' for name, size in sizes.items()))
 
 
 def read_styles(path: Path | None) -> list[str]:
