@@ -1,10 +1,10 @@
-"""Train the embedded bundle, export it and score what was exported.
+"""Train the embedded bundle, export it, and score the exported bundle.
 
     python training/train_street.py --recipe config/train/street-mobilenetv2.yaml \
         --recipe.weights mobilenetv2.safetensors --data DATASETS --output runs/street
 
-DATASETS holds camvid/ and kitti/. Only day frames of the real drives are used; the synthetic drive
-adds the other conditions. What `dgss train` leaves goes to --output, the bundle beside it.
+DATASETS contains camvid/ and kitti/. Only day frames of the real drives are used; the synthetic
+drive adds the other conditions. --output receives the files of `dgss train` and the bundle.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LICENCE = (
     '(CC BY-NC-SA 3.0); encoder initialised from ImageNet weights (Apache-2.0).'
 )
 SOURCE_FRAMES = 64
-HERE = HardwareConfig(channels_last=True, in_memory=True)
+HARDWARE = HardwareConfig(channels_last=True, in_memory=True)
 
 
 def street(
@@ -40,18 +40,18 @@ def street(
     data: Path,
     output: Path = Path('runs/street'),
     size: tuple[int, int] = (448, 640),
-    hardware: HardwareConfig = HERE,
+    hardware: HardwareConfig = HARDWARE,
     resume: bool = False,
 ) -> None:
     """Train the embedded bundle.
 
     Args:
-        recipe: what is trained and how
+        recipe: the recipe to train
         data: folder with camvid/ and kitti/
-        output: where checkpoints, bundle and figures go
+        output: folder for checkpoints, bundle and logs
         size: height and width of the bundle's network in pixels
-        hardware: how it is run here
-        resume: go on from the last saved state
+        hardware: how the recipe runs on this machine
+        resume: continue from the last saved state
     """
     train(recipe, data, output, hardware, resume)
     bundle = export_bundle(
@@ -76,10 +76,10 @@ def street(
 
 
 def source_images(recipe: TrainConfig, data: Path) -> Iterator[np.ndarray]:
-    """Some day frames of each dataset that was learnt from, evenly over its drives.
+    """About 64 day frames of each training dataset, RGB uint8 (H, W, 3), evenly spaced.
 
-    By day only: in other conditions the figures of the real drives do not hold, and the
-    domain-shift monitor is there to say so.
+    Day only: the scores of the real drives do not hold in other conditions, and the domain-shift
+    monitor must report those.
     """
     for split in recipe.sources:
         by_day = {'conditions': ['day']} if split.dataset == SYNTHETIC else {}

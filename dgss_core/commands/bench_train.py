@@ -1,4 +1,4 @@
-"""`dgss bench train`: what a recipe costs here."""
+"""`dgss bench train`: the cost of a recipe on this machine."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rich.table import Table
 
 from dgss_core.errors import DgssError
 from dgss_core.networks.encoders.memory import graph_bytes
-from dgss_core.training.config import HardwareConfig, TrainConfig
+from dgss_core.training.config import DEFAULT_HARDWARE, HardwareConfig, TrainConfig
 from dgss_core.training.data import batches
 from dgss_core.training.loop import Training, setup, take_step
 from dgss_core.training.meter import Meter, Reading
+from dgss_core.training.objective import subsample
 from dgss_core.training.parallel import build_fabric
 from dgss_core.training.record import Record
 
-HERE = HardwareConfig()
 MEBI = 2**20
 
 
@@ -30,18 +30,18 @@ def bench_train(
     data: Path = Path('data'),
     steps: int = 20,
     warmup: int = 5,
-    hardware: HardwareConfig = HERE,
+    hardware: HardwareConfig = DEFAULT_HARDWARE,
 ) -> None:
-    """Measure steps of a recipe: images per second, the share of waiting for data, memory.
+    """Measure steps of a recipe: images per second, share of time waiting for data, memory.
 
-    Nothing is kept. The encoder's weights are random, which costs the same.
+    Nothing is saved. The encoder's weights are random, which costs the same.
 
     Args:
         config: a recipe of config/train, or your own
-        data: folder that holds the datasets, each under its name
+        data: folder that contains the datasets, each under its name
         steps: optimiser steps to measure
-        warmup: steps before that
-        hardware: how it is run here
+        warmup: steps before the measured ones
+        hardware: how the recipe runs on this machine
     """
     if steps < 1 or warmup < 0:
         raise DgssError(f'{steps} steps after {warmup} cannot be measured; give at least 1 and 0.')
@@ -53,13 +53,13 @@ def bench_train(
         training = setup(fabric, config, data, record, hardware)
         training.objective.train()
         reading = measure(fabric, training, warmup, steps)
-    kept = kept_bytes(fabric, training)
+    kept = backward_bytes(fabric, training)
     if fabric.is_global_zero:
         show(training, reading, kept, fabric)
 
 
 def measure(fabric: L.Fabric, training: Training, warmup: int, steps: int) -> Reading:
-    """Take `warmup` steps, then `steps` that count."""
+    """Run `warmup` steps, then measure `steps` steps."""
     images, meter = batches(training.loader), Meter(fabric.device)
     for step in range(warmup + steps):
         if step == warmup:
@@ -69,14 +69,14 @@ def measure(fabric: L.Fabric, training: Training, warmup: int, steps: int) -> Re
     return meter.read()
 
 
-def kept_bytes(fabric: L.Fabric, training: Training) -> tuple[int, int]:
-    """Bytes that one pass keeps for the backward pass: as the recipe freezes the encoder, and if
-    all of it were trained."""
-    images, labels = fabric.to_device(next(batches(training.loader)))
-    labels = labels[:, :: training.config.label_stride, :: training.config.label_stride]
+def backward_bytes(fabric: L.Fabric, training: Training) -> tuple[int, int]:
+    """Bytes that one pass keeps for the backward pass: with the recipe's frozen encoder, and with
+    the whole encoder trained."""
+    images, labels, labelled = fabric.to_device(next(batches(training.loader)))
+    labels = subsample(labels, training.config.label_stride).long()
 
     def forward() -> object:
-        return training.objective(images, labels.long(), 0)
+        return training.objective(images, labels, 0, labelled)
 
     kept = graph_bytes(forward)
     training.segmenter.model.encoder.requires_grad_(True)
@@ -96,10 +96,9 @@ def show(training: Training, reading: Reading, kept: tuple[int, int], fabric: L.
         'waiting for data': f'{reading.wait_share:.1%}',
         'peak memory': f'{reading.memory / MEBI:.0f} MiB',
         'kept for the backward pass': f'{kept[0] / MEBI:.0f} MiB',
-        'the same with nothing frozen': f'{kept[1] / MEBI:.0f} MiB',
     }
-    if kept[0] == kept[1]:
-        rows.popitem()
+    if kept[0] != kept[1]:
+        rows['the same with nothing frozen'] = f'{kept[1] / MEBI:.0f} MiB'
     for row in rows.items():
         table.add_row(*row)
     Console().print(table)

@@ -1,4 +1,4 @@
-"""`dgss generate`: prompts, pictures of them, and labels for pictures nobody labelled."""
+"""`dgss generate`: prompts, pictures made from them, and labels for unlabelled pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import asdict
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -23,25 +23,29 @@ from dgss_core.progress import with_progress
 from dgss_core.runtime.bundle import open_bundle, sha256_of
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_core.synthetic import CONDITIONS
-from dgss_core.training.generation.journal import Journal, read_entries
+from dgss_core.training.generation.journal import Journal, read_entries, unwritable
 from dgss_core.training.generation.prompts import folded, scenes
 
-IMAGES, LABELS, TEACHER, LOOK = 'images', 'labels', 'teacher', 'look'
-"""Folders of generated data: pictures, their labels, the labels before refinement, all three."""
+if TYPE_CHECKING:
+    from dgss_core.training.generation.images import Drawing
+    from dgss_core.training.generation.labels import Refiner
+
+IMAGES, LABELS, TEACHER, SHEETS = 'images', 'labels', 'teacher', 'look'
+"""Folders of generated data: pictures, labels, labels before refinement, sheets of all three."""
 
 
 def prompts(*, output: Path, model: str | None = None, count: int = 100, seed: int = 1) -> None:
     """Write descriptions of street scenes, one JSON line each, balanced over weather and time.
 
-    Goes on where an earlier run was interrupted. Edit the file, or write your own: what counts is
-    "prompt" of each line, and "condition" (day, dusk, night, fog, rain or snow).
+    Continues where an earlier run was interrupted. You can edit the file or write your own: only
+    "prompt" and "condition" (day, dusk, night, fog, rain or snow) of each line are used.
 
     Args:
         output: the .jsonl file to write
-        model: language model that puts the scenes into its own words, a folder or a name on the
-            Hugging Face hub; without one they stay as this package composes them
-        count: how many; CLOUDS was published with 100
-        seed: of everything random
+        model: language model that rephrases the scenes, a folder or a name on the Hugging Face
+            hub; without one the scenes are written as composed by this package
+        count: number of prompts; CLOUDS was published with 100
+        seed: seed of all random numbers
     """
     journal = Journal(output, {'writer': model or 'phrases', 'seed': seed})
     done = len(journal.entries)
@@ -76,25 +80,23 @@ def images(
     batch: int = 1,
     seed: int = 1,
 ) -> int:
-    """Make pictures of prompts with a text-to-image model, by default as CLOUDS did.
+    """Make pictures from prompts with a text-to-image model, by default as CLOUDS did.
 
-    Writes images/NUMBER_CONDITION.png and images.jsonl, which says how each was made. Goes on
-    where an earlier run was interrupted: what is there and whole is kept.
+    Writes images/NUMBER_CONDITION.png and images.jsonl, which records how each was made.
+    Continues where an earlier run was interrupted: complete pictures are kept. Returns 0, or 1 if
+    pictures were left out.
 
     Args:
         prompts: the .jsonl file of `dgss generate prompts`
         output: folder to write to
         model: text-to-image pipeline of diffusers, a folder or a name on the Hugging Face hub
-        count: how many pictures; the prompts are gone through again and again
-        steps: of the sampler
+        count: number of pictures; the prompts are used in turn
+        steps: steps of the sampler
         guidance: weight of the prompt
         size: height and width in pixels
-        precision: fp32, fp16 or bf16; auto is fp16 on a GPU and fp32 elsewhere
-        batch: pictures at once
-        seed: of everything random
-
-    Returns:
-        0, or 1 when pictures were left out.
+        precision: fp32, fp16 or bf16; auto is fp16 on a GPU, else fp32
+        batch: pictures made at once
+        seed: seed of all random numbers
     """
     from dgss_core.training.generation.images import Drawing
 
@@ -127,21 +129,21 @@ def labels(
     topic: str | None = None,
     seed: int = 1,
 ) -> None:
-    """Label frames with a teacher, its masks refined by Segment Anything as CLOUDS does.
+    """Label frames with a teacher and refine its masks with Segment Anything, as CLOUDS does.
 
-    Writes labels/NAME.png (255 where nothing is certain), teacher/NAME.png (before refinement)
-    and look/NAME.jpg (frame, before, after). Goes on where an earlier run was interrupted.
+    Writes labels/NAME.png (255 outside the refined masks), teacher/NAME.png (before refinement)
+    and look/NAME.jpg (frame, before, after). Continues where an earlier run was interrupted.
 
     Args:
         source: image, folder of images, video or bag
-        output: folder to write to; that of `dgss generate images` makes a dataset of the two
-        checkpoint: the teacher, a .safetensors file of ours
-        bundle: the teacher as a bundle; the embedded one when both are left out
+        output: folder to write to; the output of `dgss generate images` then becomes a dataset
+        checkpoint: the teacher, a dgss checkpoint (.safetensors)
+        bundle: the teacher as a bundle; the embedded bundle if both are left out
         sam: mask generation model of transformers, a folder or a name on the Hugging Face hub
-        min_area: parts of a mask must be larger than this many pixels
-        points: random pixels of a part that the model is asked about
+        min_area: only connected parts with more pixels than this are refined
+        points: random pixels of a part that prompt the model
         topic: image topic of a bag that has several
-        seed: of the points
+        seed: seed of the points
     """
     from dgss_core.training.generation.labels import RefinementConfig, Refiner
 
@@ -163,7 +165,7 @@ def labels(
 def _label(
     frame: Frame,
     teacher: SegmentsImages,
-    refiner: Any,
+    refiner: Refiner,
     output: Path,
     journal: Journal,
     *seed: int,
@@ -172,9 +174,9 @@ def _label(
 
     raw = teacher(frame.image).mask
     refined = as_labels(refiner(frame.image, raw, *seed))
-    look = [frame.image, *(overlay(frame.image, m, teacher.labels, 0.7) for m in (raw, refined))]
-    sheet = contact_sheet([look], ('frame', 'teacher', 'refined'), label_set=teacher.labels)
-    _write(output / LOOK / f'{frame.name}.jpg', encode_jpeg(sheet))
+    row = [frame.image, *(overlay(frame.image, m, teacher.labels, 0.7) for m in (raw, refined))]
+    sheet = contact_sheet([row], ('frame', 'teacher', 'refined'), label_set=teacher.labels)
+    _write(output / SHEETS / f'{frame.name}.jpg', encode_jpeg(sheet))
     _write(output / TEACHER / f'{frame.name}.png', _png(raw))
     file = f'{LABELS}/{frame.name}.png'
     _write(output / file, _png(refined))
@@ -183,7 +185,7 @@ def _label(
 
 
 def _teacher(checkpoint: Path | None, bundle: Path | None) -> tuple[SegmentsImages, str]:
-    """The teacher and who it is."""
+    """The teacher and its identity for the journal."""
     if checkpoint is None:
         opened = open_bundle(bundle)
         return Segmenter(opened), opened.identity
@@ -201,7 +203,7 @@ def _teacher(checkpoint: Path | None, bundle: Path | None) -> tuple[SegmentsImag
 
 
 def _read_prompts(path: Path) -> list[dict[str, Any]]:
-    """Lines with a prompt and a condition; DgssError where one has not."""
+    """Lines with a prompt and a condition. Raises DgssError if one lacks either."""
     if not path.is_file():
         raise DgssError(f'There is no {path}; write one with dgss generate prompts.')
     lines = read_entries(path)
@@ -232,7 +234,7 @@ def _pictures(prompts: list[dict[str, Any]], count: int, seed: int) -> list[dict
 
 
 def _whole_files(output: Path, journal: Journal) -> set[str]:
-    """What is there as the journal says it was written."""
+    """Files of the journal that exist with the recorded checksum."""
     written = {entry['file']: entry['sha256'] for entry in journal.entries}
     return {
         file
@@ -242,9 +244,9 @@ def _whole_files(output: Path, journal: Journal) -> set[str]:
 
 
 def _paint(
-    drawing: Any, todo: list[dict[str, Any]], batch: int, output: Path, journal: Journal
+    drawing: Drawing, todo: list[dict[str, Any]], batch: int, output: Path, journal: Journal
 ) -> int:
-    """Make the pictures; how many came out empty."""
+    """Make the pictures and return the number of empty ones."""
     from dgss_core.training.generation.images import Painter
 
     painter, empty = Painter(drawing), 0
@@ -263,15 +265,12 @@ def _paint(
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Raises DgssError when the file cannot be written."""
+    """Write a whole file. Raises DgssError if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
     except OSError as error:
-        raise DgssError(
-            f'{path} cannot be written ({error}); choose an --output with enough room that you '
-            'may write to.'
-        ) from error
+        raise unwritable(path, error) from error
 
 
 def _png(array: np.ndarray) -> bytes:

@@ -1,4 +1,4 @@
-"""`dgss mine-styles`: a bank of styles for FAMix."""
+"""`dgss mine-styles`: mine a bank of styles for FAMix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch.utils.data import DataLoader
 
-from dgss_core.datasets import build_dataset
+from dgss_core.datasets import Dataset, build_dataset
 from dgss_core.errors import DgssError
 from dgss_core.networks.encoders import build_encoder
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
@@ -26,7 +26,7 @@ from dgss_core.training.augmentation import (
 from dgss_core.training.mining import mine_bank
 
 EMBEDDINGS = {'clip-rn50': ('RN50/openai', 1024), 'clip-rn101': ('RN101/openai', 512)}
-"""The text tower of each encoder, and the width of its embeddings."""
+"""Text tower and embedding width of each encoder."""
 
 
 def mine_styles(
@@ -45,53 +45,67 @@ def mine_styles(
     device: str = 'cuda' if torch.cuda.is_available() else 'cpu',
     seed: int = 1,
 ) -> None:
-    """Mine styles for `mixing.bank` of a recipe by prompts, as FAMix does; needs CLIP's weights.
+    """Mine styles for `mixing.bank` of a recipe with prompts, as FAMix does; needs CLIP's weights.
 
     Args:
-        dataset: what the recipe learns from
+        dataset: the training dataset of the recipe
         output: the .safetensors file to write
-        encoder: that of the recipe
-        data: folder that holds the datasets, each under its name
-        split: of the dataset; its first one by default
-        listing: text file that names the frames to take, one per line
+        encoder: the encoder of the recipe
+        data: folder that contains the datasets, each under its name
+        split: split of the dataset; its first one by default
+        listing: text file with the names of the frames to use, one per line
         styles: YAML list of styles in words; the 20 published ones by default
         crop: side of the crops in pixels, a multiple of 96
         batch: crops mined together
-        batches: how many; one pass over the dataset by default
+        batches: number of batches; one pass over the dataset by default
         workers: loader processes
         device: cpu, cuda, cuda:1, ...
-        seed: of everything random
+        seed: seed of all random numbers
     """
-    if crop % 96 or crop < 96 or batch < 1:
-        raise DgssError(
-            f'Crops of {crop} in batches of {batch} cannot be cut into 3x3 patches; '
-            'give a crop that 96 divides and a batch of at least 1.'
-        )
+    _check(crop, batch)
     options = {} if listing is None else {'listing': listing}
     frames = build_dataset(dataset, data / Path(dataset).stem, split, **options)
     count = len(frames) // batch if batches is None else batches
     if not count:
         raise DgssError(f'{frames.title} do not fill a batch of {batch}; give a smaller --batch.')
+    words = read_styles(styles)
+    clip, tower = _clip(encoder, device)
+    loader = _crops(frames, crop, batch, workers, seed)
+    parts = with_progress(islice(loader, count), 'Mining', count)
+    on_device = ((images.to(device), labels.to(device)) for images, labels in parts)
+    bank = mine_bank(clip, tower, on_device, frames.label_set, words, seed)
+    bank.save(output, frames.label_set, encoder)
+    sizes = (f'{name} {len(found)}' for name, found in bank.named(frames.label_set).items())
+    print(f'{output}: {", ".join(sizes)}')
+
+
+def _check(crop: int, batch: int) -> None:
+    if crop % 96 or crop < 96 or batch < 1:
+        raise DgssError(
+            f'Crops of {crop} in batches of {batch} cannot be cut into 3x3 patches; '
+            'give a crop that 96 divides and a batch of at least 1.'
+        )
+
+
+def _clip(encoder: str, device: str) -> tuple[ClipResNet, TextTower]:
     tower, width = EMBEDDINGS[encoder]
     clip = build_encoder(encoder, 'pretrained', embedding=width).to(device)
     assert isinstance(clip, ClipResNet)
-    loader = DataLoader(
-        AugmentedFrames([frames], training_augmentation((crop, crop), color='none', flip=0)),
+    return clip, TextTower.named(tower)
+
+
+def _crops(frames: Dataset, side: int, batch: int, workers: int, seed: int) -> DataLoader:
+    """Endless batches of random crops (`side`, `side`) without colour changes and flips."""
+    return DataLoader(
+        AugmentedFrames([frames], training_augmentation((side, side), color='none', flip=0)),
         batch,
         sampler=Draws(UniformSampler(len(frames), seed)),
         num_workers=workers,
     )
-    parts = with_progress(islice(loader, count), 'Mining', count)
-    on_device = ((images.to(device), labels.to(device)) for images, labels in parts)
-    words = read_styles(styles)
-    bank = mine_bank(clip, TextTower.named(tower), on_device, frames.label_set, words, seed)
-    bank.save(output, frames.label_set, encoder)
-    sizes = {name: len(found) for name, found in bank.named(frames.label_set).items()}
-    print(f'{output}: ' + ', '.join(f'{name} {size}' for name, size in sizes.items()))
 
 
 def read_styles(path: Path | None) -> list[str]:
-    """The styles a YAML file lists, or the published ones. Raises DgssError for another file."""
+    """The styles in a YAML file, or the published ones. Raises DgssError if it is not a list."""
     if path is None:
         return list(published_styles())
     try:

@@ -98,7 +98,7 @@ class Pairs:
         labels = self.labels(index) if pair.labels else np.full(image.shape[:2], IGNORE, np.uint8)
         if labels.shape != image.shape[:2]:
             labels = self._stretched(pair, labels, image.shape)
-        return Sample(pair.name, image, labels, pair.condition)
+        return Sample(pair.name, image, labels, pair.condition, pair.labels is not None)
 
     def _stretched(self, pair: Pair, labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         size = shape[1], shape[0]

@@ -15,13 +15,15 @@ class Sample:
     """One labelled frame.
 
     `image`: RGB uint8 (H, W, 3). `labels`: uint8 (H, W), ids of the label set of the dataset, 255
-    unlabelled. `condition`: one of `dgss_core.synthetic.CONDITIONS`.
+    unlabelled. `condition`: one of `dgss_core.synthetic.CONDITIONS`. `labelled`: False if nobody
+    labelled the frame; all its labels are 255 then.
     """
 
     name: str
     image: np.ndarray
     labels: np.ndarray
     condition: str
+    labelled: bool = True
 
 
 class Dataset(Protocol):

@@ -62,7 +62,8 @@ class Unlabelled:
     def __getitem__(self, index: int) -> Sample:
         name, read = self.readers[index]
         image = read()
-        return Sample(name, image, np.full(image.shape[:2], IGNORE, np.uint8), 'day')
+        nothing = np.full(image.shape[:2], IGNORE, np.uint8)
+        return Sample(name, image, nothing, 'day', labelled=False)
 
     def labels(self, index: int) -> np.ndarray:
         return self[index].labels

@@ -1,6 +1,6 @@
-"""Training: one explicit loop for every recipe, from one laptop to many nodes.
+"""Training: one explicit loop for every recipe, on one process or on many machines.
 
-`config` is a recipe, `loop` runs it, `augmentation` decides what is seen of a frame, `generation`
-makes frames that nobody took. Imports `networks`, `evaluation`, `datasets` and below; a vehicle
-never imports it.
+`config` defines a recipe, `loop` runs it, `augmentation` crops and changes frames, `generation`
+makes synthetic frames. Imports `networks`, `evaluation`, `datasets` and below. Code that runs in
+a vehicle never imports it.
 """

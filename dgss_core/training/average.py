@@ -1,4 +1,4 @@
-"""The exponential moving average of a model in training."""
+"""Exponential moving average of a model in training."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dgss_core.errors import DgssError
 
 @dataclass
 class AverageConfig:
-    """Which average is scored and kept.
+    """How the average is updated.
 
     Attributes:
-        decay: part of the average that an update keeps
-        start: step before which the average is the model itself
-        every: steps from one update to the next
+        decay: share of the average that an update keeps
+        start: until this step the average equals the model
+        every: steps between updates
     """
 
     decay: float = 0.999
@@ -35,9 +35,9 @@ class AverageConfig:
 
 
 class Average:
-    """Average of everything about `model` that moves: trained weights and running statistics.
+    """Average of the trained weights and running statistics of `model`, in `state` by name.
 
-    `state` holds it by name. Frozen weights are shared with the model.
+    Frozen weights are not copied.
     """
 
     def __init__(self, model: nn.Module, config: AverageConfig) -> None:
@@ -46,7 +46,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Take in the model after `step`, which counts from 1."""
+        """Update the average with the model after `step`, counted from 1."""
         if step <= self.config.start:
             share = 1.0
         elif (step - self.config.start) % self.config.every == 0:
@@ -58,7 +58,7 @@ class Average:
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
-        """Inside the block the model is its average."""
+        """Inside the block the model has the averaged weights."""
         self._swap(model)
         try:
             yield

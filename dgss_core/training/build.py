@@ -23,7 +23,7 @@ from dgss_core.training.styles import StyleBank
 
 
 def build_model(config: TrainConfig, with_weights: bool = True) -> SegmentationModel:
-    """The model as training begins; without weights where a saved state follows."""
+    """The model at the start; random without `with_weights`, when a saved state will be loaded."""
     start = config.start if with_weights else None
     weights = config.weights if with_weights and start is None else None
     model = build_system(config.system, config.label_set, weights, **sizes(config))
@@ -33,7 +33,7 @@ def build_model(config: TrainConfig, with_weights: bool = True) -> SegmentationM
 
 
 def sizes(config: TrainConfig) -> dict[str, Any]:
-    """The options of `build_system` beside weights and labels."""
+    """The options of `build_system` other than weights and label set."""
     return {'encoder_options': config.encoder_options, **config.options}
 
 
@@ -43,7 +43,7 @@ def build_objective(
     merged: MergedLoss | None,
     hardware: HardwareConfig,
 ) -> Objective:
-    """What is minimised, prepared for the hardware."""
+    """The objective of a recipe, set up for the hardware."""
     bank = None
     if config.mixing is not None and config.mixing.bank is not None:
         encoder = systems()[config.system].encoder
@@ -62,9 +62,9 @@ def build_objective(
 
 
 def compile_blocks(encoder: Encoder) -> None:
-    """Compile each block of an encoder by itself, which takes one compilation for all alike.
+    """Compile each block of an encoder by itself, so that equal blocks share one compilation.
 
-    The first stage is left out: styles are mixed by a hook, and compiled code does not notice it.
+    The first stage stays uncompiled: a hook mixes styles there, and compiled code ignores hooks.
     """
     for block in (block for stage in encoder.trunk() for block in stage):
         if block is not encoder.first_stage():
@@ -74,8 +74,10 @@ def compile_blocks(encoder: Encoder) -> None:
 def save_model(
     config: TrainConfig, model: SegmentationModel, paths: Sequence[Path], first: bool = True
 ) -> None:
-    """Write checkpoints of `model` as it is now. Every process must call it; only the `first`
-    writes. Raises DgssError when it cannot."""
+    """Write checkpoints of `model` to `paths`.
+
+    Every process must call it; only the `first` writes. Raises DgssError if writing fails.
+    """
     weights: dict[str, Any] = get_model_state_dict(model, options=WHOLE)
     data = ', '.join(source.dataset for source in config.sources)
     encoder = systems()[config.system].weights_licence

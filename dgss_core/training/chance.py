@@ -1,4 +1,4 @@
-"""Random numbers as functions of where they are used, so that nothing random has to be saved."""
+"""Random numbers as functions of seed, step and index, so that no generator state is saved."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 
 
 def seed_of(*parts: int) -> int:
-    """A well-mixed seed, 0 to 2^63 - 1, of numbers >= 0: the seed of a run, a step, an index."""
+    """A well-mixed seed, 0 to 2^63 - 1, from numbers >= 0 such as run seed, step and index."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @contextmanager
 def seeded(*parts: int) -> Iterator[None]:
-    """Seed torch (CPU), numpy and random inside the block, and put back what they were."""
+    """Seed torch (CPU), numpy and random inside the block; restore their states after it."""
     seed = seed_of(*parts)
     kept = torch.get_rng_state(), np.random.get_state(), random.getstate()
     torch.default_generator.manual_seed(seed)

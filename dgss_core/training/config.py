@@ -1,4 +1,4 @@
-"""What a training is: a recipe, the same on every machine, and the hardware it runs on."""
+"""The configuration of a training: a recipe, the same on every machine, and the hardware."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class SplitConfig:
     """One split of a dataset.
 
     Attributes:
-        dataset: its name, or a YAML file of your own
-        split: its name; the dataset's first when null
-        folder: where it lies, in the data folder; the dataset's name when null
-        options: of the dataset (condition, mapping, listing, frames, seeds, ...)
+        dataset: name of the dataset, or a YAML file of your own
+        split: name of the split; the dataset's first split when null
+        folder: path below the data folder; the name of the dataset when null
+        options: options of the dataset (condition, mapping, listing, frames, seeds, ...)
     """
 
     dataset: str
@@ -42,7 +42,7 @@ class SplitConfig:
     options: dict[str, Any] = field(default_factory=dict)
 
     def open(self, data: Path) -> Dataset:
-        """The frames, below the folder `data`. Raises DgssError where they are not there."""
+        """Open the split below the folder `data`. Raises DgssError if it is missing."""
         root = data / (self.folder or Path(self.dataset).stem)
         return build_dataset(self.dataset, root, self.split, **self.options)
 
@@ -52,8 +52,8 @@ class RareClasses:
     """Rare-class sampling.
 
     Attributes:
-        temperature: the smaller, the more often rare classes are drawn
-        min_pixels: of the class in a frame that is drawn for it
+        temperature: a smaller value draws rare classes more often
+        min_pixels: pixels of the drawn class that a frame must have
     """
 
     temperature: float = 0.01
@@ -62,12 +62,12 @@ class RareClasses:
 
 @dataclass
 class SourceConfig(SplitConfig):
-    """Frames to learn from.
+    """Frames to train on.
 
     Attributes:
-        repeat: how often each is seen where another source's frame is seen once
-        rare: draw frames by the classes they show; null draws all alike
-        augmentation: its own; that of the recipe when null
+        repeat: weight of each frame relative to the frames of other sources
+        rare: draw frames by the classes in them; null draws all frames equally often
+        augmentation: augmentation of this source; the recipe's augmentation when null
     """
 
     repeat: float = 1.0
@@ -77,22 +77,22 @@ class SourceConfig(SplitConfig):
 
 @dataclass
 class AugmentationConfig:
-    """What is shown of a frame, see `dgss_core.training.augmentation`.
+    """How a frame becomes a training crop, see `dgss_core.training.augmentation`.
 
     Attributes:
-        crop: height and width of what the network sees
-        base: what `scale` is relative to: the frame's own size when null, else its short edge, or
-            its height and width
-        scale: least and greatest
-        step: between scales; 0 takes any
-        long_edge: greatest length of the scaled frame
-        shapes: least and greatest width per height of what is cut out and resized to the crop, as
-            torchvision's RandomResizedCrop; `scale` is then the part of the frame's area
-        cat_max_ratio: part of the labelled pixels that one class may have
-        fill: RGB beyond the frame
-        flip: probability
-        color: changes of colour
-        corruption: weather, blur and noise; null corrupts nothing
+        crop: height and width of the network input in pixels
+        base: size at scale 1: the frame's own size when null, the length of its short edge when
+            one number, its height and width when two
+        scale: smallest and largest scale
+        step: distance between scales; 0 allows any scale
+        long_edge: maximum length of the scaled frame's long edge
+        shapes: smallest and largest aspect ratio (width / height) of a region that is resized to
+            the crop, as torchvision's RandomResizedCrop; `scale` is then a share of the area
+        cat_max_ratio: maximum share of one class among the labelled pixels
+        fill: RGB colour outside the frame
+        flip: probability of a horizontal flip
+        color: colour changes
+        corruption: weather, blur and noise; null applies none
     """
 
     crop: tuple[int, int] = (512, 512)
@@ -113,13 +113,13 @@ class AugmentationConfig:
 
 @dataclass
 class EvaluationConfig:
-    """What is scored during a training, and how images are looked at.
+    """What is scored during a training, and how the model is applied.
 
     Attributes:
-        splits: what is scored; the first decides which checkpoint is the best
-        every: steps from one evaluation to the next
-        protocol: sizes, windows and label map of Mapillary, as docs/datasets.md lists them
-        look: scales, flips, and windows other than those of the protocol
+        splits: splits to score; the first one decides which checkpoint is the best
+        every: steps between evaluations
+        protocol: image sizes, windows and the label map of Mapillary, listed in docs/datasets.md
+        look: scales, flips, and windows that replace those of the protocol
         pictures: frames of the first split to draw into the log
     """
 
@@ -130,7 +130,7 @@ class EvaluationConfig:
     pictures: int = 2
 
     def open(self, data: Path) -> list[ScoredSplit]:
-        """What is scored, below the folder `data`. Raises DgssError where it is not there."""
+        """Open the splits below the folder `data`. Raises DgssError if one is missing."""
         protocol = load_protocol(self.protocol)
         opened = []
         for split in self.splits:
@@ -147,24 +147,25 @@ class TrainConfig:
 
     Attributes:
         system: one of `dgss models`
-        weights: of the encoder, as `dgss models` downloads them, or a file; null is random
-        start: checkpoint of ours to start from
+        weights: encoder weights: `pretrained` for those `dgss models` downloads, or a file; null
+            is a random initialisation
+        start: dgss checkpoint to start from
         label_set: the classes
-        encoder_options: of the encoder (image_size, pad, ...)
-        options: of the system (rank, train, width, ...)
-        sources: what is learnt from
-        augmentation: of what is learnt from
-        label_stride: labels are compared at every so-many-th pixel
-        mixing: style mixing; null mixes nothing
-        self_training: labels for sources without labels; null leaves them without
-        distillation: a teacher's answers as labels; null has no teacher
+        encoder_options: options of the encoder (image_size, pad, ...)
+        options: options of the system (rank, train, width, ...)
+        sources: frames to train on
+        augmentation: augmentation of the sources
+        label_stride: the loss uses every n-th row and column of the labels
+        mixing: style mixing; null disables it
+        self_training: pseudo-labels for sources without labels; null leaves them unlabelled
+        distillation: train against a teacher's answers; null uses no teacher
         steps: optimiser steps
-        batch: images per step, of all processes together
-        optimiser: rates, decays, schedule
-        average: average of the weights, which is then scored and kept; null keeps the last weights
+        batch: images per step, over all processes
+        optimiser: learning rates, decays, schedule
+        average: average of the weights, which is scored and saved; null uses the last weights
         evaluation: what is scored
-        save_every: steps from one saved state to the next
-        seed: of everything random
+        save_every: steps between saved states
+        seed: seed of all random numbers
     """
 
     system: str
@@ -208,18 +209,18 @@ class TrainConfig:
 
 @dataclass
 class HardwareConfig:
-    """How a recipe is run here; apart from rounding it changes no result.
+    """How a recipe runs on this machine; docs/training.md says what it can change in the result.
 
     Attributes:
-        accelerator: cpu, cuda, or the best there is
-        precision: of the forward pass; weights stay float32
-        at_once: images per process that go through the network together; as many as fit when null
+        accelerator: cpu, cuda, or auto for the best available
+        precision: precision of the forward pass; weights stay float32
+        at_once: images per pass and process; all images of the process when null
         workers: loader processes per process
-        strategy: ddp holds all weights in every process, fsdp spreads them
-        checkpointing: recompute the encoder's blocks in the backward pass instead of keeping them
+        strategy: ddp copies all weights to every process, fsdp shards them
+        checkpointing: recompute the encoder's blocks in the backward pass to save memory
         compile: compile the blocks of the encoder
-        channels_last: memory layout of convolutions
-        in_memory: read all frames before the first step and keep them
+        channels_last: use the channels-last memory layout for convolutions
+        in_memory: read all frames into memory before the first step
     """
 
     accelerator: Literal['auto', 'cpu', 'cuda'] = 'auto'
@@ -233,7 +234,10 @@ class HardwareConfig:
     in_memory: bool = False
 
     def accumulation(self, batch: int, processes: int) -> int:
-        """Passes per step of each process, so that `processes` see `batch` images together."""
+        """Passes per step of each process when `processes` share `batch` images.
+
+        Raises DgssError if they cannot be divided evenly.
+        """
         share, rest = divmod(batch, processes)
         at_once = self.at_once or share
         if rest or not share or share % at_once:
@@ -242,3 +246,6 @@ class HardwareConfig:
                 'images at once; let processes times hardware.at_once divide it.'
             )
         return share // at_once
+
+
+DEFAULT_HARDWARE = HardwareConfig()

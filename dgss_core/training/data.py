@@ -1,10 +1,11 @@
-"""The images of a training: sources, sampling and augmentation of a recipe, put together."""
+"""The batches of a training: the sources, sampling and augmentation of a recipe combined."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from dgss_core.networks.losses.merged import MergedLoss
 from dgss_core.networks.systems import SegmentationModel
 from dgss_core.training.augmentation import (
     AugmentedFrames,
+    Draw,
     Draws,
     MixedSampler,
     RareClassSampler,
@@ -32,8 +34,19 @@ from dgss_core.training.chance import seed_of
 from dgss_core.training.config import HardwareConfig, SourceConfig, TrainConfig
 
 
+class Batch(NamedTuple):
+    """Images uint8 (B,3,H,W), labels uint8 (B,H,W), and `labelled` bool (B,).
+
+    `labelled` is False for images of a source without labels. One sample has no axis B.
+    """
+
+    images: Tensor
+    labels: Tensor
+    labelled: Tensor
+
+
 class InMemory:
-    """A dataset that is read once."""
+    """A dataset whose frames are all read once and kept."""
 
     def __init__(self, dataset: Dataset, show: bool) -> None:
         frames = track(range(len(dataset)), f'Reading {dataset.title}', disable=not show)
@@ -51,8 +64,22 @@ class InMemory:
         return self.samples[index].labels
 
 
+class TrainingFrames(torch.utils.data.Dataset[Batch]):
+    """Augmented crops, each with its `labelled` flag; the index is a draw of a sampler."""
+
+    def __init__(self, frames: AugmentedFrames) -> None:
+        self.frames = frames
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        image, labels, labelled = self.frames.read(draw)
+        return Batch(image, labels, torch.tensor(labelled))
+
+
 def open_sources(config: TrainConfig, data: Path, in_memory: bool, show: bool) -> list[Dataset]:
-    """The sources of a recipe below the folder `data`. Raises DgssError where one is not there."""
+    """The sources of a recipe below the folder `data`. Raises DgssError if one is missing."""
     datasets = [source.open(data) for source in config.sources]
     return [InMemory(dataset, show) for dataset in datasets] if in_memory else datasets
 
@@ -60,7 +87,7 @@ def open_sources(config: TrainConfig, data: Path, in_memory: bool, show: bool) -
 def build_sampler(
     sources: Sequence[SourceConfig], datasets: Sequence[Dataset], seed: int
 ) -> Sampler:
-    """Which frame comes when."""
+    """The order in which frames are drawn."""
     samplers: list[Sampler] = []
     for index, (source, dataset) in enumerate(zip(sources, datasets, strict=True)):
         if source.rare is None:
@@ -78,11 +105,11 @@ def build_sampler(
 def label_tables(
     model: SegmentationModel, datasets: Sequence[Dataset]
 ) -> tuple[list[np.ndarray], MergedLoss | None]:
-    """From the ids of each dataset to those of the training, and the loss these need, if any.
+    """A table uint8 (256,) from the ids of each dataset to training ids, and the loss they need.
 
-    Labels coarser than the model's are kept apart for `MergedLoss` where the head classifies
-    pixels; all others go to the class of the model that they merge into. Raises DgssError where
-    no merge is written.
+    If the head classifies pixels, labels coarser than the model's get ids of their own for
+    `MergedLoss`. All other labels become the model class that they merge into, and the loss is
+    None. Raises DgssError if a label set defines no merge.
     """
     label_set = model.label_set
     coarse: dict[str, LabelSet] = {}
@@ -104,16 +131,16 @@ def label_tables(
 
 def build_frames(
     config: TrainConfig, datasets: Sequence[Dataset], tables: Sequence[np.ndarray]
-) -> AugmentedFrames:
-    """Every source as its augmentation shows it, with the ids of the training."""
+) -> TrainingFrames:
+    """The augmented crops of all sources, with training ids."""
     augmentations = [(s.augmentation or config.augmentation).build() for s in config.sources]
-    return AugmentedFrames(datasets, augmentations, tables)
+    return TrainingFrames(AugmentedFrames(datasets, augmentations, tables))
 
 
 def build_loader(
-    frames: AugmentedFrames, draws: Draws, hardware: HardwareConfig, at_once: int
-) -> DataLoader:
-    """Endless batches of images uint8 (B,3,H,W) and labels uint8 (B,H,W)."""
+    frames: TrainingFrames, draws: Draws, hardware: HardwareConfig, at_once: int
+) -> DataLoader[Batch]:
+    """A loader of endless batches of `at_once` images."""
     return DataLoader(
         frames,
         at_once,
@@ -121,18 +148,18 @@ def build_loader(
         num_workers=hardware.workers,
         pin_memory=torch.cuda.is_available() and hardware.accelerator != 'cpu',
         prefetch_factor=4 if hardware.workers else None,
-        # What is in memory is shared by forking; nothing in a loader touches a GPU.
+        # Forked processes share the frames in memory. It is safe: a loader never uses the GPU.
         multiprocessing_context='fork' if hardware.workers else None,
         worker_init_fn=_one_thread,
     )
 
 
-def batches(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of a loader; what a user can mend comes out of its processes as one sentence."""
+def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
+    """The batches of a loader. A DgssError of its processes keeps its one-sentence message."""
     try:
         yield from loader
     except DgssError as error:
-        # A loader process puts its traceback in front of the message.
+        # A loader process prepends its traceback to the message.
         raise DgssError(str(error).rpartition('DgssError: ')[2].strip()) from error
 
 

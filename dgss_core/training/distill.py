@@ -1,10 +1,10 @@
-"""A large teacher's answers as the labels of a small student, on frames that need none.
+"""Distillation: a small student learns from a large teacher, on frames that need no labels.
 
     frame -> teacher, frozen -> features, probabilities
-    frame -> student         -> features, probabilities -> losses against those
+    frame -> student         -> features, probabilities -> losses against the teacher's
 
-How a real-time network gets the robustness of a foundation encoder. Both see the same crop in the
-same colours, as consistent teaching asks for (Beyer et al., CVPR 2022).
+This gives a real-time network the robustness of a foundation encoder. Both see the same crop in
+the same colours (consistent teaching, Beyer et al., CVPR 2022).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from dgss_core.training.objective import Objective
 
 @dataclass
 class DistillationConfig:
-    """What a student learns from a teacher, and how much each counts.
+    """The losses of a student against its teacher, and their weights.
 
     Attributes:
-        teacher: its checkpoint
-        temperature: of the probabilities; above 1 the unlikely classes count for more
+        teacher: checkpoint of the teacher
+        temperature: temperature of the probabilities; above 1 gives unlikely classes more weight
         probabilities: weight of the divergence from the teacher's probabilities
-        features: weight of the angle to the teacher's last features
-        labels: weight of the loss on labels, where a source has some
+        features: weight of the cosine distance to the teacher's last features
+        labels: weight of the loss on labelled pixels, if a source has labels
     """
 
     teacher: Path
@@ -53,10 +53,10 @@ class DistillationConfig:
 
 
 class Distillation(Objective):
-    """The losses of a student against its teacher, and against labels where there are some.
+    """The losses of a student against its teacher, and against labels if there are any.
 
-    The student's head must classify pixels; the teacher may be any system with its label set.
-    Raises DgssError where that is not so.
+    Raises DgssError if the student's head does not classify pixels, or if the teacher has another
+    label set.
     """
 
     def __init__(self, model: SegmentationModel, config: DistillationConfig, **given: Any) -> None:
@@ -73,28 +73,31 @@ class Distillation(Objective):
                 'choose a system whose head classifies pixels, dgss-mobilenetv2 for example.'
             )
         self.config = config
-        # In a tuple it is no part of this module: neither saved, averaged nor shared out.
+        # nn.Module registers module attributes; inside a tuple the teacher stays out of the saved
+        # state, the average and FSDP.
         self.teacher = (teacher,)
         widths = model.encoder.channels[-1], teacher.encoder.channels[-1]
         self.projection = nn.Conv2d(*widths, 1)
 
-    def forward(self, images: Tensor, labels: Tensor, seed: int) -> dict[str, Tensor]:
-        images, head = images.float(), self.model.head
+    def forward(
+        self, images: Tensor, labels: Tensor, seed: int, labelled: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        images, head, config = images.float(), self.model.head, self.config
         assert isinstance(head, PixelHead)
         theirs, target = self.ask(images)
         with self.mixed(labels, seed):
             features, scores = self.model.features_and_scores(images)
         compare = self.merged or head.score_loss
-        losses = {
-            'probabilities': divergence(scores, target, self.config.temperature),
-            'features': angle(self.projection(features[-1]), theirs),
-            'labels': compare(scores, labels),
+        distance = divergence(scores, target, config.temperature)
+        return {
+            'probabilities': config.probabilities * distance,
+            'features': config.features * angle(self.projection(features[-1]), theirs),
+            'labels': config.labels * compare(scores, labels),
         }
-        return {name: getattr(self.config, name) * loss for name, loss in losses.items()}
 
     @torch.no_grad()
     def ask(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The teacher's last features (B,C,h,w), and its probabilities at its head's stride."""
+        """The teacher's last features (B,C,h,w); its probabilities at the stride of its head."""
         teacher = self.teacher[0].to(images.device)
         features, scores = teacher.features_and_scores(images)
         return features[-1], teacher.head.to_probabilities(scores.float())
@@ -103,11 +106,12 @@ class Distillation(Objective):
 def divergence(scores: Tensor, target: Tensor, temperature: float) -> Tensor:
     """Mean Kullback-Leibler divergence of logits (B,C,h,w) from probabilities (B,C,H,W).
 
-    The probabilities are resized to the logits. Times the square of the temperature, so that the
-    gradients keep their size (Hinton et al., Distilling the Knowledge in a Neural Network, 2015).
+    The probabilities are resized to the logits. The result is multiplied by the squared
+    temperature, which keeps the scale of the gradients (Hinton et al., Distilling the Knowledge
+    in a Neural Network, 2015).
     """
     target = resize(target, scores.shape[-2:]).clamp_min(1e-8).log()
-    # The tempered softmax of logits is that of their logarithmic probabilities.
+    # Logits and their log-probabilities have the same softmax at any temperature.
     wanted = (target / temperature).log_softmax(1)
     found = (scores.float() / temperature).log_softmax(1)
     pointwise = F.kl_div(found, wanted, reduction='none', log_target=True)
@@ -115,11 +119,11 @@ def divergence(scores: Tensor, target: Tensor, temperature: float) -> Tensor:
 
 
 def angle(projected: Tensor, target: Tensor) -> Tensor:
-    """Mean of 1 - cosine between features (B,C,h,w) and those of the teacher, resized to them.
+    """Mean of 1 - cosine between projected features (B,C,h,w) and the teacher's, resized to them.
 
-    The student's features pass a learnt projection (FitNets, Romero et al., ICLR 2015), and only
-    directions are compared (Chen et al., Improved Feature Distillation via Projector Ensemble,
-    NeurIPS 2022), for which it does not matter that the two networks count in other units.
+    A learnt projection maps the student's features to the teacher's width (FitNets, Romero et
+    al., ICLR 2015). Only directions are compared, because the two networks scale their features
+    differently (Chen et al., Improved Feature Distillation via Projector Ensemble, NeurIPS 2022).
     """
     target = resize(target.float(), projected.shape[-2:])
     return 1 - F.cosine_similarity(projected.float(), target, dim=1).mean()

@@ -1,4 +1,4 @@
-"""Scores of a model in training, on named splits and as a named protocol looks at them."""
+"""Scores of a model in training, on named splits under a named protocol."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ from dgss_core.runtime.segmenter import Prediction
 
 
 class ModelSegmenter:
-    """A model as a segmenter of images; `look` says how it looks at one."""
+    """A model as a segmenter of images; `inference` sets scales, flips and windows."""
 
-    def __init__(self, model: SegmentationModel, look: Inference) -> None:
-        self.model, self.look = model, look
+    def __init__(self, model: SegmentationModel, inference: Inference) -> None:
+        self.model, self.inference = model, inference
 
     @property
     def labels(self) -> LabelSet:
         return self.model.label_set
 
     def __call__(self, image: np.ndarray, size: tuple[int, int] | None = None) -> Prediction:
-        """Segment an RGB image, uint8 (H, W, 3), at `size` (height, width) or its own.
+        """Segment an RGB image, uint8 (H, W, 3).
 
-        The scores are resized, not the mask.
+        The mask has `size`, (height, width), by default the size of the image. The scores are
+        resized, not the mask.
         """
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.model.mean.device)
-        scores = self.look(self.model.at_size, pixels.permute(2, 0, 1)[None].float())
+        scores = self.inference(self.model.at_size, pixels.permute(2, 0, 1)[None].float())
         scores = resize(scores.float(), size or image.shape[:2])
         confidence, mask = self.model.head.to_probabilities(scores)[0].max(0)
         return Prediction(
@@ -46,36 +47,36 @@ class ModelSegmenter:
 
 @dataclass
 class ScoredSplit:
-    """A split, and how its frames are looked at. `title` says both, to stand with every score."""
+    """A split and the view of its protocol. `title` names both and is stored with each score."""
 
     dataset: Dataset
     view: ProtocolView
     title: str
 
     def frames(self, first: int = 0, every: int = 1) -> Iterator[Sample]:
-        """Every `every`-th frame from the `first` on; a protocol may leave some out."""
+        """Every `every`-th frame from `first` on, without those that the protocol skips."""
         for index in range(first, len(self.dataset), every):
             sample = self.view(self.dataset[index])
             if sample is not None:
                 yield sample
 
 
-def protocol_look(protocol: Protocol, look: Inference) -> Inference:
-    """`look` with the windows of the protocol, where it has none of its own."""
-    if look.window is not None or protocol.window is None:
-        return look
+def protocol_inference(protocol: Protocol, inference: Inference) -> Inference:
+    """`inference` with the windows of the protocol, unless it has its own."""
+    if inference.window is not None or protocol.window is None:
+        return inference
     stride = protocol.stride or protocol.window
     sides = (protocol.window, protocol.window), (stride, stride)
-    return replace(look, window=sides[0], stride=sides[1])
+    return replace(inference, window=sides[0], stride=sides[1])
 
 
 def score(
     fabric: L.Fabric, segmenter: ModelSegmenter, split: ScoredSplit, shared: bool
 ) -> ConfusionMatrix:
-    """The confusion matrix of the whole split in its own labels, the same on every process.
+    """The confusion matrix of the whole split in its own label set, the same on every process.
 
-    With `shared` the processes share the frames; without, every one sees them all, which sharded
-    weights need: they are gathered by all processes together.
+    With `shared` each process scores a part of the frames. Without it each process scores all
+    frames; sharded weights need this, because all processes gather them together.
     """
     rank, world = (fabric.global_rank, fabric.world_size) if shared else (0, 1)
     merge = segmenter.labels.merge_to(split.dataset.label_set)
@@ -83,7 +84,7 @@ def score(
     total = len(range(rank, len(split.dataset), world))
     show = fabric.is_global_zero
     for sample in track(split.frames(rank, world), split.title, total, disable=not show):
-        mask = segmenter(sample.image, sample.labels.shape).mask
+        mask = segmenter(sample.image, size=sample.labels.shape).mask
         matrix.add(merge[mask], sample.labels)
     if world > 1:
         counts = fabric.all_reduce(

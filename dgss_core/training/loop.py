@@ -1,7 +1,7 @@
-"""The training loop: every recipe, from one process to many nodes.
+"""The training loop: every recipe, from one process to many machines.
 
-setup   recipe -> processes, model, optimiser, data
-main    for each step: images -> losses -> gradients -> weights; now and then score and save
+setup       recipe -> processes, model, optimiser, data
+run_steps   each step: images -> losses -> gradients -> weights; at intervals score and save
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -25,6 +25,7 @@ from dgss_core.training.build import build_model, build_objective, save_model
 from dgss_core.training.chance import seed_of
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.data import (
+    Batch,
     batches,
     build_frames,
     build_loader,
@@ -32,29 +33,33 @@ from dgss_core.training.data import (
     label_tables,
     open_sources,
 )
-from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit, protocol_look, score
+from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit, protocol_inference, score
+from dgss_core.training.loss_log import LossLog
 from dgss_core.training.meter import Meter
+from dgss_core.training.objective import subsample
 from dgss_core.training.optimiser import build_optimiser, set_rates
 from dgss_core.training.parallel import build_fabric
 from dgss_core.training.progress import LOG_EVERY, Progress
 from dgss_core.training.record import Record
 from dgss_core.training.self_training import SelfTraining
 from dgss_core.training.state import TrainingState
-from dgss_core.training.watch import Watch
 
 
 @dataclass
 class Training:
-    """Everything `main` works with. `objective` is `state.model` wrapped for its processes,
-    `segmenter` the model inside it."""
+    """Everything `run_steps` needs.
+
+    `objective` is `state.model` wrapped by Fabric for its processes, `segmenter` applies the model
+    inside it. `parts` is the number of passes per step of each process.
+    """
 
     config: TrainConfig
     hardware: HardwareConfig
     record: Record
     segmenter: ModelSegmenter
-    objective: Any
+    objective: _FabricModule
     state: TrainingState
-    loader: DataLoader
+    loader: DataLoader[Batch]
     parts: int
     splits: list[ScoredSplit]
 
@@ -66,14 +71,14 @@ def train(
     hardware: HardwareConfig,
     resume: bool = False,
 ) -> None:
-    """Train a recipe on the datasets below `data`; the results go to `output`.
+    """Train a recipe on the datasets below `data` and write the results to `output`.
 
-    With `resume` it goes on from the last state saved there, to the bit on a CPU. Raises DgssError
-    for whatever is missing or does not fit, and when the loss is no longer a number.
+    With `resume` it continues from the last state saved there, bit-identical on a CPU. Raises
+    DgssError if something is missing or does not fit, or if the loss is no longer finite.
     """
     fabric = build_fabric(hardware)
     training = setup(fabric, config, data, Record(output, fabric.is_global_zero), hardware, resume)
-    main(fabric, training)
+    run_steps(fabric, training)
 
 
 def setup(
@@ -84,7 +89,7 @@ def setup(
     hardware: HardwareConfig,
     resume: bool = False,
 ) -> Training:
-    """Build what a training needs, and go back to where it was interrupted."""
+    """Build what a training needs, and with `resume` load its last saved state."""
     parts = hardware.accumulation(config.batch, fabric.world_size)
     sources = open_sources(config, data, hardware.in_memory, fabric.is_global_zero)
     splits = config.evaluation.open(data)
@@ -113,19 +118,20 @@ def setup(
     draws = Draws(sampler, state.step * config.batch, fabric.global_rank, fabric.world_size)
     at_once = config.batch // (parts * fabric.world_size)
     loader = build_loader(build_frames(config, sources, tables), draws, hardware, at_once)
-    look = protocol_look(load_protocol(config.evaluation.protocol), config.evaluation.look)
-    segmenter = ModelSegmenter(model, look)
+    protocol = load_protocol(config.evaluation.protocol)
+    segmenter = ModelSegmenter(model, protocol_inference(protocol, config.evaluation.look))
     return Training(config, hardware, record, segmenter, objective, state, loader, parts, splits)
 
 
-def main(fabric: L.Fabric, training: Training) -> None:
+def run_steps(fabric: L.Fabric, training: Training) -> None:
+    """Train to the last step of the recipe; log, score and save on the way."""
     config, state, record = training.config, training.state, training.record
-    images, meter, watch = batches(training.loader), Meter(fabric.device), Watch()
+    images, meter, losses = batches(training.loader), Meter(fabric.device), LossLog()
     training.objective.train()
     with Progress(state.step, config.steps, fabric.is_global_zero) as progress:
         while state.step < config.steps:
             set_rates(state.optimiser, config.optimiser, state.step, config.steps)
-            watch.add(state.step + 1, *take_step(fabric, training, images, meter))
+            losses.add(state.step + 1, *take_step(fabric, training, images, meter))
             state.step += 1
             meter.images += config.batch
             for moving in state.averages().values():
@@ -134,13 +140,13 @@ def main(fabric: L.Fabric, training: Training) -> None:
             saves = last or state.step % config.save_every == 0
             scores = last or state.step % config.evaluation.every == 0
             if state.step % LOG_EVERY == 0 or saves or scores:
-                values = watch.check(fabric, record.state)
+                values = losses.check(fabric, record.state)
                 reading = meter.read()
                 record.log(values | reading.values() | state.rates(), state.step)
                 progress.show(state.step, values, reading)
             if scores:
                 with progress.paused():
-                    evaluate(fabric, training)
+                    evaluate_and_save(fabric, training)
             if saves:
                 state.save(record.state, fabric.is_global_zero)
             if saves or scores:
@@ -149,19 +155,19 @@ def main(fabric: L.Fabric, training: Training) -> None:
 
 
 def take_step(
-    fabric: L.Fabric, training: Training, images: Iterator, meter: Meter
+    fabric: L.Fabric, training: Training, images: Iterator[Batch], meter: Meter
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """One step of the optimiser; the losses of its last part and the norm of the gradients."""
+    """One optimiser step. Returns the losses of its last part and the norm of the gradients."""
     config, state, objective = training.config, training.state, training.objective
-    stride = config.label_stride
     for part in range(training.parts):
         with meter.waiting():
-            x, labels = next(images)
-        x, labels = fabric.to_device((x, labels[:, ::stride, ::stride]))
+            batch = next(images)
+        labels = subsample(batch.labels, config.label_stride)
+        x, labels, labelled = fabric.to_device((batch.images, labels, batch.labelled))
         seed = seed_of(config.seed, state.step, part, fabric.global_rank)
         torch.manual_seed(seed)
         with fabric.no_backward_sync(objective, enabled=part < training.parts - 1):
-            losses = objective(x, labels.long(), seed)
+            losses = objective(x, labels.long(), seed, labelled)
             fabric.backward(sum(losses.values()) / training.parts)
     norm = fabric.clip_gradients(
         objective,
@@ -175,8 +181,8 @@ def take_step(
     return losses, norm
 
 
-def evaluate(fabric: L.Fabric, training: Training) -> None:
-    """Score every split, draw some frames, and keep the model, also as the best if it is that."""
+def evaluate_and_save(fabric: L.Fabric, training: Training) -> None:
+    """Score every split, log some pictures, and save the model, also as the best one if it is."""
     config, state, record = training.config, training.state, training.record
     inner, segmenter = state.model, training.segmenter
     shared = training.hardware.strategy != 'fsdp'

@@ -1,4 +1,4 @@
-"""What a training costs: images per second, the share of time it waits for data, memory."""
+"""The cost of a training: images per second, share of time waiting for data, memory."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import torch
 
 @dataclass(frozen=True)
 class Reading:
-    """Between two looks at a meter.
+    """Measurements since the previous reading.
 
-    `images_per_second` of all processes; `wait_share` 0 to 1: time this process waited for its
-    loader; `memory` in bytes: greatest amount used so far, of the GPU or else of the process.
+    `images_per_second`: over all processes. `wait_share`: share of time, 0 to 1, that this process
+    waited for its loader. `memory`: peak so far in bytes, of the GPU or, without one, the process.
     """
 
     images_per_second: float
@@ -30,7 +30,7 @@ class Reading:
         )
 
     def values(self) -> dict[str, float]:
-        """By name, for a log."""
+        """The measurements by name, for a log; memory in GiB."""
         return {
             'images per second': self.images_per_second,
             'data wait share': self.wait_share,
@@ -39,25 +39,25 @@ class Reading:
 
 
 class Meter:
-    """Counts images and the time spent waiting for them."""
+    """Measures the image rate and the time spent waiting for data."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.restart()
 
     def restart(self) -> None:
-        """Forget what happened since the last time."""
+        """Start a new measurement."""
         self.images, self.waited, self.started = 0, 0.0, time.perf_counter()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around everything that waits for data."""
+        """Count the time inside the block as waiting for data."""
         started = time.perf_counter()
         yield
         self.waited += time.perf_counter() - started
 
     def read(self) -> Reading:
-        """What happened since the last time, or since the meter was made."""
+        """Return the measurements since the last `read` or `restart`, and restart."""
         if self.device.type == 'cuda':
             torch.cuda.synchronize(self.device)
         seconds = max(time.perf_counter() - self.started, 1e-9)
@@ -67,7 +67,7 @@ class Meter:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Greatest number of bytes that torch held on a GPU, or the process in memory."""
+    """Peak memory in bytes: allocated by torch on a GPU, else resident in the process."""
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -33,11 +33,11 @@ def mine_bank(
     seed: int,
     steps: int = 100,
 ) -> StyleBank:
-    """Mine the first patch of every class of every batch for one of `styles`, drawn at random.
+    """Mine the first patch of every class in every batch towards a random one of `styles`.
 
-    `encoder` is CLIP's own, with its attention pool and an output stride of 32; `batches` are
-    RGB uint8 (B,3,H,W) with labels (B,H,W), on the device of the encoder. The patches of class
-    255 are mined for a plain photo.
+    `encoder` must be CLIP's own, with its attention pool and an output stride of 32. `batches` are
+    RGB uint8 (B,3,H,W) with labels (B,H,W), on the device of the encoder. Patches of class 255
+    are mined towards the text of a plain photo. Raises DgssError if `styles` is empty.
     """
     if not styles:
         raise DgssError('There are no styles to mine; give a file that lists at least one.')

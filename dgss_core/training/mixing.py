@@ -1,7 +1,7 @@
 """Local style mixing (FAMix, CVPR 2024, section 3.3) inside any encoder.
 
-The styles come from a mined bank, or, where there is none, from the other patches of the batch:
-mixing within a batch as MixStyle (Zhou et al., ICLR 2021), but class by class as FAMix.
+The styles come from a mined bank. Without a bank they come from the other patches of the batch,
+as in MixStyle (Zhou et al., ICLR 2021), but class by class as in FAMix.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from dgss_core.training.styles import (
 
 @dataclass
 class MixingConfig:
-    """What styles are mixed, and where.
+    """Which styles are mixed, and how.
 
     Attributes:
-        bank: styles that `dgss mine-styles` wrote for this encoder; null takes those of the batch
+        bank: styles that `dgss mine-styles` wrote for this encoder; null uses those of the batch
         side: patches along each side of an image
-        alpha: both parameters of the Beta distribution of shares
-        probability: of mixing in a step
+        alpha: both parameters of the Beta distribution of the shares
+        probability: probability of mixing in a step
     """
 
     bank: Path | None = None
@@ -56,10 +56,10 @@ class MixingConfig:
 def mixed_styles(
     encoder: Encoder, labels: Tensor, bank: StyleBank | None, config: MixingConfig, seed: int
 ) -> Iterator[None]:
-    """Inside the block the first stage of `encoder` gives its maps in mixed styles.
+    """Inside the block the first stage of `encoder` returns its maps in mixed styles.
 
-    `labels` (B,H,W) belong to the images that will be encoded; height and width must be multiples
-    of `config.side`, as must those of the map.
+    `labels` (B,H,W) belong to the images that will be encoded. Height and width of the labels and
+    of the map must be multiples of `config.side`; otherwise it raises DgssError.
     """
     if Random(seed).random() >= config.probability:
         yield
@@ -68,7 +68,7 @@ def mixed_styles(
 
     def mix(maps: Tensor) -> Tensor:
         low = maps.float()
-        # Seeded anew each time: checkpointing runs this twice and must see the same styles.
+        # Reseeded each time: checkpointing runs this twice and must draw the same styles.
         shares = draw_shares(len(low), low.shape[1], config.alpha).to(low)
         styles = bank or styles_of(low, classes, config.side)
         mixed = mix_styles(
@@ -79,7 +79,7 @@ def mixed_styles(
     def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         if output.ndim == 4:
             return mix(output)
-        return mixed_tokens(output, inputs[1].height, inputs[1].width, mix)
+        return mixed_tokens(output, mix, height=inputs[1].height, width=inputs[1].width)
 
     handle = encoder.first_stage().register_forward_hook(hook)
     try:
@@ -89,7 +89,7 @@ def mixed_styles(
 
 
 def styles_of(low: Tensor, classes: Tensor, side: int) -> StyleBank:
-    """The styles of the patches of maps (B,C,H,W) as a bank."""
+    """A bank of the styles of all patches of maps (B,C,H,W)."""
     _, means, stds = normalise(split_patches(low.detach(), side))
     bank = StyleBank({})
     bank.add(classes.tolist(), means, stds)
@@ -97,9 +97,9 @@ def styles_of(low: Tensor, classes: Tensor, side: int) -> StyleBank:
 
 
 def mixed_tokens(
-    tokens: Tensor, height: int, width: int, mix: Callable[[Tensor], Tensor]
+    tokens: Tensor, mix: Callable[[Tensor], Tensor], *, height: int, width: int
 ) -> Tensor:
-    """Tokens (B,prefix+height*width,C) of a ViT with `mix` applied to their map."""
+    """Tokens (B,prefix+height*width,C) of a ViT with `mix` applied to their map (B,C,H,W)."""
     prefix = tokens.shape[1] - height * width
     low = tokens[:, prefix:].transpose(1, 2).unflatten(2, (height, width))
     return torch.cat((tokens[:, :prefix], mix(low).flatten(2).transpose(1, 2)), dim=1)

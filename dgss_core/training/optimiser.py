@@ -1,4 +1,4 @@
-"""Optimisers with a learning rate and a weight decay of each parameter's own."""
+"""Optimisers with a learning rate and a weight decay per parameter."""
 
 from __future__ import annotations
 
@@ -22,21 +22,23 @@ LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.MultiheadAttention)
 
 @dataclass
 class OptimiserConfig:
-    """How the weights move.
+    """The optimiser, its learning rates and its weight decay.
 
     Attributes:
-        name: the rule
+        name: adamw or sgd
         rate: learning rate
-        rates: factors on it by pattern of a parameter's name (`encoder.*`); where several fit, all
-        layer_decay: factor on it from each block of the encoder to the one before
-        weight_decay: of every parameter that is not undecayed
-        weight_decay_end: what it falls to along a half cosine; it stays when null
-        undecayed: `norms`, `biases`, `tables` (tokens, embeddings, scales: whatever belongs to no
-            linear, convolution or norm), or patterns of names
-        momentum: of SGD
-        betas: of AdamW
-        clip: greatest norm of all gradients together; null does not clip
-        schedule: of the learning rate
+        rates: factors on the rate by pattern of parameter names (`encoder.*`); all matching
+            factors are multiplied
+        layer_decay: factor on the rate from each block of the encoder to the block before it
+        weight_decay: weight decay of every parameter that is not undecayed
+        weight_decay_end: final weight decay, reached along a half cosine; constant when null
+        undecayed: parameters without weight decay: `norms`, `biases`, `tables` (tokens,
+            embeddings, scales: all parameters outside linear layers, convolutions and norms), or
+            patterns of names
+        momentum: momentum of SGD
+        betas: betas of AdamW
+        clip: maximum norm of all gradients together; null does not clip
+        schedule: schedule of the learning rate
     """
 
     name: Literal['adamw', 'sgd'] = 'adamw'
@@ -57,9 +59,9 @@ def build_optimiser(
 ) -> torch.optim.Optimizer:
     """The optimiser of all trained parameters of `model`, grouped by rate and decay.
 
-    Parameters `beside` the model have the plain rate and decay.
-    Every group says what is its own: `factor` on the learning rate, `decayed` or not. Raises
-    DgssError for a pattern that fits no parameter.
+    Parameters `beside` the model get factor 1 and weight decay. Every group has the extra keys
+    `factor`, on the learning rate, and `decayed`. Raises DgssError for a pattern that matches no
+    parameter.
     """
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     factors, undecayed = rate_factors(config, model), undecayed_names(config, model)
@@ -86,7 +88,7 @@ def build_optimiser(
 def set_rates(
     optimiser: torch.optim.Optimizer, config: OptimiserConfig, step: int, steps: int
 ) -> None:
-    """Give every group the learning rate and weight decay of `step`."""
+    """Set the learning rate and weight decay of every group for `step`, counted from 0."""
     factor = config.schedule.factor(step, steps)
     decay, end = config.weight_decay, config.weight_decay_end
     if end is not None:
@@ -97,7 +99,7 @@ def set_rates(
 
 
 def rate_factors(config: OptimiserConfig, model: SegmentationModel) -> dict[str, float]:
-    """Factor on the learning rate by name of the parameter."""
+    """Factor on the learning rate by parameter name."""
     names = [name for name, _ in model.named_parameters()]
     factors = dict.fromkeys(names, 1.0)
     blocks = [m for stage in model.encoder.trunk() for m in stage if list(m.parameters())]

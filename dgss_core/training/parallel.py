@@ -1,4 +1,4 @@
-"""Processes: one, or many that torchrun starts on one machine or several."""
+"""Processes: one, or many started by torchrun on one or several machines."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from dgss_core.training.config import HardwareConfig
 
 
 def build_fabric(hardware: HardwareConfig) -> L.Fabric:
-    """As many processes as torchrun started, otherwise one.
+    """Fabric for the processes that torchrun started, or for one process.
 
-    Raises DgssError where there are fewer GPUs than processes on a machine.
+    Raises DgssError if a machine has fewer GPUs than processes.
     """
     logging.getLogger('lightning.pytorch.utilities.rank_zero').setLevel(logging.WARNING)
     local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
@@ -46,7 +46,7 @@ def build_fabric(hardware: HardwareConfig) -> L.Fabric:
 
 
 def shard(objective: nn.Module, mesh: Any) -> nn.Module:
-    """Spread the parameters of an objective over processes (FSDP2): each block of an encoder by
+    """Shard the parameters of an objective over the processes (FSDP2): each encoder block by
     itself, then the rest of each part."""
     mesh = mesh['data_parallel']
     for part in objective.children():
@@ -54,7 +54,7 @@ def shard(objective: nn.Module, mesh: Any) -> nn.Module:
             if isinstance(module, Encoder):
                 for block in module.sharded_blocks():
                     fully_shard(block, mesh=mesh)
-        # Whole weights must not outlive a pass: averages are put in their place, and taken out.
+        # Weights must be sharded again after a pass, because averages are swapped in and out.
         fully_shard(part, mesh=mesh, reshard_after_forward=True)
         for method in ('loss', 'at_size', 'features_and_scores'):
             if hasattr(part, method):

@@ -1,4 +1,4 @@
-"""How far a training is: a bar on a terminal, lines elsewhere."""
+"""Progress of a training: a bar on a terminal, otherwise lines."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rich.progress import Progress as RichProgress
 from dgss_core.training.meter import Reading
 
 LOG_EVERY = 20
-"""Steps from one look at the losses to the next."""
+"""Steps between log entries."""
 
 
 class Progress:
-    """Step, loss, images per second, share of waiting, memory, time left."""
+    """Shows step, loss, images per second, share of waiting, memory and time left."""
 
     def __init__(self, done: int, steps: int, first: bool) -> None:
         console = Console(stderr=True)
@@ -43,7 +43,7 @@ class Progress:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Inside the block others may draw."""
+        """Inside the block other bars may use the terminal."""
         self.bar.stop()
         yield
         self.bar.start()

@@ -1,7 +1,7 @@
-"""Pseudo-labels cleaned by a promptable segmenter: the SAM refinement of CLOUDS (section 3.3).
+"""Pseudo-labels refined by a promptable segmenter: the SAM refinement of CLOUDS (section 3.3).
 
-A class map of the teacher is cut into connected components, each component asks the segmenter for
-a mask by a few points inside it, and what several masks claim belongs to none of them.
+The teacher's class map is split into connected components. A few random points of each component
+prompt the segmenter for a mask. Pixels that several masks cover belong to none of them.
 """
 
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from scipy import ndimage
 
 from dgss_core.networks.losses.matching import Target
 
-Segmenter = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+PointSegmenter = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """(K,P,2) points, x and y in pixels, to (K,M,H,W) bool masks and (K,M) predicted qualities."""
 
 
 def class_masks(labels: np.ndarray, num_classes: int = 19) -> dict[int, np.ndarray]:
-    """(H,W) bool mask of every class present in labels (H,W), rising; ids past the last drop."""
+    """(H,W) bool mask of every class in labels (H,W), ascending, without ids >= `num_classes`."""
     present = (int(c) for c in np.unique(labels))
     return {c: np.equal(labels, c) for c in present if 0 <= c < num_classes}
 
 
 def components(mask: np.ndarray, min_area: int = 5000) -> np.ndarray:
-    """(K,H,W) bool: the parts of mask (H,W) connected by sides that exceed `min_area` pixels."""
+    """(K,H,W) bool: 4-connected parts of mask (H,W) with more than `min_area` pixels."""
     parts, count = ndimage.label(mask)
     areas = np.bincount(parts.ravel(), minlength=count + 1)
     large = [part for part in range(1, count + 1) if areas[part] > min_area]
@@ -41,7 +41,7 @@ def random_points(parts: np.ndarray, count: int, random: np.random.RandomState) 
 
 
 def best_masks(masks: np.ndarray, quality: np.ndarray) -> np.ndarray:
-    """(K,H,W): of every K the mask of masks (K,M,H,W) with the highest quality (K,M)."""
+    """(K,H,W): for each K the mask of masks (K,M,H,W) with the highest quality (K,M)."""
     return masks[np.arange(len(masks)), quality.argmax(axis=1)]
 
 
@@ -52,7 +52,7 @@ def without_overlaps(masks: np.ndarray) -> np.ndarray:
 
 def refine(
     labels: np.ndarray,
-    segment: Segmenter,
+    segment: PointSegmenter,
     random: np.random.RandomState,
     num_classes: int = 19,
     min_area: int = 5000,
@@ -60,8 +60,8 @@ def refine(
 ) -> Target:
     """The classes of a teacher's class map (H,W) and their refined masks.
 
-    Classes without a large component are left out. Without any large component in the whole
-    image the masks are the teacher's own.
+    Classes without a component of more than `min_area` pixels are left out. If the image has no
+    such component at all, the teacher's masks are returned unchanged.
     """
     raw = class_masks(labels, num_classes)
     parts = {c: components(mask, min_area) for c, mask in raw.items()}
@@ -77,6 +77,6 @@ def refine(
 
 
 def as_target(masks: dict[int, np.ndarray], shape: tuple[int, ...]) -> Target:
-    """The form the set criterion takes."""
+    """Masks (H,W) by class id as the target of the set criterion."""
     stacked = np.stack(list(masks.values())) if masks else np.zeros((0, *shape), bool)
     return Target(torch.tensor(list(masks), dtype=torch.long), torch.from_numpy(stacked).float())

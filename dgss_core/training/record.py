@@ -1,4 +1,4 @@
-"""What a training leaves behind: what it was, how it went, what it learnt."""
+"""The output folder of a training: recipe, origin, state, models, scores, logs."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit
 
 PACKAGES = ('torch', 'torchvision', 'lightning', 'timm', 'numpy')
 PICTURE_WIDTH = 640
+"""Width in pixels of each of the three parts of a logged picture."""
 
 
 class Record:
     """The folder of a training.
 
-    `config.yaml` is the whole recipe with every default, `origin.jsonl` the commit, the versions,
-    the command and the hardware of each start, `state.safetensors` what `--resume` goes on from,
-    `model.safetensors` and `best.safetensors` the models, `scores.jsonl` every evaluation, and
-    `events.*` are for TensorBoard. Only the first process writes.
+    `config.yaml`: the recipe with every default. `origin.jsonl`: commit, versions, command and
+    hardware of each start. `state.safetensors`: the state that `--resume` loads.
+    `model.safetensors` and `best.safetensors`: the models. `scores.jsonl`: every evaluation.
+    `events.*`: logs for TensorBoard. Only the first process writes.
     """
 
     def __init__(self, folder: Path, first: bool) -> None:
@@ -53,10 +54,10 @@ class Record:
         return self.folder / 'best.safetensors'
 
     def begin(self, config: TrainConfig, hardware: HardwareConfig, resume: bool) -> None:
-        """Write down what is done here.
+        """Write the recipe and the origin.
 
-        Raises DgssError where the folder holds a training that is not to be resumed or had another
-        recipe, and where it cannot be written to.
+        Raises DgssError if the folder already has a training and `resume` is False, if that
+        training had another recipe, or if the folder cannot be written to.
         """
         if not self.first:
             return
@@ -88,13 +89,13 @@ class Record:
             )
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Scalars for TensorBoard."""
+        """Log scalars to TensorBoard."""
         if self.first:
             for name, value in values.items():
                 self._events(step).add_scalar(name, value, step)
 
     def score(self, title: str, matrix: ConfusionMatrix, step: int) -> None:
-        """One evaluation: its mIoU and the IoU of every class."""
+        """Write one evaluation: its mIoU and the IoU of every class."""
         if not self.first:
             return
         self.log({f'mIoU/{title}': matrix.miou}, step)
@@ -108,14 +109,14 @@ class Record:
             file.write(json.dumps(entry) + '\n')
 
     def rewind(self, step: int) -> None:
-        """Forget the evaluations after `step`: they come again."""
+        """Delete the evaluations after `step`; the resumed training repeats them."""
         path = self.folder / 'scores.jsonl'
         if self.first and path.is_file():
             kept = [line for line in path.open() if json.loads(line)['step'] <= step]
             path.write_text(''.join(kept))
 
     def best(self, title: str) -> float:
-        """The greatest mIoU on a split so far; -1 before the first."""
+        """The highest mIoU on a split so far; -1 before the first evaluation."""
         path = self.folder / 'scores.jsonl'
         entries = [json.loads(line) for line in path.open()] if path.is_file() else []
         return max((entry['miou'] for entry in entries if entry['on'] == title), default=-1)
@@ -123,20 +124,20 @@ class Record:
     def pictures(
         self, segmenter: ModelSegmenter, split: ScoredSplit, count: int, step: int
     ) -> None:
-        """Image, prediction and labels of some frames, side by side, for TensorBoard.
+        """Log image, prediction and labels of `count` frames, side by side, to TensorBoard.
 
-        Every process must call it; sharded weights are gathered by all of them together.
+        Every process must call it, because all processes gather sharded weights together.
         """
         every = max(1, len(split.dataset) // max(1, count))
         for sample in islice(split.frames(every // 2, every), count):
             mask = segmenter(sample.image).mask
             if not self.first:
                 continue
-            seen = overlay(sample.image, mask, segmenter.labels)
+            predicted = overlay(sample.image, mask, segmenter.labels)
             size = sample.image.shape[1::-1]
             labels = cv2.resize(sample.labels, size, interpolation=cv2.INTER_NEAREST)
-            known = colorize(labels, split.dataset.label_set)
-            row = np.concatenate((sample.image, seen, known), axis=1)
+            truth = colorize(labels, split.dataset.label_set)
+            row = np.concatenate((sample.image, predicted, truth), axis=1)
             height = round(row.shape[0] * 3 * PICTURE_WIDTH / row.shape[1])
             row = cv2.resize(row, (3 * PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
             self._events(step).add_image(
@@ -149,13 +150,13 @@ class Record:
 
     def _events(self, step: int) -> SummaryWriter:
         if self.writer is None:
-            # What an interrupted run logged beyond its last saved state is told anew.
+            # Steps after the last saved state are logged again, so drop their old entries.
             self.writer = SummaryWriter(str(self.folder), purge_step=step)
         return self.writer
 
 
 def origin(seed: int, hardware: HardwareConfig) -> dict[str, Any]:
-    """Where results come from: code, versions, command, hardware, seed."""
+    """The origin of results: code, versions, command, hardware, seed."""
     return {
         'commit': _git('rev-parse', 'HEAD'),
         'changes': _git('diff', 'HEAD'),
@@ -168,7 +169,7 @@ def origin(seed: int, hardware: HardwareConfig) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses turned into dicts, with only what YAML knows in them."""
+    """`value` with only dicts, lists and scalars, which YAML can write."""
     if isinstance(value, Mapping):
         return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -11,15 +11,15 @@ from dgss_core.errors import DgssError
 
 @dataclass
 class Schedule:
-    """What part of its learning rate a step has; step 0 is the first.
+    """Factor on the learning rate as a function of the step; step 0 is the first.
 
     Attributes:
-        shape: how the rate falls after `begin`
-        warmup: steps over which it rises linearly before
-        warmup_from: part of the rate the warm-up starts from
-        begin: step from which the rate falls; the end of the warm-up when null
-        power: of the polynomial
-        least: learning rate that no group falls below
+        shape: decay after `begin`; constant does not decay
+        warmup: steps of linear warm-up
+        warmup_from: factor at the start of the warm-up
+        begin: first step of the decay; the end of the warm-up when null
+        power: exponent of the polynomial
+        least: minimum learning rate of every group
     """
 
     shape: Literal['poly', 'cosine', 'constant'] = 'poly'
@@ -37,7 +37,10 @@ class Schedule:
             )
 
     def factor(self, step: int, steps: int) -> float:
-        """Of `step` in a training of `steps` steps: 0 to 1, and 0 from `steps` on."""
+        """Factor, 0 to 1, of `step` in a training of `steps` steps.
+
+        From `steps` on it is 0 for poly and cosine, and 1 for constant.
+        """
         if step < self.warmup:
             return self.warmup_from + (1 - self.warmup_from) * step / self.warmup
         begin = self.warmup if self.begin is None else self.begin

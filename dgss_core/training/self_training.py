@@ -1,7 +1,8 @@
 """Self-training on frames without labels: stage B of CLOUDS (CVPR 2024, section 3.3).
 
-frame -> teacher, an average of the model -> masks -> refined -> labels
-frame -> other colours -> model -> losses against these labels, beside those of the source
+frame -> teacher (average of the model) -> masks -> refined masks -> pseudo-labels
+frame -> distorted colours -> model -> losses against the pseudo-labels, in one batch with the
+labelled source
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from dgss_core.training.augmentation.photometric import PhotometricDistortion
 from dgss_core.training.average import Average, AverageConfig
 from dgss_core.training.chance import seeded
 from dgss_core.training.generation.labels import RefinementConfig, Refiner, as_labels
-from dgss_core.training.objective import Objective
+from dgss_core.training.objective import Objective, subsample
 
 
 @dataclass
 class SelfTrainingConfig:
-    """Who labels the frames of sources without labels. The defaults are the published ones.
+    """How frames of sources without labels get pseudo-labels. The defaults are the published ones.
 
     Attributes:
-        teacher: the average of the model that labels them; CLOUDS updates it every 100 steps
-        refinement: of its masks by Segment Anything; null believes them as they are
+        teacher: average of the model that predicts them; CLOUDS updates it every 100 steps
+        refinement: refinement of its masks by Segment Anything; null uses the masks unchanged
     """
 
     teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.999, 0, 100))
@@ -36,37 +37,47 @@ class SelfTrainingConfig:
 
 
 class SelfTraining(Objective):
-    """The losses on a batch in which images without any label are labelled by the teacher.
+    """The losses on a batch whose unlabelled images get pseudo-labels from the teacher.
 
-    The teacher sees an image as it comes, the model with distorted colours. Pseudo-labels are
-    neither weighted nor cut off at a confidence; pixels that no refined mask covers have none.
-    `label_stride` is that of the labels the batch comes with. `begin` must be called first.
+    The teacher sees the image unchanged, the model sees it with distorted colours. Pseudo-labels
+    have no weight and no confidence threshold; pixels outside all refined masks are 255. The
+    labels of a batch must have been subsampled by `label_stride`.
     """
-
-    teacher: Average
 
     def __init__(
         self, model: SegmentationModel, config: SelfTrainingConfig, label_stride: int, **given: Any
     ) -> None:
         super().__init__(model, **given)
         self.config, self.stride = config, label_stride
+        self._teacher: Average | None = None
         self.refiner = None
         if config.refinement is not None:
             self.refiner = Refiner(config.refinement, len(model.label_set), 'cpu')
 
     def begin(self) -> Average:
-        """The teacher: the model as it is now, when its weights are where they will stay."""
-        self.teacher = Average(self, self.config.teacher)
-        return self.teacher
+        """Start the teacher as a copy of the current model and return it.
 
-    def forward(self, images: Tensor, labels: Tensor, seed: int) -> dict[str, Tensor]:
-        bare = (labels == IGNORE).flatten(1).all(1)
-        # With none too: where weights are spread out, a pass needs every process.
+        With FSDP, call it after the weights are sharded.
+        """
+        self._teacher = Average(self, self.config.teacher)
+        return self._teacher
+
+    @property
+    def teacher(self) -> Average:
+        """The teacher; its first use starts it, if `begin` has not."""
+        return self.begin() if self._teacher is None else self._teacher
+
+    def forward(
+        self, images: Tensor, labels: Tensor, seed: int, labelled: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        if labelled is None:
+            labelled = (labels != IGNORE).flatten(1).any(1)
+        bare = ~labelled
+        # Even if every image is labelled: with FSDP all processes must take part in the pass.
         ids = self.ask(images[bare] if bare.any() else images[:1])
         if bare.any():
             images, labels = images.clone(), labels.clone()
-            found = self.refined(images[bare], ids, seed)
-            labels[bare] = found[:, :: self.stride, :: self.stride]
+            labels[bare] = subsample(self.refined(images[bare], ids, seed), self.stride)
             images[bare] = self.distorted(images[bare], seed)
         return super().forward(images, labels, seed)
 
@@ -78,12 +89,12 @@ class SelfTraining(Objective):
         with self.teacher.applied(self):
             ids = self.model.at_size(images.float()).argmax(1)
         self.model.train(training)
-        # Else the model would go on with the teacher's weights that autocast has kept in bf16.
+        # Autocast caches the teacher's weights in bf16; the model would then use them.
         torch.clear_autocast_cache()
         return ids
 
     def refined(self, images: Tensor, ids: Tensor, seed: int) -> Tensor:
-        """Labels refined as the recipe says; 255 where no mask is sure."""
+        """Labels (B,H,W) after the recipe's refinement; 255 outside all refined masks."""
         if self.refiner is None:
             return ids
         self.refiner.sam.model.to(images.device)
@@ -95,7 +106,7 @@ class SelfTraining(Objective):
         return torch.stack(refined).to(ids)
 
     def distorted(self, images: Tensor, seed: int) -> Tensor:
-        """Images uint8 (B,3,H,W) with other colours, each its own."""
+        """Images uint8 (B,3,H,W) with colours distorted independently per image."""
         distort = PhotometricDistortion()
         with seeded(seed):
             changed = [distort(Image(image)) for image in images.cpu()]

@@ -1,7 +1,7 @@
-"""All of a training that moves, in one file: weights, their average, the optimiser, the step.
+"""The state of a training in one file: weights, averages, optimiser, step.
 
-Everything random is a function of the seed and the step (`dgss_core.training.chance`), so this is
-enough to go on to the bit.
+Random numbers are functions of the seed and the step (`dgss_core.training.chance`), so this state
+is enough to resume bit-identically.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -26,15 +25,16 @@ from torch.distributed.tensor import DTensor
 from dgss_core.errors import DgssError
 from dgss_core.networks.checkpoint import write_tensors
 from dgss_core.training.average import Average
+from dgss_core.training.tensors import read_tensors
 
 SCHEMA = 'dgss-training/1'
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-"""Gathered from all processes on the first, which alone gets it, whatever the strategy."""
+"""Gathers the whole state on the first process only, for ddp and fsdp alike."""
 
 
 @dataclass
 class TrainingState:
-    """`step` optimiser steps have been taken with `optimiser` on `model`."""
+    """The model, its optimiser and its averages after `step` optimiser steps."""
 
     model: nn.Module
     optimiser: torch.optim.Optimizer
@@ -43,13 +43,15 @@ class TrainingState:
     step: int = 0
 
     def averages(self) -> dict[str, Average]:
-        """Those there are, by the name they are saved under."""
+        """The averages that are in use, by their name in the saved file."""
         both = {'average': self.average, 'teacher': self.teacher}
         return {name: average for name, average in both.items() if average is not None}
 
     def save(self, path: Path, first: bool = True) -> None:
-        """Write everything to `path`, whole or not at all. Every process must call it; only the
-        `first` writes. Raises DgssError when it cannot."""
+        """Write the state to `path` atomically.
+
+        Every process must call it; only the `first` writes. Raises DgssError if writing fails.
+        """
         tensors: dict[str, Any] = {
             f'weights.{k}': x for k, x in get_model_state_dict(self.model, options=WHOLE).items()
         }
@@ -62,7 +64,7 @@ class TrainingState:
             write_tensors(tensors, path, {'schema': SCHEMA, 'step': str(self.step)})
 
     def load(self, path: Path) -> None:
-        """Go back to where `save` was called. Raises DgssError for a file of another training."""
+        """Restore what `save` wrote. Raises DgssError for a file of another training."""
         step, tensors = _read(path)
         try:
             self._take(tensors)
@@ -87,14 +89,14 @@ class TrainingState:
         set_optimizer_state_dict(self.model, self.optimiser, moments, options=WHOLE)
         set_model_state_dict(self.model, _below('weights.', tensors), options=WHOLE)
         for name, average in self.averages().items():
-            # Through the model, which knows how its weights are spread over the processes.
+            # Load through the model, because its weights may be sharded over the processes.
             averaged = _below('weights.', tensors) | _below(f'{name}.', tensors)
             with average.applied(self.model):
                 set_model_state_dict(self.model, averaged, options=WHOLE)
 
 
 def gathered(x: Tensor) -> Tensor:
-    """The whole of a tensor that may be spread over processes."""
+    """The whole tensor; `x` may be sharded over the processes."""
     return x.full_tensor() if isinstance(x, DTensor) else x
 
 
@@ -103,11 +105,7 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> tuple[int, dict[str, Tensor]]:
-    try:
-        with safe_open(path, framework='pt') as file:
-            metadata = file.metadata() or {}
-            if metadata.get('schema') != SCHEMA:
-                raise DgssError(f'{path} is no state of a training; resume where one was begun.')
-            return int(metadata['step']), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise DgssError(f'{path} is not a whole safetensors file ({error}).') from error
+    metadata, tensors = read_tensors(path)
+    if metadata.get('schema') != SCHEMA:
+        raise DgssError(f'{path} is no state of a training; resume where one was begun.')
+    return int(metadata['step']), tensors

@@ -1,8 +1,9 @@
 """Language-guided styles of FAMix (Fahes et al., CVPR 2024): mined per class, mixed per patch.
 
 A style is the mean and standard deviation of every channel of the encoder's first stage. Mining
-(section 3.2) finds styles whose patches CLIP takes for a text; training (section 3.3) replaces
-the style of every patch by a mixture of its own and a mined one of the same class.
+(section 3.2) optimises styles until CLIP's image embedding of the patch is close to a text
+embedding. Training (section 3.3) replaces the style of every patch by a mixture of its own style
+and a mined style of the same class.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from random import Random
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.distributions import Beta
 
 from dgss_core.errors import DgssError
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.networks.checkpoint import write_tensors
+from dgss_core.training.tensors import read_tensors
 
 SCHEMA = 'dgss-styles/1'
 VOID = 'void'
-"""The name in a bank of patches that have no label."""
+"""Name of unlabelled patches, class 255, in a saved bank."""
 
 
 def channel_statistics(x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
@@ -38,7 +39,10 @@ def channel_statistics(x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
 
 
 def split_patches(x: Tensor, side: int = 3) -> Tensor:
-    """(B,C,H,W) to (side*side*B,C,h,w): row by row, all images of a patch together."""
+    """(B,C,H,W) to (side*side*B,C,h,w): patches row by row, each for all images.
+
+    Raises DgssError if `side` does not divide height and width.
+    """
     height, width = x.shape[-2:]
     if height % side or width % side:
         raise DgssError(
@@ -56,9 +60,9 @@ def join_patches(patches: Tensor, side: int = 3) -> Tensor:
 
 
 def patch_classes(labels: Tensor, side: int = 3) -> Tensor:
-    """(side*side*B,) the most frequent id of every patch of labels (B,H,W); 255 may win.
+    """(side*side*B,): the most frequent id of every patch of labels (B,H,W), 255 included.
 
-    Of equally frequent ids the smallest.
+    A tie gives the smallest id.
     """
     patches = split_patches(labels.unsqueeze(1), side).flatten(1)
     counts = [patch.bincount(minlength=IGNORE + 1) for patch in patches]
@@ -66,7 +70,7 @@ def patch_classes(labels: Tensor, side: int = 3) -> Tensor:
 
 
 def first_of_each_class(classes: Sequence[int]) -> list[int]:
-    """Index of the first patch of every class: the ones a batch is mined for."""
+    """Index of the first patch of every class; a batch is mined for these patches."""
     first: dict[int, int] = {}
     for index, label in enumerate(classes):
         first.setdefault(int(label), index)
@@ -75,7 +79,7 @@ def first_of_each_class(classes: Sequence[int]) -> list[int]:
 
 @dataclass
 class StyleBank:
-    """Mined styles: class id (255 for void) -> (K,2,C), means and standard deviations."""
+    """Mined styles: class id (255: unlabelled) -> (K,2,C), means and standard deviations."""
 
     styles: dict[int, Tensor]
 
@@ -83,7 +87,10 @@ class StyleBank:
     def of_published(
         cls, saved: Mapping[str, Sequence[Tensor]], names: Sequence[str]
     ) -> StyleBank:
-        """From FAMix's own lists `<class>_mu` and `<class>_std`; `names` in the order of ids."""
+        """A bank from FAMix's lists `<class>_mu` and `<class>_std`; `names` in the order of ids.
+
+        Raises DgssError for unknown classes and for means without standard deviations.
+        """
         ids = {name: index for index, name in enumerate(names)} | {str(IGNORE): IGNORE}
         known = {f'{name}_{kind}' for name in ids for kind in ('mu', 'std')}
         unknown = sorted(set(saved) - known)
@@ -104,26 +111,21 @@ class StyleBank:
         return cls(styles)
 
     def save(self, path: Path, label_set: LabelSet, encoder: str) -> None:
-        """Write the styles under the names of their classes, mined for `encoder`."""
+        """Write the styles by class name, with `encoder` in the metadata."""
         metadata = {'schema': SCHEMA, 'label_set': label_set.name, 'encoder': encoder}
         write_tensors(self.named(label_set), path, metadata)
 
     def named(self, label_set: LabelSet) -> dict[str, Tensor]:
-        """The styles by the names of their classes."""
+        """The styles by class name."""
         names = {**dict(enumerate(label_set.names)), IGNORE: VOID}
         return {names[index]: styles for index, styles in self.styles.items()}
 
     @classmethod
     def load(cls, path: Path, label_set: LabelSet, encoder: str) -> StyleBank:
-        """Read what `save` wrote; DgssError where it is for other classes or another encoder."""
+        """Read a saved bank. Raises DgssError if its label set or its encoder is another one."""
         if not path.is_file():
             raise DgssError(f'There is no style bank {path}; make it with dgss mine-styles.')
-        try:
-            with safe_open(path, framework='pt') as file:
-                metadata = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise DgssError(f'{path} is not a whole safetensors file ({error}).') from error
+        metadata, tensors = read_tensors(path)
         found = tuple(metadata.get(key) for key in ('schema', 'label_set', 'encoder'))
         if found != (SCHEMA, label_set.name, encoder):
             raise DgssError(
@@ -134,7 +136,7 @@ class StyleBank:
         return cls({ids[name]: styles for name, styles in tensors.items()})
 
     def add(self, classes: Sequence[int], means: Tensor, stds: Tensor) -> None:
-        """Put one style of (K,C,1,1) means and deviations under each of K classes."""
+        """Add one style to each of K classes: means and standard deviations (K,C,1,1)."""
         pairs = torch.stack((means.flatten(1), stds.flatten(1)), dim=1).detach().cpu()
         for label, pair in zip(classes, pairs, strict=True):
             old = self.styles.get(int(label))
@@ -142,7 +144,10 @@ class StyleBank:
             self.styles[int(label)] = new if old is None else torch.cat((old, new))
 
     def draw(self, classes: Sequence[int], random: Random) -> tuple[Tensor, Tensor]:
-        """A random style for each of K classes, (K,C,1,1) each; void's where a class has none."""
+        """Means and standard deviations (K,C,1,1) of a random style for each of K classes.
+
+        A class without styles gets one of class 255. Raises DgssError if that has none either.
+        """
         drawn = []
         for label in classes:
             styles = self.styles.get(int(label), self.styles.get(IGNORE))
@@ -157,19 +162,22 @@ class StyleBank:
 
 
 def restyle(normalised: Tensor, means: Tensor, stds: Tensor, rectify: bool = True) -> Tensor:
-    """Normalised patches (K,C,h,w) in the style of means and stds (K,C,1,1), through a ReLU."""
+    """Apply the style `means`, `stds` (K,C,1,1) to normalised patches (K,C,h,w).
+
+    `rectify` applies a ReLU after it.
+    """
     styled = stds * normalised + means
     return F.relu(styled) if rectify else styled
 
 
 def normalise(patches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Patches (K,C,h,w) without their style, and that style: means and deviations (K,C,1,1)."""
+    """Patches (K,C,h,w) without their style; its means and standard deviations (K,C,1,1)."""
     means, stds = channel_statistics(patches)
     return (patches - means) / stds, means, stds
 
 
 def draw_shares(batch: int, channels: int, alpha: float = 0.1) -> Tensor:
-    """(B,C,1,1) how much of a patch's own style is kept: Beta(alpha,alpha)."""
+    """(B,C,1,1): share of a patch's own style, 0 to 1, drawn from Beta(alpha,alpha)."""
     return Beta(alpha, alpha).sample((batch, channels, 1, 1))
 
 
@@ -185,10 +193,10 @@ def mix_styles(
     """First-stage maps (B,C,H,W) in mixed styles, patch by patch.
 
     Args:
-        classes: (side*side*B,) as of `patch_classes`.
-        shares: (B,C,1,1) as of `draw_shares`, the same for all patches of an image; 0 takes the
-            mined style alone.
-        random: draws the styles, patch by patch and image by image within a patch.
+        classes: (side*side*B,) from `patch_classes`.
+        shares: (B,C,1,1) from `draw_shares`, the same for all patches of an image; 0 uses only
+            the mined style.
+        random: draws the styles in the order of `classes`.
         rectify: whether the stage ends in a ReLU.
     """
     normalised, means, stds = normalise(split_patches(low, side))
@@ -210,12 +218,12 @@ def mine_styles(
     momentum: float = 0.9,
     weight_decay: float = 1e-4,
 ) -> tuple[Tensor, Tensor, list[float]]:
-    """Styles (K,C,1,1) that bring patches (K,C,h,w) closer to text embeddings (K,E).
+    """Styles (K,C,1,1) that move patches (K,C,h,w) closer to text embeddings (K,E).
 
     Args:
         embed: frozen rest of CLIP, first-stage maps to image embeddings (K,E).
-        size: side of the map CLIP was trained with, which patches are pooled to; None keeps
-            theirs.
+        size: patches are pooled to this side, that of CLIP's own first-stage map; None does not
+            pool.
 
     Returns:
         Means, standard deviations, and the loss before every step.

@@ -1,4 +1,4 @@
-"""Miniature copies of the datasets in their true layouts: two frames a split, 8 x 6 pixels."""
+"""Miniature copies of the datasets in their original layouts, with frames of 8x6 pixels."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ AS_TRAIN_IDS = (0, 1, 2, 13, 255, 255, 255, 18)
 
 
 def columns(*ids: int) -> np.ndarray:
-    """Labels uint8 (6, 8) with one id per column, the last one repeated."""
+    """Labels uint8 (6, 8) with one id per column; the last id fills the rest."""
     row = [*ids, *[ids[-1]] * (WIDTH - len(ids))]
     return np.tile(np.array(row, np.uint8), (HEIGHT, 1))
 
 
 def picture(suffix: str = '.png', size: tuple[int, int] = (WIDTH, HEIGHT)) -> bytes:
-    """A picture that is red, so that channels in the wrong order are seen."""
+    """A red picture of `size` (width, height); red reveals a wrong channel order."""
     pixels = np.full((size[1], size[0], 3), (0, 0, 200), np.uint8)
     return cv2.imencode(suffix, pixels)[1].tobytes()
 
@@ -44,14 +44,14 @@ def png(ids: np.ndarray, kind: int, depth: int, rows: list[bytes], *chunks: byte
 
 
 def indexed(ids: np.ndarray, palette: np.ndarray, depth: int = 8) -> bytes:
-    """A palette PNG whose colours repeat, as those of GTA5 do."""
+    """A palette PNG; its colours may repeat, as in GTA5."""
     rows = [np.packbits(np.unpackbits(row[:, None], axis=1)[:, 8 - depth :]).tobytes()
             for row in ids]  # fmt: skip
     return png(ids, 3, depth, rows, _chunk(b'PLTE', palette.astype(np.uint8).tobytes()))
 
 
 def two_channels(ids: np.ndarray, grey_alpha: bool = False) -> bytes:
-    """SYNTHIA's 16-bit PNG: class, instance (and a third channel of zeros if stored as RGB)."""
+    """SYNTHIA's 16-bit PNG: class, instance, and a third channel of zeros if stored as RGB."""
     instance = ids * np.uint16(7) + 300
     planes = [ids, instance, *([] if grey_alpha else [np.zeros_like(ids)])]
     pixels = np.stack(planes, axis=2).astype('>u2')
@@ -63,7 +63,7 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def gta_palette() -> np.ndarray:
-    """Colours of the Cityscapes ids; that of 34 is the colour of cars again, many are black."""
+    """Colours of the Cityscapes ids; id 34 has the colour of cars, many ids are black."""
     palette = np.zeros((35, 3), np.uint8)
     known = dict(zip((7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33),
                      range(19), strict=True))  # fmt: skip
@@ -220,7 +220,7 @@ COPIES: Mapping[str, Callable[[], dict[str, bytes]]] = {
     )
 }  # fmt: skip
 ZIPS: Mapping[str, tuple[str, str]] = {
-    # The two downloads that hold images and everything else.
+    # The download with the images, and the download with all other files.
     'gta5': ('01_images.zip', '01_labels.zip'),
     'cityscapes': ('leftImg8bit_trainvaltest.zip', 'gtFine_trainvaltest.zip'),
     'bdd100k': ('bdd100k_images_10k.zip', 'bdd100k_sem_seg_labels_trainval.zip'),
@@ -236,7 +236,7 @@ def write_folder(files: Mapping[str, bytes], root: Path) -> Path:
 
 
 def write_zips(dataset: str, files: Mapping[str, bytes], root: Path) -> Path:
-    """The downloads of `dataset`: a folder of two zips, or one zip."""
+    """Write the downloads of `dataset`: a folder with two zips, or one zip."""
     root.mkdir(parents=True, exist_ok=True)
     images, labels = ZIPS.get(dataset, (f'{dataset}.zip',) * 2)
     pictures = ('images/', 'leftImg8bit/', 'rgb_anon/')

@@ -1,4 +1,4 @@
-"""Real models of transformers and diffusers with a few thousand random weights, in a folder."""
+"""Real models of transformers and diffusers with a few thousand random weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SPECIAL = ['<unk>', '<s>', '</s>']
 
 
 def language_model(folder: Path, chat: bool) -> str:
-    """A Llama of one layer that speaks `WORDS`."""
+    """A Llama with one layer and the vocabulary `WORDS`."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -40,7 +40,7 @@ def language_model(folder: Path, chat: bool) -> str:
 
 
 def diffusion_pipeline(folder: Path) -> str:
-    """A Stable Diffusion with one block of each kind; its pictures are noise."""
+    """A Stable Diffusion with one block of each kind, which generates noise."""
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
     from diffusers import UNet2DConditionModel as UNet
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer

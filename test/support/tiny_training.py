@@ -1,4 +1,4 @@
-"""Recipes reduced to seconds, and frames from which something can be learnt in them."""
+"""Recipes that train in seconds, and frames that they can learn."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def write_frames(root: Path, count: int = 8, classes: int = 4) -> Path:
-    """`count` frames of 96x96 whose classes have a colour and fill every pixel, as a dataset."""
+    """Write a dataset of `count` frames, 96x96; every pixel is labelled and coloured by class."""
     folder = root / 'frames'
     for name in ('images', 'labels'):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def write_frames(root: Path, count: int = 8, classes: int = 4) -> Path:
 
 
 def recipe(root: Path, name: str = 'dgss', **changes: Any) -> dict[str, Any]:
-    """A recipe on the frames below `root`, with `changes` of it."""
+    """The recipe `name` on the frames below `root`, with `changes`."""
     frames = {'dataset': str(root / 'frames.yaml')}
     return {
         'weights': None,
@@ -112,7 +112,7 @@ def recipe(root: Path, name: str = 'dgss', **changes: Any) -> dict[str, Any]:
 
 
 def parse(values: dict[str, Any]) -> TrainConfig:
-    """As `dgss train --config` reads a recipe."""
+    """Parse a recipe as `dgss train --config` does."""
     parser = ArgumentParser()
     parser.add_class_arguments(TrainConfig, 'config')
     return parser.instantiate(parser.parse_object({'config': values})).config
@@ -124,8 +124,10 @@ def write_recipe(path: Path, values: dict[str, Any]) -> Path:
 
 
 def exact_system() -> str:
-    """Register a system in which every image is for itself: without batch norm and dropout, one
-    process and two must learn the same."""
+    """Register a system without batch norm and dropout, where images do not affect each other.
+
+    One process and two must learn the same.
+    """
 
     def compose(encoder: Encoder, label_set: LabelSet) -> SegmentationModel:
         head = VitConvHead(
@@ -139,5 +141,5 @@ def exact_system() -> str:
 
 
 def tensors(model: nn.Module) -> torch.Tensor:
-    """All weights in one row."""
+    """All weights of `model` as one vector."""
     return torch.cat([x.float().flatten() for x in model.state_dict().values()])

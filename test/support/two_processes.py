@@ -1,4 +1,4 @@
-"""A training in two processes, started by torchrun."""
+"""Runs a training in two processes with torchrun."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORKER = Path(__file__).with_name('worker.py')
 def run_two(
     config: Path, data: Path, output: Path, strategy: str, *options: str, machines: int = 1
 ) -> str:
-    """What two processes print, which torchrun starts on one machine, or one on each of two."""
+    """Run two processes on one machine, or one on each of two; return what they print."""
     with socket.create_server(('localhost', 0)) as free:
         port = free.getsockname()[1]
     command = [

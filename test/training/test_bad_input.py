@@ -1,4 +1,4 @@
-"""What a user gets wrong, and what a machine runs out of, ends in one sentence."""
+"""User mistakes and exhausted resources end in an error of one sentence."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_label_outside_the_map(workers: int, tmp_path: Path) -> None:
     assert '\n' not in message
 
 
-def test_a_loss_that_is_no_number_stops_at_its_step(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
     write_frames(tmp_path)
     schedule = {'warmup': 18, 'warmup_from': 0.0}
     values = recipe(tmp_path, 'famix', steps=40, save_every=1)

@@ -1,4 +1,4 @@
-"""Every recipe of config/train parses, builds, and says what to expect of it."""
+"""Every recipe of config/train parses, builds, and states its expected score."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_recipe_parses_and_builds(path: Path) -> None:
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert sum(p.numel() for g in optimiser.param_groups for p in g['params']) == trained > 0
     config.augmentation.build()
-    assert parse(plain(asdict(config))) == config, 'what is saved beside results is the recipe'
+    assert parse(plain(asdict(config))) == config, 'the saved config is the recipe'
 
 
 @pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
@@ -62,7 +62,7 @@ def test_a_recipe_names_data_that_exists(path: Path) -> None:
 
 
 @pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_says_what_to_expect_and_where_that_is_from(path: Path) -> None:
+def test_a_recipe_states_its_expected_score_and_source(path: Path) -> None:
     comment = ' '.join(re.findall(r'^# (.*)$', path.read_text(), re.MULTILINE))
     assert re.search(r'\d\d\.\d|\.\d{3}|No score', comment), comment
     assert re.search(r'(CVPR|ACCV|AAAI) 20\d\d|Ours', comment), comment
@@ -78,7 +78,7 @@ def test_patches_of_mixed_styles_divide_the_crop_and_its_map(path: Path) -> None
         assert length // stride % config.mixing.side == 0
 
 
-def test_the_loops_numbers_are_the_papers() -> None:
+def test_schedules_match_the_papers() -> None:
     rein = read(next(p for p in RECIPES if p.stem == 'rein-dinov2-l-cityscapes')).optimiser
     factors = [rein.schedule.factor(step, 40_000) for step in (0, 5_000, 10_000, 25_000, 40_000)]
     assert factors == pytest.approx([1e-6, 0.5000005, 1, 0.5**0.9, 0])

@@ -1,4 +1,4 @@
-"""A small student comes closer to its teacher on frames that nobody labelled."""
+"""A small student learns from its teacher on unlabelled frames."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def frames(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='module')
 def teacher(frames) -> Path:
-    """A small ViT with low-rank adapters, trained until it tells the colours apart."""
+    """A small ViT with low-rank adapters, trained until it separates the colours."""
     output = frames / 'teacher'
     values = recipe(frames, 'dgss', steps=100, mixing=None, optimiser={'rate': 5e-3})
     train(parse(values), frames, output, CPU)
@@ -37,7 +37,7 @@ def teacher(frames) -> Path:
 
 
 def student(frames: Path, teacher: Path, **changes) -> dict:
-    """A small convolutional network on the frames, without their labels."""
+    """Recipe of a small convolutional network on the frames without their labels."""
     values = {
         'options': {**RECIPES['famix']['options'], 'train': 'full'},
         'sources': [{'dataset': 'unlabelled', 'folder': str(frames / 'frames' / 'images')}],
@@ -58,7 +58,7 @@ def agreement(model, teacher, images) -> float:
     return (ours == theirs).float().mean().item()
 
 
-def test_a_student_comes_closer_to_its_teacher(frames, teacher, tmp_path):
+def test_a_student_learns_from_its_teacher(frames, teacher, tmp_path):
     config = parse(student(frames, teacher))
     train(config, frames, tmp_path, CPU)
     unseen = build_dataset('unlabelled', write_more(tmp_path))
@@ -74,7 +74,7 @@ def test_a_student_comes_closer_to_its_teacher(frames, teacher, tmp_path):
 
 
 def write_more(root: Path) -> Path:
-    """Frames of the same kind that no training has seen."""
+    """Frames of the same kind that were not in the training."""
     write_frames(root, count=16)
     for index in range(12):
         (root / 'frames' / 'images' / f'{index}.png').unlink()
@@ -136,7 +136,7 @@ def test_a_perfect_student_has_nothing_to_learn():
     torch.testing.assert_close(angle(-features, features), torch.tensor(2.0))
 
 
-def test_the_teacher_stays_as_it_is_and_is_not_saved(frames, teacher):
+def test_the_teacher_does_not_change_and_is_not_saved(frames, teacher):
     objective = objective_of(frames, teacher)
     before = load_file(teacher)
     images, labels = batch(False)
@@ -152,7 +152,7 @@ def test_the_teacher_stays_as_it_is_and_is_not_saved(frames, teacher):
     assert prefixes == {'model', 'projection'}
 
 
-def test_labels_mixed_in_and_a_resume_to_the_bit(frames, teacher, tmp_path):
+def test_a_labelled_source_and_a_bit_identical_resume(frames, teacher, tmp_path):
     bare = {'dataset': 'unlabelled', 'folder': str(frames / 'frames' / 'images')}
     both = [bare, {'dataset': str(frames / 'frames.yaml'), 'repeat': 0.5}]
     values = student(frames, teacher, sources=both, steps=6, save_every=3)
@@ -180,8 +180,8 @@ def test_labels_mixed_in_and_a_resume_to_the_bit(frames, teacher, tmp_path):
     assert all(torch.equal(cut[key], whole[key]) for key in cut)
 
 
-def test_a_set_of_masks_teaches_too(frames, tmp_path):
-    """The scores of Mask2Former are no logits; what is compared are probabilities."""
+def test_a_mask_head_can_be_the_teacher(frames, tmp_path):
+    """The scores of Mask2Former are not logits, so probabilities are compared."""
     train(parse(recipe(frames, 'clouds', steps=1)), frames, tmp_path, CPU)
     objective = objective_of(frames, tmp_path / 'model.safetensors')
     images, labels = batch(False)

@@ -1,4 +1,4 @@
-"""Two processes learn what one does."""
+"""Training on two processes gives the result of one process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dgss_core.training.state import TrainingState
 
 def exact_recipe(root: Path, **changes) -> dict:
     values = recipe(root, 'dgss', steps=12, save_every=6, **changes)
-    # Plain SGD: Adam blows rounding up where gradients are almost zero.
+    # Plain SGD: Adam amplifies rounding errors of gradients close to zero.
     optimiser = {'name': 'sgd', 'rate': 0.05, 'clip': 1.0}
     return values | {
         'system': exact_system(), 'options': {}, 'mixing': None, 'optimiser': optimiser
@@ -44,7 +44,7 @@ def test_two_processes_learn_what_one_does(strategy: str, machines: int, tmp_pat
     compare(tmp_path)
 
 
-def test_two_processes_go_on_with_what_one_began(
+def test_two_processes_resume_a_training_of_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_frames(tmp_path)

@@ -1,4 +1,4 @@
-"""Scores of a model as a protocol looks at the frames."""
+"""Scores of a model under evaluation protocols."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from dgss_core.datasets.protocols import ProtocolView, load_protocol
 from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 from dgss_core.networks.inference import Inference
-from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit, protocol_look, score
+from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit, protocol_inference, score
 from dgss_core.training.loop import train
 
 
 class ByColour(torch.nn.Module):
-    """Gives every pixel the class of the nearest colour of Cityscapes."""
+    """Predicts for every pixel the class with the nearest Cityscapes colour."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,17 +70,17 @@ def test_a_protocol_may_leave_frames_out_and_cut_labels(tmp_path: Path) -> None:
     assert cut.counts.sum() == 8 * 32 * 64
 
 
-def test_windows_are_those_of_the_protocol_unless_the_recipe_says_others() -> None:
+def test_windows_come_from_the_protocol_unless_the_recipe_sets_them() -> None:
     rein, native = load_protocol('rein'), load_protocol('native')
-    assert protocol_look(rein, Inference(flip=True)) == Inference(
+    assert protocol_inference(rein, Inference(flip=True)) == Inference(
         (512, 512), (341, 341), flip=True
     )
     own = Inference(window=(256, 256))
-    assert protocol_look(rein, own) == own
-    assert protocol_look(native, Inference()) == Inference()
+    assert protocol_inference(rein, own) == own
+    assert protocol_inference(native, Inference()) == Inference()
 
 
-def test_scores_say_protocol_and_are_kept(tmp_path: Path) -> None:
+def test_scores_name_the_protocol_and_are_saved(tmp_path: Path) -> None:
     write_frames(tmp_path)
     values = recipe(tmp_path, 'dgss', steps=4)
     values['evaluation'] |= {'protocol': 'clouds', 'every': 2, 'look': {'ratios': [0.0625]}}

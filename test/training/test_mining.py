@@ -62,7 +62,7 @@ def test_a_bank_has_a_style_for_every_class_of_a_batch_and_for_void() -> None:
     assert all((bank.styles[k] - before.styles[k]).abs().max() > 1e-3 for k in bank.styles)
 
 
-def test_a_bank_is_kept_whole_and_knows_what_it_is_for(tmp_path: Path) -> None:
+def test_a_saved_bank_keeps_its_label_set_and_encoder(tmp_path: Path) -> None:
     bank, path = mined(steps=1), tmp_path / 'bank.safetensors'
     bank.save(path, CITYSCAPES, 'clip-rn50')
     again = StyleBank.load(path, CITYSCAPES, 'clip-rn50')
@@ -77,7 +77,7 @@ def test_a_bank_is_kept_whole_and_knows_what_it_is_for(tmp_path: Path) -> None:
         StyleBank.load(path, CITYSCAPES, 'clip-rn50')
 
 
-def test_styles_may_be_ones_own(tmp_path: Path) -> None:
+def test_styles_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / 'styles.yaml'
     path.write_text('- Wet Asphalt at Night\n- First Snow\n')
     assert read_styles(path) == ['Wet Asphalt at Night', 'First Snow']
@@ -159,7 +159,7 @@ def test_the_styles_of_a_batch_are_those_of_its_patches() -> None:
     torch.testing.assert_close(bank.styles[255][0, 0], first.mean(1))
 
 
-def test_wrong_mixing_is_named() -> None:
+def test_wrong_mixing_options_are_refused() -> None:
     for wrong in ({'side': 0}, {'alpha': 0.0}, {'probability': 1.5}):
         with pytest.raises(DgssError, match='Style mixing needs'):
             MixingConfig(**wrong)

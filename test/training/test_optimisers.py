@@ -1,4 +1,4 @@
-"""Which parameter moves how, and what is averaged."""
+"""Optimisers, schedules, averages, and the log of losses."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from dgss_core.errors import DgssError
 from dgss_core.networks.systems import SegmentationModel, build_system
 from dgss_core.training.average import Average, AverageConfig
+from dgss_core.training.loss_log import LossLog
 from dgss_core.training.optimiser import (
     OptimiserConfig,
     build_optimiser,
@@ -23,7 +24,6 @@ from dgss_core.training.optimiser import (
     undecayed_names,
 )
 from dgss_core.training.schedule import Schedule
-from dgss_core.training.watch import Watch
 
 
 def model(name: str) -> SegmentationModel:
@@ -52,7 +52,7 @@ def test_biases_and_patterns() -> None:
     assert {'encoder.embed.table', 'head.decoder.query_place'} <= undecayed
     assert 'encoder.embed.class_token' not in undecayed
     assert 'encoder.blocks.0.mlp.fc1.bias' in undecayed
-    assert 'encoder.blocks.0.norm1.bias' not in undecayed, 'that of a norm is a norm'
+    assert 'encoder.blocks.0.norm1.bias' not in undecayed, 'the bias of a norm counts as a norm'
     with pytest.raises(DgssError, match=r"No parameter of this model is called 'backbone\.\*'"):
         undecayed_names(OptimiserConfig(undecayed=['backbone.*']), vltseg)
 
@@ -95,7 +95,7 @@ def test_a_step_has_its_rates_and_decays() -> None:
     assert rates(99)[0.1, True] == pytest.approx((0.004, 0.01), abs=1e-4), 'never below the least'
 
 
-def test_poly_is_that_of_torch() -> None:
+def test_poly_matches_torch() -> None:
     parameter = nn.Parameter(torch.zeros(()))
     optimiser = torch.optim.SGD([parameter], lr=1.0)
     theirs = torch.optim.lr_scheduler.PolynomialLR(optimiser, total_iters=50, power=0.9)
@@ -115,12 +115,12 @@ def test_cosine_and_constant() -> None:
         Schedule(warmup=10, begin=5)
 
 
-def test_the_average_is_that_of_torch() -> None:
+def test_the_average_matches_torch() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     ours = Average(network, AverageConfig(0.9))
     theirs = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
-    theirs.update_parameters(network)  # the first takes the weights as they are, as ours did
+    theirs.update_parameters(network)  # the first update copies the weights, as ours did
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
     for step in range(1, 5):
         network(torch.randn(2, 3, 4, 4)).square().mean().backward()
@@ -135,7 +135,7 @@ def test_the_average_is_that_of_torch() -> None:
     assert all(torch.equal(before[name], x) for name, x in network.state_dict().items())
 
 
-def test_an_average_starts_late_and_updates_now_and_then() -> None:
+def test_an_average_starts_late_and_updates_at_intervals() -> None:
     network = nn.Linear(1, 1, bias=False)
     average = Average(network, AverageConfig(0.5, start=2, every=3))
     seen = []
@@ -148,14 +148,14 @@ def test_an_average_starts_late_and_updates_now_and_then() -> None:
         AverageConfig(decay=1.0)
 
 
-def test_the_watch_names_the_first_bad_step(tmp_path: Path) -> None:
-    fabric, watch = L.Fabric(accelerator='cpu', devices=1), Watch()
+def test_the_loss_log_names_the_first_bad_step(tmp_path: Path) -> None:
+    fabric, losses = L.Fabric(accelerator='cpu', devices=1), LossLog()
     one = torch.ones(())
-    watch.add(1, {'a': one, 'b': 2 * one}, one)
-    watch.add(2, {'a': one, 'b': 4 * one}, 3 * one)
-    assert watch.check(fabric, tmp_path / 'state') == {'loss': 4, 'gradient norm': 2}
-    watch.add(3, {'a': one}, one)
-    watch.add(4, {'a': one}, one * math.inf)
-    watch.add(5, {'a': one * math.nan}, one)
+    losses.add(1, {'a': one, 'b': 2 * one}, one)
+    losses.add(2, {'a': one, 'b': 4 * one}, 3 * one)
+    assert losses.check(fabric, tmp_path / 'state') == {'loss': 4, 'gradient norm': 2}
+    losses.add(3, {'a': one}, one)
+    losses.add(4, {'a': one}, one * math.inf)
+    losses.add(5, {'a': one * math.nan}, one)
     with pytest.raises(DgssError, match='At step 4 the loss was 1 '):
-        watch.check(fabric, tmp_path / 'state')
+        losses.check(fabric, tmp_path / 'state')

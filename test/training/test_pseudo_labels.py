@@ -1,4 +1,4 @@
-"""Components, prompts, overlap removal, and the whole refinement."""
+"""Refinement of pseudo-labels: components, prompts, overlap removal."""
 
 import numpy as np
 import pytest
@@ -65,14 +65,14 @@ def test_points_lie_inside_and_differ():
         assert all(part[y, x] for x, y in chosen)
 
 
-def test_refinement_grows_masks_and_drops_what_two_claim():
+def test_refinement_grows_masks_and_drops_overlaps():
     labels = scene()
     asked = []
 
     def segment(points):
         asked.append(points)
         masks = np.zeros((len(points), 2, 20, 20), bool)
-        # The road's mask reaches two rows up, into a row the second car's mask claims too.
+        # The road's mask grows by two rows, into a row that the second car's mask covers too.
         masks[0, 1, 10:16] = True
         masks[1, 1, 0:4, 0:10] = True
         masks[2, 1, 4:11, 10:20] = True
@@ -93,7 +93,7 @@ def test_refinement_grows_masks_and_drops_what_two_claim():
 
 
 @pytest.mark.parametrize('labels', [scene(), np.full((20, 20), 255)])
-def test_without_large_components_the_teacher_is_believed(labels):
+def test_without_large_components_the_masks_are_unchanged(labels):
     def segment(points):
         raise AssertionError('there is nothing to ask for')
 

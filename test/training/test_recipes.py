@@ -1,4 +1,4 @@
-"""Every recipe, reduced in size, from its config to a checkpoint that segments."""
+"""Every recipe at reduced size, from its config to a working checkpoint."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_recipe_learns(name: str, tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.slow
 def test_compiled_blocks_learn_the_same(tmp_path: Path) -> None:
     write_frames(tmp_path)
-    # Without dropout, whose numbers a compiler draws in its own way.
+    # Without dropout, because compiled code draws other random numbers.
     values = recipe(tmp_path, 'dgss', steps=4, system=exact_system(), options={})
     values['optimiser'] = {'name': 'sgd', 'rate': 0.05}
     for name, hardware in (('plain', CPU), ('compiled', replace(CPU, compile=True))):

@@ -1,4 +1,4 @@
-"""A training that was killed goes on as if nothing had happened."""
+"""A killed training resumes bit-identically."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOURCES = {'rare': {'min_pixels': 100}, 'repeat': 2}
 
 
 def many_things(root: Path) -> dict:
-    """A recipe in which everything that has a state or draws numbers takes part."""
+    """A recipe with every part that has a state or draws random numbers."""
     frames = {'dataset': str(root / 'frames.yaml')}
     values = recipe(root, 'dgss', steps=STEPS, save_every=SAVE_EVERY, seed=3)
     values['sources'] = [frames, {**frames, **SOURCES}]
@@ -47,7 +47,7 @@ def begin(config: Path, data: Path, output: Path, workers: int) -> subprocess.Po
     return subprocess.Popen(list(map(str, command)), start_new_session=True)
 
 
-def test_a_killed_training_goes_on_to_the_bit(tmp_path: Path) -> None:
+def test_a_killed_training_resumes_to_the_bit(tmp_path: Path) -> None:
     write_frames(tmp_path)
     values = many_things(tmp_path)
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'

@@ -1,5 +1,6 @@
-"""Stage B: a teacher labels what nobody labelled, and the training goes on to the bit."""
+"""Self-training (stage B of CLOUDS): pseudo-labels for unlabelled images, resumed exactly."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from dgss_core.errors import DgssError
 from dgss_core.networks.systems import build_system
 from dgss_core.training.average import AverageConfig
 from dgss_core.training.build import build_objective
+from dgss_core.training.data import batches
 from dgss_core.training.loop import setup, train
 from dgss_core.training.objective import Objective
 from dgss_core.training.parallel import build_fabric
@@ -32,7 +34,7 @@ def system(name: str = 'dgss'):
 
 
 def stage_b(root: Path, name: str = 'clouds', **changes):
-    """A source with labels, and the same frames without."""
+    """Recipe with a labelled source and the same frames without labels."""
     frames = {'dataset': str(root / 'frames.yaml')}
     bare = {
         'dataset': 'unlabelled',
@@ -51,7 +53,7 @@ def batch(size: int = 64):
     return images, labels
 
 
-def test_what_has_labels_is_left_alone():
+def test_labelled_images_do_not_change():
     model = system().eval()
     objective = SelfTraining(model, SelfTrainingConfig(), 1)
     objective.begin()
@@ -61,7 +63,24 @@ def test_what_has_labels_is_left_alone():
     assert torch.equal(objective(images, labels, 5)['ce'], plain['ce'])
 
 
-def test_the_teacher_is_the_average_and_sees_the_image_as_it_is():
+def test_a_labelled_source_may_have_a_crop_without_labels():
+    model = system().eval()
+    images, labels = batch()
+    plain = Objective(model)(images, labels, 5)
+    objective = SelfTraining(model, SelfTrainingConfig(), 1)
+    losses = objective(images, labels, 5, torch.ones(3, dtype=torch.bool))
+    assert torch.equal(losses['ce'], plain['ce'])
+
+
+def test_a_batch_knows_which_images_are_labelled(tmp_path):
+    write_frames(tmp_path)
+    config = parse(stage_b(tmp_path, name='dgss'))
+    training = setup(build_fabric(CPU), config, tmp_path, Record(tmp_path / 'run', True), CPU)
+    for found in islice(batches(training.loader), 4):
+        assert torch.equal(found.labelled, (found.labels != 255).flatten(1).any(1))
+
+
+def test_the_teacher_is_the_average_and_sees_the_unchanged_image():
     model = system().eval()
     objective = SelfTraining(model, SelfTrainingConfig(AverageConfig(0.5, 0, 2)), 1)
     objective.begin()
@@ -85,7 +104,7 @@ def test_the_teacher_is_the_average_and_sees_the_image_as_it_is():
     assert all(torch.equal(p, after[n]) for n, p in objective.named_parameters() if n in after)
 
 
-def test_the_model_sees_other_colours_and_only_bare_images_change():
+def test_the_model_sees_other_colours_and_only_unlabelled_images_change():
     seen = []
 
     class Recorder(SelfTraining):
@@ -103,7 +122,7 @@ def test_the_model_sees_other_colours_and_only_bare_images_change():
     objective(images, labels[:, ::2, ::2], 7)
     handle.remove()
     plain = model.normalise(images.float())
-    assert torch.equal(shown[0], plain[1:2]), 'the teacher: the bare image, clean'
+    assert torch.equal(shown[0], plain[1:2]), 'the teacher sees the unchanged image'
     assert torch.equal(shown[1][[0, 2]], plain[[0, 2]])
     assert not torch.equal(shown[1][1], plain[1])
     assert torch.equal(seen[0][[0, 2]], labels[[0, 2], ::2, ::2])
@@ -196,7 +215,7 @@ def test_stage_b_with_segment_anything(tmp_path):
     assert all(key.startswith('model.') for key in objective.state_dict())
 
 
-def test_both_ways_to_label_at_once_are_refused(tmp_path):
+def test_self_training_with_distillation_is_refused(tmp_path):
     with pytest.raises(DgssError, match='drop one'):
         parse(stage_b(tmp_path, distillation={'teacher': 'a.safetensors'}))
 
@@ -214,7 +233,7 @@ def test_setup_gives_the_teacher_the_first_weights(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_with_spread_weights(tmp_path):
-    """A process whose images all have labels must not leave the other waiting."""
+    """A process with only labelled images must not deadlock the other."""
     write_frames(tmp_path)
     path = write_recipe(tmp_path / 'r.yaml', stage_b(tmp_path, steps=6))
     assert 'step 6/6' in run_two(path, tmp_path, tmp_path / 'run', 'fsdp')

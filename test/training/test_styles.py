@@ -26,7 +26,7 @@ MODULE = 1e-5
 
 
 def number_after(note: str, word: str) -> int:
-    """The whole number that follows `word` in a record's note."""
+    """The integer after `word` in the note of a record."""
     digits = note.split(word)[1].lstrip(' (')
     return int(
         ''.join(c for c in digits[: next(i for i, c in enumerate(digits) if not c.isdigit())])
@@ -34,7 +34,7 @@ def number_after(note: str, word: str) -> int:
 
 
 def seeded_weights(shapes: dict[str, torch.Size], seed: int) -> dict[str, torch.Tensor]:
-    """The random weights the records were made with: parameters first, then statistics."""
+    """The random weights of the records: parameters first, then statistics."""
     generator = torch.Generator().manual_seed(seed)
     statistics = [k for k in shapes if k.endswith(('running_mean', 'running_var'))]
     weights = {}
@@ -53,10 +53,10 @@ def seeded_weights(shapes: dict[str, torch.Size], seed: int) -> dict[str, torch.
 
 
 def recorded_clip(note: str) -> ClipResNet:
-    """The network of the mining record, whose weights its note describes."""
+    """The network of the mining record, with the weights described in its note."""
     layers = note.split('layers=(')[1].split(')')[0].split(',')
     net = ClipResNet(
-        # Upstream always appends a last block of its own.
+        # Upstream always appends one more block.
         [max(2, int(count)) for count in layers],
         width=number_after(note, 'width='),
         embedding=number_after(note, 'output_dim='),
@@ -111,7 +111,7 @@ def test_famix_mixing(shared, name):
     bank = StyleBank.of_published(inputs['bank'], names)
     ids = {name: index for index, name in enumerate(names)} | {255: 255}
     classes = torch.tensor([[ids[name] for name in patch] for patch in inputs['most']]).flatten()
-    # Without mixing upstream takes the drawn style as it is.
+    # Without mixing, upstream uses the drawn style unchanged.
     shares = inputs['s'] if name == 'famix_local_mix' else 0.0
     mixed = mix_styles(low, classes, bank, shares, Random(number_after(note, 'seeded ')))
     sub = theirs['low_sub']
@@ -123,7 +123,7 @@ def test_famix_mixing(shared, name):
     assert (means - theirs['patch_mean']).abs().max() <= MODULE
 
 
-def test_patches_are_in_order_and_come_back():
+def test_patches_are_in_order_and_join_again():
     x = torch.arange(2 * 3 * 6 * 9.0).reshape(2, 3, 6, 9)
     patches = split_patches(x)
     assert patches.shape == (18, 3, 2, 3)

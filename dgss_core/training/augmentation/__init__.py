@@ -1,4 +1,4 @@
-"""Training augmentation on torchvision v2, and what decides which frame is drawn when."""
+"""Training augmentation on torchvision v2, and the samplers that draw the frames."""
 
 from dgss_core.training.augmentation.class_mix import class_mix
 from dgss_core.training.augmentation.corruption import CorruptionConfig, RandomCorruption

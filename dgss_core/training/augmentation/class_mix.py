@@ -17,8 +17,8 @@ def class_mix(
 ) -> tuple[Tensor, Tensor]:
     """Paste half of the classes of every image, rounded up, onto its partner.
 
-    images (B,C,H,W) and labels (B,H,W) with 255 for none; returns the mixed pair in their shapes.
-    Pixels without a label are never pasted. `generator` is of the CPU.
+    Images (B,C,H,W) and labels (B,H,W), 255 for unlabelled. Returns the mixed images and labels
+    in the same shapes. Unlabelled pixels are never pasted. `generator` must be a CPU generator.
     """
     pasted = torch.stack([_half_of_classes(one, generator) for one in labels])
     return (
@@ -28,7 +28,7 @@ def class_mix(
 
 
 def _half_of_classes(labels: Tensor, generator: torch.Generator | None) -> Tensor:
-    """(H,W) bool: where `labels` is one of a random half of its classes."""
+    """(H,W) bool: pixels of a random half of the classes in `labels`."""
     present = labels.unique()
     present = present[present != IGNORE]
     order = torch.randperm(len(present), generator=generator)[: (len(present) + 1) // 2]

@@ -1,4 +1,4 @@
-"""Corruptions in training, but none that evaluation scores unless asked."""
+"""Corruptions in training; those that evaluation scores are refused by default."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class CorruptionConfig:
     """Which corruptions are trained on.
 
     Attributes:
-        names: of which each image may get one
-        probability: of getting one
-        severities: least and greatest, 1 to 5
-        allow_evaluated: train on corruptions that evaluation scores; robustness to these is then
-            no longer robustness to the unseen
+        names: corruptions to draw from, at most one per image
+        probability: probability that an image is corrupted
+        severities: lowest and highest severity, 1 to 5
+        allow_evaluated: allow corruptions that evaluation scores; their scores then no longer
+            measure robustness to unseen corruptions
     """
 
     names: tuple[str, ...]
@@ -33,9 +33,10 @@ class CorruptionConfig:
 
 
 class RandomCorruption(v2.Transform):
-    """One corruption for some of the images; labels stay as they are.
+    """Corrupts some of the images; labels do not change.
 
-    Raises DgssError for a corruption that training may not see, and numbers out of their range.
+    Raises DgssError for a corruption that is not allowed in training, and for numbers out of
+    range.
     """
 
     def __init__(self, config: CorruptionConfig) -> None:

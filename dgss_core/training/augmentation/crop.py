@@ -1,4 +1,4 @@
-"""Random scale and crop in one look at the image: only what the crop shows is ever resized."""
+"""Random scale and crop in one pass: only the pixels of the crop are resized."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ TRIES = 10
 
 
 class ScaleCrop(torch.nn.Module):
-    """A crop of `size` (height, width) out of the image at a random scale.
+    """A crop of `size` (height, width) from the image at a random scale.
 
-    The scale is relative to `base`: None is the image's own size, (height, width) that size
-    whatever the shape of the image, one number the length of its short edge. It is drawn from
-    `scale` (low, high), in steps of `step` where that is not zero, and cut so that the long edge
-    stays within `long_edge`. Where the scaled image is smaller than the crop, `fill` (RGB) and the
-    label 255 follow at the right and the bottom.
+    `base` is the size at scale 1: the image's own size if None, the length of the short edge if
+    one number, else (height, width) for any aspect ratio. The scale is drawn from `scale` (low,
+    high), in steps of `step` unless that is 0, and limited so that the long edge has at most
+    `long_edge` pixels. If the scaled image is smaller than the crop, `fill` (RGB) and the label
+    255 pad it at the right and the bottom.
 
-    Up to ten places are tried for a crop in which no class covers `cat_max_ratio` of the labelled
-    pixels or more (mmsegmentation's rule), and which shows at least `min_wanted` pixels of the
-    wanted class, if there is one (Hoyer et al., DAFormer, CVPR 2022); then the last one is taken.
+    A crop is accepted if each class covers less than `cat_max_ratio` of the labelled pixels
+    (mmsegmentation's rule), and if it shows at least `min_wanted` pixels of the wanted class, if
+    there is one (Hoyer et al., DAFormer, CVPR 2022). After ten tries the last crop is used.
+    Raises DgssError for sizes, scales or ratios out of range.
     """
 
     def __init__(
@@ -54,9 +55,9 @@ class ScaleCrop(torch.nn.Module):
     def forward(
         self, image: Image, mask: Mask, wanted: int | None = None
     ) -> tuple[Image, Mask, int | None]:
-        """Crops of an image uint8 (3, H, W) and its mask uint8 (H, W); `wanted` as it came."""
+        """Crops of an image uint8 (3, H, W) and its mask uint8 (H, W); `wanted` unchanged."""
         labels = mask.numpy()
-        height, width = self._scaled(*labels.shape)
+        height, width = self._scaled(height=labels.shape[0], width=labels.shape[1])
         for _ in range(TRIES):
             top, left = (
                 _draw(max(0, long - short))
@@ -69,8 +70,8 @@ class ScaleCrop(torch.nn.Module):
         pixels = window.cut(to_pixels(image), cv2.INTER_LINEAR, self.fill)
         return to_image(pixels), Mask(torch.from_numpy(crop)), wanted
 
-    def _scaled(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the whole image at the scale that is drawn."""
+    def _scaled(self, *, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the whole image at a random scale."""
         if isinstance(self.base, int):
             factor = self.base / min(height, width)
             height, width = round(height * factor), round(width * factor)
@@ -92,7 +93,7 @@ class ScaleCrop(torch.nn.Module):
 
 
 class _Window:
-    """A crop of `size` at `corner` of an image of `shape` that is resized to `scaled`."""
+    """A crop of `size` at `corner` (top, left) of an image of `shape` resized to `scaled`."""
 
     def __init__(
         self,
@@ -104,7 +105,7 @@ class _Window:
         self.size = size
         self.filled = tuple(min(a, b) for a, b in zip(scaled, size, strict=True))
         y, x = (own / new for own, new in zip(shape, scaled, strict=True))
-        # Pixel centres meet: (place + 1/2) of one grid is (place + 1/2) of the other.
+        # Half-pixel centres: pixel i of either grid has its centre at i + 1/2.
         self.matrix = np.array(
             [[x, 0, (corner[1] + 0.5) * x - 0.5], [0, y, (corner[0] + 0.5) * y - 0.5]]
         )
@@ -127,5 +128,5 @@ class _Window:
 
 
 def _draw(last: int) -> int:
-    """One of 0 to `last`."""
+    """A random integer, 0 to `last` inclusive."""
     return int(torch.randint(last + 1, ()))

@@ -1,4 +1,4 @@
-"""The changes of light a camera meets between noon and night."""
+"""Changes of exposure between noon and night."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from torchvision.tv_tensors import Image
 
 
 class Exposure(v2.Transform):
-    """Another exposure of an RGB uint8 image: gamma, gain, colour temperature, sensor noise.
+    """Random gamma, gain, colour tint and sensor noise of an RGB uint8 image (3, H, W).
 
-    A dark exposure carries more noise, as a sensor with raised gain does. Ranges are factors.
+    A darker exposure gets more noise, like a sensor with raised gain. `gamma` and `gain` are
+    ranges (low, high); each channel's gain varies by up to `tint`; `noise` is the highest
+    standard deviation at gain 1, as a share of 255.
     """
 
     def __init__(

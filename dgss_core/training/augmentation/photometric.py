@@ -1,4 +1,4 @@
-"""Changes of colour that leave every label where it is."""
+"""Colour changes, which do not affect labels."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torchvision.tv_tensors import Image
 from dgss_core.training.augmentation.pixels import to_image, to_pixels, uniform
 
 HUES = 180
-"""OpenCV counts hues of 8-bit images in steps of two degrees."""
+"""Number of hues of 8-bit images in OpenCV, in steps of two degrees."""
 
 
 class PhotometricDistortion(v2.Transform):
     """Random brightness, contrast, saturation and hue, each with probability `probability`.
 
-    The distortion of SSD (Liu et al., ECCV 2016) with the ranges that mmsegmentation and
-    detectron2 give it, so that of Rein, VLTSeg and CLOUDS: brightness adds up to `brightness`
-    grey levels, contrast multiplies before or else after saturation and hue, hue turns by up to
-    `hue` steps of two degrees. Colours are rounded once where those round at every step.
+    The distortion of SSD (Liu et al., ECCV 2016) with the ranges of mmsegmentation and
+    detectron2, which Rein, VLTSeg and CLOUDS use. Brightness adds up to `brightness` grey levels.
+    Contrast multiplies either before or after saturation and hue. Hue shifts by up to `hue` steps
+    of two degrees. Unlike the originals, colours are not rounded after every step.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class PhotometricDistortion(v2.Transform):
             before = np.clip(before * params['contrast'], 0, 255)
         pixels = cv2.LUT(to_pixels(inpt), before.astype(np.uint8))
         if params['saturation'] != 1 or params['hue']:
-            pixels = _turn(pixels, params['saturation'], params['hue'])
+            pixels = _change_colour(pixels, params['saturation'], params['hue'])
         return to_image(cv2.LUT(pixels, after.astype(np.uint8)))
 
 
-def _turn(pixels: np.ndarray, saturation: float, hue: int) -> np.ndarray:
+def _change_colour(pixels: np.ndarray, saturation: float, hue: int) -> np.ndarray:
     hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV)
     levels = np.arange(256)
     table = np.stack(

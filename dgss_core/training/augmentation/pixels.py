@@ -1,4 +1,4 @@
-"""Between the images of torchvision and those of OpenCV."""
+"""Conversion between images of torchvision and of OpenCV."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def to_image(pixels: np.ndarray) -> Image:
 
 
 def uniform(low: float, high: float) -> float:
-    """One draw of torch's generator, as every transform of torchvision draws."""
+    """A random number from torch's generator, which torchvision's transforms use too."""
     return torch.empty(1).uniform_(low, high).item()

@@ -1,6 +1,6 @@
-"""Which frame comes when in training: a function of the seed and the number of the draw.
+"""Sampling of training frames as a function of the seed and the number of the draw.
 
-No sampler keeps a state, so a run that is resumed at draw n goes on as if it had never stopped.
+Samplers have no state, so a run resumed at draw n continues exactly as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ class Draw:
 
 
 class Sampler(Protocol):
-    """Draws frames of one dataset, 0 to its length - 1."""
+    """Draws frame indices, 0 to its length - 1."""
 
     def __len__(self) -> int:
-        """How many frames there are to draw from."""
+        """Number of frames to draw from."""
         ...
 
     def draw(self, number: int) -> Draw:
-        """The draw of that number, counted from 0 without end."""
+        """Draw `number`, counted from 0 without end."""
         ...
 
 
 class UniformSampler:
-    """Every frame once per pass over the dataset, each pass in an order of its own."""
+    """Every frame once per pass over the dataset, each pass in a new order."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.size, self.seed = size, seed
@@ -54,13 +54,12 @@ class UniformSampler:
 
 
 class RareClassSampler:
-    """Rare classes more often: draws a class, then a frame that shows enough of it.
+    """Draws rare classes more often: first a class, then a frame with enough of its pixels.
 
-    P(c) is proportional to exp((1 - f_c) / T), where f_c is the share of class c among the
-    labelled pixels, and frames count that show at least `min_pixels` of the class; of a class
-    that no frame shows so much of, those count that show it at all. Hoyer et al., DAFormer, CVPR
-    2022, section 3.2, with its T = 0.01 and 3000 pixels. Raises DgssError where no frame has
-    labels.
+    P(c) is proportional to exp((1 - f_c) / T), where f_c is the share of class c among all
+    labelled pixels. The frame has at least `min_pixels` of the class; if no frame has so many, it
+    has at least one. Hoyer et al., DAFormer, CVPR 2022, section 3.2, with its T = 0.01 and 3000
+    pixels. Raises DgssError if no frame has labels.
     """
 
     def __init__(
@@ -92,9 +91,10 @@ class RareClassSampler:
 
 
 class MixedSampler:
-    """Several datasets: each draw takes one of `samplers` with the probability `shares` gives it.
+    """Several datasets: each draw picks a sampler with a probability proportional to its share.
 
-    Frames are numbered through, dataset after dataset, as in `AugmentedFrames`.
+    Frames are numbered consecutively, dataset after dataset, as in `AugmentedFrames`. Raises
+    DgssError for shares that do not fit the samplers.
     """
 
     def __init__(self, samplers: Sequence[Sampler], shares: Sequence[float], seed: int) -> None:
@@ -110,8 +110,8 @@ class MixedSampler:
         return int(self.starts[-1])
 
     def draw(self, number: int) -> Draw:
-        # A number more than a sampler uses, so that its choices stay independent of this one; 0
-        # would change nothing.
+        # The extra 1 keeps this stream independent of the samplers'; SeedSequence ignores a
+        # trailing 0.
         random = np.random.default_rng([self.seed, number, 1])
         which = int(random.choice(len(self.samplers), p=self.shares))
         draw = self.samplers[which].draw(number)
@@ -119,7 +119,7 @@ class MixedSampler:
 
 
 class Draws:
-    """The endless draws of one process, from draw `start` on: every `world`-th, its own `rank`-th.
+    """The endless draws of process `rank` of `world`: draw `start + rank`, then every `world`-th.
 
     An iterable for `torch.utils.data.DataLoader(sampler=...)`.
     """

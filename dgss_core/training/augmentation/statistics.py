@@ -1,4 +1,4 @@
-"""How many pixels of which class every frame of a dataset shows, counted once and kept."""
+"""Pixels of each class in every frame of a dataset, counted once and cached."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class ClassStatistics:
 
     @property
     def frequencies(self) -> np.ndarray:
-        """Share of each class among all labelled pixels, float64 (classes,)."""
+        """Share of each class among all labelled pixels, float64 (classes,); 0 without labels."""
         total = self.counts.sum()
         return self.counts.sum(0) / total if total else np.zeros(self.counts.shape[1])
 
 
 def class_statistics(dataset: Dataset, cache: Path | None = None) -> ClassStatistics:
-    """Count the labels of `dataset`, or read what was counted of the very same content before.
+    """Count the labels of `dataset`, or read the cached counts of the same content.
 
-    Kept as safetensors under `cache`, or $XDG_CACHE_HOME/dgss/statistics, named by the
-    fingerprint of the dataset. Raises DgssError where they cannot be written.
+    The cache is a safetensors file under `cache`, by default $XDG_CACHE_HOME/dgss/statistics,
+    named after the fingerprint of the dataset. Raises DgssError if it cannot be written.
     """
     folder = cache or cache_folder('statistics')
     path = folder / f'{dataset.fingerprint[:32]}.safetensors'

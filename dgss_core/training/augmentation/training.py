@@ -1,4 +1,4 @@
-"""What happens to a sample between its dataset and the network in training."""
+"""Augmentation of a sample between its dataset and the network."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ Color = Literal['photometric', 'jitter', 'exposure', 'none']
 
 
 class TrainingAugmentation:
-    """Transforms of torchvision v2 one after the other; the same seed gives the same crop.
+    """A sequence of torchvision v2 transforms; the same seed gives the same crop.
 
-    They are given image, mask and the wanted class, if there is one, and leave the last alone.
-
-    Put the crop first: what follows then costs only as much as the crop is large.
+    Each transform gets the image, the mask and the wanted class or None, and returns the class
+    unchanged. Put the crop first, so that later transforms process only its pixels.
     """
 
     def __init__(self, *transforms: torch.nn.Module) -> None:
@@ -37,9 +36,13 @@ class TrainingAugmentation:
     def __call__(
         self, image: np.ndarray, labels: np.ndarray, seed: int, wanted: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Image uint8 (3, h, w) and labels uint8 (h, w) of RGB uint8 (H, W, 3) and its labels.
+        """Image uint8 (3, h, w) and labels uint8 (h, w).
 
-        `wanted` is a class that the crop should show, if one was drawn.
+        Args:
+            image: RGB uint8 (H, W, 3).
+            labels: uint8 (H, W).
+            seed: determines all random draws.
+            wanted: class that the crop should show, if one was drawn.
         """
         parts = to_image(image), Mask(torch.from_numpy(labels)), wanted
         with seeded(seed):
@@ -63,12 +66,12 @@ def training_augmentation(
     color: Color = 'photometric',
     corruption: CorruptionConfig | None = None,
 ) -> TrainingAugmentation:
-    """Scale and crop (see `ScaleCrop`), flip, colours, and corruptions where they are asked for.
+    """Scale and crop (see `ScaleCrop`), flip, change colours, and optionally corrupt.
 
-    With `shapes`, least and greatest width per height, a part of that shape is cut out and resized
-    to the crop, as torchvision's RandomResizedCrop does; `scale` is then its part of the area.
-    `color`: 'photometric' is the distortion of Rein, VLTSeg and CLOUDS, 'jitter' that of FAMix
-    (brightness, contrast and saturation by up to 80 %), 'exposure' that of our street model.
+    With `shapes`, the smallest and largest aspect ratio (width / height), a region of that shape
+    is resized to the crop, as torchvision's RandomResizedCrop; `scale` is then its share of the
+    area. `color`: 'photometric' is the distortion of Rein, VLTSeg and CLOUDS, 'jitter' is FAMix's
+    (brightness, contrast and saturation by up to 80 %), 'exposure' is our street model's.
     """
     colors: dict[str, list[v2.Transform]] = {
         'photometric': [PhotometricDistortion()],
@@ -88,7 +91,7 @@ def training_augmentation(
 
 
 def exposure_changes() -> list[v2.Transform]:
-    """The changes of light a camera meets between noon and night, and of sharpness."""
+    """The changes of light between noon and night, and of sharpness."""
     return [
         v2.RandomApply([Exposure()], p=0.6),
         v2.RandomPhotometricDistort(hue=(-0.02, 0.02), p=0.3),
@@ -97,11 +100,11 @@ def exposure_changes() -> list[v2.Transform]:
 
 
 class AugmentedFrames(torch.utils.data.Dataset):
-    """Several datasets as one, read in augmented crops; is indexed by what a sampler draws.
+    """Several datasets as one dataset of augmented crops; the index is a draw of a sampler.
 
-    Frames are numbered through, dataset after dataset. `augmentation` is that of all, or one for
-    each. `tables` take the ids of each dataset to those of the training, uint8 (256,); without,
-    they are the same.
+    Frames are numbered consecutively, dataset after dataset. `augmentation` is one for all
+    datasets or one for each. `tables`, uint8 (256,) for each dataset, map its ids to training
+    ids; None keeps the ids.
     """
 
     def __init__(
@@ -122,6 +125,10 @@ class AugmentedFrames(torch.utils.data.Dataset):
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
         """Image uint8 (3, h, w) and labels uint8 (h, w)."""
+        return self.read(draw)[:2]
+
+    def read(self, draw: Draw) -> tuple[Tensor, Tensor, bool]:
+        """Image uint8 (3, h, w), labels uint8 (h, w), and whether the sample is labelled."""
         place = int(np.searchsorted(self.ends, draw.index, side='right'))
         index = draw.index - (int(self.ends[place - 1]) if place else 0)
         sample = self.datasets[place][index]
@@ -129,4 +136,4 @@ class AugmentedFrames(torch.utils.data.Dataset):
         image, labels = augment(sample.image, sample.labels, draw.seed, draw.wanted)
         if self.tables is not None:
             labels = self.tables[place][labels.long()]
-        return image, labels
+        return image, labels, sample.labelled

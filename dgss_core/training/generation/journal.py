@@ -1,4 +1,4 @@
-"""A file of JSON lines, one per finished piece of work, that outlives an interruption."""
+"""A file of JSON lines, one per finished piece of work, that survives an interruption."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from dgss_core.errors import DgssError
 
 
 class Journal:
-    """What has been done so far is in `entries`, in the order it was done.
+    """A journal of finished work; `entries` are in order of completion.
 
-    A last line that was only half written is cut off. Raises DgssError for a file that is no
-    journal, or that was begun with another `work`: what all its entries have in common.
+    `work` holds the values that all entries share. A last line that is incomplete is cut off.
+    Raises DgssError if the file is not a journal, was begun with other values of `work`, or
+    cannot be written.
     """
 
     def __init__(self, path: Path, work: Mapping[str, Any]) -> None:
@@ -33,10 +34,10 @@ class Journal:
             if path.exists():
                 os.truncate(path, _whole_bytes(path.read_bytes()))
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self.path, error) from error
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Write one line and wait until the disk has it. Raises DgssError when it cannot."""
+        """Write one line and flush it to disk. Raises DgssError if that fails."""
         whole = {**entry, **self.work}
         try:
             with self.path.open('a', encoding='utf-8') as file:
@@ -44,18 +45,20 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self.path, error) from error
         self.entries.append(whole)
 
-    def _unwritable(self, error: OSError) -> DgssError:
-        return DgssError(
-            f'{self.path} cannot be written ({error}); choose an --output with enough room that '
-            'you may write to.'
-        )
+
+def unwritable(path: Path, error: OSError) -> DgssError:
+    """The error for an output file that cannot be written."""
+    return DgssError(
+        f'{path} cannot be written ({error}); choose an --output with enough room that you may '
+        'write to.'
+    )
 
 
 def read_entries(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a journal. Raises DgssError for a file that is none."""
+    """The complete lines of a journal. Raises DgssError if one is not a JSON object."""
     try:
         content = path.read_bytes()
         lines = content[: _whole_bytes(content)].decode().splitlines()
@@ -66,9 +69,9 @@ def read_entries(path: Path) -> list[dict[str, Any]]:
         try:
             entry = json.loads(line)
         except json.JSONDecodeError as error:
-            raise DgssError(f'{path}, line {number}, is not JSON ({error}); mend it.') from error
+            raise DgssError(f'{path}, line {number}, is not JSON ({error}); fix it.') from error
         if not isinstance(entry, dict):
-            raise DgssError(f'{path}, line {number}, is not a JSON object; mend it.')
+            raise DgssError(f'{path}, line {number}, is not a JSON object; fix it.')
         entries.append(entry)
     return entries
 

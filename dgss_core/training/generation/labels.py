@@ -1,4 +1,4 @@
-"""Labels of pictures nobody labelled: a teacher's masks, refined (CLOUDS, section 3.3)."""
+"""Labels of unlabelled pictures: a teacher's masks, refined (CLOUDS, section 3.3)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class RefinementConfig:
 
     Attributes:
         sam: mask generation model of transformers, a folder or a name on the hub
-        min_area: parts of a mask must be larger than this many pixels
-        points: random pixels of a part that the model is asked about
+        min_area: only connected parts with more pixels than this are refined
+        points: random pixels of a part that prompt the model
     """
 
     sam: str
@@ -38,7 +38,7 @@ class RefinementConfig:
 
 
 class Refiner:
-    """Refines masks, the same way for the same seed. Raises DgssError as `Sam` does."""
+    """Refines masks; the same seed gives the same result. Raises DgssError as `Sam` does."""
 
     def __init__(
         self, config: RefinementConfig, num_classes: int, device: torch.device | str | None = None
@@ -48,7 +48,7 @@ class Refiner:
         self.sam = Sam(config.sam, device)
 
     def __call__(self, image: np.ndarray, labels: np.ndarray, *seed: int) -> Target:
-        """Classes and masks for an image RGB uint8 (H,W,3) and the teacher's ids (H,W)."""
+        """Refined classes and masks for an image RGB uint8 (H,W,3) and the teacher's ids (H,W)."""
         random = np.random.RandomState(seed_of(*seed) & 0xFFFFFFFF)
         return refine(
             labels,
@@ -61,7 +61,7 @@ class Refiner:
 
 
 def as_labels(target: Target) -> np.ndarray:
-    """Masks that do not overlap as ids, uint8 (H,W); 255 where none of them is."""
+    """Ids uint8 (H,W) from masks that do not overlap; 255 outside all masks."""
     labels = np.full(target.masks.shape[1:], IGNORE, np.uint8)
     for label, mask in zip(target.classes.tolist(), target.masks.bool().numpy(), strict=True):
         labels[mask] = label

@@ -1,4 +1,4 @@
-"""A language model that puts scenes into words of its own."""
+"""A language model that rephrases scenes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ REQUEST = (
     'Answer with the sentence alone.'
 )
 MOST_WORDS = 50
-"""What the text encoders of common text-to-image models still read (77 tokens)."""
+"""Words that the text encoders of common text-to-image models can read (77 tokens)."""
 
 
 class LanguageModel:
     """A causal language model of transformers: a folder, or a name on the hub.
 
-    Chat models are asked in their own template, others by a list that they continue. Raises
-    DgssError where it cannot be loaded.
+    Chat models get the request in their own template, other models as a list to continue. Raises
+    DgssError if the model cannot be loaded.
     """
 
     def __init__(self, name: str, tokens: int = 96, temperature: float = 0.8) -> None:
@@ -38,14 +38,14 @@ class LanguageModel:
             name,
             use_safetensors=True,
             dtype='auto' if cuda else torch.float32,
-            # Large models spread over all GPUs, and over the memory of the CPU.
+            # Large models are spread over all GPUs and CPU memory.
             device_map='auto' if cuda else None,
         ).eval()
 
     def describe(self, scene: str, taken: set[str], *seed: int, attempts: int = 5) -> str:
-        """`scene` in other words, which `folded` are not among `taken`.
+        """`scene` in other words, a sentence whose `folded` form is not in `taken`.
 
-        Raises DgssError when no attempt gives such a sentence.
+        Raises DgssError if no attempt gives such a sentence.
         """
         for attempt in range(attempts):
             torch.manual_seed(seed_of(*seed, attempt))
@@ -59,13 +59,13 @@ class LanguageModel:
 
     @torch.inference_mode()
     def answer(self, scene: str) -> str:
-        """What the model says, as it is."""
+        """The raw answer of the model."""
         request = REQUEST.format(words=MOST_WORDS, scene=scene)
         if self.tokenizer.chat_template:
             text = self.tokenizer.apply_chat_template(
                 [{'role': 'user', 'content': request}], tokenize=False, add_generation_prompt=True
             )
-            # The template has written the special tokens already.
+            # The template already contains the special tokens.
             inputs = self.tokenizer(text, return_tensors='pt', add_special_tokens=False)
         else:
             inputs = self.tokenizer(f'{request}\n- ', return_tensors='pt')
@@ -83,9 +83,9 @@ class LanguageModel:
 
 
 def first_sentence(answer: str) -> str:
-    """The first line of an answer that says something, without list marks and quotes.
+    """The first line of an answer that is not empty, without list marks and quotes.
 
-    Empty when it is too short or too long to be a description.
+    Returns an empty string if the line has fewer than 4 or more than MOST_WORDS words.
     """
     for line in answer.splitlines():
         sentence = re.sub(r'^\W*(\d+[.)])?\s*', '', line).strip(' "\'*`“”')

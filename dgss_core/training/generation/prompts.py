@@ -1,8 +1,8 @@
 """Descriptions of street scenes for a text-to-image model.
 
-CLOUDS had a language model write a hundred of them, one line each (section 3.2 of the paper):
-"A photo of ...". `scenes` composes lines of that kind from phrases of our own, balanced over
-weather, time, place and traffic; a language model can then put each scene into its own words
+CLOUDS used a hundred of them, written by a language model, one line each (section 3.2 of the
+paper): "A photo of ...". `scenes` composes such lines from our own phrases, balanced over weather,
+time, place and traffic. A language model can then rephrase each scene
 (`dgss_core.training.generation.language`).
 """
 
@@ -86,8 +86,8 @@ TRAFFIC = (
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What a picture shall show. `weather` and `time` are keys of the tables above."""
+class SceneText:
+    """The description of a scene. `weather` and `time` are keys of WEATHERS and TIMES."""
 
     weather: str
     time: str
@@ -95,14 +95,14 @@ class Scene:
 
     @property
     def condition(self) -> str:
-        """In the words of this project: day, dusk, night, fog, rain or snow."""
+        """The condition of the scene: day, dusk, night, fog, rain or snow."""
         return self.weather if self.weather in ('fog', 'rain', 'snow') else self.time
 
 
-def scenes(seed: int) -> Iterator[Scene]:
-    """Scenes without end or repetition, the same for the same seed.
+def scenes(seed: int) -> Iterator[SceneText]:
+    """Endless scenes without repetition; the same seed gives the same scenes.
 
-    Every pair of weather and time, every place and every kind of traffic comes equally often.
+    Every pair of weather and time, every place and every kind of traffic is equally frequent.
     """
     random = Random(seed)
     skies = deck(list(product(WEATHERS, TIMES)), random)
@@ -116,15 +116,15 @@ def scenes(seed: int) -> Iterator[Scene]:
         sentence = f'{next(openings)} {next(places)} {when}, {sky}, with {next(traffic)}.'
         if sentence not in seen:
             seen.add(sentence)
-            yield Scene(weather, time, sentence)
+            yield SceneText(weather, time, sentence)
 
 
 def deck(items: Sequence[Item], random: Random) -> Iterator[Item]:
-    """Items in random order without end, each once before any comes again."""
+    """Endless items in random order; every item occurs once before any repeats."""
     while True:
         yield from random.sample(items, len(items))
 
 
 def folded(sentence: str) -> str:
-    """What two sentences that say the same have in common."""
+    """The sentence in lower case without punctuation, to find repetitions."""
     return ' '.join(re.findall(r'\w+', sentence.casefold()))

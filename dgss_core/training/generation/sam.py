@@ -1,4 +1,4 @@
-"""Segment Anything as the promptable segmenter of `dgss_core.training.pseudo_labels`."""
+"""Segment Anything as the point segmenter of `dgss_core.training.pseudo_labels`."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import torch
 from torch import Tensor
 
 from dgss_core.training.generation.hub import library, load
-from dgss_core.training.pseudo_labels import Segmenter
+from dgss_core.training.pseudo_labels import PointSegmenter
 
 CHUNK = 16
-"""Masks that are enlarged at once."""
+"""Masks that are resized at once, to limit memory."""
 
 
 class Sam:
     """A mask generation model of transformers: SAM, SAM 2, HQ-SAM, EdgeTAM, ...
 
-    `name` is a folder, or a name on the hub. CLOUDS takes MobileSAM, which transformers does not
-    have; EdgeTAM is as small. Raises DgssError where it cannot be loaded.
+    `name` is a folder, or a name on the Hugging Face hub. CLOUDS uses MobileSAM, which
+    transformers does not have; EdgeTAM is as small. Raises DgssError if it cannot be loaded.
     """
 
     def __init__(self, name: str, device: torch.device | str = 'cpu') -> None:
         transformers = library('transformers')
         self.processor = load(transformers.AutoProcessor, name)
         kind = transformers.AutoModelForMaskGeneration
-        # Eval: the published training left batch norms of the segmenter running.
+        # Unlike in the published code, batch norms of the segmenter stay in eval mode.
         self.model = load(kind, name, use_safetensors=True).to(device).eval()
 
-    def on(self, image: np.ndarray) -> Segmenter:
+    def on(self, image: np.ndarray) -> PointSegmenter:
         """The segmenter of one image, RGB uint8 (H,W,3)."""
         return partial(self.masks, image)
 
@@ -37,7 +37,7 @@ class Sam:
     def masks(self, image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Masks (K,M,H,W) bool and their predicted qualities (K,M) for points (K,P,2)."""
         inputs = self.processor(images=image, input_points=[points.tolist()], return_tensors='pt')
-        # The processors keep coordinates in double precision, which no model takes.
+        # The processors return double precision coordinates, which no model accepts.
         moved = {
             key: (x.float() if x.is_floating_point() else x).to(self.model.device)
             for key, x in inputs.items()

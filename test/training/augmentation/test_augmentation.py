@@ -34,8 +34,8 @@ from dgss_core.training.augmentation import (
 )
 
 
-def gradient(height: int = 60, width: int = 80) -> tuple[np.ndarray, np.ndarray]:
-    """An image whose red tells the column and whose green tells the row, and labels of columns."""
+def gradient(*, height: int = 60, width: int = 80) -> tuple[np.ndarray, np.ndarray]:
+    """An image with the column in red and the row in green, and labels by column."""
     image = np.zeros((height, width, 3), np.uint8)
     image[..., 0] = np.arange(width) * 3
     image[..., 1] = np.arange(height)[:, None] * 4
@@ -51,7 +51,7 @@ def as_pair(image: np.ndarray, labels: np.ndarray) -> tuple[Image, Mask]:
     {'base': (120, 160), 'scale': (0.5, 2.0)},
     {'base': 48, 'scale': (1.0, 2.0), 'step': 0.1, 'long_edge': 100},
 ])  # fmt: skip
-def test_image_and_labels_are_cut_alike(options: dict) -> None:
+def test_image_and_labels_are_cropped_alike(options: dict) -> None:
     torch.manual_seed(0)
     image, labels = gradient()
     for _ in range(20):
@@ -74,8 +74,8 @@ def test_a_crop_is_what_resizing_the_whole_image_would_show() -> None:
     assert np.abs(x.permute(1, 2, 0).numpy().astype(int) - whole).max() <= 1
 
 
-def test_what_lies_beyond_the_image_is_filled_and_has_no_label() -> None:
-    image, labels = gradient(30, 40)
+def test_pixels_outside_the_image_are_filled_and_unlabelled() -> None:
+    image, labels = gradient(height=30, width=40)
     x, y, _ = ScaleCrop((48, 64), scale=(1, 1), fill=(9, 8, 7))(*as_pair(image, labels))
     assert np.array_equal(x[:, :30, :40].permute(1, 2, 0), image)
     assert x[:, 40, 10].tolist() == x[:, 10, 50].tolist() == [9, 8, 7]
@@ -130,7 +130,7 @@ def test_photometric_distortion_follows_its_formula() -> None:
         assert high >= values.max() > high * 0.8 + low * 0.2
 
 
-def test_exposure_darkens_and_leaves_labels_alone() -> None:
+def test_exposure_darkens_and_keeps_labels() -> None:
     dark = Exposure(gamma=(2.0, 2.0), gain=(0.5, 0.5), tint=0, noise=0)
     image = Image(torch.full((3, 4, 4), 128, dtype=torch.uint8))
     expected = int((128 / 255) ** 2 * 0.5 * 255)
@@ -155,7 +155,7 @@ def test_the_same_seed_gives_the_same_crop(color: str) -> None:
     assert np.array_equal(image, gradient()[0])
 
 
-def test_corruptions_that_are_scored_stay_out_of_training() -> None:
+def test_evaluated_corruptions_are_refused_in_training() -> None:
     with pytest.raises(DgssError, match='fog is scored in evaluation'):
         RandomCorruption(CorruptionConfig(('pixelate', 'fog')))
     with pytest.raises(DgssError, match='severities'):
@@ -173,7 +173,7 @@ def test_corruptions_that_are_scored_stay_out_of_training() -> None:
 
 
 class Few:
-    """Frames of known labels: frame i is of class i everywhere but for one row of class 5."""
+    """Frames with known labels: frame i has class i, one row of class 5 and one of 255."""
 
     label_set = LabelSet.load('cityscapes19')
     title, fingerprint = 'few', 'f' * 64
@@ -214,7 +214,7 @@ def test_statistics_are_counted_once(tmp_path: Path) -> None:
         class_statistics(Few(3), tmp_path / 'file')
 
 
-def test_rare_classes_come_as_often_as_daformer_says() -> None:
+def test_rare_classes_are_as_frequent_as_in_daformer() -> None:
     counts = np.array([[9000, 0, 0], [9000, 4000, 0], [9000, 10, 0], [3000, 1000, 500]])
     sampler = RareClassSampler(ClassStatistics(counts), seed=1, temperature=0.1)
     share = counts.sum(0) / counts.sum()
@@ -224,7 +224,7 @@ def test_rare_classes_come_as_often_as_daformer_says() -> None:
     drawn = Counter(draw.wanted for draw in draws)
     assert np.abs([drawn[c] / 3000 - expected[c] for c in range(3)]).max() < 0.03
     frames = {c: {draw.index for draw in draws if draw.wanted == c} for c in range(3)}
-    # Class 1 fills 3000 pixels in frame 1 alone; class 2 nowhere, so that where it is will do.
+    # Only frame 1 has 3000 pixels of class 1. No frame has 3000 of class 2, so any pixel counts.
     assert frames[1] == {1}
     assert frames[2] == {3}
     with pytest.raises(DgssError, match='No frame has labels'):
@@ -258,7 +258,7 @@ def test_processes_and_resumed_runs_draw_what_one_run_draws() -> None:
         MixedSampler([UniformSampler(5, 1)], [0], seed=2)
 
 
-def test_frames_of_several_datasets_are_numbered_through() -> None:
+def test_frames_of_several_datasets_are_numbered_consecutively() -> None:
     same = np.arange(256, dtype=np.uint8)
     moved = np.where(same < 19, same + 19, 255).astype(np.uint8)
     frames = AugmentedFrames(

@@ -1,4 +1,4 @@
-"""Pictures by a real diffusion pipeline of random weights: resumable, seeded, described."""
+"""Pictures from a real diffusion pipeline with random weights."""
 
 import json
 
@@ -54,7 +54,7 @@ def test_pictures_are_written_and_described(prompts, pipeline, tmp_path, capsys)
     assert np.abs(pictures[0].astype(int) - pictures[2]).mean() > 1, 'same prompt, another seed'
 
 
-def test_only_what_is_missing_or_broken_is_made_again(prompts, pipeline, tmp_path, capsys):
+def test_only_missing_or_broken_pictures_are_made_again(prompts, pipeline, tmp_path, capsys):
     output = tmp_path / 'out'
     assert command(prompts, pipeline, output) == 0
     first = {path.name: path.read_bytes() for path in (output / 'images').iterdir()}
@@ -80,7 +80,7 @@ def test_a_picture_is_a_function_of_its_seed(pipeline):
 
 def test_empty_pictures_are_left_out(prompts, pipeline, tmp_path, capsys, monkeypatch):
     class Overflowing(Painter):
-        """Weights that overflow, as those of Stable Diffusion 2.1 do in half precision."""
+        """Weights that overflow, like those of Stable Diffusion 2.1 in half precision."""
 
         def __init__(self, drawing):
             super().__init__(drawing)
@@ -93,7 +93,7 @@ def test_empty_pictures_are_left_out(prompts, pipeline, tmp_path, capsys, monkey
 
 
 @pytest.mark.parametrize('drawing', [{'size': (30, 32)}, {'steps': 0}, {'size': (0, 0)}])
-def test_what_cannot_be_drawn(drawing):
+def test_wrong_sizes_and_steps_are_refused(drawing):
     with pytest.raises(DgssError, match='sides that 8 divides'):
         Drawing(**drawing)
 

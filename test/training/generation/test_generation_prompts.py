@@ -1,4 +1,4 @@
-"""Prompts: balanced, without repetition, resumable; a real language model of random weights."""
+"""Prompts: balance, repetition, resuming, and a real language model with random weights."""
 
 import json
 from collections import Counter
@@ -37,11 +37,11 @@ def test_scenes_do_not_repeat_and_follow_the_seed():
     assert len({folded(s) for s in many}) == 5000
     assert many[:50] == [s.sentence for s in islice(scenes(1), 50)]
     assert many[:50] != [s.sentence for s in islice(scenes(2), 50)]
-    # The text encoder of Stable Diffusion reads 77 tokens, and a word has about 1.3.
+    # The text encoder of Stable Diffusion reads 77 tokens; a word has about 1.3 tokens.
     assert max(len(s.split()) for s in many) < 50
 
 
-def test_the_command_goes_on_where_it_was_killed(tmp_path, capsys):
+def test_the_command_resumes_where_it_was_killed(tmp_path, capsys):
     whole, cut = tmp_path / 'whole.jsonl', tmp_path / 'cut.jsonl'
     assert main(['generate', 'prompts', '--output', str(whole), '--count', '30']) == 0
     assert main(['generate', 'prompts', '--output', str(cut), '--count', '30']) == 0
@@ -64,7 +64,7 @@ def test_another_seed_is_refused(tmp_path, capsys):
 
 
 @pytest.mark.parametrize('content', ['no JSON\n', '[1]\n', b'\xff\xfe\n'])
-def test_what_is_no_journal_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_journal_is_refused(tmp_path, content):
     path = tmp_path / 'p.jsonl'
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DgssError, match=r'p\.jsonl'):
@@ -121,7 +121,7 @@ def test_first_sentences():
     assert first_sentence('Sure!') == first_sentence('') == first_sentence('a ' * 60) == ''
 
 
-def test_a_model_that_is_not_there(tmp_path, capsys):
+def test_a_missing_model(tmp_path, capsys):
     pytest.importorskip('transformers', reason='needs pip install dgss_ros[generate]')
     output = ['--output', str(tmp_path / 'p.jsonl'), '--model', str(tmp_path)]
     assert main(['generate', 'prompts', *output]) == 2

@@ -1,4 +1,4 @@
-"""Labels refined by real SAM models of random weights, by the rules of CLOUDS."""
+"""Labels refined by real SAM models with random weights, by the rules of CLOUDS."""
 
 import json
 
@@ -30,7 +30,7 @@ def sam(request, tmp_path_factory):
 
 
 def picture() -> np.ndarray:
-    """Red says the class (as the probe bundle reads it): road below, sky above, a car, a sign."""
+    """Red encodes the class for the probe bundle: road below, sky above, a car, a sign."""
     red = np.full(SIZE, 10 * 16, np.uint8)
     red[24:] = 0
     red[20:36, 10:30] = 13 * 16
@@ -39,7 +39,7 @@ def picture() -> np.ndarray:
     return np.dstack((red, other))
 
 
-def test_masks_do_not_depend_on_what_else_is_asked(sam):
+def test_masks_do_not_depend_on_other_prompts(sam):
     points = np.random.default_rng(0).integers(0, 48, (20, 3, 2)).astype(np.float32)
     model = Sam(sam)
     masks, quality = model.masks(picture(), points)
@@ -53,13 +53,13 @@ def test_masks_do_not_depend_on_what_else_is_asked(sam):
         assert (alone[0] == masks[k]).mean() > 0.999
 
 
-def test_a_model_in_use_does_not_learn(sam):
+def test_the_model_is_in_eval_mode(sam):
     model = Sam(sam).model
     assert not any(module.training for module in model.modules())
 
 
 def test_refined_labels_follow_the_rules(sam):
-    """Against the rules in other words: components, five points each, best mask, no overlap."""
+    """Compare with a second implementation: components, five points, best mask, no overlap."""
     image = picture()
     labels = image[..., 0] // 16
     refiner = Refiner(RefinementConfig(sam, min_area=50), 19, 'cpu')
@@ -91,7 +91,7 @@ def _state(seed):
     return seed_of(seed) & 0xFFFFFFFF
 
 
-def test_the_command_writes_labels_to_look_at(sam, probe_bundle, tmp_path, capsys):
+def test_the_command_writes_labels_and_sheets(sam, probe_bundle, tmp_path, capsys):
     output = tmp_path / 'out'
     frames = output / 'images'
     frames.mkdir(parents=True)
@@ -127,7 +127,7 @@ def test_the_command_writes_labels_to_look_at(sam, probe_bundle, tmp_path, capsy
     assert 'begun with min_area 50' in capsys.readouterr().err
 
 
-def test_a_checkpoint_teaches_too(sam, tmp_path):
+def test_a_checkpoint_can_be_the_teacher(sam, tmp_path):
     torch.manual_seed(0)
     model = build_system('dgss-mobilenetv2', width=16)
     checkpoint = tmp_path / 'a.safetensors'

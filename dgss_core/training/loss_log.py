@@ -1,4 +1,4 @@
-"""Looks at the losses of every step without making a GPU wait for each of them."""
+"""Collects the loss of every step and checks many at once, to avoid a GPU sync per step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dgss_core.errors import DgssError
 from dgss_core.training.state import gathered
 
 
-class Watch:
+class LossLog:
     """Losses and gradient norms since the last check."""
 
     def __init__(self) -> None:
@@ -22,16 +22,16 @@ class Watch:
         self.norms: list[Tensor] = []
 
     def add(self, step: int, losses: Mapping[str, Tensor], norm: Tensor) -> None:
-        """Take in the losses of `step`, and the norm of the gradients they gave."""
+        """Record the named losses of `step` and the norm of their gradients."""
         self.steps.append(step)
         self.losses.append(torch.stack([loss.detach().float() for loss in losses.values()]).sum())
         self.norms.append(gathered(norm.detach()))
 
     def check(self, fabric: L.Fabric, state: Path) -> dict[str, float]:
-        """Mean loss of all processes, and mean norm, since the last check.
+        """Mean loss over all processes and mean norm since the last check.
 
-        Raises DgssError naming the first step where either was no number; `state` is the file that
-        holds the last good one.
+        Every process must call it. Raises DgssError naming the first step where either is not
+        finite; `state` is the file of the last saved state.
         """
         losses = fabric.all_reduce(torch.stack(self.losses), reduce_op='mean')
         assert isinstance(losses, Tensor)
