@@ -21,7 +21,7 @@ from std_msgs.msg import String
 from dgss_core.images.paint import overlay
 from dgss_core.labels import LabelSet
 from dgss_ros.client.session import wait_until
-from dgss_ros.node.messages import stamp_ns, to_image, to_mask, to_rgb
+from dgss_ros.node.messages import stamp_ns, to_image, to_mask, to_picture
 from dgss_ros.node.outputs import LATCHED_QOS
 
 pytestmark = pytest.mark.ros
@@ -132,7 +132,7 @@ def test_the_overlay_is_painted_for_a_subscriber(
     assert (message.encoding, message.width, message.height) == ('rgb8', 320, 180)
     mask = np.full((180, 320), 100 // 16, np.uint8)
     expected = overlay(image, mask, LabelSet.load('cityscapes19'), 0.25)
-    assert np.array_equal(to_rgb(message), expected)
+    assert np.array_equal(to_picture(message).rgb, expected)
 
 
 def test_the_label_set_waits_for_late_subscribers(active, ros: Node) -> None:

@@ -21,7 +21,7 @@ from dgss_core.errors import DgssError
 from dgss_core.images.encodings import MAX_PIXELS
 from dgss_ros.client.process import resident_mib
 from dgss_ros.client.session import wait_until
-from dgss_ros.node.messages import to_image, to_mask, to_rgb
+from dgss_ros.node.messages import to_image, to_mask, to_picture
 
 pytestmark = pytest.mark.ros
 IN_PROCESS, LIVE = 4600, 400
@@ -41,7 +41,7 @@ def fuzz(examples: int) -> settings:
 def decode(message: Image | CompressedImage) -> np.ndarray | str:
     """The picture, or the reason for which the message was refused."""
     try:
-        return to_rgb(message)
+        return to_picture(message).rgb
     except DgssError as error:
         return str(error)
 

@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 
 from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
-from dgss_ros.node.messages import raw_stamp_ns, stamp_ns, to_image, to_labels, to_mask, to_rgb
+from dgss_ros.node.messages import raw_stamp_ns, stamp_ns, to_image, to_labels, to_mask, to_picture
 
 pytestmark = pytest.mark.ros
 HEADER = Header(stamp=Time(sec=1_700_000_000, nanosec=4_294_967), frame_id='camera')
@@ -23,9 +23,9 @@ def test_a_picture_survives_the_way_into_a_message_and_back() -> None:
     message = to_image(HEADER, image, 'rgb8')
     assert (message.header, message.height, message.width, message.step) == (HEADER, 5, 7, 21)
     assert type(message.data) is array
-    assert np.array_equal(to_rgb(message), image)
+    assert np.array_equal(to_picture(message).rgb, image)
     reversed_image = np.ascontiguousarray(image[..., ::-1])
-    assert np.array_equal(to_rgb(to_image(HEADER, image, 'bgr8')), reversed_image)
+    assert np.array_equal(to_picture(to_image(HEADER, image, 'bgr8')).rgb, reversed_image)
 
 
 def test_a_part_of_a_picture_can_be_sent() -> None:
@@ -38,14 +38,14 @@ def test_padded_rows_are_cut_off() -> None:
     padded = np.arange(12, dtype=np.uint8).reshape(2, 6)
     message = Image(height=2, width=4, step=6, encoding='mono8', data=padded.tobytes())
     assert np.array_equal(to_mask(message), padded[:, :4])
-    assert np.array_equal(to_rgb(message)[..., 1], padded[:, :4])
+    assert np.array_equal(to_picture(message).rgb[..., 1], padded[:, :4])
 
 
 def test_an_unusable_message_says_why() -> None:
     message = to_image(HEADER, np.zeros((4, 6), np.uint8), 'mono8')
     message.encoding = 'infrared12'
     with pytest.raises(DgssError, match='infrared12'):
-        to_rgb(message)
+        to_picture(message)
 
 
 def test_building_a_message_does_not_convert_byte_by_byte() -> None:
@@ -81,7 +81,7 @@ def test_what_cv_bridge_converts_rightly_is_converted_alike(
     data = np.random.default_rng(3).integers(0, 256, 12 * row, np.uint8)
     message = Image(height=12, width=16, step=row, encoding=encoding, data=data.tobytes())
     expected = bridge.imgmsg_to_cv2(message, 'rgb8')
-    assert np.abs(to_rgb(message).astype(int) - expected).max() <= 1
+    assert np.abs(to_picture(message).rgb.astype(int) - expected).max() <= 1
 
 
 @pytest.mark.parametrize('nanosec', [0, 1, 999_999_999])

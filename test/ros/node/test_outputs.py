@@ -18,7 +18,7 @@ from dgss_core.images.paint import colorize, overlay
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.segmenter import Prediction
 from dgss_ros.client.session import wait_until
-from dgss_ros.node.messages import to_labels, to_mask, to_rgb
+from dgss_ros.node.messages import to_labels, to_mask, to_picture
 from dgss_ros.node.outputs import LATCHED_QOS, Canvas, LabelOutputs, Outputs
 
 pytestmark = pytest.mark.ros
@@ -103,7 +103,7 @@ def test_every_output_bears_the_header_of_its_image(make: Make, listen, frame) -
     for name, messages in pictures.items():
         message = newest(messages)
         assert message.header == header
-        picture, kind = to_rgb(message), name.split('/')[0]
+        picture, kind = to_picture(message).rgb, name.split('/')[0]
         if name == 'overlay/compressed':
             assert message.format == 'rgb8; jpeg compressed bgr8'
             difference = np.abs(picture.astype(float) - expected[kind]).mean()

@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image
 from services import ParameterClient
 
 from dgss_ros.client.session import call, wait_until
-from dgss_ros.node.messages import to_rgb
+from dgss_ros.node.messages import to_picture
 from dgss_ros.parameters.docs import page
 from dgss_ros.parameters.table import PARAMETERS
 
@@ -119,7 +119,7 @@ def test_opacity_takes_effect_at_once(
     image = flat(100, 50)
     for opacity, expected in ((0.0, [100, 50, 0]), (1.0, [250, 170, 30])):
         assert client.set('overlay_opacity', opacity) == ''
-        painted = to_rgb(camera.answer(image)['overlay'])
+        painted = to_picture(camera.answer(image)['overlay']).rgb
         assert np.unique(painted.reshape(-1, 3), axis=0).tolist() == [expected]
 
 
