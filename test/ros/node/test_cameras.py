@@ -177,9 +177,9 @@ def test_binning_and_region_of_the_camera_are_taken_into_its_matrices() -> None:
     info.p = [500.0, 0, 320, 0, 0, 500, 240, 0, 0, 0, 1, 0]
     info.roi.x_offset, info.roi.y_offset = 100, 50
     info.roi.width, info.roi.height = 400, 300
-    assert fits(info, 200, 150)
-    assert not fits(info, 640, 480)
-    new = scaled(info, info.header, (0, 0, 200, 150), 100, 75)
+    assert fits(info, width=200, height=150)
+    assert not fits(info, width=640, height=480)
+    new = scaled(info, info.header, (0, 0, 200, 150), width=100, height=75)
     point = np.array([0.1, -0.05, 1.0])
     u, v, _ = np.reshape(info.k, (3, 3)) @ point
     # Four pixels of the sensor, from (100, 50), became one.
