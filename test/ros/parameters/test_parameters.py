@@ -1,4 +1,4 @@
-"""Parameters: one table, read at start, set at run time, refused with reasons."""
+"""Parameters: set at start and at run time, and refused with reasons."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def flatten(tree: dict, prefix: str = '') -> dict[str, object]:
 
 
 def loop(folder: Path) -> Path:
-    """A link to itself."""
+    """Return a link to itself."""
     (folder / 'loop').symlink_to(folder / 'loop')
     return folder / 'loop'
 
 
-def test_parameters_are_refused_with_reasons_and_taken_when_right(
+def test_invalid_values_are_refused_with_reasons_and_valid_ones_are_set(
     start_node, ros: Node, probe_bundle: Path, tmp_path: Path
 ) -> None:
     node = start_node(bundle=probe_bundle)
@@ -123,10 +123,10 @@ def test_opacity_takes_effect_at_once(
         assert np.unique(painted.reshape(-1, 3), axis=0).tolist() == [expected]
 
 
-def test_command_line_and_file_reach_the_node(
+def test_command_line_and_file_set_the_parameters(
     start_node, ros: Node, probe_bundle: Path, tmp_path: Path
 ) -> None:
-    """What the launch file passes on: a file, overrides, a namespace and the image topic."""
+    """The launch file passes a file, overrides, a namespace and the image topic."""
     file = tmp_path / 'mine.yaml'
     file.write_text(f'/**:\n  ros__parameters:\n    bundle: {probe_bundle}\n    threads: 1\n')
     node = start_node(
@@ -183,6 +183,6 @@ def test_a_wrong_start_ends_in_one_sentence(arguments: list[str], sentence: str)
     assert 'Traceback' not in done.stderr
 
 
-def test_a_misspelt_parameter_is_pointed_out(start_node, probe_bundle: Path) -> None:
+def test_a_misspelt_parameter_is_reported(start_node, probe_bundle: Path) -> None:
     node = start_node(bundel=probe_bundle)
     assert wait_until(lambda: 'Does not know the parameters bundel' in node.log, TIMEOUT_S)
