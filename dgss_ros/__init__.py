@@ -1,4 +1,4 @@
-"""The ROS 2 side of domain generalized semantic segmentation: glue around `dgss_core`.
+"""The ROS 2 node and tools for domain generalized semantic segmentation, around `dgss_core`.
 
 Needs rclpy; never imports torch.
 """

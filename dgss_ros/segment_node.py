@@ -1,18 +1,17 @@
 """The lifecycle node: images come in on `~/image`, masks leave on `~/mask`.
 
-The executor's one thread only puts each image into its camera's slot; worker threads take the
-newest of each camera, run the network and publish. An image that cannot be used is counted and
-reported on `/diagnostics`, and the next good one is answered: no message and no service call ends
-this node.
+The executor has one thread, which only puts each image into the slot of its camera. Worker threads
+take the newest image of each camera, run the network and publish. An unusable image is counted and
+reported on `/diagnostics`, and the next good one is answered. No message and no service call ends
+the node.
 """
 
 from __future__ import annotations
 
 import sys
-import time
 import traceback
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 
 from rclpy._rclpy_pybind11 import RCLError
@@ -29,7 +28,8 @@ from dgss_ros.node.mailbox import Mailbox
 from dgss_ros.node.outputs import LabelOutputs
 from dgss_ros.node.pipeline import Pipeline
 from dgss_ros.node.qos import check_overrides
-from dgss_ros.node.services import in_thread, offer, save
+from dgss_ros.node.reload import Reloader
+from dgss_ros.node.services import offer, save_frames
 from dgss_ros.node.transport import return_memory
 from dgss_ros.parameters.values import Parameters
 
@@ -38,14 +38,12 @@ SUCCESS, FAILURE, ERROR = (
     TransitionCallbackReturn.FAILURE,
     TransitionCallbackReturn.ERROR,
 )
-RECOVERY_PERIOD_S = 10.0
-"""Least time between two attempts to mend a network that fails again and again."""
 
 Transition = Callable[['SegmentNode', LifecycleState], TransitionCallbackReturn]
 
 
 def reported(transition: Transition) -> Transition:
-    """Give the reason when a transition does not succeed: rclpy swallows exceptions there."""
+    """Log and publish the reason when a transition fails: rclpy swallows the exception."""
 
     @wraps(transition)
     def wrapper(self: SegmentNode, state: LifecycleState) -> TransitionCallbackReturn:
@@ -57,7 +55,7 @@ def reported(transition: Transition) -> Transition:
             result = FAILURE
         except Exception as error:
             if not self.context.ok():
-                return FAILURE  # SIGTERM took the context away while the transition ran
+                return FAILURE  # SIGTERM shut down the context during the transition
             self.get_logger().error(traceback.format_exc())
             self.diagnostics.set_model(None, f'{transition.__name__} failed: {error!r}')
             result = ERROR
@@ -68,7 +66,7 @@ def reported(transition: Transition) -> Transition:
 
 
 class SegmentNode(LifecycleNode):
-    """Configure loads the bundle, activate takes images, deactivate stops, cleanup frees."""
+    """Configure loads the bundle, activate subscribes, deactivate stops, cleanup frees."""
 
     def __init__(self) -> None:
         super().__init__('dgss')
@@ -80,15 +78,16 @@ class SegmentNode(LifecycleNode):
             for name in self._settings['cameras'] or ['']
         ]
         self._labels: LabelOutputs | None = None
-        self._recovered_s = -RECOVERY_PERIOD_S
         self.diagnostics = Diagnostics(
             self, lambda: self.state, [camera.health for camera in self._cameras], self._settings
         )
+        self._reloader = Reloader(self, lambda: self._pipeline, self._load, self._announce)
         offer(self, '~/reload', self._reload)
         offer(self, '~/save_frame', self._save_frame)
 
     @property
     def state(self) -> str:
+        """The lifecycle state, such as `inactive`."""
         return self._state_machine.current_state[1]
 
     def autostart(self) -> None:
@@ -97,13 +96,9 @@ class SegmentNode(LifecycleNode):
 
     @reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        def tell(line: str) -> None:
-            self._tell(line)
-            self.diagnostics.publish()  # nobody else does while this callback runs
-
         check_overrides(self)
-        segmenter = load_segmenter(self._settings.bundle_folder(), self._settings, tell)
-        self._pipeline = Pipeline(self, self._mailbox, segmenter, self._recover)
+        segmenter = self._load(self._settings.bundle_folder(), publish=True)
+        self._pipeline = Pipeline(self, self._mailbox, segmenter, self._reloader.recover)
         try:
             self._labels = LabelOutputs(self)
             for camera in self._cameras:
@@ -111,13 +106,12 @@ class SegmentNode(LifecycleNode):
         except Exception:
             self._release()
             raise
-        self._labels.publish(segmenter.labels)
-        self.diagnostics.set_model(segmenter)
+        self._announce(segmenter)
         return super().on_configure(state)
 
     @reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        assert self._pipeline is not None, 'the state machine configures before it activates'
+        assert self._pipeline is not None, 'activate follows configure'
         result = super().on_activate(state)
         self._pipeline.start(
             self._settings['workers'],
@@ -149,7 +143,7 @@ class SegmentNode(LifecycleNode):
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Back to unconfigured after an unexpected error, ready to be configured again."""
+        """Free everything after an unexpected error, so that the node can be configured again."""
         error = self.diagnostics.error
         self._release()
         self.diagnostics.set_model(None, error)
@@ -160,7 +154,7 @@ class SegmentNode(LifecycleNode):
         super().destroy_node()
 
     def _release(self) -> None:
-        """Stop working and free the network, in any state."""
+        """Stop the workers and free the network; allowed in any state."""
         self._stop()
         for camera in self._cameras:
             camera.cleanup()
@@ -179,67 +173,46 @@ class SegmentNode(LifecycleNode):
         if self._pipeline is not None:
             self._pipeline.stop()
 
-    def _tell(self, line: str) -> None:
-        """Log what loading has come to, and show it on the diagnostics."""
-        if not self.context.ok():
-            raise ExternalShutdownException  # SIGTERM: gives up an engine that is being built
-        self.get_logger().info(line)
-        self.diagnostics.set_progress(line)
+    def _load(self, folder: Path | None, publish: bool = False) -> Segmenter:
+        """Load a bundle; its progress goes to the log and to the diagnostics.
 
-    async def _reload(self) -> str:
-        """Serve the next frames by the bundle that the parameter names now."""
-        folder = self._settings.bundle_folder()
-        return f'Runs {(await self._replace(folder)).bundle.identity}.'
+        `publish`: publish the diagnostics for each line. Set it on the executor's thread, which
+        then cannot run the timer that usually publishes them.
+        """
 
-    async def _recover(self) -> None:
-        """Load the same bundle anew after the network failed again and again."""
-        now = time.monotonic()
-        if self._pipeline is None or now - self._recovered_s < RECOVERY_PERIOD_S:
-            return
-        self._recovered_s = now
-        self.get_logger().error('The network fails again and again; loads it anew.')
-        try:
-            await self._replace(self._pipeline.segmenter.bundle.folder)
-        except DgssError as error:
-            self.get_logger().error(str(error))
+        def report(line: str) -> None:
+            if not self.context.ok():
+                raise ExternalShutdownException  # SIGTERM: stops the build of an engine
+            self.get_logger().info(line)
+            self.diagnostics.set_progress(line)
+            if publish:
+                self.diagnostics.publish()
 
-    async def _replace(self, folder: Path | None) -> Segmenter:
-        """Load a bundle beside the one that runs, then swap them between two frames."""
-        pipeline = self._pipeline
-        if pipeline is None:
-            raise DgssError(f'The node is {self.state} and runs no bundle; configure it instead.')
-        load = partial(load_segmenter, folder, self._settings, self._tell)
-        segmenter = await in_thread(self, load)
-        if self._pipeline is not pipeline:
-            segmenter.close()
-            raise DgssError('The node was cleaned up meanwhile; configure it instead.')
-        old = pipeline.swap(segmenter)
-        assert self._labels is not None, 'made together with the pipeline'
+        return load_segmenter(folder, self._settings, report)
+
+    def _announce(self, segmenter: Segmenter) -> None:
+        """Publish the labels and the diagnostics of the bundle that runs from now on."""
+        assert self._labels is not None, 'created together with the pipeline'
         self._labels.publish(segmenter.labels)
         self.diagnostics.set_model(segmenter)
-        await in_thread(self, partial(pipeline.retire, old))
-        return segmenter
+
+    async def _reload(self) -> str:
+        """Run the next frames with the bundle that the parameter names now."""
+        folder = self._settings.bundle_folder()
+        if self._pipeline is None:
+            raise DgssError(f'The node is {self.state} and runs no bundle; configure it instead.')
+        segmenter = await self._reloader.replace(self._pipeline, folder)
+        return f'Runs {segmenter.bundle.identity}.'
 
     async def _save_frame(self) -> str:
         """Write the last answered frame of each camera; returns the names of the files."""
         answers = {camera.name: camera.last_answer() for camera in self._cameras}
-        folder = Path(self._settings['save_folder']).expanduser()
-
-        def save_all() -> list[Path]:
-            return [
-                path
-                for name, answer in answers.items()
-                if answer is not None
-                for path in save(answer, name, folder)
-            ]
-
-        if paths := await in_thread(self, save_all):
-            return '\n'.join(map(str, paths))
-        raise DgssError('No frame has been answered yet; activate the node and send it images.')
+        paths = await save_frames(self, answers, Path(self._settings['save_folder']).expanduser())
+        return '\n'.join(map(str, paths))
 
     def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:  # noqa: N802
-        # rclpy 7.1 lets an illegal transition raise out of the executor, which would end the
-        # process. It has no hook there, only this private method under its mangled name.
+        # In rclpy 7.1 the exception of an illegal transition leaves the executor and ends the
+        # process. There is no hook to catch it, only this private method with its mangled name.
         try:
             return super()._LifecycleNodeMixin__change_state(transition_id)  # type: ignore[misc]
         except RCLError as error:

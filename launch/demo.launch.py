@@ -1,9 +1,9 @@
-"""Drives through all conditions with the segmentation node, again and again, and shows it.
+"""Plays a drive through all conditions to the segmentation node in a loop, and shows the masks.
 
 ros2 launch dgss_ros demo.launch.py
 ros2 launch dgss_ros demo.launch.py bag:=my_drive rviz:=false
 
-It takes the arguments of segment.launch.py too. For Foxglove, open config/foxglove/segment.json.
+It also takes the arguments of segment.launch.py. Foxglove: import config/foxglove/segment.json.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
 
 from launch import LaunchContext, LaunchDescription
 
-# A path as it is, not a substitution, so that --show-args can look into it.
+# A plain path, not a substitution, so that --show-args can read the file.
 SEGMENT = str(Path(__file__).with_name('segment.launch.py'))
 DRIVE = Path.home() / '.ros' / 'dgss' / 'demo_drive'
 FRAMES = '30'
@@ -36,10 +36,10 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'bag',
                 default_value='',
-                description=f'Drive to play; a synthetic one is made at {DRIVE} if left out.',
+                description=f'Bag to play; by default a synthetic drive, written to {DRIVE}.',
             ),
             DeclareLaunchArgument(
-                'rviz', default_value='true', choices=['true', 'false'], description='Show it.'
+                'rviz', default_value='true', choices=['true', 'false'], description='Start RViz.'
             ),
             IncludeLaunchDescription(SEGMENT),
             OpaqueFunction(function=play),

@@ -2,8 +2,8 @@
 
 ros2 launch dgss_ros evaluate.launch.py bag:=drive output:=masks bundle:=my_bundle
 
-It takes the arguments of segment.launch.py too, so that what is judged is what drives. The masks
-have the stamps of their images, by which a tool finds the labels they belong to.
+It also takes the arguments of segment.launch.py, so that the evaluated node equals the node in the
+vehicle. Masks have the stamps of their images, so that tools can match them with labels.
 """
 
 from pathlib import Path
@@ -19,20 +19,22 @@ from launch_ros.substitutions import ExecutableInPackage
 
 from launch import LaunchDescription
 
-# A path as it is, not a substitution, so that --show-args can look into it.
+# A plain path, not a substitution, so that --show-args can read the file.
 SEGMENT = str(Path(__file__).with_name('segment.launch.py'))
 
 
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
-            DeclareLaunchArgument('bag', description='Drive to play.'),
+            DeclareLaunchArgument('bag', description='Bag to play.'),
             DeclareLaunchArgument('output', description='Bag to write.'),
             DeclareLaunchArgument(
-                'rate', default_value='1.0', description='Speed; below 1 for a slow machine.'
+                'rate',
+                default_value='1.0',
+                description='Playback speed; below 1 for a slow machine.',
             ),
             DeclareLaunchArgument(
-                'wait', default_value='60', description='Seconds the node has to get ready.'
+                'wait', default_value='60', description='Seconds to wait until the node answers.'
             ),
             IncludeLaunchDescription(SEGMENT),
             ExecuteProcess(

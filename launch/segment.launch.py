@@ -1,10 +1,11 @@
-"""Starts the segmentation node on one camera or several.
+"""Starts the segmentation node for one or several cameras.
 
 ros2 launch dgss_ros segment.launch.py image:=/camera/image_raw
 ros2 launch dgss_ros segment.launch.py cameras:=front,left:rear image:=/sensing/{camera}/image_raw
 """
 
 import os
+from collections.abc import Callable
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -31,23 +32,23 @@ def generate_launch_description() -> LaunchDescription:
                 'image',
                 default_value=f'/{CAMERA}/image_raw',
                 description=f'Topic of the images; {CAMERA} stands for the name of each camera, '
-                'and for "camera" where there is one without a name.',
+                'or for "camera" if it has no name.',
             ),
             DeclareLaunchArgument(
                 'cameras',
                 default_value='',
-                description='Names of the cameras, with commas between; a colon begins a node of '
-                'its own for those that follow. Empty for one camera without a name.',
+                description='Names of the cameras, separated by commas; a colon starts another '
+                'node for the names after it. Empty for one camera without a name.',
             ),
             DeclareLaunchArgument(
                 'bundle',
                 default_value='',
-                description='Folder of the bundle; empty for the one in params_file.',
+                description='Folder of the bundle; empty for the bundle in params_file.',
             ),
             DeclareLaunchArgument(
                 'params_file',
                 default_value=default_parameters,
-                description='Parameters of the node.',
+                description='Parameter file of the node.',
             ),
             DeclareLaunchArgument(
                 'namespace', default_value='', description='Namespace of the node.'
@@ -56,19 +57,19 @@ def generate_launch_description() -> LaunchDescription:
                 'autostart',
                 default_value='true',
                 choices=BOOLEANS,
-                description='Configure and activate the node at once.',
+                description='Configure and activate the node at start.',
             ),
             DeclareLaunchArgument(
                 'respawn',
                 default_value='false',
                 choices=BOOLEANS,
-                description='Start the node again when it has ended.',
+                description='Start the node again when it ends.',
             ),
             DeclareLaunchArgument(
                 'log_level',
                 default_value='info',
                 choices=LOG_LEVELS,
-                description='Least severity that is logged.',
+                description='Minimum severity that is logged.',
             ),
             *(SetEnvironmentVariable(*pair) for pair in environment(os.environ).items()),
             OpaqueFunction(function=segment_nodes),
@@ -77,7 +78,10 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def segment_nodes(context: LaunchContext) -> list[LifecycleNode]:
-    """One node for each group of cameras: `dgss`, or `dgss_CAMERAS` where there are several."""
+    """Return a node per group of cameras: `dgss`, or `dgss_CAMERAS` if there are several.
+
+    Raises DgssError when several cameras would share one image topic.
+    """
 
     def argument(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
@@ -105,15 +109,15 @@ def segment_nodes(context: LaunchContext) -> list[LifecycleNode]:
     ]
 
 
-def parameters(cameras: list[str], argument) -> dict[str, object]:
-    """What goes before the parameter file; an argument left empty leaves the file its say."""
+def parameters(cameras: list[str], argument: Callable[[str], str]) -> dict[str, object]:
+    """Return the parameters that override the file; an empty argument overrides nothing."""
     given = {'bundle': argument('bundle'), 'cameras': cameras if any(cameras) else []}
     chosen = {name: value for name, value in given.items() if value}
     return {'autostart': argument('autostart') == 'true', **chosen}
 
 
 def remappings(cameras: list[str], image: str) -> list[tuple[str, str]]:
-    """Compressed images and the camera_info are looked for beside the images."""
+    """Remap the images only; compressed images and camera_info are found beside them."""
     return [
         (f'~/{camera}/image' if camera else '~/image', image.replace(CAMERA, camera or 'camera'))
         for camera in cameras

@@ -1,1 +1,1 @@
-"""`dgss bench node`: the node measured from outside, between processes, over real DDS."""
+"""`dgss bench node`: measures the node from other processes, over real DDS."""

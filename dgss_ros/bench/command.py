@@ -1,4 +1,4 @@
-"""The verb `dgss bench node`: its options, and where its figures go."""
+"""The verb `dgss bench node`: its options and its output."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def node(
     bundle: Path | None = None,
     output: Path | None = None,
 ) -> None:
-    """Measure the node from outside: frames go out of one process, masks come back from another.
+    """Measure the node from outside: this process sends frames, the node answers from another.
 
-    Times are from the publication of a frame here to the arrival of its answer here. What is
-    compared takes turns within the one run.
+    A time runs from the publication of a frame to the arrival of its answer, both in this process.
+    The compared programs take turns within one run.
 
     Args:
-        scenario: model: round trip against the bare call of the model;
-            passthrough: mask and confidence without a model, against a bare rclpy node that sends
-            the image back (echo) and one that sends two planes made before;
+        scenario: model: round trip, compared with the bare call of the model;
+            passthrough: mask and confidence without a model, compared with a bare rclpy node that
+            sends the image back (echo) and one that sends two prepared planes;
             cameras: four cameras, 20 ms of inference, two workers;
             overload: 100 ms of inference, far too many frames
-        size: of the frames, WIDTHxHEIGHT
-        rate: frames per second of each camera; 0, with model only, publishes the next frame when
-            the mask is back
-        frames: of each camera
-        minutes: to take instead of a number of frames
-        bundle: bundle to run, the embedded one when left out
-        output: JSON file for the figures, those per stream under the names of ros2_benchmark
+        size: size of the frames, WIDTHxHEIGHT
+        rate: frames per second of each camera; 0, for model only, publishes the next frame when
+            the mask has arrived
+        frames: number of frames of each camera
+        minutes: duration, instead of a number of frames
+        bundle: bundle to run; the embedded bundle by default
+        output: JSON file for the figures; those per stream have the names of ros2_benchmark
     """
     usual = SCENARIOS[scenario]
     rate = usual.rate if rate is None else rate
@@ -63,11 +63,12 @@ def node(
     }
     if output is not None:
         output.write_text(json.dumps(load | report.to_dict(), indent=2) + '\n')
-    pace = f'{rate:g} Hz' if rate else 'the next frame when a mask is back'
+    pace = f'{rate:g} Hz' if rate else 'next frame when the mask has arrived'
     report.print(f'{scenario}: {opened.identity}, {width}x{height}, {pace}')
 
 
 def _parse_size(size: str) -> tuple[int, int]:
+    """Return (width, height)."""
     if not (match := re.fullmatch(r'([1-9][0-9]*)x([1-9][0-9]*)', size)):
         raise DgssError(f'{size!r} is not a size; write it as WIDTHxHEIGHT, like 640x360.')
     return int(match[1]), int(match[2])

@@ -1,4 +1,4 @@
-"""Processes to compare the node with: the bare model, and a bare rclpy node."""
+"""Processes to compare the node with: the bare model and bare rclpy nodes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dgss_ros.node.messages import to_image
 def peer(target: Callable[..., None], *arguments: Any) -> Iterator[Connection]:
     """Run `target(connection, *arguments)` in a process until the block ends.
 
-    It sends a first message when it is ready, and ends when the connection does.
+    The target sends a first message when it is ready, and ends when the connection is closed.
     """
     context = multiprocessing.get_context('spawn')
     ours, theirs = context.Pipe()
@@ -44,7 +44,7 @@ def peer(target: Callable[..., None], *arguments: Any) -> Iterator[Connection]:
 
 
 def bare_model(connection: Connection, bundle: Path | None, images: list[np.ndarray]) -> None:
-    """Nothing but the segmenter: receives (count, rate), sends the seconds of each call."""
+    """Run only the segmenter: receive (count, rate), send the seconds of each call."""
     pictures = cycle(images)
     segmenter = Segmenter(open_bundle(bundle))
     segmenter(next(pictures))
@@ -62,13 +62,13 @@ def bare_model(connection: Connection, bundle: Path | None, images: list[np.ndar
 
 
 def bare_echo(connection: Connection, topic: str) -> None:
-    """Nothing but rclpy: sends each image of `topic` back on `topic`/back."""
+    """Run only rclpy: send each image of `topic` back on `topic`/back."""
     _answer(connection, topic, {f'{topic}/back': lambda image: image})
 
 
 def bare_planes(connection: Connection, topic: str, width: int, height: int) -> None:
-    """Nothing but rclpy: answers each image of `topic` by planes as the node does, made before,
-    on `topic`/mask and `topic`/confidence."""
+    """Run only rclpy: answer each image of `topic` with prepared planes of its size, on
+    `topic`/mask and `topic`/confidence."""
 
     def send(plane: Image, image: Image) -> Image:
         plane.header = image.header

@@ -1,4 +1,4 @@
-"""What a benchmark found: figures, some with a target, as a table and as JSON."""
+"""The results of a benchmark: figures, some with a target, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Seconds = Sequence[float] | np.ndarray
 
 @dataclass(frozen=True)
 class Figure:
-    """A value under the name `key`, which says its unit; `target` is a limit, or a least value."""
+    """A value; `key` includes its unit. `target`: maximum, or minimum if `at_least` is set."""
 
     key: str
     value: float
@@ -32,10 +32,11 @@ class Figure:
 
 
 @dataclass
-class Report:
-    """`latencies`: seconds, by the name they are reported under in milliseconds.
+class BenchReport:
+    """The results of one scenario.
 
-    `streams`: those that went on without a pause, as the metrics of ros2_benchmark need it.
+    `latencies`: seconds, by the key under which they are reported in milliseconds. `streams`:
+    streams without a pause, as the metrics of ros2_benchmark require.
     """
 
     latencies: Mapping[str, Seconds]
@@ -43,7 +44,7 @@ class Report:
     streams: dict[str, Stream] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Flat, with the targets and the metrics of ros2_benchmark for each stream besides."""
+        """Return latencies and figures by key, `targets`, and `streams` with their metrics."""
         return {
             **{key: percentiles_ms(seconds) for key, seconds in self.latencies.items()},
             **{figure.key: figure.value for figure in self.figures},
@@ -75,7 +76,7 @@ def percentiles_ms(seconds: Seconds) -> dict[str, float]:
 
 
 def ros2_benchmark(stream: Stream) -> dict[str, float]:
-    """The metrics of NVIDIA's ros2_benchmark under its names; times in milliseconds."""
+    """Return the metrics of NVIDIA's ros2_benchmark with its names; times in milliseconds."""
     sent = np.array(list(stream.sent.values())) * 1e3
     received = np.array([stream.answered[s] for s in stream.sent if s in stream.answered]) * 1e3
     latencies = stream.latencies * 1e3

@@ -1,4 +1,4 @@
-"""What is measured, one function for each scenario of `dgss bench node`."""
+"""The measurements, one function per scenario of `dgss bench node`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import numpy as np
 
 from dgss_core.progress import with_progress
 from dgss_ros.bench.peers import bare_echo, bare_model, bare_planes, peer
-from dgss_ros.bench.report import Figure, Report
+from dgss_ros.bench.report import BenchReport, Figure
 from dgss_ros.bench.streams import Stream, play, street
 from dgss_ros.client.process import ActiveNode, active_node, resident_mib
 
 IMAGE_TOPIC = '/bench/image'
 MASK, CONFIDENCE = '/dgss/mask', '/dgss/confidence'
 TURNS = 10
-"""What is compared takes turns, so that what else the machine does hits all alike."""
+"""The compared programs take turns, so that other load on the machine affects all of them."""
 CAMERAS = ('front', 'left', 'right', 'rear')
 WARM_UP = 0.2
-"""Share of a run over which memory may still find its level."""
+"""First part of a run, in which memory may still grow to its level."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """`frames` of each camera at `rate` per second, 0 for the next when one is answered."""
+    """`frames` per camera at `rate` per second; at rate 0 each frame waits for the last answer."""
 
     width: int
     height: int
@@ -37,8 +37,8 @@ class Load:
     bundle: Path | None
 
 
-def model(load: Load) -> Report:
-    """The round trip of a frame through the node against the bare call of its model."""
+def model(load: Load) -> BenchReport:
+    """Compare the round trip of a frame through the node with the bare call of its model."""
     images = street(load.width, load.height)
     trips: list[float] = []
     calls: list[float] = []
@@ -53,7 +53,7 @@ def model(load: Load) -> Report:
             live.lifecycle.activate()
             stream.connect()
     answered = [trip for trip in trips if not np.isnan(trip)]
-    return Report(
+    return BenchReport(
         {'round_trip_ms': answered, 'bare_model_ms': calls},
         [
             Figure('ratio', float(np.median(answered) / np.median(calls)), target=1.5),
@@ -63,8 +63,8 @@ def model(load: Load) -> Report:
     )
 
 
-def passthrough(load: Load) -> Report:
-    """Image in, mask and confidence out, without a model: the node against bare rclpy nodes."""
+def passthrough(load: Load) -> BenchReport:
+    """Compare the node with bare rclpy nodes: image in, mask and confidence out, no model."""
     images = street(load.width, load.height)
     size = (load.width, load.height)
     with (
@@ -90,7 +90,7 @@ def passthrough(load: Load) -> Report:
     latencies = {name: stream.latencies for name, stream in streams.items()}
     node, echo, planes = (float(np.median(times)) for times in latencies.values())
     delivered = len(latencies['round_trip_ms']) / len(streams['round_trip_ms'].sent)
-    return Report(
+    return BenchReport(
         latencies,
         [
             Figure('median_round_trip_ms', node * 1e3, target=8.0),
@@ -101,11 +101,12 @@ def passthrough(load: Load) -> Report:
     )
 
 
-def cameras(load: Load) -> Report:
-    """Four cameras with 20 ms of inference and two workers.
+def cameras(load: Load) -> BenchReport:
+    """Measure four cameras with 20 ms of inference and two workers.
 
-    Two of them wait for the other two, so that the median age of all frames lies in the gap
-    between the pairs; `mean_of_medians_ms` takes each camera's own. The first second is left out.
+    Two cameras wait for the other two, so the median age of all frames lies between the medians of
+    the pairs; `mean_of_medians_ms` averages the medians of the cameras. The first second is not
+    counted.
     """
     images = street(load.width, load.height)
     names = f'[{",".join(CAMERAS)}]'
@@ -116,7 +117,7 @@ def cameras(load: Load) -> Report:
         }
         for stream in streams.values():
             stream.connect()
-        _finish(play([*streams.values()], int(load.rate), load.rate))  # four at once is new to it
+        _finish(play([*streams.values()], int(load.rate), load.rate))  # warm-up
         for stream in streams.values():
             stream.sent.clear()
         shown = with_progress(
@@ -128,7 +129,7 @@ def cameras(load: Load) -> Report:
     ages = [stream.latencies for stream in streams.values()]
     unfairness = (max(counts) - min(counts)) / max(counts)
     least_rate = 0.99 * load.rate
-    return Report(
+    return BenchReport(
         {f'{name}_age_ms': stream.latencies for name, stream in streams.items()},
         [
             Figure('least_rate_hz', min(counts) / seconds, target=least_rate, at_least=True),
@@ -140,8 +141,8 @@ def cameras(load: Load) -> Report:
     )
 
 
-def overload(load: Load) -> Report:
-    """Far more frames than a model of 100 ms can take: masks stay fresh, memory stays flat."""
+def overload(load: Load) -> BenchReport:
+    """Measure the age of masks and the memory with far more frames than the model can take."""
     memory: list[tuple[float, float]] = []
     with _node(load, backend='null:100') as live:
         stream = Stream(live.ros, street(load.width, load.height), IMAGE_TOPIC, [MASK])
@@ -155,7 +156,7 @@ def overload(load: Load) -> Report:
     seconds = float(times[-1] - times[0])
     drift = _change(times, ages)
     growth = _change(*np.transpose(memory[int(WARM_UP * len(memory)) :]))
-    return Report(
+    return BenchReport(
         {'age_ms': ages},
         [
             Figure('age_drift_share', abs(drift) / float(np.median(ages)), target=0.05),
@@ -169,9 +170,9 @@ def overload(load: Load) -> Report:
 
 @dataclass(frozen=True)
 class Scenario:
-    """`measure`, and the load it is meant for."""
+    """A measurement and its default load."""
 
-    measure: Callable[[Load], Report]
+    measure: Callable[[Load], BenchReport]
     size: str
     rate: float
     frames: int
@@ -193,7 +194,7 @@ def _node(load: Load, **parameters: object) -> Iterator[ActiveNode]:
             load.bundle,
             Path(scratch) / 'node.log',
             IMAGE_TOPIC,
-            # The null backend gives no mask that a self-test could expect.
+            # The null backend cannot pass a self-test.
             self_test='backend' not in parameters,
             **parameters,
         ) as node,
@@ -202,7 +203,7 @@ def _node(load: Load, **parameters: object) -> Iterator[ActiveNode]:
 
 
 def _trips(stream: Stream, load: Load) -> list[float]:
-    """Seconds of each round trip of one turn, nan for a frame that was dropped or lost."""
+    """Return the seconds of each round trip of one turn; nan for a dropped or lost frame."""
     count = load.frames // TURNS
     if not load.rate:
         return [stream.round_trip() for _ in range(count)]
@@ -217,5 +218,5 @@ def _finish(frames: Iterator[int]) -> None:
 
 
 def _change(times: np.ndarray, values: np.ndarray) -> float:
-    """By how much the straight line through `values` rises from the first time to the last."""
+    """Return the rise of the straight line fitted to `values`, from first to last time."""
     return float(np.polyfit(times - times[0], values, 1)[0] * (times[-1] - times[0]))

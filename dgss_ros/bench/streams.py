@@ -1,4 +1,4 @@
-"""A camera for the benchmarks: frames out, their answers in, each with its time."""
+"""Streams of frames to the node, with the times of the frames and of their answers."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ MATCH_S = 20.0
 
 
 class Stream:
-    """Publishes frames on `image_topic`; a frame is answered when all `answer_topics` are in.
+    """Publishes frames on `image_topic`; a frame is answered once all `answer_topics` answered it.
 
-    `sent` and `answered` hold the time of each, by the stamp of the frame, in seconds of
-    time.perf_counter.
+    `sent` and `answered`: times in seconds of time.perf_counter, by the stamp of the frame.
     """
 
     def __init__(
@@ -51,17 +50,20 @@ class Stream:
         self._count = 0
 
     def connect(self) -> None:
-        """Wait until frames are answered; a node learns of its subscriber after we of it."""
+        """Wait until frames are answered: the node discovers its subscriber later than we do.
+
+        Raises DgssError when no frame is answered.
+        """
         found = wait_until(lambda: self._publisher.get_subscription_count() > 0, MATCH_S)
         if not found or all(np.isnan(self.round_trip()) for _ in range(10)):
             raise DgssError(
-                f'Nobody answers the frames on {self._topic}; try dgss demo, which keeps the log '
-                'of the node.'
+                f'The frames on {self._topic} are not answered; run dgss demo, which keeps the '
+                'log of the node.'
             )
         self.sent.clear()
 
     def round_trip(self) -> float:
-        """Seconds until a frame is answered; nan for one that is lost."""
+        """Publish a frame; returns the seconds until its answer, nan if it is lost."""
         stamp = self.publish()
         end = self.sent[stamp] + LOST_S
         while stamp not in self.answered:
@@ -82,12 +84,12 @@ class Stream:
         return stamp
 
     def settle(self) -> None:
-        """Wait a while for the answer to the last frame."""
+        """Wait for the answer to the last frame, at most 2 s."""
         wait_until(lambda: max(self.sent) in self.answered, LOST_S)
 
     @property
     def latencies(self) -> np.ndarray:
-        """Seconds from publication to answer of every frame that was answered, in order."""
+        """Seconds from publication to answer, of the answered frames in order."""
         times = [self.answered[s] - start for s, start in self.sent.items() if s in self.answered]
         if not times:
             raise DgssError(f'None of the frames on {self._topic} was answered.')
@@ -103,12 +105,12 @@ class Stream:
 
 
 def street(width: int, height: int) -> list[np.ndarray]:
-    """A frame of the synthetic street in each condition, RGB uint8 (height, width, 3)."""
+    """Return a frame of the synthetic street per condition, RGB uint8 (height, width, 3)."""
     return [StreetDrive(0, c, width=width, height=height).frame(0).image for c in CONDITIONS]
 
 
 def play(streams: Sequence[Stream], count: int, rate: float) -> Iterator[int]:
-    """Publish `count` frames of each stream at `rate`, all at once as triggered cameras do."""
+    """Publish `count` frames of each stream at `rate` per second, all streams at once."""
     for index in paced(count, rate):
         for stream in streams:
             stream.publish()
@@ -118,7 +120,7 @@ def play(streams: Sequence[Stream], count: int, rate: float) -> Iterator[int]:
 
 
 def paced(count: int, rate: float) -> Iterator[int]:
-    """Count at `rate` per second, or without a pause for 0."""
+    """Yield 0 to `count` - 1 at `rate` per second, or without a pause if `rate` is 0."""
     start = time.perf_counter()
     for index in range(count):
         if rate:

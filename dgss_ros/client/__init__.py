@@ -1,4 +1,4 @@
-"""Client: a process that talks to the node: sessions, lifecycle, and the node as a child process.
+"""Client side of the node: sessions, lifecycle calls, and the node as a child process.
 
-Imports `node` for the transport settings that both sides share.
+Imports `node` for the transport settings of both sides.
 """

@@ -1,4 +1,4 @@
-"""A ROS domain of one's own, for demos, benchmarks and tests."""
+"""A private ROS domain for demos, benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import socket
 from dgss_core.errors import DgssError
 
 DOMAINS = range(1, 101)
-# The ports of a domain begin here (DDSI-RTPS 2.5, section 9.6.2): its first participant listens
-# on offset 10, and offset 248 would be the 120th's.
+# First port of a domain (DDSI-RTPS 2.5, section 9.6.2). Its first participant listens on offset
+# 10; offset 248 belongs to the 120th and is free for the lock.
 FIRST_PORT, PORTS_PER_DOMAIN, PARTICIPANT, LOCK = 7400, 250, 10, 248
 _locks: list[socket.socket] = []
 
 
 def use_private_domain() -> None:
-    """Keep this process and its children away from robots, and from others of their kind.
+    """Isolate this process and its children from robots and from other such processes.
 
-    A node called /dgss that is steering a vehicle must not be deactivated by a demo. Sets
-    ROS_DOMAIN_ID, to a domain without participants that is held until this process ends, and
-    ROS_AUTOMATIC_DISCOVERY_RANGE to this host, where the user has not set them.
+    A demo must not deactivate a node /dgss that runs in a vehicle. If the user has not set them,
+    this sets ROS_DOMAIN_ID to a domain without participants, which is reserved until this process
+    ends, and ROS_AUTOMATIC_DISCOVERY_RANGE to this host.
     """
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     if 'ROS_DOMAIN_ID' not in os.environ:
@@ -28,7 +28,10 @@ def use_private_domain() -> None:
 
 
 def reserve_domain() -> int:
-    """A domain that no process on this host uses, held until this process ends."""
+    """Return a domain that no process on this host uses, reserved until this process ends.
+
+    Raises DgssError when all domains are in use.
+    """
     for domain in random.sample(DOMAINS, len(DOMAINS)):
         base = FIRST_PORT + PORTS_PER_DOMAIN * domain
         lock = _bind(base + LOCK)
@@ -44,7 +47,7 @@ def reserve_domain() -> int:
 
 
 def _bind(port: int) -> socket.socket | None:
-    """A UDP socket that has the port to itself, or None when somebody else has it."""
+    """Return a UDP socket bound to the port, None when another process uses the port."""
     found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         found.bind(('', port))

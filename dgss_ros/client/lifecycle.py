@@ -1,4 +1,4 @@
-"""Drives a lifecycle node from another process, through its services."""
+"""Controls a lifecycle node from another process, through its services."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class LifecycleClient:
     """Configure, activate, deactivate, clean up and shut down the node `target`.
 
     `node` must be spinning on another thread, as in `ros_session`. Each call waits up to
-    `timeout_s` for the node and as long again for its answer, and raises DgssError when there is
-    none or the node refuses; the reason is quoted from its diagnostics where it gives one.
+    `timeout_s` for the node and as long again for its answer. It raises DgssError when there is no
+    answer, or when the node refuses; the message quotes the reason from its diagnostics, if any.
     """
 
     def __init__(self, node: Node, target: str = '/dgss', timeout_s: float = 30.0) -> None:
@@ -36,7 +36,7 @@ class LifecycleClient:
 
     @property
     def state(self) -> str:
-        """`unconfigured`, `inactive`, `active` or `finalized`, or a transition under way."""
+        """`unconfigured`, `inactive`, `active` or `finalized`, or the transition in progress."""
         return self._get_state().label
 
     def configure(self) -> None:

@@ -1,4 +1,4 @@
-"""The segmentation node in a process of its own, for commands that need one to talk to."""
+"""Runs the segmentation node as a child process."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ PR_SET_PDEATHSIG = 1
 def node_process(*ros_args: str, **popen_options: Any) -> Iterator[subprocess.Popen]:
     """Start the node with `--ros-args *ros_args` and stop it at the end of the block.
 
-    It is stopped by SIGINT, and killed when that does not help. It also ends when this process
-    is killed, where the kernel offers that (Linux).
+    It is stopped by SIGINT, and killed if it does not end within 10 s. On Linux it also ends when
+    this process is killed.
     """
     command = [sys.executable, '-m', 'dgss_ros.segment_node', '--ros-args', *ros_args]
     process = subprocess.Popen(
         command,
-        # Ctrl-C in the terminal is for this process, which then stops the node in order.
+        # Ctrl-C in the terminal must reach only this process, which then stops the node.
         start_new_session=True,
         preexec_fn=_end_with_parent if sys.platform == 'linux' else None,
         **popen_options,
@@ -51,7 +51,7 @@ def node_process(*ros_args: str, **popen_options: Any) -> Iterator[subprocess.Po
 
 @dataclass(frozen=True)
 class ActiveNode:
-    """`process` runs the node, which logs to the file `log`; `ros` is a node of our own."""
+    """A running node: its process, its log file, a client node `ros` and a lifecycle client."""
 
     process: subprocess.Popen
     log: Path
@@ -62,7 +62,7 @@ class ActiveNode:
         """Raise DgssError when the process has ended."""
         if self.process.poll() is not None:
             raise DgssError(
-                f'The node ended with code {self.process.returncode}; look at its log {self.log}.'
+                f'The node ended with code {self.process.returncode}; see its log {self.log}.'
             )
 
 
@@ -73,7 +73,7 @@ def active_node(
     image_topic: str = '/camera/image_raw',
     **parameters: object,
 ) -> Iterator[ActiveNode]:
-    """Start a node on a bundle (None for the embedded one), configure it and activate it."""
+    """Start a node with a bundle (None: the embedded bundle), configure and activate it."""
     arguments = ['-r', f'~/image:={image_topic}']
     if bundle is not None:
         parameters['bundle'] = Path(bundle).resolve()
@@ -91,7 +91,7 @@ def active_node(
 
 
 def resident_mib(pid: int) -> float:
-    """Memory of a process that is in RAM, in MiB, without what it shares of /dev/shm (Linux)."""
+    """Return the resident memory of a process in MiB, without shared memory (Linux only)."""
     status = Path(f'/proc/{pid}/status').read_text()
     fields = dict(line.split(':', 1) for line in status.splitlines())
     return sum(int(fields[name].split()[0]) for name in ('RssAnon', 'RssFile')) / 1024

@@ -1,4 +1,4 @@
-"""A ROS node for a command: it lives as long as a `with` block and needs no spinning."""
+"""A ROS node for a command: it lasts as long as a `with` block and spins by itself."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from dgss_ros.node.transport import prepare_process
 
 @contextmanager
 def ros_session(name: str) -> Iterator[Node]:
-    """Yield a node whose callbacks run on a thread of their own.
+    """Yield a node whose callbacks run on a separate thread.
 
-    Its context is private and handles no signals, so Ctrl-C stays a KeyboardInterrupt of the main
-    thread, also while that waits. SIGTERM becomes one too, for the same orderly end.
+    Its context is private and handles no signals, so Ctrl-C raises KeyboardInterrupt in the main
+    thread, even while that waits. SIGTERM raises it too.
     """
     prepare_process()
     if threading.current_thread() is threading.main_thread():
@@ -45,7 +45,7 @@ def ros_session(name: str) -> Iterator[Node]:
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Poll until `condition` holds; False when it still does not after `timeout_s` seconds."""
+    """Poll until `condition` holds; returns False if it does not within `timeout_s` seconds."""
     end = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > end:
@@ -55,18 +55,18 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
 
 
 def call(client: Client, request: Any, timeout_s: float) -> Any:
-    """The answer to a service call; DgssError when no service comes up or none answers."""
+    """Call a service; raises DgssError when it is absent or does not answer in time."""
     name = client.srv_name
     if not client.wait_for_service(timeout_s):
         raise DgssError(
-            f'There is no service {name} (waited {timeout_s:g} s); start its node, and look that '
+            f'There is no service {name} (waited {timeout_s:g} s); start its node, and check that '
             'both sides have the same ROS_DOMAIN_ID.'
         )
     answered = threading.Event()
     future = client.call_async(request)
     future.add_done_callback(lambda _: answered.set())
     if not answered.wait(timeout_s):
-        raise DgssError(f'{name} did not answer within {timeout_s:g} s; look at its node.')
+        raise DgssError(f'{name} did not answer within {timeout_s:g} s; check its node.')
     return future.result()
 
 

@@ -1,1 +1,1 @@
-"""`dgss demo`: a drive through all conditions, with the node, the masks and a table of scores."""
+"""`dgss demo`: runs the node on a drive through all conditions and scores its masks."""

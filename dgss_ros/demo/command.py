@@ -1,4 +1,4 @@
-"""`dgss demo`: a drive through all conditions, through the live node, with a table at the end."""
+"""The verb `dgss demo`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dgss_ros.client.domain import use_private_domain
 from dgss_ros.client.process import active_node
 from dgss_ros.demo.drive import DemoDrive, find_camvid
 from dgss_ros.demo.report import draw_sheet, make_report, print_report, score
-from dgss_ros.replay.replay import Drive, drive_through
+from dgss_ros.replay.replay import Drive, play_through_node
 
 
 def demo(
@@ -27,14 +27,14 @@ def demo(
     data: Path | None = None,
     bundle: Path | None = None,
 ) -> None:
-    """Drive through all conditions with the live node and show what it makes of them.
+    """Run the live node on a drive through all conditions, and score its masks.
 
     Args:
         output: folder for the bags, the contact sheet and the report
         frames: frames per condition of the synthetic street
-        seed: of the synthetic street
-        data: folder that holds camvid/; the environment variable DGSS_DATA when left out
-        bundle: bundle to run, the embedded one when left out
+        seed: seed of the synthetic street
+        data: folder that holds camvid/; by default the environment variable DGSS_DATA
+        bundle: bundle to run; the embedded bundle by default
     """
     if frames < 1:
         raise DgssError(f'frames is {frames}; give 1 or more.')
@@ -48,7 +48,7 @@ def demo(
     use_private_domain()
     with active_node(bundle, output / 'node.log', IMAGE_TOPIC) as node:
         played = Drive(drive_bag, IMAGE_TOPIC)
-        times = drive_through(node.ros, played, mask_bag, check=node.check)
+        times = play_through_node(node.ros, played, mask_bag, check=node.check)
     scores = score(drive_bag, mask_bag, drive.legs, opened.labels)
 
     sheet = draw_sheet(scores, opened.labels)

@@ -1,4 +1,4 @@
-"""The drive of the demo: a synthetic street in all conditions, and real dusk where there is."""
+"""The drive of the demo: a synthetic street in all conditions, and CamVid dusk if available."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ RATE_HZ = 10.0
 
 @dataclass(frozen=True)
 class Leg:
-    """A stretch of the drive in one condition. `scored_in`: the label set its masks merge into.
+    """A part of the drive in one condition from one source.
 
-    The labels themselves are Cityscapes train ids everywhere.
+    `scored_in`: the label set that masks and labels are merged into for the score. All labels are
+    Cityscapes train ids.
     """
 
     source: str
@@ -29,9 +30,9 @@ class Leg:
 
 
 class DemoDrive:
-    """Iterates the frames of the drive; `legs` tells by stamp which leg each belonged to.
+    """Iterates over the frames of the drive; `legs` holds the leg of each frame by its stamp.
 
-    `camvid`: folder with images/, labels_cs19/ and splits/dusk*.txt, or None. `frames`: per
+    `camvid`: folder with images/, labels_cs19/ and splits/dusk*.txt, or None. `frames`: number per
     condition of the synthetic street.
     """
 
@@ -65,9 +66,9 @@ class DemoDrive:
 
 
 def find_camvid(data: Path | None) -> Path | None:
-    """The camvid folder within `data`, or within DGSS_DATA, or None where neither is given.
+    """Return the folder camvid/ in `data`, or in DGSS_DATA if `data` is None.
 
-    Raises DgssError when `data` was given and holds none.
+    Returns None when there is no such folder. Raises DgssError when `data` is given without one.
     """
     root = data or os.environ.get('DGSS_DATA')
     camvid = Path(root) / 'camvid' if root else None
@@ -76,8 +77,8 @@ def find_camvid(data: Path | None) -> Path | None:
     if data is None:
         return None
     raise DgssError(
-        f'{data} holds no camvid/ with images/, labels_cs19/ and splits/; name the folder above '
-        'camvid/, or leave --data out for the synthetic drive alone.'
+        f'{data} holds no camvid/ with images/, labels_cs19/ and splits/; give the folder '
+        'above camvid/, or omit --data to use the synthetic drive only.'
     )
 
 

@@ -1,4 +1,4 @@
-"""What the demo leaves behind: scores per condition, a contact sheet, a report, a table."""
+"""The results of the demo: scores per condition, a contact sheet, a report and a table."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from dgss_ros.node.messages import stamp_ns, to_mask
 from dgss_ros.replay.replay import MASK_TOPIC, Replay
 
 LABELS = LabelSet.load('cityscapes19')
-"""What the labels in the drive bag are."""
+"""The label set of the labels in the drive bag."""
 
 
 class Score:
-    """How one leg of `total` frames goes, frame by frame.
+    """The score of one leg of `total` frames, updated frame by frame.
 
-    `picture`: a frame from its middle, with its mask and overlay once there is one; RGB.
+    `picture`: a frame from the middle of the leg, RGB uint8, and its mask and overlay if any.
     """
 
     def __init__(self, leg: Leg, total: int, labels: LabelSet) -> None:
@@ -57,13 +57,13 @@ class Score:
 
     @property
     def miou(self) -> float | None:
-        """Over the classes in the labels of the leg; None when no mask came back."""
+        """Mean IoU over the classes in the labels of the leg; None without any mask."""
         present = self._matrix.counts.sum(1) > 0
         return float(self._matrix.iou()[present].mean()) if present.any() else None
 
 
 def score(drive: Path, masks: Path, legs: dict[int, Leg], labels: LabelSet) -> list[Score]:
-    """Compare the recorded masks, ids of `labels`, with the labels of the drive, leg by leg."""
+    """Score the recorded masks, ids of `labels`, against the labels of the drive, per leg."""
     counts = Counter(legs.values())
     scores = {leg: Score(leg, count, labels) for leg, count in counts.items()}
     for frame, mask in with_progress(_pairs(drive, masks), 'Scoring', len(legs)):
@@ -72,26 +72,26 @@ def score(drive: Path, masks: Path, legs: dict[int, Leg], labels: LabelSet) -> l
 
 
 def _pairs(drive: Path, masks: Path) -> Iterator[tuple[Frame, np.ndarray | None]]:
-    """Every frame of the drive with the mask of its stamp, where one was recorded."""
+    """Yield every frame of the drive with its mask, None where no mask was recorded."""
     answers = (deserialize_message(m.data, Image) for m in read_messages(masks, {MASK_TOPIC}))
     waiting = next(answers, None)
     for frame in read_bag(drive):
         mask = None
-        # Both bags are in the order of their stamps.
+        # Both bags are sorted by stamp.
         if waiting is not None and stamp_ns(waiting.header) == frame.stamp_ns:
             mask, waiting = to_mask(waiting), next(answers, None)
         yield frame, mask
 
 
 def draw_sheet(scores: list[Score], labels: LabelSet) -> np.ndarray:
-    """Frame, mask and overlay of each leg, RGB uint8."""
+    """Draw frame, mask and overlay of each leg; returns RGB uint8 (H, W, 3)."""
     captions = [f'{s.leg.condition}, {s.leg.source}, mIoU {_number(s.miou)}' for s in scores]
     rows = [score.picture for score in scores]
     return contact_sheet(rows, ('frame', 'mask', 'overlay'), captions, labels)
 
 
 def make_report(scores: list[Score], times: Replay, bundle: str) -> dict[str, Any]:
-    """The figures of the demo, as they go into report.json."""
+    """Return the content of report.json."""
     latencies = times.latencies_ms
     percentiles = np.percentile(latencies, (50, 95, 99)) if latencies.size else [None] * 3
     return {
@@ -144,10 +144,10 @@ def print_report(console: Console, report: dict[str, Any], output: Path) -> None
     dgss, python = _command('dgss'), _shown(Path(sys.executable))
     console.print(
         f"""
-Look at   {output}/contact_sheet.png
+Sheet     {output}/contact_sheet.png
 Bags      {output}/drive (frames and labels), {output}/masks (masks and confidences)
 
-Your own drive, be it images, a video or a bag:
+Your own drive (images, a video or a bag):
   {dgss} segment YOUR_DRIVE --output masks
 Your own camera, masks on /dgss/mask:
   {python} -m dgss_ros.segment_node --ros-args -p autostart:=true -r '~/image:=/camera/image_raw'
@@ -160,7 +160,7 @@ Your own bag through that node, in a second terminal:
 
 
 def _command(name: str) -> str:
-    """How the user calls a command of this environment from where they are."""
+    """Return how to call a command of this environment from the working directory."""
     own = Path(sys.executable).parent / name
     return name if shutil.which(name) == str(own) or not own.exists() else _shown(own)
 

@@ -1,4 +1,4 @@
-"""Health: what `/diagnostics` says, from counters and observations that the node fills in.
+"""Health: the statuses on `/diagnostics`, from counters and observations of the node.
 
-It knows names, counts and times, but no camera and no pipeline. Imports `parameters`.
+It does not import the cameras or the pipeline; they fill in its counters. Imports `parameters`.
 """

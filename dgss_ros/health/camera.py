@@ -1,4 +1,4 @@
-"""What is known about how one camera fares; the node fills it, the diagnostics read it."""
+"""Health of one camera: written by the node, read by the diagnostics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dgss_ros.health.watch import CameraWatch
 
 
 class Arrivals(Protocol):
-    """Counts of the images that arrived, and of those that a newer one replaced."""
+    """Numbers of images: `received`, and `dropped` for a newer one."""
 
     received: int
     dropped: int
@@ -21,8 +21,8 @@ class Arrivals(Protocol):
 class CameraHealth:
     """Counters and observations of one camera; may be read from any thread.
 
-    `name`: empty for the camera of a node with one camera. `topic`: returns its image topic.
-    `watch`: replaced by a new one on each activation.
+    `name`: empty for the camera of a node that has one camera without a name. `topic`: returns its
+    image topic. `watch`: replaced by a new one on each activation.
     """
 
     name: str

@@ -1,7 +1,6 @@
-"""Peers that cannot talk to the node because quality of service or type does not fit.
+"""Finds publishers and subscriptions whose type or quality of service does not match the node's.
 
-Read from the graph rather than from the middleware's events, which tell neither who it is nor
-when it is over.
+It reads the graph, because the events of the middleware name no peer and do not end with it.
 """
 
 from __future__ import annotations
@@ -11,16 +10,17 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 
-def mute_peers(node: Node) -> Iterator[str]:
-    """A sentence with the remedy for each publisher or subscription that does not match."""
+def mismatched_peers(node: Node) -> Iterator[str]:
+    """Yield a sentence with the fix for each publisher or subscription that does not match."""
     for subscription in node.subscriptions:
         topic, taken = subscription.topic_name, _type_name(subscription.msg_type)
         for peer in node.get_publishers_info_by_topic(topic):
             if peer.topic_type != taken:
                 yield (
-                    f'{_name(peer)} publishes {peer.topic_type} on {topic}, where this node takes '
+                    f'{_name(peer)} publishes {peer.topic_type} on {topic}, but this node takes '
                     f'{taken}: set image_transport, or remap'
                 )
             elif reason := _mismatch(peer.qos_profile, subscription.qos_profile):
@@ -39,10 +39,10 @@ def mute_peers(node: Node) -> Iterator[str]:
 
 
 def _mismatch(offered: QoSProfile, asked: QoSProfile) -> str:
-    """What is asked for and not offered; empty where the two match.
+    """Return what is requested but not offered; empty if the two match.
 
-    Reliability and durability only: rclpy's own check takes the infinite deadlines that the graph
-    reports for finite ones.
+    Reliability and durability only: the check of rclpy treats the infinite deadlines that the
+    graph reports as finite.
     """
     missing = []
     if (offered.reliability, asked.reliability) == (
@@ -58,7 +58,7 @@ def _mismatch(offered: QoSProfile, asked: QoSProfile) -> str:
     return ' and '.join(missing)
 
 
-def _name(peer: Any) -> str:
+def _name(peer: TopicEndpointInfo) -> str:
     return f'{peer.node_namespace.rstrip("/")}/{peer.node_name}'
 
 

@@ -1,4 +1,4 @@
-"""What became of the frames of one camera, and how long they took."""
+"""Counts and times of the frames of one camera."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 WINDOW = 300
-"""Times are reported over this many last frames."""
+"""Number of last frames that the reported times cover."""
 LATENCY, AGE = 'latency', 'age'
 Percentiles = tuple[float, float, float]
 
@@ -19,14 +19,14 @@ Percentiles = tuple[float, float, float]
 class FrameReport:
     """A consistent reading of the counters.
 
-    `skipped`: left out by `input.max_rate` or `input.max_age_ms`; `rejected`: images that could
-    not be decoded; `failed`: frames lost to an unexpected error.
+    `skipped`: images left out by `input.max_rate` or `input.max_age_ms`; `rejected`: images that
+    could not be decoded; `failed`: frames lost to an unexpected error.
 
-    `times_ms`: percentiles 50, 95, 99 per stage of the frames; of their `latency`, from arrival
-    to the mask handed to the middleware, which is the sum of the stages; and of their `age`, from
-    the stamp to then. `last_latency_ms`: of the newest one. `last_s`: when it was ready, and
-    `last_in_time_s`: when the newest one was whose latency kept the limit, on the monotonic
-    clock, None before the first.
+    `times_ms`: percentiles 50, 95 and 99 of the time per stage; of `latency`, from arrival until
+    the mask is handed to the middleware, which is the sum of the stages; and of `age`, from the
+    stamp until then. `last_latency_ms`: latency of the newest frame. `last_s`: time at which the
+    newest frame was ready; `last_in_time_s`: time at which the newest frame within the latency
+    limit was ready. Both are seconds of the monotonic clock, None before the first.
     """
 
     processed: int = 0
@@ -41,7 +41,7 @@ class FrameReport:
 
 
 class Stopwatch:
-    """Seconds that each stage of a frame took; `start_s` is of the monotonic clock."""
+    """Seconds per stage of a frame. `start_s`: start of the first, on the monotonic clock."""
 
     def __init__(self, start_s: float) -> None:
         self.stages: dict[str, float] = {}
@@ -54,7 +54,7 @@ class Stopwatch:
 
 
 class FrameCounters:
-    """Counted by the worker threads and the executor, read by the diagnostics."""
+    """Counters of one camera; may be used from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -68,9 +68,10 @@ class FrameCounters:
     def count_processed(
         self, stopwatch: Stopwatch, age_s: float | None = None, limit_ms: float = 0.0
     ) -> None:
-        """Count a frame whose mask is out. `age_s`: since its stamp, None where it has none.
+        """Count a frame whose mask was published.
 
-        `limit_ms`: the longest that it may have taken from arrival; 0 for no limit.
+        `age_s`: seconds since its stamp, None without a stamp. `limit_ms`: maximum latency of a
+        frame that is in time; 0 for no limit.
         """
         latency_s = sum(stopwatch.stages.values())
         times = {LATENCY: latency_s, **stopwatch.stages}

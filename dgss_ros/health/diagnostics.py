@@ -1,30 +1,29 @@
-"""`/diagnostics` of the node, after REP-107: once a second, and at once when configuring fails."""
+"""`/diagnostics` of the node (REP-107): once a second, and at once when a transition fails."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from rclpy.node import Node
 
 from dgss_core.labels import IGNORE
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.health.camera import CameraHealth
-from dgss_ros.health.connections import mute_peers
-from dgss_ros.health.updater import start_updater
-from dgss_ros.health.watchdog import ERROR, OK, WARN, Finding, Watchdog
+from dgss_ros.health.connections import mismatched_peers
+from dgss_ros.health.updater import StatusWriter, start_updater
+from dgss_ros.health.watchdog import ERROR, OK, WARN, TaskStatus, Watchdog
 from dgss_ros.parameters.values import Parameters
 
 ONE_CLASS_FRAMES = 10
-"""Masks in a row of one class from which on that is reported."""
+"""Number of masks of one class in a row that is reported."""
 
 
 class Diagnostics:
-    """Statuses `NODE: model` (what runs, or why nothing does) and `NODE: connections`, and for
-    each camera `frames`, `input quality`, `mask` and `domain shift`.
+    """Publishes the statuses `NODE: model` (the running bundle, or why none runs) and
+    `NODE: connections`, and for each camera `frames`, `input quality`, `mask` and `domain shift`.
 
-    `state` tells the lifecycle state of the node.
+    `state` returns the lifecycle state of the node.
     """
 
     def __init__(
@@ -55,27 +54,27 @@ class Diagnostics:
         return self._error
 
     def set_model(self, segmenter: Segmenter | None, error: str = '') -> None:
-        """Tell what runs from now on, or why nothing does."""
+        """Set the running segmenter, or None and the reason why none runs."""
         self._segmenter, self._error, self._progress = segmenter, error, ''
 
     def set_progress(self, line: str) -> None:
-        """Tell how far the loading of a bundle has come, until the next `set_model`."""
+        """Set the message of `model` while a bundle is loaded, until the next `set_model`."""
         self._progress = line
 
     def publish(self) -> None:
         self._updater.force_update()
 
-    def _add(self, name: str, task: Callable[[], Finding]) -> None:
-        def fill(status: Any) -> Any:
-            finding = task()
-            status.summary(finding.level, finding.message)
-            for key, value in finding.values.items():
-                status.add(key, str(value))
-            return status
+    def _add(self, name: str, task: Callable[[], TaskStatus]) -> None:
+        def fill(writer: StatusWriter) -> StatusWriter:
+            status = task()
+            writer.summary(status.level, status.message)
+            for key, value in status.values.items():
+                writer.add(key, str(value))
+            return writer
 
         self._updater.add(name.strip(), fill)
 
-    def _model(self) -> Finding:
+    def _model(self) -> TaskStatus:
         values: dict[str, object] = {'state': self._state()}
         if self._segmenter is not None:
             bundle = self._segmenter.bundle
@@ -88,23 +87,23 @@ class Diagnostics:
                 'network_size': f'{bundle.width}x{bundle.height}',
             }
         if self._error:
-            return Finding(ERROR, self._error, values)
-        return Finding(OK, self._progress or self._state(), values)
+            return TaskStatus(ERROR, self._error, values)
+        return TaskStatus(OK, self._progress or self._state(), values)
 
-    def _connections(self) -> Finding:
-        peers = list(mute_peers(self._node))
+    def _connections(self) -> TaskStatus:
+        peers = list(mismatched_peers(self._node))
         values: dict[str, object] = {str(number): peer for number, peer in enumerate(peers, 1)}
         if not peers:
-            return Finding(OK, 'all peers match', values)
-        return Finding(ERROR, peers[0], values)
+            return TaskStatus(OK, 'all peers match', values)
+        return TaskStatus(ERROR, peers[0], values)
 
-    def _frames(self, watchdog: Watchdog) -> Finding:
+    def _frames(self, watchdog: Watchdog) -> TaskStatus:
         return watchdog.judge(self._state())
 
-    def _input_quality(self, camera: CameraHealth) -> Finding:
+    def _input_quality(self, camera: CameraHealth) -> TaskStatus:
         report = camera.watch.report
         if report.quality is None:
-            return Finding(OK, 'no frames yet', {})
+            return TaskStatus(OK, 'no frames yet', {})
         values: dict[str, object] = {
             'brightness': f'{report.quality.brightness:.0f}',
             'white_share': f'{report.quality.white:.3f}',
@@ -113,13 +112,13 @@ class Diagnostics:
         }
         if report.flags:
             message = f'the pictures of {camera.topic()} are {" and ".join(report.flags)}'
-            return Finding(WARN, message, values)
-        return Finding(OK, 'usable', values)
+            return TaskStatus(WARN, message, values)
+        return TaskStatus(OK, 'usable', values)
 
-    def _mask(self, camera: CameraHealth) -> Finding:
+    def _mask(self, camera: CameraHealth) -> TaskStatus:
         report = camera.watch.report
         if self._segmenter is None or report.quality is None:
-            return Finding(OK, 'no frames yet', {})
+            return TaskStatus(OK, 'no frames yet', {})
         names = dict(enumerate(self._segmenter.labels.names)) | {IGNORE: 'no label'}
         name = names.get(report.largest, f'class {report.largest}')
         values: dict[str, object] = {
@@ -129,20 +128,20 @@ class Diagnostics:
         }
         if report.one_class >= ONE_CLASS_FRAMES:
             message = (
-                f'the last {report.one_class} masks are all {name}; look at the pictures of '
+                f'the last {report.one_class} masks are all {name}; check the pictures of '
                 f'{camera.topic()}'
             )
-            return Finding(WARN, message, values)
-        return Finding(OK, f'mostly {name}', values)
+            return TaskStatus(WARN, message, values)
+        return TaskStatus(OK, f'mostly {name}', values)
 
-    def _domain_shift(self, camera: CameraHealth) -> Finding:
+    def _domain_shift(self, camera: CameraHealth) -> TaskStatus:
         distances = camera.watch.report.distances
         values: dict[str, object] = {
             name: f'{distance:.2f}' for name, distance in distances.items()
         }
         if not distances:
-            return Finding(OK, 'nothing to compare with', values)
+            return TaskStatus(OK, 'nothing to compare with', values)
         name, distance = max(distances.items(), key=lambda item: item[1])
         message = f'{distance:.1f} standard deviations from the source, by {name}'
         limit = self._settings['domain_shift.limit']
-        return Finding(WARN if 0 < limit < distance else OK, message, values)
+        return TaskStatus(WARN if 0 < limit < distance else OK, message, values)

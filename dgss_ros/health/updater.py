@@ -1,9 +1,9 @@
-"""Statuses on `/diagnostics` once a second, by diagnostic_updater where that is installed."""
+"""Publishes statuses on `/diagnostics` once a second, with diagnostic_updater if installed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
@@ -18,8 +18,16 @@ HARDWARE = 'dgss'
 PERIOD_S = 1.0
 
 
+class StatusWriter(Protocol):
+    """The methods of `diagnostic_updater.DiagnosticStatusWrapper` that fill a status."""
+
+    def summary(self, level: bytes, message: str) -> None: ...
+
+    def add(self, key: str, value: str) -> None: ...
+
+
 class Status(DiagnosticStatus):
-    """A status under way, as `diagnostic_updater.DiagnosticStatusWrapper` has it."""
+    """A status with the methods of `StatusWriter`."""
 
     def summary(self, level: bytes, message: str) -> None:
         self.level, self.message = level, message
@@ -28,12 +36,22 @@ class Status(DiagnosticStatus):
         self.values.append(KeyValue(key=key, value=value))
 
 
-Task = Callable[[Any], Any]
-"""Fills a status by its `summary` and `add`, and returns it."""
+Task = Callable[[StatusWriter], StatusWriter]
+"""Fills a status and returns it."""
+
+
+class TaskPublisher(Protocol):
+    """The methods of `diagnostic_updater.Updater` that the node uses."""
+
+    def add(self, name: str, task: Task) -> None:
+        """Add a task that fills the status `NODE: name`."""
+
+    def force_update(self) -> None:
+        """Run all tasks and publish their statuses now."""
 
 
 class Updater:
-    """As much of `diagnostic_updater.Updater` as the node uses."""
+    """A `TaskPublisher` for machines without diagnostic_updater."""
 
     def __init__(self, node: Node) -> None:
         self.period = PERIOD_S
@@ -56,15 +74,15 @@ class Updater:
         self._publisher.publish(array)
 
 
-def start_updater(node: Node) -> Any:
-    """An updater that publishes the tasks which are added to it, once a period."""
+def start_updater(node: Node) -> TaskPublisher:
+    """Return an updater that publishes the statuses of its tasks once per period."""
     if diagnostic_updater is None:
         updater = Updater(node)
     else:
         updater = diagnostic_updater.Updater(node)
         updater.setHardwareID(HARDWARE)
         updater.timer.cancel()
-    # Not the node's clock: a simulation that stands still must not silence the diagnostics.
+    # Not the clock of the node, so that the diagnostics continue when a simulation is paused.
     node.create_timer(
         updater.period, updater.force_update, clock=Clock(clock_type=ClockType.STEADY_TIME)
     )

@@ -1,4 +1,4 @@
-"""What the node watches in the frames of one camera besides their number and pace."""
+"""Watches the images and masks of one camera: picture faults, one-class masks, domain shift."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from dgss_core.runtime.monitoring.image_quality import ImageQuality, QualityMoni
 from dgss_core.runtime.segmenter import Prediction
 
 RECENT = 10
-"""Frames seen, of which more than half must show a fault of the picture before it is reported."""
+"""Number of last frames. A fault of the picture is reported if more than half of them show it."""
 ONE_CLASS = 0.995
-"""Share of a mask from which on it is of one class."""
+"""Share of the pixels from which a mask counts as of one class."""
 
 
 @dataclass(frozen=True)
 class WatchReport:
-    """What the last frames showed.
+    """Observations of the last frames.
 
-    `flags`: what is wrong with the pictures; `quality`: of the last one, None before the first.
-    `largest`: the id that fills most of the last mask, and its `share`; `one_class`: how many
-    masks in a row were of one class and the same. `distances`: of the drive from the source, per
-    descriptor; empty where the bundle has no statistics of it.
+    `flags`: faults of the pictures; `quality`: of the last picture, None before the first.
+    `largest`: the most frequent id of the last mask; `share`: its share of the pixels;
+    `one_class`: number of masks in a row that are of one and the same class. `distances`: distance
+    from the source per descriptor; empty if the bundle has no statistics of its source.
     """
 
     flags: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class WatchReport:
 
 
 class CameraWatch:
-    """Sees the frames of one camera in their order. `report` may be read from any thread."""
+    """Observes the frames of one camera in order. `report` may be read from any thread."""
 
     def __init__(self) -> None:
         self._quality = QualityMonitor()
@@ -49,10 +49,10 @@ class CameraWatch:
         self.report = WatchReport()
 
     def update(self, image: np.ndarray, prediction: Prediction, bundle: Bundle) -> float | None:
-        """Add a frame: the image and the prediction, both at network size.
+        """Add a frame: the image, RGB uint8 (H, W, 3), and its prediction, both at network size.
 
-        Returns how far the drive lies from the source, by the descriptor that says the most; None
-        where the bundle knows no source.
+        Returns the largest distance from the source over all descriptors, in standard deviations
+        of the source; None if the bundle has no statistics of its source.
         """
         if bundle is not self._bundle:
             source = bundle.manifest.source

@@ -1,4 +1,4 @@
-"""How the frames of one camera come and go: rates, drops, times, and the watchdog."""
+"""The watchdog of one camera: rates, drops and times of its frames."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dgss_ros.parameters.values import Parameters
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 SILENCE_S = 2.0
-"""An active node without an image for this long warns."""
+"""Time without an image after which an active node warns."""
 RATE_WINDOW_S = 0.5
-"""Rates are counted over at least this long."""
+"""Minimum time over which rates are computed."""
 
 
-class Finding(NamedTuple):
-    """What one status says."""
+class TaskStatus(NamedTuple):
+    """The content of one status: `level` OK, WARN or ERROR, and `values` by key."""
 
     level: bytes
     message: str
@@ -27,12 +27,11 @@ class Finding(NamedTuple):
 
 
 class Watchdog:
-    """Judges how the frames of `camera` flow, once a period.
+    """Judges the frames of `camera`, once per period, like the detectors of Autoware.
 
-    As the detectors of Autoware do: WARN when the last frame took longer than
-    `watchdog.max_processing_time_ms`, ERROR when none was in time for longer than
-    `watchdog.max_delay_ms`, be they slow or be there none. A camera that has not sent anything
-    since the node was activated is no error.
+    WARN if the last frame took longer than `watchdog.max_processing_time_ms`. ERROR if no frame
+    was in time for longer than `watchdog.max_delay_ms`, whether frames are slow or missing. A
+    camera that has sent nothing since the node was activated is a warning, not an error.
     """
 
     def __init__(self, camera: CameraHealth, settings: Parameters) -> None:
@@ -44,8 +43,8 @@ class Watchdog:
         self._received_before = self._received_counted = 0
         self._rates_hz = (0.0, 0.0)
 
-    def judge(self, state: str) -> Finding:
-        """The status of the frames in this state of the node's lifecycle."""
+    def judge(self, state: str) -> TaskStatus:
+        """Return the status of the frames. `state`: the lifecycle state of the node."""
         now, received = time.monotonic(), self._camera.arrivals.received
         report = self._camera.counters.report()
         heard = received > self._received_before
@@ -63,7 +62,7 @@ class Watchdog:
             self._counted_s, self._received_counted, self._counted = now, received, report
         level, message = self._level(state, report, now)
         self._before, self._received_before = report, received
-        return Finding(level, message, self._values(received, report))
+        return TaskStatus(level, message, self._values(received, report))
 
     def _level(self, state: str, report: FrameReport, now: float) -> tuple[bytes, str]:
         if report.failed > self._before.failed:

@@ -1,5 +1,6 @@
 """The parts of the node: cameras, mailbox, pipeline, outputs, services.
 
-An image goes from a camera's mailbox slot through the pipeline to that camera's outputs. The
-lifecycle that joins the parts is `dgss_ros.segment_node`. Imports `health` and `parameters`.
+An image goes from the mailbox slot of its camera through the pipeline to the outputs of that
+camera. `dgss_ros.segment_node` connects the parts and holds the lifecycle. A size is
+(width, height) in pixels. Imports `health` and `parameters`.
 """

@@ -1,4 +1,4 @@
-"""The order in which one camera's answers leave."""
+"""Publishes the answers of one camera in order."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Answer = TypeVar('Answer')
 
 
 class Answers(Generic[Answer]):
-    """Answers of one camera on their way out, oldest first.
+    """Queue of the unpublished answers of one camera, oldest first.
 
-    The rule: call `put` while the camera's slot is in work, because then no later answer of that
-    camera can exist. Free the slot. Then call `publish_oldest`, from any thread. It publishes the
-    oldest answer, which need not be the caller's own. Each `put` is followed by one call, so
-    every answer leaves, and in order, while the next frame is already in the network.
+    The rule: call `put` while the slot of the camera is in work, because then no later answer of
+    that camera can exist. Free the slot. Then call `publish_oldest` once, from any thread. It
+    publishes the oldest answer, which need not be the answer of the caller. Every answer is thus
+    published, and in order, while the next frame is already in the network.
     """
 
     def __init__(self, publish: Callable[[Answer], None]) -> None:

@@ -1,4 +1,4 @@
-"""`sensor_msgs/CameraInfo` for a picture that was cut out of the camera's and resized."""
+"""`sensor_msgs/CameraInfo` for masks that are a cropped and resized part of their images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dgss_ros.node.qos import subscribe
 
 
 class InfoRelay:
-    """Gives masks of another size than their images a `camera_info` of their own."""
+    """Publishes a matching `~/camera_info` for masks that differ in size from their images."""
 
     def __init__(self, node: LifecycleNode, prefix: str) -> None:
         self._node = node
@@ -27,7 +27,10 @@ class InfoRelay:
 
     @property
     def topic(self) -> str:
-        """Beside the images, as image_transport has it, unless our own lies there already."""
+        """The `camera_info` beside the image topic, where image_transport expects it.
+
+        If that is the output topic of this node, it is `camera_info` below the image topic.
+        """
         image = self._node.resolve_topic_name(f'{self._prefix}image')
         beside = f'{image.rpartition("/")[0]}/camera_info'
         own = self._node.resolve_topic_name(f'{self._prefix}camera_info')
@@ -46,34 +49,47 @@ class InfoRelay:
         self._node.destroy_lifecycle_publisher(self._publisher)
 
     def publish(
-        self, header: Header, view: View, image: tuple[int, int], mask: tuple[int, int]
+        self,
+        header: Header,
+        view: View,
+        *,
+        image_size: tuple[int, int],
+        mask_size: tuple[int, int],
     ) -> None:
-        """Tell how the pixels of the mask lie in the world; nothing while that is not known.
+        """Publish the calibration of a mask, unless that of its camera is unknown.
 
-        `image`, `mask`: width and height of both.
+        `image_size`, `mask_size`: (width, height) in pixels.
         """
         info = self._info
-        if info is not None and fits(info, *image):
-            region = view.region(width=image[0], height=image[1])
-            self._publisher.publish(scaled(info, header, region, *mask))
+        width, height = image_size
+        if info is None or not fits(info, width=width, height=height):
+            return
+        region = view.region(width=width, height=height)
+        message = scaled(info, header, region, width=mask_size[0], height=mask_size[1])
+        self._publisher.publish(message)
 
     def _take(self, message: CameraInfo) -> None:
         self._info = message
 
 
-def fits(info: CameraInfo, width: int, height: int) -> bool:
-    """Whether `info` describes images of this size, as they leave the camera (REP-104)."""
+def fits(info: CameraInfo, *, width: int, height: int) -> bool:
+    """Return whether `info` describes images of this size, after binning and ROI (REP-104)."""
     whole = (info.roi.width or info.width, info.roi.height or info.height)
     return whole == (width * max(1, info.binning_x), height * max(1, info.binning_y))
 
 
 def scaled(
-    info: CameraInfo, header: Header, region: tuple[int, int, int, int], width: int, height: int
+    info: CameraInfo,
+    header: Header,
+    region: tuple[int, int, int, int],
+    *,
+    width: int,
+    height: int,
 ) -> CameraInfo:
-    """The calibration of `region` (x, y, width, height) of the images, resized to this size.
+    """Return the calibration of `region` (x, y, width, height) of the images, resized.
 
-    The camera's own binning and region are taken into the matrices, so that the result stands
-    for itself.
+    `width`, `height`: the new size of the region. The matrices of the result include the binning
+    and the region of interest of the camera, and the result has neither.
     """
     scale_x = width / region[2]
     scale_y = height / region[3]
@@ -97,7 +113,10 @@ def scaled(
 
 
 def _zoom(scale_x: float, scale_y: float, left: float, top: float) -> np.ndarray:
-    """Cut at (left, top), then scale. Pixel centres lie at integers: 0 goes to scale / 2 - 1/2."""
+    """Return the matrix that crops at (left, top) and then scales.
+
+    Pixel centres lie at integers: 0 is mapped to scale / 2 - 1/2.
+    """
     return np.array(
         [
             [scale_x, 0, scale_x * (0.5 - left) - 0.5],

@@ -1,4 +1,4 @@
-"""One camera of the node, from the image that arrives to the masks that leave."""
+"""One camera of the node, from its images to its published masks."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from dgss_ros.node.qos import subscribe
 from dgss_ros.parameters.values import Parameters
 
 WATCH_HZ = 5.0
-"""Weather and lenses change over seconds, and watching a frame costs as much as the rest of the
-node's work on it."""
+"""Weather and lenses change over seconds, and watching a frame costs as much as all other work of
+the node on it."""
 
 
 class Arrival(NamedTuple):
-    """A message of a camera, and when it arrived: `time_s` of the monotonic clock."""
+    """An image message and its arrival time, `time_s` in seconds of the monotonic clock."""
 
     camera: Camera
     message: Image | CompressedImage
@@ -44,10 +44,10 @@ class Arrival(NamedTuple):
 
 
 class Camera:
-    """Turns the arrivals of one camera into prepared frames, and answers into published masks.
+    """Prepares the frames of one camera for the network, and publishes its masks.
 
-    The pipeline calls `prepare`, `refresh` and `answers`; everything else here is between the
-    camera and ROS. `name` is empty where the node has one camera without a name.
+    The pipeline uses `prepare`, `refresh` and `answers`. `name` is empty for the camera of a node
+    that has one camera without a name.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class Camera:
 
     @property
     def topic(self) -> str:
-        """The full name of its image topic, after remapping."""
-        # Remapping applies to the plain name, as with every image_transport subscriber.
+        """The full name of the image topic, after remapping."""
+        # As in image_transport, remapping applies to the name without /compressed.
         base = self._node.resolve_topic_name(f'{self._prefix}image')
         return self._node.resolve_topic_name(f'{base}/compressed') if self._is_compressed else base
 
@@ -106,7 +106,7 @@ class Camera:
     def prepare(self, arrival: Arrival, segmenter: Segmenter) -> CameraFrame | None:
         """Return the frame for the network; None when the image is older than allowed.
 
-        Raises DgssError for an image that cannot be used.
+        Raises DgssError for an unusable image.
         """
         stopwatch = Stopwatch(arrival.time_s)
         stopwatch.lap('waiting')
@@ -125,28 +125,30 @@ class Camera:
         return frame if self._admits(frame.header) else None
 
     def last_answer(self) -> SavedFrame | None:
-        """The frame that was published last, None before the first."""
+        """Return the frame that was published last, None before the first."""
         return None if self._last is None else self._last.saved()
 
     def _publish(self, answer: Answer) -> None:
-        """From a prediction at network size to planes over the camera's own pixels."""
+        """Refine a prediction, resize it to the image, publish it and count the frame."""
         assert self._outputs is not None, 'answers are published between configure and cleanup'
         frame, prediction, segmenter = answer
         if self._last is not None and self._last.segmenter is not segmenter:
-            self._smoother = TemporalSmoother()  # the ids of another bundle may mean other classes
+            self._smoother = TemporalSmoother()  # ids of another bundle may be other classes
         refined = self._refine(frame, prediction)
         frame.stopwatch.lap('refinement')
         self._last = Answer(frame, refined, segmenter)
         canvas = frame.canvas(as_camera=self._info is None)
         if self._info is not None:
-            self._info.publish(frame.header, frame.view, frame.picture.size, canvas.size)
+            self._info.publish(
+                frame.header, frame.view, image_size=frame.picture.size, mask_size=canvas.size
+            )
         opacity = self._settings['overlay_opacity']
         self._outputs.publish(frame.header, canvas, refined, segmenter.labels, opacity)
         frame.stopwatch.lap('publication')
         limit_ms = self._settings['watchdog.max_processing_time_ms']
         age_s = self._age_s(frame.header)
         self.health.counters.count_processed(frame.stopwatch, age_s, limit_ms)
-        # After the mask has left, so that watching delays no mask.
+        # After publication, so that watching delays no mask.
         if self._watch_pace.admits(time.monotonic(), WATCH_HZ):
             distance = self.health.watch.update(frame.prepared, prediction, segmenter.bundle)
             if distance is not None:
@@ -155,7 +157,7 @@ class Camera:
     def _refine(self, frame: CameraFrame, prediction: Prediction) -> Prediction:
         """Smooth a prediction over time, then drop labels below `confidence_threshold`.
 
-        Input and output are upright and at network size, like `frame.prepared`.
+        Both predictions are upright and at network size, like `frame.prepared`.
         """
         prediction = self._smoother(
             frame.prepared,
@@ -183,7 +185,7 @@ class Camera:
             self.health.counters.count_skipped()
 
     def _admits(self, header: Header) -> bool:
-        """Return whether an image is young enough for `input.max_age_ms`; count it if not."""
+        """Return whether an image is within `input.max_age_ms`; count it as skipped if not."""
         limit_ms = self._settings['input.max_age_ms']
         age_s = self._age_s(header) if limit_ms else None
         if age_s is None or 1e3 * age_s <= limit_ms:
@@ -192,7 +194,7 @@ class Camera:
         return False
 
     def _age_s(self, header: Header) -> float | None:
-        """Seconds since the stamp by the node's clock; None for a stamp that gives no time."""
+        """Return the seconds since the stamp by the node's clock; None for a stamp up to 0."""
         stamp = stamp_ns(header)
         return (self._node.get_clock().now().nanoseconds - stamp) / 1e9 if stamp > 0 else None
 

@@ -1,4 +1,4 @@
-"""A node as a program: arguments, signals, spinning, and an orderly end."""
+"""Runs a node as a program: arguments, signals, spinning and clean shutdown."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ from dgss_ros.node.transport import prepare_process
 NodeT = TypeVar('NodeT', bound=Node)
 
 SWITCH_INTERVAL_S = 5e-4
-"""How long one thread may keep the interpreter from the others. Python's 5 ms is more than all
-that the node adds to a frame, and the executor and the workers often want it at once."""
+"""Maximum time that a thread holds the interpreter while others wait. Python's default of 5 ms
+exceeds the time that the node adds to a frame; executor and workers often compete for it."""
 
 
 def run(make: Callable[[], NodeT], begin: Callable[[NodeT], None], args: list[str]) -> int:
-    """Make a node, `begin` with it, and spin it until SIGINT or SIGTERM; returns the exit code."""
+    """Make a node, call `begin` with it, and spin it until SIGINT or SIGTERM.
+
+    Returns the exit code: 0, or 2 for a DgssError at start.
+    """
     prepare_process()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     ends = ExitStack()
@@ -52,12 +55,12 @@ def run(make: Callable[[], NodeT], begin: Callable[[NodeT], None], args: list[st
 
 
 def start(make: Callable[[], NodeT], args: list[str]) -> NodeT:
-    """Make the node of a command line; DgssError when that asks for the impossible."""
+    """Make a node with the ROS arguments of a command line; raises DgssError for wrong ones."""
     try:
         if unknown := remove_ros_args(args)[1:]:
             raise DgssError(f'Unknown arguments {unknown}; ROS arguments follow --ros-args.')
-        # While the node is made, SIGTERM is an exception in this thread as SIGINT is. From then
-        # on both only make rclpy shut down the context: an exception could come amid anything.
+        # While the node is made, SIGTERM raises KeyboardInterrupt, as SIGINT does. Later both only
+        # make rclpy shut down the context, because an exception could interrupt any statement.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make()
@@ -66,13 +69,13 @@ def start(make: Callable[[], NodeT], args: list[str]) -> NodeT:
         install_signal_handlers(SignalHandlerOptions.ALL)
         return node
     except (UnknownROSArgsError, RCLInvalidROSArgsError, ParameterException) as error:
-        # rcl appends the places in its C code.
+        # rcl appends the locations in its C code.
         reason = str(error).split(', at /')[0]
         raise DgssError(f'The ROS arguments cannot be used: {reason}') from error
 
 
 def spin(node: Node, executor: SingleThreadedExecutor) -> None:
-    """Serve callbacks until the context is shut down; an exception in one is logged."""
+    """Run callbacks until the context is shut down; log the exceptions of callbacks."""
     while node.context.ok():
         try:
             executor.spin_once()

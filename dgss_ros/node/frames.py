@@ -1,4 +1,4 @@
-"""What the node holds of one image: the message, the prepared frame, the answer."""
+"""The data of one image in the node: the prepared frame, the answer, and what is saved."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from dgss_ros.node.outputs import Canvas
 class CameraFrame:
     """An image that is ready for the network.
 
-    `picture`: the camera's own pixels. `prepared`: its view, upright, RGB uint8 (H, W, 3) at
-    network size.
+    `picture`: the pixels of the message. `prepared`: the view of them, upright, RGB uint8
+    (H, W, 3) at network size.
     """
 
     header: Header
@@ -43,7 +43,7 @@ class CameraFrame:
     ) -> CameraFrame:
         """Decode an image and resize its view to the network.
 
-        Raises DgssError for an image that cannot be used.
+        Raises DgssError for an unusable image.
         """
         picture = to_picture(message)
         prepared = segmenter.prepare(view.apply(picture.pixels), picture.to_rgb)
@@ -51,7 +51,10 @@ class CameraFrame:
         return cls(message.header, picture, view, prepared, stopwatch)
 
     def canvas(self, as_camera: bool) -> Canvas:
-        """Return the camera's own pixels, or those at network size turned like the camera."""
+        """Return a canvas in the orientation of the camera's image.
+
+        `as_camera`: at the size of the image; otherwise at network size, for the region alone.
+        """
         if as_camera:
             return Canvas(self.picture.size, lambda: self.picture.rgb, self.view.restore)
         turn_back = self.view.turn_back
@@ -71,7 +74,7 @@ class Answer(NamedTuple):
     segmenter: Segmenter
 
     def saved(self) -> SavedFrame:
-        """Return the answer at the camera's own size, for a file."""
+        """Return the answer at the size of the camera's image."""
         image = self.frame.picture.rgb
         mask = np.empty(image.shape[:2], np.uint8)
         self.frame.view.restore(self.prediction.mask, IGNORE, mask)

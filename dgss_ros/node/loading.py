@@ -1,4 +1,4 @@
-"""From the parameters to a network that is ready to run."""
+"""Loads a bundle with the parameters of the node."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from dgss_ros.parameters.values import Parameters
 def load_segmenter(folder: Path | None, settings: Parameters, report: Report) -> Segmenter:
     """Open the bundle in `folder`, load it into its backend, warm it up and test it.
 
-    None is the bundle that comes with the package. `report` takes lines that say how it goes, and
-    may raise to give up. Raises DgssError.
+    `folder`: None for the embedded bundle. `report` is called with lines of progress; it may raise
+    to stop the loading. Raises DgssError when the bundle cannot be loaded or fails its self-test.
     """
     bundle = open_bundle(folder)
     cache = settings['engine.cache_dir']
@@ -32,7 +32,7 @@ def load_segmenter(folder: Path | None, settings: Parameters, report: Report) ->
     )
     segmenter = Segmenter(bundle, backend)
     try:
-        # The first call of each size allocates; it must not fall on the first frame of a drive.
+        # The first call of each batch size allocates; this must not delay the first frame.
         blank = np.zeros((bundle.height, bundle.width, 3), np.uint8)
         for size in {1, settings['batch.max_size']}:
             segmenter.predict_prepared([blank] * size)

@@ -1,4 +1,4 @@
-"""ROS messages <-> numpy arrays, without a needless copy."""
+"""Conversion between ROS messages and numpy arrays, without a needless copy."""
 
 from __future__ import annotations
 
@@ -14,13 +14,8 @@ from dgss_core.images.encodings import Picture, open_image
 from dgss_core.labels import LabelSet
 
 
-def to_rgb(message: Image | CompressedImage) -> np.ndarray:
-    """The picture of `message` as RGB uint8 (H, W, 3); raises DgssError as `to_picture`."""
-    return to_picture(message).rgb
-
-
 def to_picture(message: Image | CompressedImage) -> Picture:
-    """The picture of `message`, maybe in its own memory.
+    """Return the image of a message; its pixels may share the memory of the message.
 
     Raises DgssError for an unknown encoding, too little data or a size of zero.
     """
@@ -37,7 +32,7 @@ def to_picture(message: Image | CompressedImage) -> Picture:
 
 
 def to_image(header: Header, pixels: np.ndarray, encoding: str) -> Image:
-    """An image message with this very header. `pixels`: uint8 (H, W) or (H, W, C)."""
+    """Return an image message with this header. `pixels`: uint8 (H, W) or (H, W, C)."""
     message = Image(header=header, encoding=encoding)
     message.height, message.width = pixels.shape[:2]
     message.step = pixels.nbytes // pixels.shape[0]
@@ -46,23 +41,23 @@ def to_image(header: Header, pixels: np.ndarray, encoding: str) -> Image:
 
 
 def to_jpeg(header: Header, picture: np.ndarray) -> CompressedImage:
-    """RGB uint8 (H, W, 3) as image_transport's compressed JPEG, with this very header."""
+    """Encode RGB uint8 (H, W, 3) as JPEG in the format of image_transport, with this header."""
     return CompressedImage(
         header=header, format='rgb8; jpeg compressed bgr8', data=encode_jpeg(picture)
     )
 
 
 def to_png(header: Header, picture: np.ndarray) -> CompressedImage:
-    """RGB uint8 (H, W, 3) as image_transport's compressed PNG, with this very header."""
+    """Encode RGB uint8 (H, W, 3) as PNG in the format of image_transport, with this header."""
     return CompressedImage(
         header=header, format='rgb8; png compressed bgr8', data=encode_png(picture)
     )
 
 
 def to_array(pixels: np.ndarray) -> array:
-    """The bytes of `pixels` as the one type rclpy stores as it is.
+    """Return the bytes of `pixels` in the only type that rclpy stores without a conversion.
 
-    Its setter converts anything else element by element: 0.2 s for a 1280x720 picture.
+    The setter converts other types element by element: 0.2 s for a 1280x720 image.
     """
     data = array('B')
     data.frombytes(np.ascontiguousarray(pixels).data.cast('B'))
@@ -70,13 +65,13 @@ def to_array(pixels: np.ndarray) -> array:
 
 
 def to_mask(message: Image) -> np.ndarray:
-    """The ids of a mono8 message, uint8 (H, W): a view of the message."""
+    """Return the pixels of a mono8 message, uint8 (H, W), as a view of the message."""
     rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
     return rows[:, : message.width]
 
 
 def to_labels(labels: LabelSet) -> String:
-    """Ids, names and RGB colours of a label set as JSON."""
+    """Return the ids, names and RGB colours of a label set as JSON."""
     return String(data=json.dumps(labels.to_dict()))
 
 
@@ -85,9 +80,9 @@ def stamp_ns(header: Header) -> int:
 
 
 def raw_stamp_ns(raw: bytes) -> int:
-    """The stamp of a serialized message that begins with a Header, unread otherwise.
+    """Read the stamp, in ns, of a serialized message that begins with a Header.
 
-    CDR: four bytes of encapsulation, of which the second tells the byte order, then `int32 sec`
+    CDR: four bytes of encapsulation, the second of which gives the byte order, then `int32 sec`
     and `uint32 nanosec`.
     """
     order = '<' if raw[1] & 1 else '>'

@@ -32,12 +32,12 @@ LATCHED_QOS = QoSProfile(
 )
 
 OUTSIDE = {'mask': IGNORE, 'confidence': 0, 'uncertainty': 255}
-"""The planes of a prediction, and what they say where nothing was seen."""
+"""The planes of a prediction, and their values outside the region of interest."""
 
 
 class LabelOutputs:
-    """`~/labels`, and `~/label_info` where vision_msgs is installed, both latched: the label set
-    of every camera's masks."""
+    """Publishes the label set of the masks of all cameras: latched, on `~/labels`, and on
+    `~/label_info` if vision_msgs is installed."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -65,11 +65,11 @@ class LabelOutputs:
 
 
 class Canvas(NamedTuple):
-    """The pixels that a prediction is laid over.
+    """The image area that the planes of a prediction are resized to.
 
-    `size`: width and height. `picture()`: RGB uint8 of this size. `place(plane, outside, out)`:
-    lays a plane of the prediction into `out`, uint8 of this size, with `outside` where nothing
-    was seen.
+    `size`: (width, height). `picture()`: returns RGB uint8 (height, width, 3).
+    `place(plane, outside, out)`: writes a plane of the prediction into `out`, uint8
+    (height, width), with the value `outside` around the region of interest.
     """
 
     size: tuple[int, int]
@@ -78,11 +78,11 @@ class Canvas(NamedTuple):
 
 
 class Outputs:
-    """What one camera publishes while the node is active.
+    """Publishers of the topics of one camera, which publish while the node is active.
 
-    `mask`, `confidence` and, where `uncertainty` is set, `uncertainty`; the pictures `overlay` and
-    `color_mask`, each raw and compressed; `domain_shift`. `prefix` goes before their names: `~/`
-    or `~/CAMERA/`. What nobody subscribes to is neither computed nor built.
+    The topics are `mask`, `confidence` and, if `uncertainty` is set, `uncertainty`; the images
+    `overlay` and `color_mask`, each raw and compressed; and `domain_shift`. `prefix` precedes
+    their names: `~/` or `~/CAMERA/`. A message without a subscriber is not built.
     """
 
     def __init__(self, node: LifecycleNode, prefix: str, uncertainty: bool = False) -> None:
@@ -109,7 +109,7 @@ class Outputs:
         labels: LabelSet,
         opacity: float,
     ) -> None:
-        """Publish one frame under its own header."""
+        """Publish the answer to one frame with the header of its image."""
         placed: dict[str, Image] = {}
 
         def place(name: str) -> Image:
@@ -128,13 +128,13 @@ class Outputs:
             to_jpeg,
             lambda: overlay(canvas.picture(), to_mask(place('mask')), labels, opacity),
         )
-        # Flat colours with sharp borders: PNG keeps them as they are, and small.
+        # PNG keeps flat colours and sharp borders exactly, in small files.
         self._publish_picture(
             header, 'color_mask', to_png, lambda: colorize(to_mask(place('mask')), labels)
         )
 
     def publish_domain_shift(self, distance: float) -> None:
-        """Publish how far the drive lies from the source, in its standard deviations."""
+        """Publish the distance from the source, in standard deviations of the source."""
         if self._wanted('domain_shift'):
             self._publishers['domain_shift'].publish(Float32(data=distance))
 
@@ -143,8 +143,8 @@ class Outputs:
             self._node.destroy_lifecycle_publisher(publisher)
 
     def _plane(self, name: str, header: Header, size: tuple[int, int]) -> Image:
-        """The message of a plane, to be written on."""
-        # Memory that was touched before is faster than new, by half.
+        """Return the message of a plane with this header; its pixels are to be overwritten."""
+        # Reuse the buffer: a fresh one takes twice as long because of page faults.
         message = self._planes.get(name)
         if message is None or (message.width, message.height) != size:
             message = to_image(header, np.zeros(size[::-1], np.uint8), 'mono8')
@@ -176,10 +176,10 @@ class Outputs:
         self._publishers[name] = self._node.create_lifecycle_publisher(
             kind,
             self._prefix + name,
-            # A new one each time: rclpy writes the overrides of a topic into the profile itself.
+            # One profile per publisher: rclpy writes the overrides of the topic into it.
             QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            # The events only log peers that do not match, which the diagnostics name; for each of
-            # them the executor does more work whenever an image comes.
+            # The events only log incompatible peers, which the diagnostics report. Each event adds
+            # work to the executor for every image.
             event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
         )

@@ -1,4 +1,4 @@
-"""From arrivals to answers, on the worker threads."""
+"""Turns arrivals into answers, on the worker threads."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ LOG_PERIOD_S = 5.0
 Frames = list[tuple[Camera, CameraFrame]]
 
 FAILURES_TO_RECOVER = 5
-"""Batches in a row that the network fails on before `recover` is called, on the executor."""
+"""Number of failed batches in a row after which `recover` is called, on the executor."""
 
 
 class Pipeline:
-    """Takes batches from `mailbox`, runs them through a segmenter and lets the cameras answer.
+    """Takes batches from `mailbox`, runs the segmenter on them and makes the cameras answer.
 
-    While the network works on one image, the masks before it are published and that of another
-    camera is prepared; what comes meanwhile from that camera takes its place.
+    While the network works on one image, the previous masks are published and an image of another
+    camera is prepared. A newer image of that camera replaces the prepared one.
 
-    What goes wrong with an image is counted at its camera and logged; the next one is served.
+    An error is logged and counted at the cameras of its frames; the next image is answered.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class Pipeline:
         self._network = threading.Semaphore()
 
     def start(self, workers: int, max_batch: int, max_wait_s: float) -> None:
-        """`workers`: batches that the network works on at once."""
+        """Start the worker threads. `workers`: number of batches in the network at once."""
         self._network = threading.Semaphore(workers)
-        # Larger batches are not prepared ahead: they fill up while the network is busy.
+        # Larger batches are not prepared ahead, so that they fill while the network is busy.
         threads = 2 * workers if max_batch == 1 else workers
         self._workers.start(
             self._work,
@@ -61,21 +61,21 @@ class Pipeline:
         )
 
     def stop(self) -> None:
-        """Let what is in work finish, and drop what waits."""
+        """Finish the batches in work and drop the waiting images."""
         self._workers.stop()
 
     def swap(self, segmenter: Segmenter) -> Segmenter:
-        """Serve the next batches by another segmenter; the old one may still be at work."""
+        """Use another segmenter for the next batches; returns the old one, maybe still in use."""
         old, self.segmenter = self.segmenter, segmenter
         return old
 
     def retire(self, segmenter: Segmenter) -> None:
-        """Free a segmenter that was swapped out, once the batches it still works on are done."""
+        """Free a segmenter that was swapped out, after its last batch is done."""
         self._mailbox.settle()
         segmenter.close()
 
     def _work(self, batch: list[Arrival]) -> None:
-        segmenter = self.segmenter  # one for the whole batch, even if `swap` changes it meanwhile
+        segmenter = self.segmenter  # for the whole batch, even if `swap` changes it meanwhile
         frames: Frames = []
         for arrival in batch:
             self._add(frames, arrival.camera, partial(arrival.camera.prepare, arrival, segmenter))
@@ -92,19 +92,19 @@ class Pipeline:
 
     def _publish(self, batch: list[Arrival]) -> None:
         for arrival in batch:
-            with self._watched(arrival.camera):
+            with self._count_errors(arrival.camera):
                 arrival.camera.answers.publish_oldest()
 
     def _add(self, frames: Frames, camera: Camera, make: Callable[[], CameraFrame | None]) -> None:
         """Append the frame of `camera` that `make` returns, unless it returns None or fails."""
-        with self._watched(camera):
+        with self._count_errors(camera):
             if frame := make():
                 frames.append((camera, frame))
 
     def _predict(self, frames: Frames, segmenter: Segmenter) -> list[Prediction]:
         predictions: list[Prediction] = []
         if frames:
-            with self._watched(*(camera for camera, _ in frames)):
+            with self._count_errors(*(camera for camera, _ in frames)):
                 predictions = segmenter.predict_prepared([frame.prepared for _, frame in frames])
             self._note_failure(failed=not predictions)
         return predictions
@@ -116,8 +116,8 @@ class Pipeline:
             self._node.executor.create_task(self._recover)
 
     @contextmanager
-    def _watched(self, *cameras: Camera) -> Iterator[None]:
-        """Count what goes wrong within as lost frames of these cameras; nothing is raised."""
+    def _count_errors(self, *cameras: Camera) -> Iterator[None]:
+        """Log an exception and count it as a lost frame of each camera, instead of raising it."""
         logger = self._node.get_logger()
         try:
             yield

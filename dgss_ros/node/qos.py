@@ -1,4 +1,4 @@
-"""Quality of service: what the subscriptions ask for, and what users put in its place."""
+"""Quality of service of the subscriptions, and the check of its overrides."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHOICES = {
 
 
 def subscribe(node: Node, kind: type, topic: str, take: Callable[[Any], None]) -> Subscription:
-    """Subscribe to the newest message; `qos_overrides.TOPIC.subscription` may say otherwise."""
+    """Subscribe with best effort and depth 1, unless `qos_overrides.TOPIC.subscription` is set."""
     return node.create_subscription(
         kind,
         topic,
@@ -34,9 +34,9 @@ def subscribe(node: Node, kind: type, topic: str, take: Callable[[Any], None]) -
 
 
 def check_overrides(node: Node) -> None:
-    """Raise DgssError for a `qos_overrides` value that no topic can take.
+    """Raise DgssError for an invalid `qos_overrides` value.
 
-    rclpy finds out when the topic is made, and then raises what nobody understands.
+    rclpy checks the values only when it creates the topic, and its error does not name the value.
     """
     for name, parameter in node._parameter_overrides.items():
         if not name.startswith(OVERRIDES):

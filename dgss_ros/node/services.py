@@ -1,13 +1,13 @@
-"""The services of the node. They work on threads of their own, so that frames flow meanwhile."""
+"""The services of the node. Their work runs on separate threads, so that frames keep flowing."""
 
 from __future__ import annotations
 
 import json
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
@@ -21,11 +21,14 @@ from dgss_core.images.paint import overlay
 from dgss_ros.node.frames import SavedFrame
 from dgss_ros.node.messages import stamp_ns
 
+Result = TypeVar('Result')
 
-def offer(node: Node, name: str, work: Callable[[], Any]) -> None:
-    """Offer a `std_srvs/Trigger` whose answer is what the coroutine function `work` returns.
 
-    What it raises becomes the reason of a refusal. One call is served at a time.
+def offer(node: Node, name: str, work: Callable[[], Awaitable[str]]) -> None:
+    """Offer a `std_srvs/Trigger` service.
+
+    `work`: a coroutine function that returns the message of a successful call. If it raises, the
+    call fails with the error as its message. Calls run one at a time.
     """
 
     async def answer(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -41,12 +44,15 @@ def offer(node: Node, name: str, work: Callable[[], Any]) -> None:
             node.get_logger().error(f'{name} failed: {response.message}')
         return response
 
-    # A group of its own: while a coroutine waits, rclpy holds back all else in its group.
+    # A separate group: while a coroutine waits, rclpy blocks the other callbacks of its group.
     node.create_service(Trigger, name, answer, callback_group=MutuallyExclusiveCallbackGroup())
 
 
-def in_thread(node: Node, work: Callable[[], Any]) -> Future:
-    """Run `work` on a new thread; a coroutine can await it and the executor goes on."""
+def in_thread(node: Node, work: Callable[[], Result]) -> Awaitable[Result]:
+    """Run `work` on a new thread; a coroutine can await its result without blocking the executor.
+
+    An exception of `work` is raised where the result is awaited.
+    """
     future = Future()
 
     def run() -> None:
@@ -55,16 +61,38 @@ def in_thread(node: Node, work: Callable[[], Any]) -> Future:
         except BaseException as error:
             future.set_exception(error)
         if node.context.ok() and node.executor is not None:
-            node.executor.wake()  # a future done elsewhere does not wake those who await it
+            node.executor.wake()  # setting a result on another thread does not wake the executor
 
     threading.Thread(target=run, name='service').start()
     return future
 
 
-def save(answer: SavedFrame, camera: str, folder: Path) -> list[Path]:
-    """Write an answered frame: image, mask and overlay as PNG, and JSON of what they are.
+async def save_frames(
+    node: Node, answers: Mapping[str, SavedFrame | None], folder: Path
+) -> list[Path]:
+    """Write the answered frame of each camera, on a new thread; returns the paths of the files.
 
-    Raises DgssError when the folder cannot be written.
+    `answers`: the frames by the name of their camera, None for a camera without one. Raises
+    DgssError when there is no frame at all, or when the folder cannot be written.
+    """
+
+    def save_all() -> list[Path]:
+        return [
+            path
+            for camera, answer in answers.items()
+            if answer is not None
+            for path in save(answer, camera, folder)
+        ]
+
+    if paths := await in_thread(node, save_all):
+        return paths
+    raise DgssError('No frame has been answered yet; activate the node and send it images.')
+
+
+def save(answer: SavedFrame, camera: str, folder: Path) -> list[Path]:
+    """Write an answered frame: image, mask and overlay as PNG, and their description as JSON.
+
+    Returns the paths of the files. Raises DgssError when the folder cannot be written.
     """
     header, labels = answer.header, answer.labels
     stem = f'{camera or "camera"}_{stamp_ns(header)}'
@@ -87,5 +115,5 @@ def save(answer: SavedFrame, camera: str, folder: Path) -> list[Path]:
         for name, content in contents.items():
             write_whole(folder / name, content)
     except OSError as error:
-        raise DgssError(f'{folder} cannot be written: {error}; mend save_folder.') from error
+        raise DgssError(f'{folder} cannot be written: {error}; correct save_folder.') from error
     return [folder / name for name in contents]

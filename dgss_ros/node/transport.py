@@ -1,4 +1,4 @@
-"""What a process needs to pass camera images around: call `prepare_process` before rclpy.init.
+"""Prepares a process to exchange camera images: call `prepare_process` before rclpy.init.
 
     export FASTRTPS_DEFAULT_PROFILES_FILE=$(python -m dgss_ros.node.transport)
 
@@ -17,19 +17,19 @@ from pathlib import Path
 
 SHARED_MEMORY = Path('/dev/shm')
 ROOMY = 256 << 20
-"""Bytes of shared memory from which on each process may take 64 MB of it."""
+"""Size of the shared memory, in bytes, from which each process may take 64 MB of it."""
 # Fast DDS 2 reads the first name, Fast DDS 3 the second.
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-# glibc otherwise maps and clears fresh pages for every picture: half of the latency at 1280x720.
-# 32 MB is the most that every glibc takes.
+# By default glibc maps and clears fresh pages for every image: half of the latency at 1280x720.
+# 32 MB is the maximum that every glibc accepts.
 MMAP_THRESHOLD, TRIM_THRESHOLD = 32 << 20, 256 << 20
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Variables that give the transport and the heap setting to processes started with them.
+    """Return the variables that set the transport and the heap of a child process.
 
-    `given`: the environment they have already; a choice of the user's in there is left alone.
+    `given`: its environment so far; variables that the user has set there are not replaced.
     """
     heap = {
         'MALLOC_MMAP_THRESHOLD_': str(MMAP_THRESHOLD),
@@ -39,26 +39,26 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def prepare_process() -> None:
-    """Shared memory large enough for images, and image buffers that stay on the heap."""
+    """Set up shared memory large enough for images, and keep image buffers on the heap."""
     os.environ.update(_transport(os.environ))
     _glibc('mallopt', M_MMAP_THRESHOLD, MMAP_THRESHOLD)
     _glibc('mallopt', M_TRIM_THRESHOLD, TRIM_THRESHOLD)
 
 
 def return_memory() -> None:
-    """Give back to the system what was freed, which `prepare_process` else keeps for pictures."""
+    """Return freed memory to the system; `prepare_process` makes glibc keep it for images."""
     gc.collect()
     _glibc('malloc_trim', 0)
 
 
 def _glibc(function: str, *arguments: int) -> None:
-    """Call a function that only glibc has, where it is the C library."""
+    """Call a function of glibc; do nothing with another C library."""
     with suppress(AttributeError, OSError, TypeError):
         getattr(ctypes.CDLL(None), function)(*arguments)
 
 
 def fastdds_profile(shared_memory: Path = SHARED_MEMORY) -> Path:
-    """The profile for the shared memory of this machine or container."""
+    """Return the Fast DDS profile for the shared memory of this machine or container."""
     try:
         roomy = shutil.disk_usage(shared_memory).total >= ROOMY
     except OSError:

@@ -1,4 +1,4 @@
-"""What is said of a parameter in one place: to ROS, to whoever sets it, and in the docs."""
+"""The declaration of a parameter: its type, default and limits, for ROS and for the docs."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ TYPES = {
     list[str]: Parameter.Type.STRING_ARRAY,
 }
 Check = Callable[[Any], None]
-"""Raises DgssError, with the reason, for a value that cannot be taken."""
+"""Raises DgssError, with the reason, for an invalid value."""
 
 
 @dataclass(frozen=True)
 class Declaration:
     """One parameter.
 
-    `default` None leaves it unset. `change` says when it may be set; `bounds` are inclusive;
-    `check` refuses what type, bounds and choices cannot.
+    `default`: None leaves the parameter unset. `change`: when it may be set, one of `AT_START`,
+    `UNCONFIGURED` and `ANY_TIME`. `bounds`: inclusive. `check`: tests what type, bounds and
+    choices cannot express.
     """
 
     name: str
@@ -43,13 +44,13 @@ class Declaration:
     check: Check | None = None
 
     def declare(self, node: Node) -> None:
-        # An empty list does not tell its type; rclpy takes it for bytes.
+        # An empty list has no element type; rclpy would declare it as bytes.
         unset = self.default in (None, [])
         value = TYPES[self.type] if unset else self.default
         node.declare_parameter(self.name, value, self._descriptor())
 
     def refuse(self, value: Any) -> None:
-        """Raise DgssError for a value of the right type that cannot be taken."""
+        """Raise DgssError for an invalid value of the right type."""
         if self.choices and value not in self.choices:
             raise DgssError(f'{self.name} must be one of {self._choices}, not {value!r}.')
         if self.check is not None:

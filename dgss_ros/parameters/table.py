@@ -1,4 +1,4 @@
-"""The one table of the node's parameters."""
+"""The table of all parameters of the node."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ def _check_roi(roi: Sequence[int]) -> None:
 
 
 PARAMETERS = (
-    Declaration(
-        'autostart', bool, False, AT_START, 'Configure and activate without being asked to.'
-    ),
+    Declaration('autostart', bool, False, AT_START, 'Configure and activate the node at start.'),
     Declaration(
         'cameras',
         list[str],
@@ -46,7 +44,7 @@ PARAMETERS = (
         str,
         'raw',
         AT_START,
-        'Which messages the cameras send: sensor_msgs/Image or CompressedImage.',
+        'Message type of the cameras: sensor_msgs/Image or CompressedImage.',
         choices=('raw', 'compressed'),
     ),
     Declaration(
@@ -54,33 +52,37 @@ PARAMETERS = (
         list[str],
         [],
         AT_START,
-        'Folders that `bundle` may point into; empty for the one that holds the bundle given at '
-        'start. The bundle that comes with the package is always allowed.',
+        'Folders that may hold `bundle`; empty for the parent folder of the bundle given at '
+        'start. The embedded bundle is always allowed.',
     ),
     Declaration(
-        'save_folder', str, '~/.ros/dgss', AT_START, 'Where the service ~/save_frame writes.'
+        'save_folder',
+        str,
+        '~/.ros/dgss',
+        AT_START,
+        'Output folder of the service ~/save_frame.',
     ),
     Declaration(
         'engine.cache_dir',
         str,
         '',
         AT_START,
-        'Where engines are kept; empty for the cache of the user.',
+        'Folder of the engine cache; empty for the cache of the user.',
     ),
     Declaration(
         'bundle',
         str,
         '',
         ANY_TIME,
-        'Folder of the bundle to run; empty for the one that comes with the package. It is loaded '
-        'when the node is configured, and by the service ~/reload.',
+        'Folder of the bundle to run; empty for the embedded bundle. It is loaded when the node '
+        'is configured, and by the service ~/reload.',
     ),
     Declaration(
         'backend',
         str,
         'auto',
         UNCONFIGURED,
-        'What runs the network; auto takes the fastest that works here.',
+        'Backend that runs the network; auto selects the fastest one that works here.',
         check=check_backend,
     ),
     Declaration(
@@ -96,7 +98,7 @@ PARAMETERS = (
         int,
         1,
         UNCONFIGURED,
-        'Batches that the network works on at once; never two images of one camera.',
+        'Number of batches in the network at once; never two images of one camera.',
         bounds=(1, 16),
     ),
     Declaration(
@@ -104,7 +106,7 @@ PARAMETERS = (
         int,
         1,
         UNCONFIGURED,
-        'Most frames of different cameras that the network sees at once.',
+        'Maximum number of frames in a batch, each of a different camera.',
         bounds=(1, 16),
     ),
     Declaration(
@@ -112,7 +114,7 @@ PARAMETERS = (
         float,
         0.0,
         UNCONFIGURED,
-        'Longest that a frame waits for those of other cameras to fill a batch.',
+        'Maximum time that a frame waits for frames of other cameras to fill a batch.',
         bounds=(0.0, 1000.0),
     ),
     Declaration(
@@ -120,21 +122,21 @@ PARAMETERS = (
         bool,
         False,
         UNCONFIGURED,
-        'Run an engine also where its masks differ from those of the network it was built from.',
+        'Run an engine even if its masks differ from those of the network it was built from.',
     ),
     Declaration(
         'self_test',
         bool,
         True,
         UNCONFIGURED,
-        'Refuse a bundle whose reference frames get other masks here than where it was exported.',
+        'Refuse a bundle whose reference frames give other masks here than at export.',
     ),
     Declaration(
         'input.max_age_ms',
         float,
         0.0,
         ANY_TIME,
-        'Skip images that are older than this when their turn comes; 0 for no limit.',
+        'Skip an image that is older than this before it is segmented; 0 for no limit.',
         bounds=(0.0, 60_000.0),
     ),
     Declaration(
@@ -142,7 +144,7 @@ PARAMETERS = (
         float,
         0.0,
         ANY_TIME,
-        'Most images per second that are taken from a camera; 0 for no limit.',
+        'Maximum number of images per second from each camera; 0 for no limit.',
         bounds=(0.0, 1000.0),
     ),
     ROTATION := Declaration(
@@ -150,8 +152,8 @@ PARAMETERS = (
         int,
         0,
         ANY_TIME,
-        'Degrees clockwise that turn the image upright for the network; the mask fits the image '
-        'as it came.',
+        'Degrees clockwise that turn the image upright for the network; the mask keeps the '
+        'orientation of the image.',
         choices=ROTATIONS,
     ),
     ROI := Declaration(
@@ -159,8 +161,8 @@ PARAMETERS = (
         list[int],
         [],
         ANY_TIME,
-        'Region that the network sees: x, y, width and height in pixels of the image as it came; '
-        'the mask is 255 outside. Empty or four zeros for the whole image.',
+        'Region to segment: x, y, width and height in pixels of the image before rotation; the '
+        'mask is 255 outside. Empty or four zeros for the whole image.',
         check=_check_roi,
     ),
     Declaration(
@@ -168,8 +170,8 @@ PARAMETERS = (
         str,
         'input',
         UNCONFIGURED,
-        'Size of the masks: that of the image, or that of the network with a ~/camera_info to '
-        'match.',
+        'Size of the masks: the size of the image, or of the network with a matching '
+        '~/camera_info.',
         choices=('input', 'network'),
     ),
     Declaration(
@@ -177,14 +179,14 @@ PARAMETERS = (
         bool,
         False,
         UNCONFIGURED,
-        'Publish ~/uncertainty where the bundle offers it.',
+        'Publish ~/uncertainty if the bundle provides it.',
     ),
     Declaration(
         'confidence_threshold',
         float,
         0.0,
         ANY_TIME,
-        'Pixels with less confidence lose their label (255 in the mask).',
+        'Pixels with a lower confidence get no label (255 in the mask).',
         bounds=(0.0, 1.0),
     ),
     Declaration(
@@ -192,7 +194,7 @@ PARAMETERS = (
         float,
         0.0,
         ANY_TIME,
-        'Weight of the past in the masks over time; 0 for none.',
+        'Weight of past masks when masks are smoothed over time; 0 for no smoothing.',
         bounds=(0.0, 0.95),
     ),
     Declaration(
@@ -200,14 +202,14 @@ PARAMETERS = (
         bool,
         False,
         ANY_TIME,
-        'Let the past follow the motion of the picture before it is weighed in.',
+        'Warp past masks by the optical flow before they are averaged.',
     ),
     Declaration(
         'overlay_opacity',
         float,
         0.5,
         ANY_TIME,
-        'Weight of the colours over the image in the overlay.',
+        'Opacity of the class colours in the overlay.',
         bounds=(0.0, 1.0),
     ),
     Declaration(
@@ -215,8 +217,8 @@ PARAMETERS = (
         float,
         1.5,
         ANY_TIME,
-        'Diagnostics warn when the drive lies further from the source, in standard deviations of '
-        'it; 0 for never.',
+        'Diagnostics warn above this distance from the source, in standard deviations of the '
+        'source; 0 for never.',
         bounds=(0.0, 100.0),
     ),
     Declaration(
@@ -224,7 +226,7 @@ PARAMETERS = (
         float,
         200.0,
         ANY_TIME,
-        'Diagnostics warn when a frame takes longer from arrival to mask; 0 for never.',
+        'Diagnostics warn if a frame takes longer from arrival to mask; 0 for never.',
         bounds=(0.0, 60_000.0),
     ),
     Declaration(
@@ -232,20 +234,20 @@ PARAMETERS = (
         float,
         1000.0,
         ANY_TIME,
-        'Diagnostics report an error when frames take too long, or fail to come, for longer.',
+        'Diagnostics report an error if no frame was in time for longer than this; 0 for never.',
         bounds=(0.0, 600_000.0),
     ),
 )
 
 
 def camera_parameters(cameras: Sequence[str]) -> tuple[Declaration, ...]:
-    """`CAMERA.rotation` and `CAMERA.roi`, which go before `input.rotation` and `input.roi`."""
+    """Return `CAMERA.rotation` and `CAMERA.roi`, which override those of `input`."""
     return tuple(
         replace(
             declaration,
             name=declaration.name.replace('input', camera),
             default=None,
-            description=f'As {declaration.name}, for this camera alone.',
+            description=f'Like {declaration.name}, for this camera only.',
         )
         for camera in cameras
         for declaration in (ROTATION, ROI)

@@ -1,4 +1,4 @@
-"""The parameters of a running node: declared, read, and refused with a reason."""
+"""Declares, reads and checks the parameters of a node."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from dgss_ros.parameters.table import PARAMETERS, camera_parameters
 
 
 class Parameters:
-    """Declares `PARAMETERS` on a node and refuses, with a reason, what may not be set.
+    """Declares `PARAMETERS` on a node and refuses invalid values with a reason.
 
-    `is_configured` tells whether the node holds a bundle. Raises DgssError when a value given
+    `is_configured` returns whether the node holds a bundle. Raises DgssError when a value given
     at start (command line or parameter file) has a wrong type or is out of range.
     """
 
@@ -38,19 +38,19 @@ class Parameters:
         self._warn_of_unknown()
 
     def __getitem__(self, name: str) -> Any:
-        """The value now; an empty list or None for one that was left unset."""
+        """Return the current value; the default, None or an empty list, if it was never set."""
         value = self._node.get_parameter_or(name).value
         return self._declarations[name].default if value is None else value
 
     def of_camera(self, camera: str, name: str) -> Any:
-        """The camera's own value of `rotation` or `roi` where it has one, or else of `input`."""
+        """Return `rotation` or `roi` of a camera: its own value if set, otherwise of `input`."""
         own = self[f'{camera}.{name}'] if camera else None
         return self[f'input.{name}'] if own is None else own
 
     def bundle_folder(self) -> Path | None:
-        """Where the bundle lies, links followed; None for the one that comes with the package.
+        """Return the folder of the bundle with links resolved; None for the embedded bundle.
 
-        Raises DgssError when that is outside `bundle_folders`.
+        Raises DgssError when the folder is outside `bundle_folders`.
         """
         return self._check_bundle(self['bundle'])
 
@@ -63,7 +63,7 @@ class Parameters:
             within = ', '.join(map(str, allowed)) or 'empty'
             raise DgssError(
                 f'The bundle {bundle} lies outside bundle_folders ({within}); start the node with '
-                'bundle_folders that hold it.'
+                'a folder in bundle_folders that holds it.'
             )
         return folder
 
@@ -74,13 +74,13 @@ class Parameters:
                 declaration.declare(self._node)
             except ParameterException as error:
                 raise DgssError(
-                    f'The parameter {declaration.name} was given what it cannot be. {error}. '
-                    f'For example, {declaration.default!r} would do.'
+                    f'The parameter {declaration.name} has an invalid value. {error}. '
+                    f'A valid value is {declaration.default!r}.'
                 ) from error
 
     def _warn_of_unknown(self) -> None:
-        # rclpy passes over a parameter that was misspelt at start and offers no public list of
-        # what was given. A file may hold parameters for other nodes, so this is no error.
+        # rclpy ignores a parameter that is misspelt at start, and has no public list of the given
+        # ones. A file may hold parameters of other nodes, so this is not an error.
         given = self._node._parameter_overrides
         unknown = [
             name
@@ -91,14 +91,14 @@ class Parameters:
         if unknown:
             self._node.get_logger().warning(
                 f'Does not know the parameters {", ".join(unknown)}; '
-                f'its own are {", ".join(self._declarations)}.'
+                f'the node has {", ".join(self._declarations)}.'
             )
 
     def _check(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
             declaration = self._declarations.get(parameter.name)
             if declaration is None or parameter.value is None:
-                continue  # a standard one, such as use_sim_time or a QoS override
+                continue  # a parameter of rclpy, such as use_sim_time or a QoS override
             if declaration.change == UNCONFIGURED and self._is_configured():
                 return SetParametersResult(
                     successful=False,
@@ -117,5 +117,5 @@ class Parameters:
 def _real(path: str) -> Path:
     try:
         return Path(path).expanduser().resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown ~user
-        raise DgssError(f'{path!r} is no path: {error}; give that of a folder.') from error
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, or an unknown ~user
+        raise DgssError(f'{path!r} is no path: {error}; give the path of a folder.') from error

@@ -1,4 +1,4 @@
-"""Replay: bags played to live topics, and through a running node whose masks are recorded.
+"""Replay: plays bags to live topics, and through a running node to record its masks.
 
 Imports `client` and `node`.
 """

@@ -1,4 +1,4 @@
-"""`dgss bag play`: publishes the messages of a bag to live topics, as they were recorded."""
+"""`dgss bag play`: publishes the messages of a bag to live topics."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from dgss_core.progress import with_progress
 from dgss_ros.client.session import ros_session, wait_until
 
 FLUSH_S = 4.0
-"""A little above the 3 s after which a writer asks for what it was not told."""
+"""Slightly more than the 3 s after which a writer asks again for missing acknowledgements."""
 
 
 class Published(NamedTuple):
-    """A message that was handed to the middleware at `time_s` of time.monotonic."""
+    """A message and the time at which it was published, in seconds of time.monotonic."""
 
     message: BagMessage
     time_s: float
@@ -40,17 +40,17 @@ def play(
     loop: bool = False,
     wait_for_subscribers: int = 0,
 ) -> None:
-    """Publish the messages of a bag to live topics, at their times or as fast as they are taken.
+    """Publish the messages of a bag to live topics, at their times or as fast as possible.
 
     Args:
         bag: bag folder, or an .mcap or .db3 file
         rate: speed; 2 is twice as fast as recorded
-        as_fast_as_acknowledged: publish each message when every reliable subscriber has
-            received the one before, whatever the times in the bag
-        topics: topics to publish, with commas between; all when left out
-        remap: /from:=/to, with commas between
+        as_fast_as_acknowledged: ignore the times in the bag; publish each message when every
+            reliable subscriber has received the previous one
+        topics: topics to publish, separated by commas; all by default
+        remap: /from:=/to, separated by commas
         loop: start again at the end, until Ctrl-C
-        wait_for_subscribers: start when the topics have this many subscribers in all
+        wait_for_subscribers: start when the topics have this many subscribers in total
     """
     console = Console()
     names, pairs = (text.split(',') if text else () for text in (topics, remap))
@@ -79,12 +79,12 @@ def play(
 class BagPlayer:
     """Publishers of `node` for the topics of a bag. `skipped`: topics left out, and why.
 
-    `as_fast_as_acknowledged`: publish each message when all reliable subscribers have received
-    the one before on its topic, whatever the times in the bag. Nothing is lost then to one that
-    keeps what it received (a depth of 1 keeps the newest only).
+    `as_fast_as_acknowledged`: ignore the times in the bag; publish each message when all reliable
+    subscribers have received the previous one on its topic. A subscriber then receives every
+    message, but with a depth of 1 it may replace one before its callback runs.
 
-    Raises DgssError for an unreadable bag, and for a named topic that the bag does not hold or
-    whose type is not installed here; without names such topics are skipped.
+    Raises DgssError for an unreadable bag, and for a topic in `topics` that is not in the bag or
+    whose type is not installed. If `topics` is empty, topics of such types are skipped.
     """
 
     def __init__(
@@ -120,14 +120,17 @@ class BagPlayer:
         self.count = sum(topic.count for topic in chosen if topic.name in self._publishers)
 
     def wait_for_subscribers(self, count: int, timeout_s: float) -> bool:
-        """Whether the topics together have `count` subscribers within `timeout_s` seconds."""
+        """Return whether the topics have `count` subscribers in total within `timeout_s`."""
         publishers = self._publishers.values()
         return wait_until(
             lambda: sum(p.get_subscription_count() for p in publishers) >= count, timeout_s
         )
 
     def play(self, rate: float = 1.0) -> Iterator[Published]:
-        """Publish every message at its time in the bag divided by `rate`, and yield each then."""
+        """Publish every message at its time in the bag divided by `rate`, and yield it.
+
+        Raises DgssError for a rate that is not above zero and finite.
+        """
         if not 0 < rate < float('inf'):
             raise DgssError(f'{rate} is not a rate to play at; give a number above zero.')
         first_ns, start = None, 0.0
@@ -141,17 +144,17 @@ class BagPlayer:
             self.publish(message.topic, message.data)
             self.published += 1
             if self._as_fast_as_acknowledged:
-                # In short waits, so that Ctrl-C gets through.
+                # Short waits, so that Ctrl-C is handled.
                 while not self._acknowledged(message.topic):
                     pass
             yield Published(message, now)
 
     def publish(self, topic: str, data: bytes) -> None:
-        """Publish a serialized message of one's own on a topic of the bag."""
+        """Publish another serialized message on a topic of the bag."""
         self._publishers[topic].publish(data)
 
     def flush(self) -> None:
-        """Wait a while for the last messages to arrive before the publishers are gone."""
+        """Wait for the last messages to arrive, up to `FLUSH_S` per topic."""
         for publisher in self._publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=FLUSH_S))
 
@@ -159,8 +162,8 @@ class BagPlayer:
         return self._publishers[topic].wait_for_all_acked(Duration(seconds=0.2))
 
     def _qos(self, topic: BagTopic) -> QoSProfile:
-        """Reliable, which serves every subscriber; latched where the recorded publisher was."""
-        # A writer asks for acknowledgement at once only when its history is full.
+        """Return reliable QoS, which matches every subscriber; latched if the topic was."""
+        # A writer requests an acknowledgement at once only when its history is full.
         single = topic.latched or self._as_fast_as_acknowledged
         return QoSProfile(
             depth=1 if single else 10,

@@ -1,4 +1,4 @@
-"""`dgss bag replay`: a bag through a live node: frames out, masks back, timed and recorded."""
+"""`dgss bag replay`: plays a bag through a live node; records its masks and their latencies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dgss_ros.replay.bag_play import BagPlayer
 
 NODE = '/dgss'
 MASK_TOPIC = f'{NODE}/mask'
-GREETING_S = 0.5
+ANSWER_S = 0.5
 LAST_ANSWER_S = 3.0
 
 
@@ -41,21 +41,21 @@ def replay(
     wait: float = 60.0,
     overwrite: bool = False,
 ) -> None:
-    """Play a bag to a running node and record its masks and confidences, with their stamps.
+    """Play a bag to a running node, and record its masks and confidences with their stamps.
 
     Args:
         bag: bag folder, or an .mcap or .db3 file
         output: bag folder to write
         rate: speed; 2 is twice as fast as recorded
-        image: topic of the images the node takes; where left out, that of the bag
+        image: topic of the images in the bag; by default the image topic of the bag
         node: full name of the node
-        wait: seconds that the node has to get ready
+        wait: seconds to wait until the node answers
         overwrite: replace an existing bag
     """
     topic = image_topic(bag, image).name
     with ros_session('dgss_bag_replay') as ros:
         drive = Drive(bag, topic, rate)
-        times = drive_through(ros, drive, output, node=node, wait_s=wait, overwrite=overwrite)
+        times = play_through_node(ros, drive, output, node=node, wait_s=wait, overwrite=overwrite)
     console = Console()
     console.print(f'{len(times.sent)} frames sent, {len(times.received)} masks in {output}.')
     if times.received:
@@ -65,7 +65,7 @@ def replay(
 
 @dataclass(frozen=True)
 class Drive:
-    """A bag to play at `rate` times its pace, and the topic of its images."""
+    """A bag to play at `rate` times its speed, and the topic of its images."""
 
     bag: Path
     topic: str
@@ -74,7 +74,7 @@ class Drive:
 
 @dataclass(frozen=True)
 class Replay:
-    """When each frame was published and its mask received, by stamp, in monotonic seconds."""
+    """Times at which frames were published and masks received: monotonic seconds by stamp."""
 
     sent: dict[int, float]
     received: dict[int, float]
@@ -84,7 +84,7 @@ class Replay:
         return np.array([1e3 * (t - self.sent[stamp]) for stamp, t in self.received.items()])
 
 
-def drive_through(
+def play_through_node(
     ros: Node,
     drive: Drive,
     masks: Path,
@@ -94,16 +94,16 @@ def drive_through(
     check: Callable[[], None] = lambda: None,
     overwrite: bool = True,
 ) -> Replay:
-    """Play `drive` to an active node and record the answers as bag `masks`.
+    """Play `drive` to an active node and record its answers in the bag `masks`.
 
-    `check` raises when the node has ended. Raises DgssError when no answer comes within `wait_s`
-    seconds.
+    `check` raises when the node has ended. Raises DgssError when there is no answer within
+    `wait_s` seconds.
     """
     sent: dict[int, float] = {}
     with BagRecorder(masks, overwrite=overwrite) as bag:
         answers = _Answers(ros, bag, node)
         player = BagPlayer(ros, drive.bag)
-        _greet(player, drive.topic, answers, wait_s, check)
+        _wait_for_answers(player, drive.topic, answers, wait_s, check)
         shown = with_progress(player.play(drive.rate), 'Driving', player.count)
         for message, time_s in shown:
             if message.topic == drive.topic:
@@ -114,41 +114,41 @@ def drive_through(
     return Replay(sent, answers.received)
 
 
-def _greet(
+def _wait_for_answers(
     player: BagPlayer,
     topic: str,
     answers: _Answers,
     wait_s: float,
     check: Callable[[], None],
 ) -> None:
-    """Send a grey picture without a stamp until it is answered.
+    """Send a grey image without a stamp until it is answered.
 
-    Only then does each side know of the other: a publisher learns of its subscriber a moment
-    after the subscriber learned of it.
+    Only an answer proves that the topics are connected in both directions: a publisher discovers
+    a subscriber later than the subscriber discovers it.
     """
     grey = np.full((48, 64, 3), 128, np.uint8)
-    greeting: Image | CompressedImage = to_image(Header(), grey, 'rgb8')
+    image: Image | CompressedImage = to_image(Header(), grey, 'rgb8')
     if topic.endswith('/compressed'):
-        greeting = CompressedImage(format='jpeg', data=encode_jpeg(grey))
+        image = CompressedImage(format='jpeg', data=encode_jpeg(grey))
     end = time.monotonic() + wait_s
     while time.monotonic() < end:
-        player.publish(topic, serialize_message(greeting))
-        if wait_until(answers.greeted, GREETING_S):
+        player.publish(topic, serialize_message(image))
+        if wait_until(answers.connected, ANSWER_S):
             return
         check()
     raise DgssError(
-        f'Images on {topic} are not answered (waited {wait_s:g} s); look at the log of the node '
-        'and at the topic it takes images from.'
+        f'Images on {topic} are not answered (waited {wait_s:g} s); check the log of the node, '
+        'and the topic that it takes images from.'
     )
 
 
 class _Answers:
-    """Masks and confidences on their way from the subscriptions to the bag."""
+    """Receives masks and confidences, and writes them to the bag."""
 
     def __init__(self, ros: Node, bag: BagRecorder, node: str) -> None:
         topics = (f'{node}/mask', f'{node}/confidence')
         self._bag = bag
-        self._greeted: set[str] = set()
+        self._connected: set[str] = set()
         self._waiting: SimpleQueue[tuple[str, float, bytes]] = SimpleQueue()
         self._times: dict[str, dict[int, float]] = {topic: {} for topic in topics}
         self.received = self._times[topics[0]]
@@ -156,17 +156,17 @@ class _Answers:
             keep = partial(self._keep, topic)
             ros.create_subscription(Image, topic, keep, QoSProfile(depth=50), raw=True)
 
-    def greeted(self) -> bool:
-        """Whether every topic has brought the answer to a greeting."""
-        return self._greeted == self._times.keys()
+    def connected(self) -> bool:
+        """Return whether every topic has answered an image without a stamp."""
+        return self._connected == self._times.keys()
 
     def complete(self, stamps: Set[int]) -> bool:
-        """Write what has arrived; returns whether every topic has brought all `stamps`."""
+        """Write the received messages; returns whether every topic has answered all `stamps`."""
         self.record()
         return all(times.keys() >= stamps for times in self._times.values())
 
     def record(self) -> None:
-        """Write what has arrived."""
+        """Write the received messages."""
         while not self._waiting.empty():
             topic, time_s, raw = self._waiting.get()
             stamp_ns = raw_stamp_ns(raw)
@@ -174,8 +174,8 @@ class _Answers:
             self._times[topic][stamp_ns] = time_s
 
     def _keep(self, topic: str, raw: bytes) -> None:
-        # The recorder serves one thread only, and this one must not wait for the disk.
+        # The recorder is not thread-safe, and this thread must not wait for the disk.
         if raw_stamp_ns(raw) == 0:
-            self._greeted.add(topic)
+            self._connected.add(topic)
         else:
             self._waiting.put((topic, time.monotonic(), raw))

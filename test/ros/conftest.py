@@ -1,4 +1,4 @@
-"""Real nodes in real processes over real DDS; skipped where rclpy is not installed."""
+"""Fixtures for tests of real nodes in processes over DDS; skipped without rclpy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WITHOUT_ROS = {
     'test_watch.py',
 }
 
-# A domain for each test process: tests must meet neither robots nor each other.
+# A domain per test process isolates the tests from robots and from each other.
 os.environ |= {
     'ROS_DOMAIN_ID': str(reserve_domain()),
     'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
@@ -30,7 +30,7 @@ os.environ |= {
 
 
 class WithoutRclpy(pytest.Module):
-    """Stands for a test file that cannot even be imported without ROS messages."""
+    """Replaces a test file that cannot be imported without rclpy, and skips it."""
 
     def collect(self) -> list:
         pytest.skip('needs rclpy: source ROS 2, or pip install dgss_ros[ros]')
@@ -43,7 +43,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 
 class RunningNode:
-    """The segmentation node in its process, and a client for its lifecycle."""
+    """A segmentation node in its process, with a client of its lifecycle."""
 
     def __init__(self, process: subprocess.Popen, ros: object, log: Path) -> None:
         from dgss_ros.client.lifecycle import LifecycleClient
@@ -67,7 +67,7 @@ StartNode = Callable[..., RunningNode]
 
 @pytest.fixture
 def ros() -> Iterator:
-    """A ROS node for the test, whose callbacks run on a thread."""
+    """A ROS node for the test; its callbacks run on a thread."""
     from dgss_ros.client.session import ros_session
 
     with ros_session('test') as node:
@@ -78,7 +78,7 @@ def ros() -> Iterator:
 def start_node(ros, tmp_path: Path) -> Iterator[StartNode]:
     """Start the segmentation node with parameters as keywords.
 
-    It must log no traceback, unless `traceback` says that the test provokes one.
+    It must log no traceback, unless `traceback` is set because the test provokes one.
     """
     from dgss_ros.client.process import node_process
 
@@ -120,7 +120,7 @@ def diagnostics(ros):
 
 @pytest.fixture(scope='session')
 def probe_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle whose network tells which picture it saw: mask = red // 16, confidence = green."""
+    """A bundle whose masks identify the image: mask = red // 16, confidence = green."""
     from probe import write_probe_bundle
 
     return write_probe_bundle(tmp_path_factory.mktemp('bundles') / 'probe')
@@ -128,7 +128,7 @@ def probe_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='session')
 def slow_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same answers after tens of milliseconds of work."""
+    """A bundle with the same answers that takes tens of milliseconds."""
     from probe import write_probe_bundle
 
     return write_probe_bundle(tmp_path_factory.mktemp('bundles') / 'slow', products=6)

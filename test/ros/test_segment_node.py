@@ -21,7 +21,7 @@ from std_msgs.msg import String
 from dgss_core.images.paint import overlay
 from dgss_core.labels import LabelSet
 from dgss_ros.client.session import wait_until
-from dgss_ros.node.messages import stamp_ns, to_image, to_mask, to_rgb
+from dgss_ros.node.messages import stamp_ns, to_image, to_mask, to_picture
 from dgss_ros.node.outputs import LATCHED_QOS
 
 pytestmark = pytest.mark.ros
@@ -35,7 +35,7 @@ def active(start_node, probe_bundle: Path, camera: Camera):
     return node
 
 
-def test_an_answer_bears_the_header_and_size_of_its_image(active, camera: Camera) -> None:
+def test_an_answer_has_the_header_and_size_of_its_image(active, camera: Camera) -> None:
     for size in [(64, 48), (640, 360), (321, 123), (1, 1), (48, 64)]:
         for red, green in [(0, 0), (100, 7), (47, 255)]:
             answers = camera.answer(flat(red, green, size))
@@ -46,7 +46,7 @@ def test_an_answer_bears_the_header_and_size_of_its_image(active, camera: Camera
                 assert np.unique(to_mask(message)).tolist() == [value]
 
 
-def test_the_order_of_channels_is_honoured(active, camera: Camera) -> None:
+def test_the_order_of_channels_is_respected(active, camera: Camera) -> None:
     image = flat(200, 3)
     for encoding, sent in [
         ('rgb8', image),
@@ -106,7 +106,7 @@ def test_under_overload_the_newest_frame_wins(
     assert wait_until(lambda: sent.get(stamp_ns(masks[-1].header)) == 99, TIMEOUT_S), (
         'the last frame has no answer'
     )
-    # A queue would go on answering old frames: one was in work, and the newest had to wait.
+    # Only the frame in work and the newest one are left; a queue would hold more.
     assert len(masks) - meanwhile <= 3
     masks = [mask for mask in masks if stamp_ns(mask.header) in sent]
     answered = [sent[stamp_ns(mask.header)] for mask in masks]
@@ -132,7 +132,7 @@ def test_the_overlay_is_painted_for_a_subscriber(
     assert (message.encoding, message.width, message.height) == ('rgb8', 320, 180)
     mask = np.full((180, 320), 100 // 16, np.uint8)
     expected = overlay(image, mask, LabelSet.load('cityscapes19'), 0.25)
-    assert np.array_equal(to_rgb(message), expected)
+    assert np.array_equal(to_picture(message).rgb, expected)
 
 
 def test_the_label_set_waits_for_late_subscribers(active, ros: Node) -> None:
@@ -142,7 +142,7 @@ def test_the_label_set_waits_for_late_subscribers(active, ros: Node) -> None:
     assert '"bicycle"' in received[0].data
 
 
-def test_diagnostics_tell_what_runs_and_how(
+def test_diagnostics_report_the_bundle_and_its_latency(
     active, camera: Camera, diagnostics: DiagnosticsReader
 ) -> None:
     for _ in range(5):
@@ -163,7 +163,7 @@ def test_diagnostics_tell_what_runs_and_how(
 
 @pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM'])
 @pytest.mark.parametrize('busy', [False, True])
-def test_a_signal_ends_the_node_in_order(
+def test_a_signal_ends_the_node_cleanly(
     start_node, slow_bundle: Path, camera: Camera, name: str, busy: bool
 ) -> None:
     node = start_node(bundle=slow_bundle, autostart=True)
@@ -175,7 +175,7 @@ def test_a_signal_ends_the_node_in_order(
     assert node.end(getattr(signal, name)) == 0, node.log
 
 
-def test_a_second_interrupt_does_not_disturb_the_end(start_node, slow_bundle: Path) -> None:
+def test_a_second_interrupt_does_not_disturb_the_shutdown(start_node, slow_bundle: Path) -> None:
     node = start_node(bundle=slow_bundle, autostart=True)
     assert wait_until(lambda: 'Takes images' in node.log, TIMEOUT_S)
     for _ in range(3):

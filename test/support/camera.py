@@ -1,5 +1,4 @@
-"""What the tests hold against the node: a camera that keeps the answers, and a reader of
-diagnostics."""
+"""Test clients of the node: a camera that keeps the answers, and a reader of diagnostics."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ TIMEOUT_S = 20.0
 
 
 class Camera:
-    """Publishes images to the node and keeps what comes back, by the name of the topic."""
+    """Publishes images to the node, and keeps its answers by the name of the topic."""
 
     def __init__(
         self,
@@ -43,15 +42,15 @@ class Camera:
             self._ros.create_subscription(Image, topic, messages.append, QoSProfile(depth=50))
 
     def connect(self, image: np.ndarray | None = None) -> None:
-        """Wait until the node takes images and publishes what was subscribed to.
+        """Wait until the node has subscribed and answers on every subscribed topic.
 
-        `image`: a picture it can answer, where not every one of 64x48 is.
+        `image`: an image that the node can answer, for tests in which a 64x48 one is refused.
         """
         assert wait_until(lambda: self.subscribers == 1, TIMEOUT_S)
         for name in self.received:
             topic = f'{self._node}/{name}'
             assert wait_until(lambda t=topic: self._ros.count_publishers(t) == 1, TIMEOUT_S)
-        # The node's side of a match follows ours; until then it rightly publishes nothing.
+        # The node discovers our subscription later than we do; until then it publishes nothing.
         for _ in range(20):
             self.send(flat(0) if image is None else image)
             if wait_until(lambda: all(self.received.values()), 0.5):
@@ -81,7 +80,7 @@ class Camera:
         return message
 
     def answer(self, image: np.ndarray, encoding: str = 'rgb8') -> dict[str, Image]:
-        """Send one image and wait until every topic has brought a message with its header."""
+        """Send one image; wait for a message with its header on every topic."""
         header = self.send(image, encoding).header
 
         def answers() -> dict[str, Image]:
@@ -110,7 +109,7 @@ class DiagnosticsReader:
         return {pair.key: pair.value for pair in status.values} if status else {}
 
     def wait(self, task: str, condition: Callable[[DiagnosticStatus, dict], bool]) -> dict:
-        """The values of a task once `condition(status, values)` holds."""
+        """Wait until `condition(status, values)` holds for a task; returns its values."""
         name = f'dgss: {task}'
         held = wait_until(
             lambda: name in self.status and condition(self.status[name], self.values(task)),
@@ -124,7 +123,7 @@ class DiagnosticsReader:
 
 
 def flat(red: int, green: int = 0, size: tuple[int, int] = (64, 48)) -> np.ndarray:
-    """A picture of one colour, for which the probe bundle has a known answer."""
+    """Return an image of one colour, whose probe mask is known. `size`: (width, height)."""
     image = np.zeros((size[1], size[0], 3), np.uint8)
     image[..., 0], image[..., 1] = red, green
     return image

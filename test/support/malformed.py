@@ -1,4 +1,4 @@
-"""Strategies for camera messages that are wrong in one way or several."""
+"""Hypothesis strategies for malformed camera messages."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SIZES = st.sampled_from([0, 1, 2, 3, 47, 48, 63, 65, 16_384, 2**31 - 1, 2**32 - 
 
 @st.composite
 def images(draw: st.DrawFn) -> Image:
-    """A picture whose header, step, data or encoding is wrong."""
+    """An image whose header, step, data or encoding is wrong."""
     encoding = draw(st.sampled_from([*ENCODINGS]))
-    # Room for every encoding, so that what is wrong is what is drawn.
+    # Large enough for every encoding, so that only the drawn fault is wrong.
     step = WIDTH * 8
     message = Image(width=WIDTH, height=HEIGHT, step=step, encoding=encoding)
     message.is_bigendian = draw(st.integers(0, 255))
@@ -48,7 +48,7 @@ def images(draw: st.DrawFn) -> Image:
 
 @st.composite
 def compressed_images(draw: st.DrawFn) -> CompressedImage:
-    """A file that is cut, damaged, a bomb, of another format, or no picture at all."""
+    """A file that is truncated, damaged, a decompression bomb, of another format, or no image."""
     file = picture(draw(st.sampled_from(['.jpg', '.png', '.bmp', '.webp', '.tiff', '.pfm'])))
     fault = draw(st.sampled_from(['cut', 'damaged', 'grown', 'bomb', 'noise']))
     if fault == 'cut':
@@ -68,7 +68,7 @@ def compressed_images(draw: st.DrawFn) -> CompressedImage:
 
 
 def png_bomb(width: int, height: int, inflated_mib: int) -> bytes:
-    """A PNG that says it is of this size and inflates to so many MiB of zeros."""
+    """Return a PNG whose header has this size and whose data inflates to MiB of zeros."""
     header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
     chunks = ((b'IHDR', header), (b'IDAT', _zeros(inflated_mib)), (b'IEND', b''))
     return b'\x89PNG\r\n\x1a\n' + b''.join(
@@ -79,7 +79,7 @@ def png_bomb(width: int, height: int, inflated_mib: int) -> bytes:
 
 @cache
 def picture(suffix: str) -> bytes:
-    """A good file of a small picture; of a NaN where the format holds floats."""
+    """Return a valid file of a small image; of NaN if the format stores floats."""
     pixels = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     if suffix in ('.tiff', '.pfm'):
         pixels = np.full((HEIGHT, WIDTH, 3), np.nan, np.float32)

@@ -23,7 +23,7 @@ class ParameterClient:
         self._get = ros.create_client(GetParameters, '/dgss/get_parameters')
 
     def set_message(self, message: ParameterMessage) -> str:
-        """The reason for which the node refuses; empty when it does not."""
+        """Return the reason of a refusal; empty if the node accepts."""
         request = SetParameters.Request(parameters=[message])
         (result,) = call(self._set, request, TIMEOUT_S).results
         assert result.successful == (not result.reason)

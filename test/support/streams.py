@@ -15,9 +15,9 @@ from dgss_ros.node.messages import stamp_ns
 
 @contextmanager
 def images_at(camera: Camera, rate: float, image: np.ndarray | None = None) -> Iterator[list[int]]:
-    """Send images all the while, on a thread; yields their stamps.
+    """Send images at `rate` per second, on a thread, during the block; yields their stamps.
 
-    `image`: the one to send, many of one colour where it is left out.
+    `image`: the image to send; None for images of one colour each, in turn.
     """
     stamps: list[int] = []
     done = threading.Event()

@@ -1,4 +1,4 @@
-"""The benchmarks from end to end, short; what they find is not judged here."""
+"""Short benchmarks from end to end; their results are not judged here."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_node_is_measured_against_the_model(
     options = ('--bundle', str(slow_bundle), '--size', '320x180', '--frames', '20')
     report, _ = bench(tmp_path, 'model', *options, '--rate', rate)
     assert (report['size'], report['frames']) == ('320x180', 20)
-    # Forty a second are more than this model can do: then some frames get no mask.
+    # This model is slower than 40 Hz, so some frames get no mask.
     assert report['lost'] == 0 if rate == '0' else report['lost'] < 20
     assert report['bare_model_ms']['p50'] > 1
     assert report['round_trip_ms']['p50'] > 1
@@ -76,11 +76,11 @@ def test_overload_is_measured(tmp_path: Path, probe_bundle: Path) -> None:
     assert report['age_drift_share'] >= 0
     metrics = report['streams']['node']
     assert metrics['BasicPerformanceMetrics.NUM_FRAMES_SENT'] == 360
-    # In the six seconds 61 turns of 100 ms can begin, the first at once.
+    # At most 61 inferences of 100 ms can start in six seconds.
     assert metrics['BasicPerformanceMetrics.NUM_MISSED_FRAMES'] >= 299
 
 
-def test_a_target_is_a_limit_or_a_least_value() -> None:
+def test_a_target_is_a_maximum_or_a_minimum() -> None:
     assert Figure('age_ms', 8.0, target=8.0).met
     assert not Figure('age_ms', 8.1, target=8.0).met
     assert Figure('rate_hz', 15.0, target=15.0, at_least=True).met

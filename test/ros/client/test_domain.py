@@ -18,7 +18,7 @@ RESERVE = (
 
 
 def test_a_domain_is_held_by_one_process_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = [domain.reserve_domain() for _ in range(3)]  # others may hold any of them
+    free = [domain.reserve_domain() for _ in range(3)]  # other processes may hold any of them
     for lock in domain._locks[-3:]:
         lock.close()
     monkeypatch.setattr(domain, 'DOMAINS', free)
@@ -46,7 +46,7 @@ def test_a_domain_is_free_again_when_its_process_ended(monkeypatch: pytest.Monke
 
 
 @pytest.mark.skipif(importlib.util.find_spec('rclpy') is None, reason='needs rclpy')
-def test_a_domain_with_a_participant_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_domain_with_a_participant_is_not_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
     from dgss_ros.client.session import ros_session
 
     number = domain.reserve_domain()
@@ -55,7 +55,7 @@ def test_a_domain_with_a_participant_is_left_alone(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv('ROS_DOMAIN_ID', str(number))
     with ros_session('somebody'), pytest.raises(DgssError):
         domain.reserve_domain()
-    # A part of another domain's range that something else listens on is no reason to avoid it.
+    # A listener on another port of the domain does not prevent its use.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(('', 7400 + 250 * number + 100))
         assert domain.reserve_domain() == number

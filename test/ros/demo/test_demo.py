@@ -1,4 +1,4 @@
-"""The demo from end to end, small, by the command a user types."""
+"""A small demo from end to end, with the command of the user."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DGSS = [sys.executable, '-m', 'dgss_core']
 
 
 def write_camvid(root: Path) -> None:
-    """Three frames in the layout of CamVid, with all of the picture labelled as road."""
+    """Write three frames in the layout of CamVid, with every pixel labelled as road."""
     for folder in ('images', 'labels_cs19', 'splits'):
         (root / folder).mkdir(parents=True)
     names = [f'0001TP_{index:06d}' for index in range(3)]
@@ -39,7 +39,7 @@ def test_the_demo_leaves_bags_a_sheet_and_a_report(tmp_path: Path, probe_bundle:
     output = tmp_path / 'out'
     command = [*DGSS, 'demo', '--output', str(output), '--frames', '2']
     command += ['--data', str(tmp_path / 'data'), '--bundle', str(probe_bundle)]
-    for _ in range(2):  # the second run replaces what the first one left
+    for _ in range(2):  # the second run replaces the files of the first
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         assert 'Traceback' not in done.stderr
@@ -53,7 +53,7 @@ def test_the_demo_leaves_bags_a_sheet_and_a_report(tmp_path: Path, probe_bundle:
         *((condition, 'synthetic') for condition in CONDITIONS),
         ('dusk', 'CamVid'),
     ]
-    # The probe bundle calls dark red 0, which is road: the CamVid frames are all right.
+    # The mask of the probe bundle is 0, road, for dark red: every CamVid pixel is correct.
     assert legs[-1] == {
         'condition': 'dusk',
         'source': 'CamVid',
@@ -97,7 +97,7 @@ def test_an_interrupted_demo_leaves_no_node_behind(tmp_path: Path, slow_bundle: 
 
 
 def running(argument: str) -> list[str]:
-    """Processes with a command line that holds `argument`."""
+    """Return the command lines that contain `argument`, of all processes."""
     found = []
     for path in Path('/proc').glob('[0-9]*/cmdline'):
         try:
@@ -126,7 +126,7 @@ def test_the_node_ends_when_the_demo_is_killed(tmp_path: Path, probe_bundle: Pat
     assert wait_until(lambda: not running(f'bundle:={probe_bundle}'), TIMEOUT_S)
 
 
-def test_a_wrong_wish_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     output = tmp_path / 'out'
     for arguments, sentence in [
         (['--frames', '0'], 'frames is 0'),

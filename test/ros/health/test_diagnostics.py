@@ -1,4 +1,4 @@
-"""What `/diagnostics` says of a node that runs, and of one that is in trouble."""
+"""`/diagnostics` of a healthy node and of a node with faults."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 
 
 def street(seed: int = 0) -> np.ndarray:
-    """A picture with many classes to the probe bundle, bright and sharp."""
+    """Return a bright and sharp image for which the probe bundle gives many classes."""
     return np.random.default_rng(seed).integers(0, 256, (48, 64, 3)).astype(np.uint8)
 
 
@@ -43,7 +43,9 @@ def active(start_node, probe_bundle: Path, camera: Camera):
     return node
 
 
-def test_rates_and_times_are_told(active, camera: Camera, diagnostics: DiagnosticsReader) -> None:
+def test_rates_and_times_are_reported(
+    active, camera: Camera, diagnostics: DiagnosticsReader
+) -> None:
     with images_at(camera, 20.0):
         values = diagnostics.wait(
             'frames',
@@ -55,7 +57,7 @@ def test_rates_and_times_are_told(active, camera: Camera, diagnostics: Diagnosti
         assert 0 <= p50 <= p95 <= p99
     medians = sum(float(values[f'{stage}_ms_p50']) for stage in stages)
     assert medians == pytest.approx(float(values['latency_ms_p50']), rel=0.5, abs=1)
-    # The camera of the tests stamps its images with the year 2023.
+    # The stamps of the test camera are of the year 2023.
     assert float(values['age_ms_p50']) > 1e9
     diagnostics.wait('frames', lambda _, v: float(v['rate_in_hz']) == 0)
 
@@ -152,7 +154,7 @@ def test_peers_whose_quality_of_service_does_not_match_are_named(
     diagnostics.wait('connections', lambda s, _: s.level == OK)
 
 
-def test_masks_of_one_class_raise_an_alarm(
+def test_masks_of_one_class_are_a_warning(
     active, camera: Camera, diagnostics: DiagnosticsReader
 ) -> None:
     with images_at(camera, 10.0, flat(48)):
@@ -163,7 +165,7 @@ def test_masks_of_one_class_raise_an_alarm(
         diagnostics.wait('mask', lambda s, v: s.level == OK and v['one_class_frames'] == '0')
 
 
-def test_pictures_of_no_use_are_told(
+def test_unusable_pictures_are_reported(
     active, camera: Camera, diagnostics: DiagnosticsReader
 ) -> None:
     diagnostics.wait('input quality', lambda s, _: (s.level, s.message) == (OK, 'usable'))
@@ -223,7 +225,7 @@ def test_each_camera_has_statuses_of_its_own(
         assert diagnostics.status[f'dgss: left {task}'].level == OK
 
 
-def test_diagnostic_updater_serves_where_it_is_installed(
+def test_diagnostic_updater_is_used_if_installed(
     active, diagnostics: DiagnosticsReader, ros: Node
 ) -> None:
     if importlib.util.find_spec('diagnostic_updater') is None:
@@ -232,10 +234,10 @@ def test_diagnostic_updater_serves_where_it_is_installed(
     assert ParameterClient(ros).get('diagnostic_updater.period') == 1.0
 
 
-def test_masks_are_smoothed_and_thinned_as_the_parameters_say(
+def test_parameters_control_smoothing_and_the_confidence_threshold(
     active, ros: Node, camera: Camera
 ) -> None:
-    """The pictures differ by one grey level, and the probe sees another class."""
+    """The images differ by one grey level, and the probe bundle gives another class."""
     parameters = ParameterClient(ros)
     assert parameters.set('smoothing.weight', 0.8) == ''
     first, second = street(), street()

@@ -1,4 +1,4 @@
-"""What lies around the node names what the node really has: its access policy, RViz, Foxglove."""
+"""The access policy and the RViz and Foxglove layouts match the topics of the node."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.ros
 CONFIG = Path(__file__).parents[3] / 'config'
 KINDS = ('publish', 'subscribe', 'reply', 'request')
 Graph = set[tuple[str, str]]
-"""(kind, name) of each thing a node may do or does."""
+"""(kind, name) of each topic or service that a node may use or uses."""
 
 
 def policy() -> Graph:
-    """What config/sros2/policy.xml allows, with ~ spelled out."""
+    """Return what config/sros2/policy.xml allows, with ~ expanded."""
     (profile,) = ElementTree.parse(CONFIG / 'sros2' / 'policy.xml').iter('profile')
     assert (profile.get('ns'), profile.get('node')) == ('/', 'dgss')
     return {
@@ -39,7 +39,7 @@ def policy() -> Graph:
 
 
 def graph(ros: Node) -> Graph:
-    """What the running node /dgss does; empty as long as it is not known."""
+    """Return what the node /dgss uses; empty while it is not discovered."""
     if ('dgss', '/') not in ros.get_node_names_and_namespaces():
         return set()
     queries = {
@@ -53,7 +53,7 @@ def graph(ros: Node) -> Graph:
 
 @pytest.fixture
 def graphs(start_node, ros: Node, probe_bundle: Path) -> Graph:
-    """All that the node does with every option that changes it."""
+    """Everything that the node uses, with all options that change it."""
     options = ('-p', 'output.size:=network', '-p', 'output.uncertainty:=true')
     found: Graph = set()
     for transport in ('raw', 'compressed'):
@@ -67,7 +67,7 @@ def graphs(start_node, ros: Node, probe_bundle: Path) -> Graph:
         topic = '/camera/image_raw' + ('/compressed' if transport == 'compressed' else '')
         assert wait_until(lambda t=topic: ('subscribe', t) in graph(ros), TIMEOUT_S)
         assert node.lifecycle.state == 'active'
-        time.sleep(0.5)  # what else it made reaches us in its next announcement
+        time.sleep(0.5)  # its other endpoints are announced a little later
         found |= graph(ros)
         assert node.end(signal.SIGINT) == 0
         assert wait_until(lambda: graph(ros) == set(), TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""What is watched in the frames of one camera."""
+"""Observations of the frames of one camera."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_masks_of_one_class_are_counted_in_a_row(bundle: Bundle) -> None:
     assert watch.report.share == 1
 
 
-def test_most_of_the_last_pictures_make_a_fault(bundle: Bundle) -> None:
+def test_a_fault_is_reported_when_most_of_the_last_pictures_show_it(bundle: Bundle) -> None:
     watch, black = CameraWatch(), np.zeros((48, 64, 3), np.uint8)
     for seed in range(RECENT):
         watch.update(picture(seed), mask(1), bundle)
@@ -55,7 +55,7 @@ def test_most_of_the_last_pictures_make_a_fault(bundle: Bundle) -> None:
     assert watch.report.flags == watch.report.quality.flags == ('black', 'frozen')
 
 
-def test_the_distance_is_from_the_source_of_the_bundle_in_use(bundle: Bundle) -> None:
+def test_the_distance_is_measured_from_the_source_of_the_current_bundle(bundle: Bundle) -> None:
     watch = CameraWatch()
     assert watch.update(picture(0), mask(1), bundle) is None
     assert watch.report.distances == {}

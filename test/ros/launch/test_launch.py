@@ -1,4 +1,4 @@
-"""`ros2 launch` as a user calls it. Elsewhere test_parameters.py covers what it passes on."""
+"""`ros2 launch` as a user calls it. test_parameters.py covers the parameters without it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_launched_node_segments_the_named_camera(
         assert np.unique(mask).tolist() == [100 // 16]
 
 
-def test_cameras_are_spread_over_nodes(ros: Node, probe_bundle: Path, tmp_path: Path) -> None:
+def test_cameras_are_distributed_over_nodes(ros: Node, probe_bundle: Path, tmp_path: Path) -> None:
     nodes = {'front': 'dgss_front_left', 'left': 'dgss_front_left', 'rear': 'dgss_rear'}
     cameras = [
         Camera(ros, f'/sensing/{name}/image_raw', f'/{node}/{name}')
@@ -110,7 +110,7 @@ def test_cameras_are_spread_over_nodes(ros: Node, probe_bundle: Path, tmp_path: 
             assert np.unique(to_mask(answer['mask'])).tolist() == [red]
 
 
-def test_a_node_that_died_comes_back(ros: Node, probe_bundle: Path, tmp_path: Path) -> None:
+def test_a_node_that_died_is_started_again(ros: Node, probe_bundle: Path, tmp_path: Path) -> None:
     log = tmp_path / 'log'
     camera = Camera(ros, '/camera/image_raw')
     camera.subscribe('mask')
@@ -128,7 +128,7 @@ def test_a_node_that_died_comes_back(ros: Node, probe_bundle: Path, tmp_path: Pa
         )
 
 
-def test_the_parameter_file_has_its_say_where_no_bundle_is_named(
+def test_the_parameter_file_sets_the_bundle_if_no_argument_does(
     ros: Node, probe_bundle: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / 'mine.yaml'
@@ -152,14 +152,14 @@ def test_an_evaluation_records_the_masks_of_a_bag(
     assert topics['/dgss/mask'] > 5
 
 
-def test_the_demo_drives(ros: Node, probe_bundle: Path, drive: Path, tmp_path: Path) -> None:
+def test_the_demo_loops(ros: Node, probe_bundle: Path, drive: Path, tmp_path: Path) -> None:
     masks: list[Image] = []
     ros.create_subscription(Image, '/dgss/mask', masks.append, QoSProfile(depth=10))
     with launched(tmp_path / 'log', 'demo', bag=drive, rviz='false', bundle=probe_bundle):
-        assert wait_until(lambda: len(masks) > 10, 2 * TIMEOUT_S), 'it does not start anew'
+        assert wait_until(lambda: len(masks) > 10, 2 * TIMEOUT_S), 'it does not loop'
 
 
-def test_wrong_arguments_are_named() -> None:
+def test_wrong_arguments_are_reported() -> None:
     for arguments, reason in (
         ({'log_level': 'loud'}, '"loud" is not valid'),
         ({'cameras': 'front,left', 'image': '/camera'}, 'cannot share the topic /camera'),

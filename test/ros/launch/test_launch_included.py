@@ -1,4 +1,4 @@
-"""Our launch file within that of a vehicle, by launch_pytest; skipped where that is absent."""
+"""Our launch file included in a launch file of a vehicle; skipped without launch_pytest."""
 
 from __future__ import annotations
 

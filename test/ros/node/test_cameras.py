@@ -1,4 +1,4 @@
-"""Several cameras through one node, and cameras that are turned or seen in part."""
+"""Several cameras in one node, rotated cameras, regions of interest, and skipped images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.ros
 NAMES = ('front', 'left', 'right', 'rear')
 
 
-def test_every_camera_has_its_topics_and_its_order(
+def test_every_camera_has_its_own_topics_and_order(
     start_node, ros: Node, probe_bundle: Path, diagnostics: DiagnosticsReader
 ) -> None:
     start_node(
@@ -56,7 +56,7 @@ def test_every_camera_has_its_topics_and_its_order(
 
 
 def coded(width: int, height: int) -> np.ndarray:
-    """A picture whose red differs from place to place."""
+    """Return an image whose red channel encodes the position."""
     y, x = np.mgrid[:height, :width]
     image = np.zeros((height, width, 3), np.uint8)
     image[..., 0] = 16 * ((x // 8 + 3 * (y // 8)) % 16)
@@ -64,10 +64,10 @@ def coded(width: int, height: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize('rotation', [0, 90, 180, 270])
-def test_the_mask_fits_the_image_as_it_came(
+def test_the_mask_fits_the_unrotated_image(
     start_node, ros: Node, probe_bundle: Path, rotation: int
 ) -> None:
-    """Upright, the region has the size of the network: each pixel is its own."""
+    """The upright region has the size of the network, so that no pixel is resized."""
     start_node(
         *('-p', 'cameras:=[side, back]', '-p', f'side.rotation:={rotation}'),
         *('-p', 'input.roi:=[0, 0, 64, 48]'),
@@ -109,7 +109,7 @@ def test_a_region_takes_effect_at_once_and_one_outside_the_image_is_reported(
     diagnostics.wait('frames', lambda _, v: 'does not lie within' in v['last_error'])
 
 
-def test_compressed_images_are_taken(start_node, ros: Node, probe_bundle: Path) -> None:
+def test_compressed_images_are_segmented(start_node, ros: Node, probe_bundle: Path) -> None:
     start_node(
         *('-r', '~/image:=/camera/image_raw'),
         image_transport='compressed',
@@ -136,7 +136,7 @@ def test_compressed_images_are_taken(start_node, ros: Node, probe_bundle: Path) 
         np.testing.assert_array_equal(mask, decode_compressed(content)[..., 0] // 16)
 
 
-def test_masks_of_network_size_bring_their_camera_info(
+def test_masks_of_network_size_have_a_matching_camera_info(
     start_node, ros: Node, probe_bundle: Path
 ) -> None:
     start_node(
@@ -165,24 +165,24 @@ def test_masks_of_network_size_bring_their_camera_info(
     assert wait_until(lambda: infos[-1].header == answers['mask'].header, TIMEOUT_S)
     for message in (*answers.values(), infos[-1]):
         assert (message.width, message.height) == (48, 64)
-    # The region of 96x128 became 48x64: half, from its corner at (20, 10).
+    # The region of 96x128 at (20, 10) is scaled by half to 48x64.
     assert np.allclose(infos[-1].k, [100, 0, 29.75, 0, 105, 30.75, 0, 0, 1])
     assert np.allclose(infos[-1].p, [100, 0, 29.75, 20, 0, 105, 30.75, 0, 0, 0, 1, 0])
 
 
-def test_binning_and_region_of_the_camera_are_taken_into_its_matrices() -> None:
-    """A point of the world falls on the same place of the picture either way."""
+def test_matrices_include_the_binning_and_region_of_the_camera() -> None:
+    """A point in the world projects to the same position with both calibrations."""
     info = CameraInfo(width=640, height=480, binning_x=2, binning_y=2)
     info.k = [500.0, 0, 320, 0, 500, 240, 0, 0, 1]
     info.p = [500.0, 0, 320, 0, 0, 500, 240, 0, 0, 0, 1, 0]
     info.roi.x_offset, info.roi.y_offset = 100, 50
     info.roi.width, info.roi.height = 400, 300
-    assert fits(info, 200, 150)
-    assert not fits(info, 640, 480)
-    new = scaled(info, info.header, (0, 0, 200, 150), 100, 75)
+    assert fits(info, width=200, height=150)
+    assert not fits(info, width=640, height=480)
+    new = scaled(info, info.header, (0, 0, 200, 150), width=100, height=75)
     point = np.array([0.1, -0.05, 1.0])
     u, v, _ = np.reshape(info.k, (3, 3)) @ point
-    # Four pixels of the sensor, from (100, 50), became one.
+    # Each pixel covers 4x4 pixels of the sensor, from (100, 50).
     expected = [(u + 0.5 - 100) / 4 - 0.5, (v + 0.5 - 50) / 4 - 0.5]
     assert np.allclose((np.reshape(new.k, (3, 3)) @ point)[:2], expected)
     assert (new.binning_x, new.roi.width) == (0, 0)
@@ -214,7 +214,7 @@ def test_old_images_and_those_over_the_rate_are_skipped(
     assert 4 <= len(masks) - count <= 7
 
 
-def test_the_age_is_that_of_a_simulation(
+def test_the_age_follows_simulated_time(
     start_node, ros: Node, probe_bundle: Path, camera: Camera, diagnostics: DiagnosticsReader
 ) -> None:
     """Frames are answered before the simulated clock begins, while it runs, and when it jumps."""
@@ -245,7 +245,7 @@ def test_the_age_is_that_of_a_simulation(
 
 
 @pytest.mark.parametrize('stamp', [Time(), Time(sec=-5), Time(sec=-(2**31), nanosec=2**32 - 1)])
-def test_a_stamp_that_tells_no_time_is_copied_and_has_no_age(
+def test_an_invalid_stamp_is_copied_and_has_no_age(
     start_node, probe_bundle: Path, camera: Camera, diagnostics: DiagnosticsReader, stamp: Time
 ) -> None:
     start_node('-p', 'input.max_age_ms:=500.0', bundle=probe_bundle, autostart=True)
@@ -264,15 +264,15 @@ def test_a_stamp_that_tells_no_time_is_copied_and_has_no_age(
 
 
 @pytest.mark.parametrize('rate', [7.0, 20.0, 30.0, 100.0])
-def test_a_pace_lets_pass_what_it_says(rate: float) -> None:
-    """Also where the rate does not divide that of the camera."""
+def test_a_pace_admits_its_rate(rate: float) -> None:
+    """This also holds if the camera rate is no multiple of the rate."""
     pace = Pace()
     passed = sum(pace.admits(1000 + i / 30, rate) for i in range(300))
     assert abs(passed - min(300, 10 * rate)) <= 2
     assert all(pace.admits(2000 + i / 30, 0.0) for i in range(30))
 
 
-def test_a_pace_catches_nothing_up_after_a_pause() -> None:
+def test_a_pace_does_not_catch_up_after_a_pause() -> None:
     pace = Pace()
     assert pace.admits(10.0, 10.0)
     times = [20.0 + i / 100 for i in range(50)]

@@ -1,4 +1,4 @@
-"""The bundle that comes with the package, through the node."""
+"""The embedded bundle in the node."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dgss_ros.node.messages import to_mask
 pytestmark = pytest.mark.ros
 
 FLOOR = 0.30
-"""Random weights stay below 0.05, and calling every pixel by the most frequent class below 0.1."""
+"""Random weights stay below 0.05; one class for all pixels, the most frequent, stays below 0.1."""
 
 
 def test_masks_of_the_synthetic_street_are_right(start_node, ros: Node, camera: Camera) -> None:
@@ -41,7 +41,7 @@ def test_masks_of_the_synthetic_street_are_right(start_node, ros: Node, camera: 
     assert constant.miou < 0.1
 
 
-def test_the_node_answers_as_the_library_does(start_node, camera: Camera) -> None:
+def test_the_node_and_the_library_give_equal_masks(start_node, camera: Camera) -> None:
     start_node(autostart=True)
     camera.subscribe('mask', 'confidence')
     camera.connect()

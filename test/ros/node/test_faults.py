@@ -1,4 +1,4 @@
-"""What goes wrong around a node: each ends in its diagnostics, and the node recovers."""
+"""Faults around a node: each one is in its diagnostics, and the node recovers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def ids(camera: Camera, image: np.ndarray, encoding: str = 'rgb8') -> list[int]:
     return np.unique(to_mask(camera.answer(image, encoding)['mask'])).tolist()
 
 
-def test_a_bundle_that_is_deleted_in_use_serves_on_and_fails_by_name_then(
+def test_a_bundle_deleted_in_use_keeps_running_and_fails_on_the_next_load(
     start_node,
     ros: Node,
     probe_bundle: Path,
@@ -72,7 +72,7 @@ def test_a_bundle_that_is_deleted_in_use_serves_on_and_fails_by_name_then(
     'backend',
     ['openvino', *(pytest.param(n, marks=pytest.mark.gpu) for n in ('tensorrt', 'tensorrt_rtx'))],
 )
-def test_an_engine_cache_that_is_deleted_is_made_anew(
+def test_a_deleted_engine_cache_is_built_again(
     start_node, tmp_path: Path, camera: Camera, diagnostics: DiagnosticsReader, backend: str
 ) -> None:
     if find_spec(backend) is None:
@@ -101,7 +101,7 @@ def test_an_engine_cache_that_is_deleted_is_made_anew(
 
 @contextmanager
 def full_disk(process: subprocess.Popen) -> Iterator[None]:
-    """Let every write of a process fail that makes a file larger than `SMALL_FILE` bytes."""
+    """Make every write of a process fail that extends a file beyond `SMALL_FILE` bytes."""
     before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (SMALL_FILE, before[1]))
     try:
@@ -142,8 +142,8 @@ def test_a_camera_may_come_back_with_another_size_encoding_and_qos(
         QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE),
         QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
     ]
-    looks = [((64, 48), 'rgb8'), ((321, 123), 'bgr8'), ((640, 360), 'rgb8')]
-    for qos, (size, encoding) in zip(profiles, looks, strict=True):
+    formats = [((64, 48), 'rgb8'), ((321, 123), 'bgr8'), ((640, 360), 'rgb8')]
+    for qos, (size, encoding) in zip(profiles, formats, strict=True):
         camera = Camera(ros, qos=qos)
         camera.subscribe('mask')
         camera.connect()
@@ -155,7 +155,7 @@ def test_a_camera_may_come_back_with_another_size_encoding_and_qos(
 
 
 class SimulatedClock:
-    """Publishes /clock, on a thread of its own, at the time that `seconds` was set to."""
+    """Publishes /clock with the time `seconds`, on the thread of the ROS session."""
 
     def __init__(self, ros: Node) -> None:
         self.seconds = 1_700_000_000.0
@@ -167,7 +167,7 @@ class SimulatedClock:
         self._publisher.publish(Clock(clock=Time(sec=sec, nanosec=nanosec)))
 
 
-def test_simulated_time_may_stand_still_and_jump(
+def test_simulated_time_may_pause_and_jump(
     start_node, ros: Node, probe_bundle: Path, camera: Camera, diagnostics: DiagnosticsReader
 ) -> None:
     clock = SimulatedClock(ros)
@@ -196,10 +196,10 @@ def test_a_signal_during_inference_ends_the_node_and_another_takes_over(
     node = start_node(backend='null:1500', self_test=False, **options)
     camera.subscribe('mask')
     camera.connect()
-    seen = len(camera.received['mask'])
+    before = len(camera.received['mask'])
     camera.send(flat(1))
     time.sleep(0.5)
-    assert len(camera.received['mask']) == seen, 'the frame is not in work any more'
+    assert len(camera.received['mask']) == before, 'the frame is no longer in work'
     assert node.end(getattr(signal, name)) == 0, node.log
     assert wait_until(lambda: camera.subscribers == 0, TIMEOUT_S)
     start_node(**options)

@@ -1,4 +1,4 @@
-"""Ten thousand malformed messages: each refused in one sentence or decoded, and counted."""
+"""Ten thousand malformed messages: each is decoded or refused with one sentence, and counted."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from dgss_core.errors import DgssError
 from dgss_core.images.encodings import MAX_PIXELS
 from dgss_ros.client.process import resident_mib
 from dgss_ros.client.session import wait_until
-from dgss_ros.node.messages import to_image, to_mask, to_rgb
+from dgss_ros.node.messages import to_image, to_mask, to_picture
 
 pytestmark = pytest.mark.ros
 IN_PROCESS, LIVE = 4600, 400
 PACE_S = 0.004
-"""Slower than the node refuses, so that next to nothing is dropped for a newer one."""
+"""Longer than the node needs to refuse an image, so that almost none is dropped."""
 
 
 def fuzz(examples: int) -> settings:
@@ -39,9 +39,9 @@ def fuzz(examples: int) -> settings:
 
 
 def decode(message: Image | CompressedImage) -> np.ndarray | str:
-    """The picture, or the reason for which the message was refused."""
+    """Return the image, or the reason of the refusal."""
     try:
-        return to_rgb(message)
+        return to_picture(message).rgb
     except DgssError as error:
         return str(error)
 
@@ -73,11 +73,11 @@ def test_a_compressed_image_is_decoded_or_refused(message: CompressedImage) -> N
 def test_a_bomb_is_refused_before_it_takes_memory() -> None:
     side = int(MAX_PIXELS**0.5) + 1
     assert 'sizes from 1 to' in decode(CompressedImage(data=png_bomb(side, side, 1)))
-    assert MAX_PIXELS * 3 <= 200 << 20, 'what is accepted must not fill the memory either'
+    assert MAX_PIXELS * 3 <= 200 << 20, 'accepted images must not fill the memory either'
 
 
 class Attack:
-    """Malformed messages for a live node, and what it made of them."""
+    """Sends malformed messages to a live node and counts them."""
 
     def __init__(self, ros: Node, kind: type, topic: str) -> None:
         self._publisher = ros.create_publisher(kind, topic, QoSProfile(depth=50))
@@ -134,7 +134,7 @@ def test_a_live_node_survives_malformed_compressed_images(
 
 
 def judge(run, attack: Attack, node, diagnostics: DiagnosticsReader) -> None:
-    """Run the attack; every message must be accounted for, and the memory stay."""
+    """Run the attack; the counters must include every message, and memory must stay level."""
     values = diagnostics.wait('frames', lambda *_: True)
     before = resident_mib(node.process.pid)
     run()
@@ -150,14 +150,14 @@ def judge(run, attack: Attack, node, diagnostics: DiagnosticsReader) -> None:
     assert int(values['rejected']) > LIVE / 2
     assert node.process.poll() is None
     assert node.lifecycle.state == 'active'
-    # The largest of these pictures is decoded in some hundred MiB, and given back.
+    # Decoding the largest of these images takes a few hundred MiB, which are then returned.
     assert resident_mib(node.process.pid) < before + 300
 
 
 def test_a_live_node_survives_broken_serialization(
     start_node, probe_bundle: Path, ros: Node, camera: Camera
 ) -> None:
-    """What no publisher of ROS would send, but a broken driver or an attacker may."""
+    """No ROS publisher sends such data, but a broken driver or an attacker may."""
     node = start_node(bundle=probe_bundle, autostart=True)
     camera.subscribe('mask')
     camera.connect()

@@ -1,4 +1,4 @@
-"""The node is led through its states from another process, rightly and wrongly."""
+"""Legal and illegal transitions of the node, requested from another process."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def set_bundle(ros: Node, folder: Path) -> None:
     assert result.successful, result.reason
 
 
-def test_the_states_can_be_gone_through_again_and_again(
-    start_node, probe_bundle: Path, camera: Camera
-) -> None:
+def test_the_lifecycle_can_be_repeated(start_node, probe_bundle: Path, camera: Camera) -> None:
     lifecycle = start_node(bundle=probe_bundle).lifecycle
     assert lifecycle.state == 'unconfigured'
     camera.subscribe('mask')
@@ -110,7 +108,7 @@ def test_illegal_transitions_are_refused_and_change_nothing(
     camera.answer(flat(1))
 
 
-def test_a_node_that_is_cleaned_up_while_it_reloads_stays_so(start_node, ros: Node) -> None:
+def test_a_node_cleaned_up_during_a_reload_stays_unconfigured(start_node, ros: Node) -> None:
     node = start_node(backend='onnxruntime', autostart=True)
     client = ros.create_client(Trigger, '/dgss/reload')
     assert wait_until(lambda: node.lifecycle.state == 'active', TIMEOUT_S)
@@ -125,7 +123,7 @@ def test_a_node_that_is_cleaned_up_while_it_reloads_stays_so(start_node, ros: No
     node.lifecycle.configure()
 
 
-def test_a_node_that_is_ended_while_it_reloads_ends_in_order(start_node, ros: Node) -> None:
+def test_a_node_stopped_during_a_reload_ends_cleanly(start_node, ros: Node) -> None:
     node = start_node(backend='onnxruntime', autostart=True)
     client = ros.create_client(Trigger, '/dgss/reload')
     assert wait_until(lambda: node.lifecycle.state == 'active', TIMEOUT_S)
@@ -158,7 +156,7 @@ def damage_manifest(folder: Path) -> None:
         (damage_manifest, 'manifest.json lacks'),
     ],
 )
-def test_a_bad_bundle_fails_with_its_reason_and_a_good_one_works_then(
+def test_a_bad_bundle_fails_with_its_reason_and_a_good_one_then_works(
     start_node,
     ros: Node,
     probe_bundle: Path,
@@ -187,10 +185,10 @@ def test_a_bad_bundle_fails_with_its_reason_and_a_good_one_works_then(
     diagnostics.wait('model', lambda s, _: s.level == DiagnosticStatus.OK)
 
 
-def test_an_exception_within_a_transition_is_logged_and_survived(
+def test_an_exception_in_a_transition_is_logged_and_does_not_end_the_node(
     start_node, ros: Node, probe_bundle: Path
 ) -> None:
-    """A topic that already carries another type makes rclpy raise while publishers are made."""
+    """rclpy raises when it creates a publisher on a topic of another type."""
     node = start_node('-r', '~/confidence:=/diagnostics', bundle=probe_bundle, traceback=True)
     for _ in range(2):
         with pytest.raises(DgssError, match=r'and is unconfigured: on_configure failed'):
@@ -219,7 +217,7 @@ def test_a_wrong_qos_override_fails_to_configure_with_a_sentence(
     assert node.end(signal.SIGINT) == 0
 
 
-def test_shutdown_is_final_and_the_process_ends_in_order(
+def test_shutdown_is_final_and_the_process_ends_cleanly(
     start_node, probe_bundle: Path, camera: Camera
 ) -> None:
     node = start_node(bundle=probe_bundle, autostart=True)
@@ -232,13 +230,13 @@ def test_shutdown_is_final_and_the_process_ends_in_order(
     assert node.end(signal.SIGTERM) == 0
 
 
-def test_a_node_that_is_not_there_is_named(ros: Node) -> None:
+def test_a_missing_node_is_named(ros: Node) -> None:
     client = LifecycleClient(ros, '/nowhere', timeout_s=0.3)
     with pytest.raises(DgssError, match='no service /nowhere/change_state'):
         client.configure()
 
 
-def test_autostart_with_a_bad_bundle_leaves_a_node_that_can_be_mended(
+def test_autostart_with_a_bad_bundle_leaves_a_node_that_can_be_fixed(
     start_node, ros: Node, tmp_path: Path, probe_bundle: Path
 ) -> None:
     folders = f'[{tmp_path}, {probe_bundle.parent}]'

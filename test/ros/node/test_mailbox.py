@@ -29,7 +29,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def test_the_newest_item_wins_and_what_it_replaces_is_counted() -> None:
+def test_the_newest_item_wins_and_replaced_items_are_counted() -> None:
     mailbox, (slot,) = mailbox_of(1)
     for item in (1, 2, 3):
         slot.put(item)
@@ -37,7 +37,7 @@ def test_the_newest_item_wins_and_what_it_replaces_is_counted() -> None:
     assert (slot.received, slot.dropped) == (3, 2)
 
 
-def test_a_closed_mailbox_drops_what_waits_and_refuses_more() -> None:
+def test_a_closed_mailbox_drops_waiting_items_and_refuses_new_ones() -> None:
     mailbox: Mailbox[int] = Mailbox()
     slot = mailbox.slot()
     slot.put(1)
@@ -87,7 +87,7 @@ def test_a_sender_never_has_two_items_in_work() -> None:
     assert taken == [2]
 
 
-def test_what_came_after_an_item_in_work_takes_its_place() -> None:
+def test_a_newer_item_can_replace_the_one_in_work() -> None:
     mailbox, (slot,) = mailbox_of(1)
     slot.put(1)
     batch = mailbox.take()
@@ -123,13 +123,13 @@ def test_after_is_called_while_the_next_item_is_in_work() -> None:
     workers.stop()
 
 
-def test_a_batch_takes_what_is_there_and_waits_only_for_those_who_may_come() -> None:
+def test_a_batch_takes_ready_items_and_waits_only_for_free_slots() -> None:
     mailbox, slots = mailbox_of(4)
     for number, slot in enumerate(slots):
         slot.put(number)
     batch = mailbox.take(max_size=3, max_wait_s=60)
     assert items(batch) == [0, 1, 2]
-    # The fourth is the only one that is not in work: no other can join it.
+    # Only the fourth slot is free, so no other item can join the batch.
     rest = mailbox.take(max_size=3, max_wait_s=60)
     assert items(rest) == [3]
     finish(mailbox, batch + rest)
@@ -138,7 +138,7 @@ def test_a_batch_takes_what_is_there_and_waits_only_for_those_who_may_come() -> 
     assert items(mailbox.take(max_size=2, max_wait_s=60)) == ['early', 'late']
 
 
-def test_a_batch_is_given_incomplete_after_its_longest_wait() -> None:
+def test_a_batch_is_handed_out_incomplete_after_its_maximum_wait() -> None:
     mailbox, slots = mailbox_of(2)
     start = time.monotonic()
     slots[0].put('early')
@@ -146,14 +146,14 @@ def test_a_batch_is_given_incomplete_after_its_longest_wait() -> None:
     slots[0].put('newer')
     batch = mailbox.take(max_size=2, max_wait_s=0.1)
     assert items(batch) == ['newer']
-    # The wait counts from the first item, also when a newer one took its place.
+    # The wait counts from the first item, even if a newer one replaced it.
     assert 0.09 <= time.monotonic() - start < 0.125 + 0.1
     finish(mailbox, batch)
     slots[0].put('one')
     assert items(mailbox.take(max_size=2)) == ['one']
 
 
-def test_settling_waits_for_what_is_in_work_and_for_no_more() -> None:
+def test_settling_waits_for_the_batches_in_work_only() -> None:
     mailbox, (first, second) = mailbox_of(2)
     first.put(1)
     batch = mailbox.take()
@@ -168,7 +168,7 @@ def test_settling_waits_for_what_is_in_work_and_for_no_more() -> None:
     thread.join()
 
 
-def test_stopping_finishes_the_items_in_work_and_drops_the_next() -> None:
+def test_stopping_finishes_items_in_work_and_drops_waiting_ones() -> None:
     mailbox, (slot,) = mailbox_of(1)
     started, done = threading.Event(), []
 

@@ -12,23 +12,23 @@ from std_msgs.msg import Header
 
 from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
-from dgss_ros.node.messages import raw_stamp_ns, stamp_ns, to_image, to_labels, to_mask, to_rgb
+from dgss_ros.node.messages import raw_stamp_ns, stamp_ns, to_image, to_labels, to_mask, to_picture
 
 pytestmark = pytest.mark.ros
 HEADER = Header(stamp=Time(sec=1_700_000_000, nanosec=4_294_967), frame_id='camera')
 
 
-def test_a_picture_survives_the_way_into_a_message_and_back() -> None:
+def test_an_image_survives_conversion_to_a_message_and_back() -> None:
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     message = to_image(HEADER, image, 'rgb8')
     assert (message.header, message.height, message.width, message.step) == (HEADER, 5, 7, 21)
     assert type(message.data) is array
-    assert np.array_equal(to_rgb(message), image)
+    assert np.array_equal(to_picture(message).rgb, image)
     reversed_image = np.ascontiguousarray(image[..., ::-1])
-    assert np.array_equal(to_rgb(to_image(HEADER, image, 'bgr8')), reversed_image)
+    assert np.array_equal(to_picture(to_image(HEADER, image, 'bgr8')).rgb, reversed_image)
 
 
-def test_a_part_of_a_picture_can_be_sent() -> None:
+def test_a_part_of_an_image_can_be_sent() -> None:
     image = np.arange(4 * 6, dtype=np.uint8).reshape(4, 6)
     message = to_image(HEADER, image[1:3, 2:5], 'mono8')
     assert np.array_equal(to_mask(message), [[8, 9, 10], [14, 15, 16]])
@@ -38,18 +38,18 @@ def test_padded_rows_are_cut_off() -> None:
     padded = np.arange(12, dtype=np.uint8).reshape(2, 6)
     message = Image(height=2, width=4, step=6, encoding='mono8', data=padded.tobytes())
     assert np.array_equal(to_mask(message), padded[:, :4])
-    assert np.array_equal(to_rgb(message)[..., 1], padded[:, :4])
+    assert np.array_equal(to_picture(message).rgb[..., 1], padded[:, :4])
 
 
-def test_an_unusable_message_says_why() -> None:
+def test_an_unusable_message_raises_with_the_reason() -> None:
     message = to_image(HEADER, np.zeros((4, 6), np.uint8), 'mono8')
     message.encoding = 'infrared12'
     with pytest.raises(DgssError, match='infrared12'):
-        to_rgb(message)
+        to_picture(message)
 
 
 def test_building_a_message_does_not_convert_byte_by_byte() -> None:
-    """The slow path of rclpy takes 0.2 s for such a picture, the right one 0.1 ms."""
+    """The slow path of rclpy takes 0.2 s for such an image, the fast one 0.1 ms."""
     import time
 
     image = np.zeros((720, 1280, 3), np.uint8)
@@ -73,7 +73,7 @@ def test_building_a_message_does_not_convert_byte_by_byte() -> None:
         ('mono16', 1, 2),
     ],
 )
-def test_what_cv_bridge_converts_rightly_is_converted_alike(
+def test_encodings_that_cv_bridge_supports_give_equal_pixels(
     encoding: str, channels: int, depth: int
 ) -> None:
     bridge = pytest.importorskip('cv_bridge').CvBridge()
@@ -81,7 +81,7 @@ def test_what_cv_bridge_converts_rightly_is_converted_alike(
     data = np.random.default_rng(3).integers(0, 256, 12 * row, np.uint8)
     message = Image(height=12, width=16, step=row, encoding=encoding, data=data.tobytes())
     expected = bridge.imgmsg_to_cv2(message, 'rgb8')
-    assert np.abs(to_rgb(message).astype(int) - expected).max() <= 1
+    assert np.abs(to_picture(message).rgb.astype(int) - expected).max() <= 1
 
 
 @pytest.mark.parametrize('nanosec', [0, 1, 999_999_999])
@@ -91,7 +91,7 @@ def test_the_stamp_is_read_without_deserializing(nanosec: int) -> None:
     assert raw_stamp_ns(raw) == stamp_ns(header) == 1_700_000_123_000_000_000 + nanosec
 
 
-def test_labels_can_be_read_back() -> None:
+def test_labels_can_be_parsed_again() -> None:
     labels = LabelSet.load('cityscapes19')
     data = json.loads(to_labels(labels).data)
     assert LabelSet.from_dict(data) == labels

@@ -1,4 +1,4 @@
-"""What the node publishes, over real DDS."""
+"""The outputs of the node, over real DDS."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dgss_core.images.paint import colorize, overlay
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.segmenter import Prediction
 from dgss_ros.client.session import wait_until
-from dgss_ros.node.messages import to_labels, to_mask, to_rgb
+from dgss_ros.node.messages import to_labels, to_mask, to_picture
 from dgss_ros.node.outputs import LATCHED_QOS, Canvas, LabelOutputs, Outputs
 
 pytestmark = pytest.mark.ros
@@ -29,7 +29,7 @@ PICTURES = ['overlay', 'overlay/compressed', 'color_mask', 'color_mask/compresse
 
 @pytest.fixture
 def painter(ros: Node) -> Iterator[LifecycleNode]:
-    """A node that is active, as its publishers need it."""
+    """An active node, because lifecycle publishers publish only then."""
     node = LifecycleNode('painter', context=ros.context)
     node.trigger_configure()
     yield node
@@ -51,7 +51,7 @@ def make(painter: LifecycleNode) -> Make:
 
 @pytest.fixture
 def listen(ros: Node, painter: LifecycleNode) -> Callable[[type, str], list]:
-    """Subscribe to a topic of the painter, and wait until it knows."""
+    """Subscribe to a topic of the painter, and wait until it has discovered the subscription."""
 
     def listen(kind: type, name: str) -> list[Any]:
         messages: list[Any] = []
@@ -76,7 +76,7 @@ def frame() -> tuple[Header, np.ndarray, Prediction]:
 
 
 def over(image: np.ndarray) -> Canvas:
-    """Planes of the image's own size, laid over it as they are."""
+    """Return a canvas of the size of the image, for planes of the same size."""
     size = (image.shape[1], image.shape[0])
     return Canvas(size, lambda: image, lambda plane, outside, out: np.copyto(out, plane))
 
@@ -86,7 +86,7 @@ def newest(messages: list) -> Any:
     return messages[-1]
 
 
-def test_every_output_bears_the_header_of_its_image(make: Make, listen, frame) -> None:
+def test_every_output_has_the_header_of_its_image(make: Make, listen, frame) -> None:
     header, image, prediction = frame
     outputs = make(uncertainty=True)
     planes = {name: listen(Image, name) for name in ('mask', 'confidence', 'uncertainty')}
@@ -103,7 +103,7 @@ def test_every_output_bears_the_header_of_its_image(make: Make, listen, frame) -
     for name, messages in pictures.items():
         message = newest(messages)
         assert message.header == header
-        picture, kind = to_rgb(message), name.split('/')[0]
+        picture, kind = to_picture(message).rgb, name.split('/')[0]
         if name == 'overlay/compressed':
             assert message.format == 'rgb8; jpeg compressed bgr8'
             difference = np.abs(picture.astype(float) - expected[kind]).mean()
@@ -114,8 +114,8 @@ def test_every_output_bears_the_header_of_its_image(make: Make, listen, frame) -
 
 
 @pytest.mark.parametrize('name', ['mask', 'confidence', 'uncertainty', *PICTURES])
-def test_what_nobody_subscribes_to_is_not_computed(make: Make, listen, name: str) -> None:
-    """Nothing can be made of no prediction, and nobody notices until someone subscribes."""
+def test_an_output_without_subscribers_is_not_computed(make: Make, listen, name: str) -> None:
+    """Without a prediction, publishing fails only once there is a subscriber."""
     outputs = make(uncertainty=True)
     outputs.publish(Header(), over(flat(1)), None, LABELS, 0.5)
     listen(CompressedImage if '/' in name else Image, name)
@@ -123,7 +123,7 @@ def test_what_nobody_subscribes_to_is_not_computed(make: Make, listen, name: str
         outputs.publish(Header(), over(flat(1)), None, LABELS, 0.5)
 
 
-def test_uncertainty_is_published_where_it_is_wanted_and_offered(
+def test_uncertainty_is_published_if_requested_and_available(
     make: Make, painter: LifecycleNode, listen, frame, ros: Node
 ) -> None:
     header, image, prediction = frame

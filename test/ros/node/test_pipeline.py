@@ -1,4 +1,4 @@
-"""What runs at the same time in the node: the network, and what comes before and after it."""
+"""The network runs while other images are prepared and published."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_masks_leave_in_order_while_the_next_image_is_in_work(
 ) -> None:
     start_node(*('-p', 'backend:=null:10'), bundle=probe_bundle, self_test=False, autostart=True)
     camera.subscribe('mask', 'overlay')
-    picture = flat(1, size=(1280, 720))  # takes its time to be painted
+    picture = flat(1, size=(1280, 720))  # slow to paint
     camera.connect(picture)
     with images_at(camera, 60.0, picture):
         time.sleep(2.0)
@@ -55,7 +55,7 @@ def test_a_frame_is_prepared_while_the_network_is_busy_unless_a_newer_one_comes(
         front.send(flat(1))
         time.sleep(0.05)
         rear.answer(flat(1))
-    # They waited for the network, but not to be prepared.
+    # They waited for the network, but not for their preparation.
     values = diagnostics.wait(
         'rear frames', lambda _, v: float(v.get('inference_ms_p50', 0)) > 400
     )

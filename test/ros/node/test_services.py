@@ -1,4 +1,4 @@
-"""The services of the node, asked from another process while images come."""
+"""The services of the node, called from another process while images arrive."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.ros
 
 @pytest.fixture
 def bundles(tmp_path: Path) -> Path:
-    """A folder with the bundles `first` and `second`, and `outside` beside it."""
+    """A folder with the bundles `first` and `second`; beside it is the bundle `outside`."""
     for name in ('inside/first', 'inside/second', 'outside'):
         write_probe_bundle(tmp_path / name)
     return tmp_path / 'inside'
@@ -77,7 +77,7 @@ def test_other_services_answer_while_a_bundle_is_loaded(
     assert between > 1
 
 
-def test_a_reload_that_fails_says_why_and_leaves_the_old_bundle(
+def test_a_failed_reload_gives_the_reason_and_keeps_the_old_bundle(
     start_node, ros: Node, bundles: Path, camera: Camera, diagnostics: DiagnosticsReader
 ) -> None:
     node = start_node(bundle=bundles / 'first')
@@ -101,7 +101,7 @@ def test_a_reload_that_fails_says_why_and_leaves_the_old_bundle(
     assert diagnostics.status['dgss: model'].level == DiagnosticStatus.OK
 
 
-def test_no_bundle_outside_the_folders_is_taken(
+def test_a_bundle_outside_the_folders_is_refused(
     start_node, ros: Node, bundles: Path, tmp_path: Path
 ) -> None:
     node = start_node(bundle=bundles / 'first')
@@ -111,17 +111,19 @@ def test_no_bundle_outside_the_folders_is_taken(
         assert 'lies outside bundle_folders' in parameters.set('bundle', str(path))
     assert parameters.set('bundle', str(bundles / '../inside/second')) == ''
     assert parameters.set('bundle', '') == ''
-    # What was a folder within when it was set may be a link when it is loaded.
+    # A path inside the folder may become a link to the outside before it is loaded.
     assert parameters.set('bundle', str(bundles / 'later')) == ''
     (bundles / 'later').symlink_to(tmp_path / 'outside')
     with pytest.raises(Exception, match='lies outside bundle_folders'):
         node.lifecycle.configure()
 
 
-def test_a_bundle_that_fails_its_test_is_refused(start_node, ros: Node, tmp_path: Path) -> None:
+def test_a_bundle_that_fails_its_self_test_is_refused(
+    start_node, ros: Node, tmp_path: Path
+) -> None:
     bad = write_probe_bundle(tmp_path / 'bad', frames=[reference_frame('day_0', 32, 24)])
     good = write_probe_bundle(tmp_path / 'good', frames=[reference_frame('day_0', 32)])
-    # Without the proof, which comes first where the backend has not been proven here.
+    # Skip the proof of the engine, which would fail before the self-test.
     node = start_node('-p', 'engine.allow_unverified:=true', bundle=bad)
     with pytest.raises(Exception, match=r'unconfigured: .*50\.0% of the pixels agree'):
         node.lifecycle.configure()
@@ -136,7 +138,7 @@ def test_a_bundle_that_fails_its_test_is_refused(start_node, ros: Node, tmp_path
     node.lifecycle.configure()
 
 
-def test_the_frame_answered_last_is_written(
+def test_the_last_answered_frame_is_saved(
     start_node, ros: Node, probe_bundle: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / 'new' / 'saved'
@@ -187,7 +189,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     camera.answer(flat(1))
 
 
-def test_a_network_that_fails_again_and_again_is_loaded_anew(
+def test_a_network_that_fails_repeatedly_is_loaded_again(
     start_node, ros: Node, tmp_path: Path, camera: Camera, diagnostics: DiagnosticsReader
 ) -> None:
     brittle = write_probe_bundle(tmp_path / 'brittle', brightest=200)

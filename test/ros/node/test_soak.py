@@ -1,4 +1,4 @@
-"""Hours of work, scaled down: memory finds its level and stays there."""
+"""Long runs, scaled down: memory reaches a level and stays there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ short_and_long = pytest.mark.parametrize(
 
 
 @short_and_long
-def test_memory_stays_while_frames_flow(
+def test_memory_stays_level_while_frames_flow(
     start_node,
     probe_bundle: Path,
     camera: Camera,
@@ -44,7 +44,7 @@ def test_memory_stays_while_frames_flow(
     values = diagnostics.wait(
         'frames', lambda _, v: int(v['received']) == int(v['processed']) + int(v['dropped'])
     )
-    # A machine that is busy otherwise may drop some.
+    # A busy machine may drop some.
     assert int(values['processed']) > len(stamps) / 2
 
 
@@ -72,6 +72,6 @@ def test_the_lifecycle_gives_memory_back(start_node, camera: Camera, loops: int)
         node.lifecycle.cleanup()
         camera.received['mask'].clear()
         cleaned.append(level())
-    # The libraries that were loaded stay.
+    # The loaded libraries stay.
     assert cleaned[-1] - base < (active - base) / 2
     assert cleaned[-1] < cleaned[WARM_UP_LOOPS] + LOOPS_MIB, cleaned

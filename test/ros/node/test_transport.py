@@ -1,4 +1,4 @@
-"""What a process is given to pass images around."""
+"""The transport settings of a process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_profiles_differ_only_in_the_size_of_the_segment() -> None:
 def test_a_small_shared_memory_gets_small_segments(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The disk of the tests stands for a shared memory, once too small and once large enough."""
+    """The disk of the test acts as shared memory, first too small, then large enough."""
     total = shutil.disk_usage(tmp_path).total
     for roomy, name in ((total + 1, 'fastdds_small.xml'), (total, 'fastdds.xml')):
         monkeypatch.setattr(transport, 'ROOMY', roomy)
@@ -41,7 +41,7 @@ def test_without_shared_memory_segments_are_small(tmp_path: Path) -> None:
     assert transport.fastdds_profile(tmp_path / 'none').name == 'fastdds_small.xml'
 
 
-def test_the_choice_of_the_user_is_left_alone() -> None:
+def test_the_choice_of_the_user_is_kept() -> None:
     given = {'FASTDDS_BUILTIN_TRANSPORTS': 'UDPv4', 'MALLOC_TRIM_THRESHOLD_': '1'}
     assert set(transport.environment(given)) == {'MALLOC_MMAP_THRESHOLD_'}
     chosen = transport.environment({})

@@ -1,4 +1,4 @@
-"""Parameters: one table, read at start, set at run time, refused with reasons."""
+"""Parameters: set at start and at run time, and refused with reasons."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image
 from services import ParameterClient
 
 from dgss_ros.client.session import call, wait_until
-from dgss_ros.node.messages import to_rgb
+from dgss_ros.node.messages import to_picture
 from dgss_ros.parameters.docs import page
 from dgss_ros.parameters.table import PARAMETERS
 
@@ -47,12 +47,12 @@ def flatten(tree: dict, prefix: str = '') -> dict[str, object]:
 
 
 def loop(folder: Path) -> Path:
-    """A link to itself."""
+    """Return a link to itself."""
     (folder / 'loop').symlink_to(folder / 'loop')
     return folder / 'loop'
 
 
-def test_parameters_are_refused_with_reasons_and_taken_when_right(
+def test_invalid_values_are_refused_with_reasons_and_valid_ones_are_set(
     start_node, ros: Node, probe_bundle: Path, tmp_path: Path
 ) -> None:
     node = start_node(bundle=probe_bundle)
@@ -119,14 +119,14 @@ def test_opacity_takes_effect_at_once(
     image = flat(100, 50)
     for opacity, expected in ((0.0, [100, 50, 0]), (1.0, [250, 170, 30])):
         assert client.set('overlay_opacity', opacity) == ''
-        painted = to_rgb(camera.answer(image)['overlay'])
+        painted = to_picture(camera.answer(image)['overlay']).rgb
         assert np.unique(painted.reshape(-1, 3), axis=0).tolist() == [expected]
 
 
-def test_command_line_and_file_reach_the_node(
+def test_command_line_and_file_set_the_parameters(
     start_node, ros: Node, probe_bundle: Path, tmp_path: Path
 ) -> None:
-    """What the launch file passes on: a file, overrides, a namespace and the image topic."""
+    """The launch file passes a file, overrides, a namespace and the image topic."""
     file = tmp_path / 'mine.yaml'
     file.write_text(f'/**:\n  ros__parameters:\n    bundle: {probe_bundle}\n    threads: 1\n')
     node = start_node(
@@ -183,6 +183,6 @@ def test_a_wrong_start_ends_in_one_sentence(arguments: list[str], sentence: str)
     assert 'Traceback' not in done.stderr
 
 
-def test_a_misspelt_parameter_is_pointed_out(start_node, probe_bundle: Path) -> None:
+def test_a_misspelt_parameter_is_reported(start_node, probe_bundle: Path) -> None:
     node = start_node(bundel=probe_bundle)
     assert wait_until(lambda: 'Does not know the parameters bundel' in node.log, TIMEOUT_S)

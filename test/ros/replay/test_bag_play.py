@@ -30,7 +30,7 @@ PLAY = [sys.executable, '-m', 'dgss_core', 'bag', 'play']
 
 @pytest.fixture(scope='module')
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """60 pictures of 640x360 (691 kB each, above the default shared memory) at 20 Hz."""
+    """60 images of 640x360 (691 kB each, more than the default shared memory) at 20 Hz."""
     random = np.random.default_rng(0)
     path = tmp_path_factory.mktemp('bags') / 'drive'
     frames = (
@@ -90,7 +90,7 @@ def test_the_times_of_the_bag_are_kept_at_a_rate(ros: Node, bag: Path) -> None:
     expected = np.arange(COUNT) * 0.05 / 4
     times = np.array([item.time_s for item in published]) - published[0].time_s
     late = times - expected
-    # A busy machine may be late now and then, with the first message too.
+    # A busy machine may publish some messages late, even the first.
     assert abs(np.median(late)) < 0.05
     assert late.min() > -0.2
     player.flush()
@@ -108,7 +108,7 @@ def test_a_latched_topic_reaches_a_late_subscriber(ros: Node, bag: Path) -> None
 
 
 @pytest.mark.parametrize('signal_number', [signal.SIGINT, signal.SIGTERM])
-def test_an_endless_play_ends_in_order(ros: Node, bag: Path, signal_number: int) -> None:
+def test_an_endless_play_ends_cleanly(ros: Node, bag: Path, signal_number: int) -> None:
     received = collect(ros, '/camera/camera_info', CameraInfo)
     process = subprocess.Popen(
         [*PLAY, str(bag), '--loop=true', '--rate=20', '--topics=/camera/camera_info'],
@@ -141,7 +141,7 @@ def test_wrong_requests_are_refused_in_one_sentence(ros: Node, bag: Path, tmp_pa
     assert done.stderr.startswith('dgss: error: There is no bag')
 
 
-def test_a_topic_of_a_type_that_is_not_installed_is_left_out_aloud(
+def test_a_topic_of_a_type_that_is_not_installed_is_skipped_with_a_reason(
     ros: Node, tmp_path: Path
 ) -> None:
     path = tmp_path / 'mixed'

@@ -49,7 +49,7 @@ def test_a_bag_goes_through_a_running_node(
             assert np.unique(mask.image).tolist() == [sent.image[0, 0, 0] // 16]
 
 
-def test_without_a_node_the_reason_is_said(tmp_path: Path) -> None:
+def test_a_missing_node_is_reported(tmp_path: Path) -> None:
     write_bag(tmp_path / 'drive', [Frame('0', flat(1), START_NS)])
     done = replay(tmp_path / 'drive', tmp_path / 'masks', '--wait', '1')
     assert done.returncode == 2
