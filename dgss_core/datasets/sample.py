@@ -13,14 +13,14 @@ from dgss_core.labels import LabelSet
 @dataclass(frozen=True)
 class Sample:
     """`image`: RGB uint8 (H, W, 3). `labels`: uint8 (H, W), ids of the dataset's label set,
-    255 where there is none. `condition`: one of `dgss_core.synthetic.CONDITIONS`. `labelled`:
-    False if nobody labelled the frame; all its labels are 255 then."""
+    255 where there is none. `condition`: one of `dgss_core.synthetic.CONDITIONS`."""
 
     name: str
     image: np.ndarray
     labels: np.ndarray
     condition: str
     labelled: bool = True
+    """False if nobody labelled the frame; its labels are all 255 then."""
 
 
 class Dataset(Protocol):

@@ -71,7 +71,7 @@ def mixed_styles(
         # Reseeded each time: checkpointing runs this twice and must draw the same styles.
         shares = draw_shares(len(low), low.shape[1], config.alpha).to(low)
         styles = bank or styles_of(low, classes, config.side)
-        # If the stage ends in a ReLU, the mixed map must not be negative either.
+        # What follows a stage that ends in ReLU must not see anything below zero.
         rectify = bool(low.amin() >= 0)
         mixed = mix_styles(low, classes, styles, shares, Random(seed), config.side, rectify)
         return mixed.to(maps)
