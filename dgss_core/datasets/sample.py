@@ -15,8 +15,7 @@ class Sample:
     """One labelled frame.
 
     `image`: RGB uint8 (H, W, 3). `labels`: uint8 (H, W), ids of the label set of the dataset, 255
-    unlabelled. `condition`: one of `dgss_core.synthetic.CONDITIONS`. `labelled`: False if nobody
-    labelled the frame; all its labels are 255 then.
+    unlabelled. `condition`: one of `dgss_core.synthetic.CONDITIONS`.
     """
 
     name: str
@@ -24,6 +23,7 @@ class Sample:
     labels: np.ndarray
     condition: str
     labelled: bool = True
+    """False if nobody labelled the frame; its labels are all 255 then."""
 
 
 class Dataset(Protocol):
