@@ -78,6 +78,7 @@ setup(
             'label_sets/*.yaml',
             'datasets/*.yaml',
             'datasets/catalog/*.yaml',
+            '*.pyi',
             'py.typed',
             'commands/*.in',
             'networks/text/data/*',

@@ -16,22 +16,7 @@ The library never imports ROS. What runs in a vehicle never imports torch.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from dgss_core.bags.reader import read_bag
-    from dgss_core.confusion import ConfusionMatrix
-    from dgss_core.datasets import Dataset, Sample, build_dataset
-    from dgss_core.errors import DgssError
-    from dgss_core.evaluation.evaluate import evaluate
-    from dgss_core.inputs import read_frames as frames
-    from dgss_core.labels import LabelSet
-    from dgss_core.networks.checkpoint import load_checkpoint
-    from dgss_core.networks.encoders import Encoder
-    from dgss_core.networks.systems import build_system
-    from dgss_core.runtime.backend import Backend, BackendOptions
-    from dgss_core.runtime.bundle import Bundle, open_bundle
-    from dgss_core.runtime.segmenter import Segmenter
+from typing import Any
 
 __version__ = '0.1.0'
 
@@ -55,6 +40,7 @@ __all__ = [
     'read_bag',
 ]
 
+# __init__.pyi says the same to type checkers.
 _HOMES = {
     'dgss_core.bags.reader': ('read_bag',),
     'dgss_core.confusion': ('ConfusionMatrix',),
