@@ -123,6 +123,7 @@ def replacing(path: Path, new: bool = False) -> Iterator[Path]:
     with _staging(path.parent) as staging:
         staged = staging / NEW / path.name
         yield staged
+        staged.chmod((staging / LOCK).stat().st_mode & 0o777)  # Some libraries write 0600.
         flush(staged)
         if not new:
             os.replace(staged, path)
@@ -232,7 +233,7 @@ def _make_staging(parent: Path) -> tuple[Path, int]:
         folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=parent))
         # Before it is locked, another process may take it for abandoned and remove it.
         with suppress(FileNotFoundError):
-            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             with suppress(OSError):  # A file system without locks: such a folder is never removed.
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if (folder / LOCK).exists():
