@@ -72,15 +72,14 @@ def flush(path: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        # Some network file systems cannot flush a folder.
-        if error.errno != errno.EINVAL:
+        if error.errno != errno.EINVAL:  # Some network file systems cannot flush a folder.
             raise
     finally:
         os.close(handle)
 
 
 def no_link(path: str | Path, flags: int) -> int:
-    """An opener for `open` that refuses a symbolic link."""
+    """Opener for `open`: refuses a symbolic link."""
     return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
@@ -120,7 +119,7 @@ def replacing(path: Path, new: bool = False) -> Iterator[Path]:
     if path.parent not in _tidied:
         tidy(path.parent)
         _tidied.add(path.parent)
-    with _staging(path.parent) as staging:
+    with staging_folder(path.parent) as staging:
         staged = staging / NEW / path.name
         yield staged
         staged.chmod((staging / LOCK).stat().st_mode & 0o777)  # Some libraries write 0600.
@@ -144,11 +143,11 @@ def replacing_folder(
     refuse_replacing(folder, kind, overwrite=overwrite, inputs=inputs)
     folder.parent.mkdir(parents=True, exist_ok=True)
     tidy(folder.parent)
-    with _staging(folder.parent) as staging:
+    with staging_folder(folder.parent) as staging:
         content = staging / NEW / folder.name
         content.mkdir()
         yield content
-        _flush_tree(content)
+        flush_tree(content)
         refuse_replacing(folder, kind, overwrite=overwrite, inputs=inputs)
         _swap(content, folder, staging / OLD)
         flush(folder.parent)
@@ -199,7 +198,7 @@ def _refuse_other(path: Path, kind: Kind) -> None:
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether a folder has no entry except what a killed process left, which is removed."""
+    """Whether a folder has no entries. What a killed process left is removed."""
     tidy(folder)
     return not any(folder.iterdir())
 
@@ -217,7 +216,7 @@ def tidy(parent: Path) -> None:
 
 
 @contextmanager
-def _staging(parent: Path) -> Iterator[Path]:
+def staging_folder(parent: Path) -> Iterator[Path]:
     """Yield a new staging folder, which is locked, and removed at the end."""
     folder, lock = _make_staging(parent)
     try:
@@ -292,7 +291,7 @@ def _rename(source: Path, target: Path, how: int) -> bool:
     raise OSError(error, os.strerror(error), str(target))
 
 
-def _flush_tree(folder: Path) -> None:
+def flush_tree(folder: Path) -> None:
     for root, _, names in os.walk(folder):
         for name in names:
             if stat.S_ISREG(os.lstat(Path(root) / name).st_mode):
