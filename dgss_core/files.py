@@ -1,19 +1,69 @@
-"""Atomic writes, and the cache folder."""
+"""Files and folders that are whole or absent. Only what this package wrote is replaced or removed.
+
+A writer builds its result in a staging folder beside the target, flushes it to the disk, and puts
+it in place by one rename. A process that is killed at any moment leaves the old or the new result.
+A staging folder is locked while it is in use; the next writer removes one that a kill left.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import fcntl
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+
+from dgss_core.errors import DgssError
+
+STAGING = '.dgss-staging-'
+"""Start of the name of a staging folder."""
+LOCK, NEW, OLD = 'lock', 'new', 'old'
+"""What it holds; `old` only where the file system cannot exchange two folders in one step."""
+
+NOWHERE = Path(os.devnull)
+"""Parent of the caches of a user without a home: nothing is found there and nothing is kept."""
+
+AT_CWD, NO_REPLACE, EXCHANGE = -100, 1, 2
+"""Arguments of renameat2(2)."""
+UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
+
+_tidied: set[Path] = set()
+"""Folders in which this process has looked for abandoned staging folders before writing a file."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of result: `name` with its article ('a bundle').
+
+    `why_not` returns the reason why a path is none, '' for one that holds nothing else.
+    """
+
+    name: str
+    why_not: Callable[[Path], str]
 
 
 def cache_folder(kind: str) -> Path:
-    """`$XDG_CACHE_HOME/dgss/<kind>`; ~/.cache is the default."""
-    home = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    return Path(home) / 'dgss' / kind
+    """`$XDG_CACHE_HOME/dgss/<kind>`, by default below ~/.cache; below `NOWHERE` without a home."""
+    home = NOWHERE
+    with suppress(RuntimeError):
+        home = Path.home()
+    return Path(os.environ.get('XDG_CACHE_HOME') or home / '.cache') / 'dgss' / kind
+
+
+def expand(path: str | Path) -> Path:
+    """`path` with ~ replaced. Raises DgssError if that user is unknown or has no home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise DgssError(
+            f'{path} has no meaning here ({error}); set HOME, or give an absolute path.'
+        ) from error
 
 
 def flush(path: Path) -> None:
@@ -21,44 +71,229 @@ def flush(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # Some network file systems cannot flush a folder.
+            raise
     finally:
         os.close(handle)
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; the file written there replaces `path` at once.
-
-    A reader sees the old data or the new. After an exception the old file is still there.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    os.close(handle)
-    staging = Path(name)
-    try:
-        yield staging
-        flush(staging)
-        staging.chmod(0o644)
-        os.replace(staging, path)
-    finally:
-        staging.unlink(missing_ok=True)
-
-
-@contextmanager
-def replacing_folder(folder: Path, prefix: str | None = None) -> Iterator[Path]:
-    """As `replacing` for a whole folder. `prefix`: of the temporary folder's name."""
-    prefix = f'.{folder.name}.' if prefix is None else prefix
-    staging = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
-    try:
-        staging.chmod(0o755)
-        yield staging
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+def no_link(path: str | Path, flags: int) -> int:
+    """Opener for `open`: refuses a symbolic link."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Replace the file at `path` atomically: a reader gets the old or the new data."""
-    with replacing(path) as staging:
-        staging.write_bytes(data)
+    with replacing(path) as staged:
+        staged.write_bytes(data)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that must not exist yet. Raises FileExistsError if it does."""
+    with replacing(path, new=True) as staged:
+        staged.write_bytes(data)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line to a text file and flush it. An error leaves the file as it was."""
+    rest = f'{line}\n'.encode()
+    with open(path, 'ab', buffering=0, opener=no_link) as file:
+        size = file.tell()
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except OSError:
+            os.ftruncate(file.fileno(), size)
+            raise
+
+
+@contextmanager
+def replacing(path: Path, new: bool = False) -> Iterator[Path]:
+    """Yield a path of the same name; the file written there replaces `path` at once.
+
+    A symbolic link at `path` is replaced, not followed. After an exception the old file is still
+    there. With `new`, an existing file is kept and FileExistsError raised.
+    """
+    if path.parent not in _tidied:
+        tidy(path.parent)
+        _tidied.add(path.parent)
+    with staging_folder(path.parent) as staging:
+        staged = staging / NEW / path.name
+        yield staged
+        staged.chmod((staging / LOCK).stat().st_mode & 0o777)  # Some libraries write 0600.
+        flush(staged)
+        if not new:
+            os.replace(staged, path)
+        elif not _rename(staged, path, NO_REPLACE):
+            os.link(staged, path)
+        flush(path.parent)
+
+
+@contextmanager
+def replacing_folder(
+    folder: Path, kind: Kind, *, overwrite: bool = True, inputs: Iterable[Path] = ()
+) -> Iterator[Path]:
+    """As `replacing` for a whole folder; yields a new, empty folder of the same name.
+
+    Raises DgssError as `refuse_replacing` does, before the block and again after it.
+    """
+    inputs = list(inputs)
+    refuse_replacing(folder, kind, overwrite=overwrite, inputs=inputs)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    tidy(folder.parent)
+    with staging_folder(folder.parent) as staging:
+        content = staging / NEW / folder.name
+        content.mkdir()
+        yield content
+        flush_tree(content)
+        refuse_replacing(folder, kind, overwrite=overwrite, inputs=inputs)
+        _swap(content, folder, staging / OLD)
+        flush(folder.parent)
+
+
+def refuse_replacing(
+    folder: Path, kind: Kind, *, overwrite: bool, inputs: Iterable[Path] = ()
+) -> None:
+    """Raise DgssError unless `folder` is absent, or with `overwrite` empty or of this `kind`.
+
+    `inputs`: what the command reads. The folder must hold none of them, nor the working folder.
+    """
+    tidy(folder.parent)
+    if folder.is_symlink():
+        raise DgssError(f'{folder} is a link; give the path of the folder that it points to.')
+    refuse_inputs(folder, inputs)
+    if os.path.lexists(folder) and not overwrite:
+        raise DgssError(f'{folder} already exists; choose another folder or pass --overwrite.')
+    if not (folder.is_dir() and is_empty(folder)):
+        _refuse_other(folder, kind)
+
+
+def refuse_file(path: Path, kind: Kind, inputs: Iterable[Path] = ()) -> None:
+    """Raise DgssError if a file at `path` is not of this `kind`, or is one of the `inputs`."""
+    refuse_inputs(path, inputs)
+    _refuse_other(path, kind)
+
+
+def refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
+    """Raise DgssError if `path` is or holds one of the `inputs` or the working folder."""
+    whole = path.resolve()
+    with suppress(FileNotFoundError):
+        inputs = [*inputs, Path.cwd()]
+    for given in inputs:
+        if whole == given.resolve() or whole in given.resolve().parents:
+            raise DgssError(f'{path} is or holds {given}, which must stay; choose another output.')
+
+
+def _refuse_other(path: Path, kind: Kind) -> None:
+    try:
+        why = kind.why_not(path) if os.path.lexists(path) else ''
+    except (OSError, DgssError) as error:
+        why = str(error).rstrip('.')
+    if why:
+        raise DgssError(
+            f'{path} is not {kind.name} ({why}) and is not overwritten; choose another path.'
+        )
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder has no entries. What a killed process left is removed."""
+    tidy(folder)
+    return not any(folder.iterdir())
+
+
+def tidy(parent: Path) -> None:
+    """Remove the staging folders in `parent` whose process has ended.
+
+    If it was killed while it replaced a folder in two steps, the old folder is put back.
+    """
+    with suppress(OSError):
+        with os.scandir(parent) as entries:
+            found = [Path(e.path) for e in entries if e.name.startswith(STAGING)]
+        for staging in found:
+            _remove_abandoned(staging)
+
+
+@contextmanager
+def staging_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new staging folder, which is locked, and removed at the end."""
+    folder, lock = _make_staging(parent)
+    try:
+        (folder / NEW).mkdir()
+        yield folder
+    finally:
+        _remove_staging(folder)
+        os.close(lock)
+
+
+def _make_staging(parent: Path) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=parent))
+        # Before it is locked, another process may take it for abandoned and remove it.
+        with suppress(FileNotFoundError):
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            with suppress(OSError):  # A file system without locks: such a folder is never removed.
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if (folder / LOCK).exists():
+                return folder, lock
+            os.close(lock)
+
+
+def _remove_abandoned(staging: Path) -> None:
+    """Remove a staging folder that nobody holds. Raises nothing."""
+    with suppress(OSError):
+        if staging.is_symlink() or not staging.is_dir():
+            return
+        if not os.path.lexists(staging / LOCK):
+            staging.rmdir()  # Only an empty one: its owner has not written yet.
+            return
+        lock = os.open(staging / LOCK, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove_staging(staging)
+        finally:
+            os.close(lock)
+
+
+def _remove_staging(staging: Path) -> None:
+    """Put back an old folder whose place is empty, and remove the rest; the lock goes last."""
+    with suppress(OSError):
+        for old in (staging / OLD).iterdir():
+            if not os.path.lexists(staging.parent / old.name):
+                os.rename(old, staging.parent / old.name)
+    for name in (NEW, OLD):
+        shutil.rmtree(staging / name, ignore_errors=True)
+    if not any(os.path.lexists(staging / name) for name in (NEW, OLD)):
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _swap(new: Path, target: Path, old: Path) -> None:
+    """Move `new` to `target`; what was there is afterwards at `new` or below `old`."""
+    if not os.path.lexists(target):
+        os.rename(new, target)
+    elif not _rename(new, target, EXCHANGE):
+        old.mkdir()
+        os.rename(target, old / target.name)
+        os.rename(new, target)
+
+
+def _rename(source: Path, target: Path, how: int) -> bool:
+    """Rename by renameat2; False where the C library or the file system cannot. Raises OSError."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), 'renameat2', None)
+    if renameat2 is None:
+        return False
+    if renameat2(AT_CWD, os.fsencode(source), AT_CWD, os.fsencode(target), how) == 0:
+        return True
+    error = ctypes.get_errno()
+    if error in UNSUPPORTED:
+        return False
+    raise OSError(error, os.strerror(error), str(target))
+
+
+def flush_tree(folder: Path) -> None:
+    for root, _, names in os.walk(folder):
+        for name in names:
+            if stat.S_ISREG(os.lstat(Path(root) / name).st_mode):
+                flush(Path(root) / name)
+        flush(Path(root))

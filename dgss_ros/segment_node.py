@@ -19,6 +19,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from dgss_core.errors import DgssError
+from dgss_core.files import expand
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.health.diagnostics import Diagnostics
 from dgss_ros.node.cameras import Arrival, Camera
@@ -207,7 +208,7 @@ class SegmentNode(LifecycleNode):
     async def _save_frame(self) -> str:
         """Write the last answered frame of each camera; returns the names of the files."""
         answers = {camera.name: camera.last_answer() for camera in self._cameras}
-        paths = await save_frames(self, answers, Path(self._settings['save_folder']).expanduser())
+        paths = await save_frames(self, answers, expand(self._settings['save_folder']))
         return '\n'.join(map(str, paths))
 
     def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:  # noqa: N802

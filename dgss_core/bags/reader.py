@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from rosbags.interfaces import QosDurability
-from rosbags.rosbag2 import Reader
 
 from dgss_core.bags.interfaces import COMPRESSED, IMAGE, IMAGE_TOPIC, STRING, sibling, typestore
+from dgss_core.bags.storage import Reader
 from dgss_core.errors import DgssError
 from dgss_core.images.compressed import decode_compressed
 from dgss_core.images.encodings import decode_image

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sqlite3
-import tempfile
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -20,12 +17,20 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import StoragePlugin
 
 from dgss_core.bags.interfaces import typestore
+from dgss_core.bags.storage import Writer
 from dgss_core.errors import DgssError, unknown
+from dgss_core.files import STAGING, Kind, refuse_replacing, replacing_folder
 
+STORED = ('.mcap', '.db3', '.zstd')
+"""How suffixes of storage files begin: sqlite3 also leaves .db3-wal and .db3-shm."""
 STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
+
+
+class _DroppedError(Exception):
+    """Ends the staging folder of a bag that is not kept."""
 
 
 class BagRecorder:
@@ -33,10 +38,10 @@ class BagRecorder:
 
     The complete bag appears at `path` when the context ends without an error. With
     `keep_partial`, for live recordings, the messages before an error are kept. `latched` topics
-    are offered to late subscribers when the bag is played.
+    are offered to late subscribers when the bag is played. `inputs`: what the bag is made from.
 
     Raises DgssError for an unknown storage, if `path` exists (with `overwrite`: if it is not a
-    bag), and if it cannot be written.
+    bag, holds something else, or one of `inputs`), and if it cannot be written.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class BagRecorder:
         latched: Collection[str] = (),
         overwrite: bool = False,
         keep_partial: bool = False,
+        inputs: Iterable[Path] = (),
     ) -> None:
         self.path = Path(path)
         self.count = 0
@@ -56,26 +62,21 @@ class BagRecorder:
         if storage not in STORAGES:
             raise unknown('storage', storage, STORAGES)
         self._storage = STORAGES[storage]
-        if self.path.exists() and not overwrite:
-            raise DgssError(
-                f'{self.path} already exists; choose another path or pass --overwrite.'
-            )
-        if self.path.exists() and not (self.path / 'metadata.yaml').is_file():
-            raise DgssError(
-                f'{self.path} is not a bag and is not overwritten; choose another path.'
-            )
+        self._overwrite, self._inputs = overwrite, [*inputs]
+        refuse_replacing(self.path, BAG, overwrite=overwrite, inputs=self._inputs)
+        # An empty folder is no bag either.
+        if self.path.exists() and (why := _why_no_bag(self.path)):
+            raise DgssError(f'{self.path} is not a bag ({why}); choose another path.')
 
     def __enter__(self) -> BagRecorder:
-        with _writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._staging = Path(
-                tempfile.mkdtemp(prefix=f'.{self.path.name}.', dir=self.path.parent)
+        with _writing(self.path), ExitStack() as stack:
+            staging = stack.enter_context(
+                replacing_folder(self.path, BAG, overwrite=self._overwrite, inputs=self._inputs)
             )
-            # Storage files are named after their folder, so it needs its final name here.
-            self._writer = Writer(
-                self._staging / self.path.name, version=9, storage_plugin=self._storage
-            )
+            staging.rmdir()  # The writer makes it.
+            self._writer = Writer(staging, version=9, storage_plugin=self._storage)
             self._writer.open()
+            self._staging = stack.pop_all()
         return self
 
     def record(self, topic: str, msgtype: str, stamp_ns: int, data: bytes | memoryview) -> None:
@@ -95,15 +96,11 @@ class BagRecorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            if kind is None or (self._keep_partial and self.count):
-                with _writing(self.path):
-                    self._writer.close()
-                    self._publish()
-            else:
+        with _writing(self.path), suppress(_DroppedError), self._staging:
+            if kind is not None and not (self._keep_partial and self.count):
                 self._writer.abort()
-        finally:
-            shutil.rmtree(self._staging, ignore_errors=True)
+                raise _DroppedError
+            self._writer.close()
 
     def _connect(self, topic: str, msgtype: str) -> Connection:
         if msgtype not in typestore().fielddefs:
@@ -118,10 +115,19 @@ class BagRecorder:
             offered_qos_profiles=[_qos(latched=topic in self._latched)],
         )
 
-    def _publish(self) -> None:
-        if self.path.exists():
-            os.replace(self.path, self._staging / 'replaced')
-        os.replace(self._staging / self.path.name, self.path)
+
+def _why_no_bag(folder: Path) -> str:
+    metadata = folder / 'metadata.yaml'
+    if not metadata.is_file() or b'rosbag2_bagfile_information' not in metadata.read_bytes():
+        return 'it has no metadata.yaml of rosbag2'
+    for path in folder.iterdir():
+        stored = path.name == metadata.name or path.suffix.startswith(STORED)
+        if not stored and not path.name.startswith(STAGING):
+            return f'it holds {path.name}'
+    return ''
+
+
+BAG = Kind('a bag', _why_no_bag)
 
 
 def _qos(latched: bool) -> Qos:

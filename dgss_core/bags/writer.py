@@ -36,17 +36,21 @@ def write_bag(
     frame_id: str = FRAME_ID,
     focal: float | None = None,
     overwrite: bool = False,
+    inputs: Iterable[Path] = (),
 ) -> BagInfo:
     """Write a drive as a bag; after an error there is no bag.
 
     Images are bgr8, or with `compressed` JPEG on `image_topic`/compressed. camera_info is a
     pinhole without distortion; `focal` is in pixels, by default the image width (a field of view
-    of 53 degrees). `labels`: also write the labels of frames that have them. Raises DgssError as
-    `BagRecorder` does, and without frames.
+    of 53 degrees). `labels`: also write the labels of frames that have them. `inputs`: where
+    the frames come from; these are not overwritten. Raises DgssError as `BagRecorder` does, and
+    without frames.
     """
     condition_topic = sibling(image_topic, 'condition')
     condition = None
-    with BagRecorder(path, storage, latched={condition_topic}, overwrite=overwrite) as recorder:
+    with BagRecorder(
+        path, storage, latched={condition_topic}, overwrite=overwrite, inputs=inputs
+    ) as recorder:
         for frame in frames:
             if frame.condition is not None and frame.condition != condition:
                 condition = frame.condition

@@ -55,6 +55,7 @@ def write(
     if frames is not None and frames < 1:
         raise DgssError(f'frames is {frames}; give 1 or more.')
     named = _conditions(conditions)
+    inputs = [] if source == SYNTHETIC else [Path(source)]
     if source == SYNTHETIC:
         if labels is not None:
             raise DgssError('The synthetic drive brings its own labels; leave --labels out.')
@@ -69,7 +70,12 @@ def write(
         total = min(filter(None, (found.length, frames)), default=None)
     with closing(with_progress(drive, 'Writing', total)) as shown:
         written = write_bag(
-            output, shown, storage=storage, compressed=compressed, overwrite=overwrite
+            output,
+            shown,
+            storage=storage,
+            compressed=compressed,
+            overwrite=overwrite,
+            inputs=[*inputs, labels] if labels else inputs,
         )
     _print(written)
 

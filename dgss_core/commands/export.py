@@ -11,6 +11,7 @@ from dgss_core.export.frames import Images
 from dgss_core.export.graph import OPSET
 from dgss_core.inputs import read_frames
 from dgss_core.networks.checkpoint import load_checkpoint, read_about
+from dgss_core.runtime.bundle import refuse_existing
 
 
 def export(
@@ -44,9 +45,11 @@ def export(
             are used; rendered ones when left out
         source: folder with images like those of the training, for the domain-shift monitor
         opset: ONNX opset
-        overwrite: replace the output if it exists
+        overwrite: replace the output if it is a bundle
     """
     about, _ = read_about(checkpoint)
+    given = (checkpoint, frames, calibration, source)
+    refuse_existing(output, overwrite, [path for path in given if path is not None])
     terms = licence or about.licence
     if not terms:
         raise DgssError(f'{checkpoint} does not say its licence; give the terms as --licence.')

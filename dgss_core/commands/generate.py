@@ -206,7 +206,7 @@ def _read_prompts(path: Path) -> list[dict[str, Any]]:
     """Lines with a prompt and a condition. Raises DgssError if one lacks either."""
     if not path.is_file():
         raise DgssError(f'There is no {path}; write one with dgss generate prompts.')
-    lines = read_entries(path)
+    lines = read_entries(path, killed=False)
     for number, line in enumerate(lines, 1):
         if not line.get('prompt') or line.setdefault('condition', 'day') not in CONDITIONS:
             raise DgssError(

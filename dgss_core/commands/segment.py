@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import statistics
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -15,7 +15,9 @@ from string import Template
 import cv2
 import numpy as np
 
+from dgss_core.commands.segment_output import FOLDERS, PAGE, result_folder
 from dgss_core.errors import DgssError
+from dgss_core.files import NEW, flush_tree, staging_folder, write_whole
 from dgss_core.images.compressed import encode_jpeg
 from dgss_core.images.frames import Frame, FrameSource
 from dgss_core.images.paint import overlay
@@ -24,10 +26,7 @@ from dgss_core.progress import with_progress
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.segmenter import Segmenter
 
-PAGE = 'index.html'
 PAGE_TEMPLATE = Path(__file__).with_name('segment_index.html.in')
-PAGE_MARK = '<meta name="generator" content="dgss segment">'
-FOLDERS = ('masks', 'overlays', 'frames', 'thumbnails')
 THUMBNAIL_WIDTH = 320
 
 
@@ -46,7 +45,7 @@ def segment(
 
     Writes masks/NAME.png (8-bit ids of the bundle's labels, at the size of the frame),
     overlays/NAME.jpg, and index.html to browse them, with its frames and thumbnails. Frames that
-    cannot be read are skipped and listed at the end.
+    cannot be read are skipped and listed at the end. Ctrl-C keeps the finished frames.
 
     Args:
         source: image, folder of images, video, or bag folder or file
@@ -66,36 +65,52 @@ def segment(
     failed: list[tuple[str, str]] = []
     frames = read_frames(source, topic, on_error=lambda *failure: failed.append(failure))
     segmenter = Segmenter(open_bundle(bundle), backend, threads)
-    _prepare(output, Path(source), overwrite)
     result = _Result(frames, segmenter, failed)
     try:
-        _segment_all(result, output, opacity)
+        with result_folder(output, Path(source), overwrite, result.page()) as folder:
+            _segment_all(result, folder, opacity)
     except OSError as error:
         raise DgssError(f'{output} cannot be written: {error}; choose another folder.') from error
+    if result.interrupted:
+        print(f'Finished {len(result.names)} frames: {output / PAGE}', file=sys.stderr)
+        raise KeyboardInterrupt
     return result.report(output)
 
 
 def _segment_all(result: _Result, output: Path, opacity: float) -> None:
+    """Write every frame, and the page also when it stops early; KeyboardInterrupt is kept."""
     segmenter, source = result.segmenter, result.frames
     try:
-        with closing(with_progress(source, 'Segmenting', source.length)) as frames:
+        with (
+            staging_folder(output) as staging,
+            closing(with_progress(source, 'Segmenting', source.length)) as frames,
+        ):
             for frame in frames:
                 started = time.perf_counter()
                 mask = segmenter(frame.image).mask
                 result.seconds.append(time.perf_counter() - started)
                 painted = overlay(frame.image, mask, segmenter.labels, opacity)
-                _write_frame(output, frame, mask, painted)
+                _write_frame(output, staging / NEW, frame, mask, painted)
                 result.names.append(frame.name)
                 result.aspect = result.aspect or frame.image.shape[1::-1]
-    finally:
-        # After an interruption the finished frames stay useful.
-        if result.names:
-            (output / PAGE).write_text(result.page())
+        result.is_part = False
+    except KeyboardInterrupt:
+        if not result.names:
+            raise
+        result.interrupted = True
+    except (OSError, DgssError):
+        # On a full disk there may be no room for this page; the one from the start is there.
+        with suppress(OSError):
+            write_whole(output / PAGE, result.page().encode())
+        raise
+    result.require_frames()
+    flush_tree(output)
+    write_whole(output / PAGE, result.page().encode())
 
 
 @dataclass
 class _Result:
-    """The results of a run so far."""
+    """The results of a run so far. `is_part`: it has not come to the end of its source."""
 
     frames: FrameSource
     segmenter: Segmenter
@@ -104,16 +119,20 @@ class _Result:
     seconds: list[float] = field(default_factory=list)
     aspect: tuple[int, int] | None = None
     started: float = field(default_factory=time.perf_counter)
+    is_part: bool = True
+    interrupted: bool = False
 
     def page(self) -> str:
         labels = self.segmenter.labels
+        part = ', a part: the run has not ended' if self.is_part else ''
+        pace = f'{statistics.median(self.seconds) * 1000:.1f} ms' if self.seconds else 'none yet'
         data = {
             'title': self.frames.path.resolve().name,
             'facts': [
-                ('frames', f'{len(self.names)} of a {self.frames.kind}'),
+                ('frames', f'{len(self.names)} of a {self.frames.kind}{part}'),
                 ('bundle', self.segmenter.bundle.identity),
                 ('backend', self.segmenter.backend.name),
-                ('per frame', f'{statistics.median(self.seconds) * 1000:.1f} ms'),
+                ('per frame', pace),
                 ('labels', labels.name),
             ],
             'labels': [(label.name, f'rgb{label.color}') for label in labels.labels],
@@ -125,51 +144,41 @@ class _Result:
         text = json.dumps(data, default=str).replace('<', r'\u003c')
         return Template(PAGE_TEMPLATE.read_text()).substitute(data=text)
 
-    def report(self, output: Path) -> int:
-        """Print the outcome and return the exit code; DgssError if no frame could be read."""
-        total = len(self.names) + len(self.failed)
-        for name, reason in self.failed:
-            print(f'{name}: {reason}', file=sys.stderr)
+    def require_frames(self) -> None:
+        """Raise DgssError if no frame could be read."""
         if not self.names:
+            self._print_failed()
+            total = len(self.failed)
             raise DgssError(f'None of {total} frames of {self.frames.path} could be read.')
+
+    def report(self, output: Path) -> int:
+        """Print the outcome and return the exit code."""
+        self._print_failed()
         elapsed = time.perf_counter() - self.started
         print(
-            f'{len(self.names)} of {total} frames in {elapsed:.1f} s '
+            f'{len(self.names)} of {len(self.names) + len(self.failed)} frames in {elapsed:.1f} s '
             f'({len(self.names) / elapsed:.1f} frames/s): {output / PAGE}'
         )
         return 1 if self.failed else 0
 
-
-def _prepare(output: Path, source: Path, overwrite: bool) -> None:
-    """Create the output folder, or remove an earlier result from it.
-
-    Raises DgssError if the folder is in use for something else.
-    """
-    if output.resolve() == source.resolve() or (output.exists() and not output.is_dir()):
-        raise DgssError(f'{output} cannot be the output; name a folder of its own.')
-    if output.exists() and any(output.iterdir()):
-        page = output / PAGE
-        if not overwrite:
-            raise DgssError(f'{output} is not empty; choose another folder or pass --overwrite.')
-        if not page.is_file() or PAGE_MARK not in page.read_text(errors='replace'):
-            raise DgssError(f'{output} holds no earlier result; choose another folder.')
-        if output.resolve() in source.resolve().parents:
-            raise DgssError(f'{source} lies inside {output}; choose another folder.')
-        page.unlink()
-        for name in FOLDERS:
-            shutil.rmtree(output / name, ignore_errors=True)
-    try:
-        for name in FOLDERS:
-            (output / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DgssError(f'{output} cannot be written: {error}; choose another folder.') from error
+    def _print_failed(self) -> None:
+        for name, reason in self.failed:
+            print(f'{name}: {reason}', file=sys.stderr)
 
 
-def _write_frame(output: Path, frame: Frame, mask: np.ndarray, painted: np.ndarray) -> None:
+def _write_frame(
+    output: Path, staging: Path, frame: Frame, mask: np.ndarray, painted: np.ndarray
+) -> None:
     height = max(1, round(THUMBNAIL_WIDTH * painted.shape[0] / painted.shape[1]))
     thumbnail = cv2.resize(painted, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
-    # imencode, not imwrite, which gives no reason for a failure.
-    (output / 'masks' / f'{frame.name}.png').write_bytes(cv2.imencode('.png', mask)[1].tobytes())
-    (output / 'overlays' / f'{frame.name}.jpg').write_bytes(encode_jpeg(painted))
-    (output / 'frames' / f'{frame.name}.jpg').write_bytes(encode_jpeg(frame.image))
-    (output / 'thumbnails' / f'{frame.name}.jpg').write_bytes(encode_jpeg(thumbnail, 80))
+    # imencode, not imwrite, which gives no reason for a failure. The mask comes last: a frame with
+    # a mask is complete.
+    for name, data in (
+        ('overlays', encode_jpeg(painted)),
+        ('frames', encode_jpeg(frame.image)),
+        ('thumbnails', encode_jpeg(thumbnail, 80)),
+        ('masks', cv2.imencode('.png', mask)[1].tobytes()),
+    ):
+        # Flushed once at the end: every file on its own would take as long as the network.
+        (staging / name).write_bytes(data)
+        os.replace(staging / name, output / name / f'{frame.name}{FOLDERS[name]}')

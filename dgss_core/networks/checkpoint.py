@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dgss_core.errors import DgssError
-from dgss_core.files import flush, replacing
+from dgss_core.files import replacing
 from dgss_core.labels import LabelSet
 from dgss_core.networks.importers.keys import load_exactly
 from dgss_core.networks.systems import SegmentationModel, build_system
@@ -69,7 +69,6 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str,
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as staging:
             save_file(weights, staging, metadata)
-        flush(path.parent)
     except (OSError, SafetensorError) as error:
         raise DgssError(
             f'{path} could not be written ({error}); choose a folder with enough room that you '

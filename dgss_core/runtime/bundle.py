@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,14 @@ import cv2
 import numpy as np
 
 from dgss_core.errors import DgssError
-from dgss_core.files import replacing_folder, write_whole
+from dgss_core.files import Kind, refuse_replacing, replacing_folder, write_whole
 from dgss_core.images.frames import read_image, read_labels
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.manifest import NETWORK, Manifest
 
 MANIFEST = 'manifest.json'
 FRAMES = 'frames'
+NETWORKS = ('.onnx', '.onnx.data')
 EMBEDDED = Path(__file__).parent / 'bundles' / 'street'
 """The bundle in the package, used when no other is named."""
 
@@ -150,14 +151,11 @@ def write_bundle(
 
     Fills in the checksums of the manifest, and copies weights in `<network>.data` too. `higher`:
     the same network in higher precisions, by precision; each becomes a bundle in a sub-folder of
-    that name. Raises DgssError if `folder` exists and `overwrite` is not set, or if it cannot be
-    written.
+    that name. Raises DgssError as `refuse_existing` does, or if `folder` cannot be written.
     """
     folder = Path(folder)
-    refuse_existing(folder, overwrite)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with replacing_folder(folder) as staging:
+        with replacing_folder(folder, BUNDLE, overwrite=overwrite) as staging:
             for precision, path in (higher or {}).items():
                 (staging / precision).mkdir()
                 _fill(staging / precision, path, replace(manifest, precision=precision), ())
@@ -170,10 +168,28 @@ def write_bundle(
     return open_bundle(folder)
 
 
-def refuse_existing(folder: Path, overwrite: bool) -> None:
-    """Raise DgssError if `folder` exists and must not be overwritten."""
-    if folder.exists() and not overwrite:
-        raise DgssError(f'{folder} already exists; choose another folder or pass --overwrite.')
+def refuse_existing(folder: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Raise DgssError if `folder` exists and must not be overwritten.
+
+    With `overwrite`, only a bundle that holds nothing else is, and none of `inputs`.
+    """
+    refuse_replacing(folder, BUNDLE, overwrite=overwrite, inputs=inputs)
+
+
+def _why_no_bundle(folder: Path) -> str:
+    if not (folder / MANIFEST).is_file():
+        return f'it has no {MANIFEST}'
+    files = Manifest.from_json((folder / MANIFEST).read_text(), str(folder / MANIFEST)).files
+    for path in folder.rglob('*'):
+        name = path.relative_to(folder).as_posix()
+        known = name in files or path.name == MANIFEST or path.name.endswith(NETWORKS)
+        frame = path.parent.name == FRAMES and path.suffix == '.png'
+        if not (known or frame or (path.is_dir() and not path.is_symlink())):
+            return f'it holds {name}'
+    return ''
+
+
+BUNDLE = Kind('a bundle', _why_no_bundle)
 
 
 def update_manifest(bundle: Bundle, **changes: Any) -> Bundle:

@@ -111,7 +111,7 @@ def setup(
     state = TrainingState(inner, optimiser, average, teacher)
     if resume:
         state.load(record.state)
-        record.rewind(state.step)
+    record.rewind(state.step)
 
     with fabric.rank_zero_first(local=True):
         sampler = build_sampler(config.sources, sources, config.seed)

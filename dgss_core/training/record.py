@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -19,9 +20,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 from dgss_core.confusion import ConfusionMatrix
 from dgss_core.errors import DgssError
+from dgss_core.files import append_line, no_link, write_whole
 from dgss_core.images.paint import colorize, overlay
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit
+from dgss_core.training.generation.journal import read_entries, unwritable
 
 PACKAGES = ('torch', 'torchvision', 'lightning', 'timm', 'numpy')
 PICTURE_WIDTH = 640
@@ -34,12 +37,14 @@ class Record:
     `config.yaml`: the recipe with every default. `origin.jsonl`: commit, versions, command and
     hardware of each start. `state.safetensors`: the state that `--resume` loads.
     `model.safetensors` and `best.safetensors`: the models. `scores.jsonl`: every evaluation.
-    `events.*`: logs for TensorBoard. Only the first process writes.
+    `events.*`: logs for TensorBoard. Only the first process writes. Files are replaced as a whole
+    or grow by whole lines.
     """
 
     def __init__(self, folder: Path, first: bool) -> None:
         self.folder, self.first = folder, first
         self.writer: SummaryWriter | None = None
+        self._lock: IO[bytes] | None = None
 
     @property
     def state(self) -> Path:
@@ -53,40 +58,90 @@ class Record:
     def best_model(self) -> Path:
         return self.folder / 'best.safetensors'
 
+    @property
+    def scores(self) -> Path:
+        return self.folder / 'scores.jsonl'
+
+    @property
+    def recipe(self) -> Path:
+        return self.folder / 'config.yaml'
+
+    @property
+    def origin(self) -> Path:
+        return self.folder / 'origin.jsonl'
+
     def begin(self, config: TrainConfig, hardware: HardwareConfig, resume: bool) -> None:
         """Write the recipe and the origin.
 
-        Raises DgssError if the folder already has a training and `resume` is False, if that
-        training had another recipe, or if the folder cannot be written to.
+        A start that failed before its first result does not count as a training. Raises DgssError
+        if the folder has a training and `resume` is False, if that training had another recipe or
+        still runs, if the folder holds files of others, or if it cannot be written to.
         """
         if not self.first:
             return
-        recipe, path = plain(asdict(config)), self.folder / 'config.yaml'
-        if path.exists() and resume:
-            self._check_same(recipe, path)
-        elif path.exists():
-            raise DgssError(
-                f'{self.folder} holds a training already; go on with it by --resume, or choose '
-                'another --output.'
-            )
+        recipe = plain(asdict(config))
+        self._check(recipe, resume)
+        text = yaml.safe_dump(recipe, sort_keys=False).encode()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(yaml.safe_dump(recipe, sort_keys=False))
-            with (self.folder / 'origin.jsonl').open('a') as file:
-                file.write(json.dumps(origin(config.seed, hardware)) + '\n')
+            self._take()
+            append_line(self.origin, json.dumps(origin(config.seed, hardware)))
+            self._take()  # Closing the file anywhere in this process has released the lock.
+            if not self.recipe.is_file() or self.recipe.read_bytes() != text:
+                write_whole(self.recipe, text)
         except OSError as error:
             raise DgssError(
                 f'{self.folder} cannot be written to ({error.strerror}); choose another --output.'
             ) from error
 
-    def _check_same(self, recipe: dict[str, Any], path: Path) -> None:
-        before = yaml.safe_load(path.read_text())
-        changed = sorted(k for k in recipe if before.get(k) != recipe[k])
+    def _check(self, recipe: dict[str, Any], resume: bool) -> None:
+        """Raise DgssError if a training with `recipe` must not write to the folder."""
+        results = [
+            path.name
+            for path in (self.state, self.model, self.best_model, self.scores)
+            if path.exists()
+        ]
+        if results and not resume:
+            raise DgssError(
+                f'{self.folder} holds a training already ({results[0]}); go on with it by '
+                '--resume, or choose another --output.'
+            )
+        theirs = results or ([self.recipe.name] if self.recipe.exists() else [])
+        if theirs and not self.origin.exists() and not self.state.exists():
+            raise DgssError(
+                f'{self.folder} holds {theirs[0]}, but no training; choose another --output.'
+            )
+        before = self._recipe_before() if results else None
+        changed = sorted(k for k in recipe if before is not None and before.get(k) != recipe[k])
         if changed:
             raise DgssError(
                 f'{self.folder} was begun with another {", ".join(changed)}; resume it with its '
-                f'own recipe: --config {path}.'
+                f'own recipe: --config {self.recipe}.'
             )
+
+    def _recipe_before(self) -> dict[str, Any] | None:
+        """The recipe in the folder; None if it is missing or damaged, as after a full disk."""
+        try:
+            before = yaml.safe_load(self.recipe.read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            return None
+        return before if isinstance(before, dict) else None
+
+    def _take(self) -> None:
+        """Lock the folder for this process. Raises DgssError if another one trains in it."""
+        if self._lock is not None:
+            self._lock.close()
+        self._lock = open(self.origin, 'ab', opener=no_link)  # noqa: SIM115
+        try:
+            # Not flock: the loader processes would inherit that and outlive a killed training.
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise DgssError(
+                f'Another process trains in {self.folder}; wait for its end, or choose another '
+                '--output.'
+            ) from error
+        except OSError:
+            return  # A file system without locks.
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Log scalars to TensorBoard."""
@@ -105,21 +160,35 @@ class Record:
             'miou': matrix.miou,
             'iou': [None if np.isnan(iou) else float(iou) for iou in matrix.iou()],
         }
-        with (self.folder / 'scores.jsonl').open('a') as file:
-            file.write(json.dumps(entry) + '\n')
+        try:
+            append_line(self.scores, json.dumps(entry))
+        except OSError as error:
+            raise unwritable(self.scores, error) from error
 
     def rewind(self, step: int) -> None:
-        """Delete the evaluations after `step`; the resumed training repeats them."""
-        path = self.folder / 'scores.jsonl'
-        if self.first and path.is_file():
-            kept = [line for line in path.open() if json.loads(line)['step'] <= step]
-            path.write_text(''.join(kept))
+        """Delete the evaluations after `step` and an incomplete line; they are repeated.
+
+        Raises DgssError if the file is damaged or cannot be written.
+        """
+        if not self.first or not self.scores.is_file():
+            return
+        lines = [json.dumps(entry) + '\n' for entry in self._entries() if entry['step'] <= step]
+        try:
+            write_whole(self.scores, ''.join(lines).encode())
+        except OSError as error:
+            raise unwritable(self.scores, error) from error
 
     def best(self, title: str) -> float:
         """The highest mIoU on a split so far; -1 before the first evaluation."""
-        path = self.folder / 'scores.jsonl'
-        entries = [json.loads(line) for line in path.open()] if path.is_file() else []
-        return max((entry['miou'] for entry in entries if entry['on'] == title), default=-1)
+        return max((e['miou'] for e in self._entries() if e['on'] == title), default=-1)
+
+    def _entries(self) -> list[dict[str, Any]]:
+        """The evaluations so far. Raises DgssError if a line is none."""
+        entries = read_entries(self.scores) if self.scores.is_file() else []
+        for number, entry in enumerate(entries, 1):
+            if not {'step', 'on', 'miou'} <= entry.keys() or not isinstance(entry['step'], int):
+                raise DgssError(f'{self.scores}, line {number}, is no evaluation; remove it.')
+        return entries
 
     def pictures(
         self, segmenter: ModelSegmenter, split: ScoredSplit, count: int, step: int
@@ -147,6 +216,8 @@ class Record:
     def close(self) -> None:
         if self.writer is not None:
             self.writer.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def _events(self, step: int) -> SummaryWriter:
         if self.writer is None:

@@ -106,6 +106,7 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def _read(path: Path) -> tuple[int, dict[str, Tensor]]:
     metadata, tensors = read_tensors(path)
-    if metadata.get('schema') != SCHEMA:
+    step = metadata.get('step', '')
+    if metadata.get('schema') != SCHEMA or not (step.isascii() and step.isdigit()):
         raise DgssError(f'{path} is no state of a training; resume where one was begun.')
-    return int(metadata['step']), tensors
+    return int(step), tensors

@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import rclpy
 from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from dgss_core.errors import DgssError
-from dgss_ros.node.transport import prepare_process
+from dgss_ros.node.transport import init_ros, prepare_process
 
 
 @contextmanager
@@ -30,7 +29,7 @@ def ros_session(name: str) -> Iterator[Node]:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     context = Context()
-    rclpy.init(context=context)
+    init_ros(context=context)
     node = Node(name, context=context, start_parameter_services=False)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)

@@ -18,7 +18,7 @@ from rclpy.signals import SignalHandlerOptions, install_signal_handlers
 from rclpy.utilities import remove_ros_args
 
 from dgss_core.errors import DgssError
-from dgss_ros.node.transport import prepare_process
+from dgss_ros.node.transport import init_ros, prepare_process
 
 NodeT = TypeVar('NodeT', bound=Node)
 
@@ -62,7 +62,7 @@ def start(make: Callable[[], NodeT], args: list[str]) -> NodeT:
         # While the node is made, SIGTERM raises KeyboardInterrupt, as SIGINT does. Later both only
         # make rclpy shut down the context, because an exception could interrupt any statement.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        init_ros(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dgss_core.files import expand
 from dgss_core.runtime.backend import Report
 from dgss_core.runtime.backends import load_backend
 from dgss_core.runtime.bundle import open_bundle
@@ -26,7 +27,7 @@ def load_segmenter(folder: Path | None, settings: Parameters, report: Report) ->
         bundle,
         settings['backend'],
         settings['threads'],
-        cache_dir=Path(cache).expanduser() if cache else None,
+        cache_dir=expand(cache) if cache else None,
         allow_unverified=settings['engine.allow_unverified'],
         report=report,
     )

@@ -15,11 +15,11 @@ from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from dgss_core.errors import DgssError
-from dgss_core.files import write_whole
 from dgss_core.images.compressed import encode_png
 from dgss_core.images.paint import overlay
 from dgss_ros.node.frames import SavedFrame
 from dgss_ros.node.messages import stamp_ns
+from dgss_ros.node.saving import DESCRIPTION, write_frame
 
 Result = TypeVar('Result')
 
@@ -92,7 +92,8 @@ async def save_frames(
 def save(answer: SavedFrame, camera: str, folder: Path) -> list[Path]:
     """Write an answered frame: image, mask and overlay as PNG, and their description as JSON.
 
-    Returns the paths of the files. Raises DgssError when the folder cannot be written.
+    Returns the paths of the files; no earlier frame is replaced. Raises DgssError when the folder
+    is full or cannot be written.
     """
     header, labels = answer.header, answer.labels
     stem = f'{camera or "camera"}_{stamp_ns(header)}'
@@ -108,12 +109,6 @@ def save(answer: SavedFrame, camera: str, folder: Path) -> list[Path]:
         'bundle': answer.bundle,
         'labels': labels.to_dict(),
     }
-    contents = {f'{stem}_{name}.png': encode_png(picture) for name, picture in pictures.items()}
-    contents[f'{stem}.json'] = (json.dumps(meta, indent=2) + '\n').encode()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            write_whole(folder / name, content)
-    except OSError as error:
-        raise DgssError(f'{folder} cannot be written: {error}; correct save_folder.') from error
-    return [folder / name for name in contents]
+    contents = {f'_{name}.png': encode_png(picture) for name, picture in pictures.items()}
+    contents[DESCRIPTION] = (json.dumps(meta, indent=2) + '\n').encode()
+    return write_frame(folder, stem, contents)

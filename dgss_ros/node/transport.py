@@ -14,6 +14,9 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from dgss_core.errors import DgssError
 
 SHARED_MEMORY = Path('/dev/shm')
 ROOMY = 256 << 20
@@ -36,6 +39,23 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
         'MALLOC_TRIM_THRESHOLD_': str(TRIM_THRESHOLD),
     }
     return _transport(given) | {name: heap[name] for name in heap.keys() - given.keys()}
+
+
+def init_ros(**options: Any) -> None:
+    """Call rclpy.init. Raises DgssError if ROS 2 cannot write its logs, as without a home."""
+    import rclpy
+    from rclpy._rclpy_pybind11 import RCLError
+
+    try:
+        rclpy.init(**options)
+    except RCLError as error:
+        if 'initialize logging' not in str(error):
+            raise
+        # rcl appends the locations in its C code.
+        reason = str(error).split(', at /')[0]
+        raise DgssError(
+            f'ROS 2 cannot start ({reason}); set ROS_LOG_DIR to a folder that you can write to.'
+        ) from error
 
 
 def prepare_process() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Set
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,6 +44,8 @@ def replay(
     overwrite: bool = False,
 ) -> None:
     """Play a bag to a running node, and record its masks and confidences with their stamps.
+
+    Ctrl-C keeps what has been recorded.
 
     Args:
         bag: bag folder, or an .mcap or .db3 file
@@ -96,21 +100,27 @@ def play_through_node(
 ) -> Replay:
     """Play `drive` to an active node and record its answers in the bag `masks`.
 
-    `check` raises when the node has ended. Raises DgssError when there is no answer within
-    `wait_s` seconds.
+    `check` raises when the node has ended. What was recorded before an error or Ctrl-C is kept.
+    Raises DgssError when there is no answer within `wait_s` seconds.
     """
     sent: dict[int, float] = {}
-    with BagRecorder(masks, overwrite=overwrite) as bag:
+    inputs = [drive.bag]
+    with BagRecorder(masks, overwrite=overwrite, keep_partial=True, inputs=inputs) as bag:
         answers = _Answers(ros, bag, node)
         player = BagPlayer(ros, drive.bag)
         _wait_for_answers(player, drive.topic, answers, wait_s, check)
-        shown = with_progress(player.play(drive.rate), 'Driving', player.count)
-        for message, time_s in shown:
-            if message.topic == drive.topic:
-                sent[raw_stamp_ns(message.data)] = time_s
-                check()
+        try:
+            with closing(with_progress(player.play(drive.rate), 'Driving', player.count)) as shown:
+                for message, time_s in shown:
+                    if message.topic == drive.topic:
+                        sent[raw_stamp_ns(message.data)] = time_s
+                        check()
+                    answers.record()
+            wait_until(lambda: answers.complete(sent.keys()), LAST_ANSWER_S)
+        except BaseException:
             answers.record()
-        wait_until(lambda: answers.complete(sent.keys()), LAST_ANSWER_S)
+            print(f'{len(answers.received)} masks are kept in {masks}.', file=sys.stderr)
+            raise
     return Replay(sent, answers.received)
 
 

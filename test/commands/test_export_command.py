@@ -98,3 +98,29 @@ def test_a_checkpoint_must_exist_and_have_a_licence(tmp_path: Path, capsys) -> N
     save_checkpoint(small('famix-rn50'), path, About('famix-rn50'))
     assert main(['export', str(path), '--output', str(tmp_path / 'b')]) == 2
     assert 'does not say its licence; give the terms as --licence' in capsys.readouterr().err
+
+
+def test_only_an_earlier_bundle_is_overwritten(
+    checkpoint: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of the checkpoint, the working folder and other people's folders stay."""
+    run, photos = tmp_path / 'runs' / 'ours', tmp_path / 'photos'
+    for folder in (run, photos):
+        folder.mkdir(parents=True)
+        (folder / 'letter').write_text('dear')
+    ours = run / 'model.safetensors'
+    ours.write_bytes(checkpoint.read_bytes())
+    monkeypatch.chdir(run)
+    sizes = ['--height', '32', '--width', '48', '--overwrite']
+    for output in (run, Path(), Path('..'), tmp_path, photos, photos / 'letter'):
+        before = sorted(tmp_path.rglob('*'))
+        assert main(['export', str(ours), '--output', str(output), *sizes]) == 2
+        assert 'choose another' in capsys.readouterr().err
+        assert sorted(tmp_path.rglob('*')) == before
+    bundle = tmp_path / 'bundle'
+    for _ in range(2):
+        assert main(['export', str(ours), '--output', str(bundle), *sizes]) == 0
+    (bundle / 'letter').write_text('dear')
+    assert main(['export', str(ours), '--output', str(bundle), *sizes]) == 2
+    assert 'is not a bundle (it holds letter)' in capsys.readouterr().err
+    assert (bundle / 'letter').read_text() == 'dear'

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +181,41 @@ def test_a_backend_takes_any_number_of_images(probe_bundle: Bundle) -> None:
     outputs = load_backend(probe_bundle).run(images)
     assert np.array_equal(outputs['mask'], images[..., 0] // 16)
     assert np.array_equal(outputs['confidence'], images[..., 1])
+
+
+def test_only_a_bundle_is_overwritten(probe_bundle: Bundle, tmp_path: Path) -> None:
+    folder, network, manifest = tmp_path / 'run', probe_bundle.onnx_path, probe_bundle.manifest
+    write_bundle(folder, network, manifest, frames=[frame('day_0')], higher={'fp32': network})
+    write_bundle(folder, network, manifest, overwrite=True)
+    (folder / 'notes').mkdir()
+    (folder / 'notes' / 'a.txt').write_text('mine')
+    with pytest.raises(DgssError, match=r'is not a bundle \(it holds notes/a.txt\)'):
+        write_bundle(folder, network, manifest, overwrite=True)
+    (folder / MANIFEST).unlink()
+    with pytest.raises(DgssError, match=r'is not a bundle \(it has no manifest.json\)'):
+        write_bundle(folder, network, manifest, overwrite=True)
+    (folder / MANIFEST).write_text('{}')
+    with pytest.raises(DgssError, match=r'is not a bundle .*manifest.json'):
+        write_bundle(folder, network, manifest, overwrite=True)
+    assert (folder / 'notes' / 'a.txt').read_text() == 'mine'
+    (tmp_path / 'link').symlink_to(probe_bundle.folder)
+    with pytest.raises(DgssError, match='is a link'):
+        write_bundle(tmp_path / 'link', network, manifest, overwrite=True)
+
+
+def test_a_failed_write_keeps_the_old_bundle(probe_bundle: Bundle, tmp_path: Path) -> None:
+    """A limit on the size of files stands in for a full disk."""
+    folder, network, manifest = tmp_path / 'bundle', probe_bundle.onnx_path, probe_bundle.manifest
+    write_bundle(folder, network, manifest)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (network.stat().st_size - 1, limit[1]))
+    try:
+        with pytest.raises(DgssError, match='could not be written'):
+            write_bundle(folder, network, manifest, overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert not list(tmp_path.glob('.*'))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dgss_core.errors import DgssError
-from dgss_core.files import cache_folder
+from dgss_core.files import cache_folder, replacing
 from dgss_core.labels import LabelSet
 from dgss_core.networks.encoders.weights import open_clip_model, open_clip_name
 from dgss_core.networks.text.prompts import VOID, fill, styled, synonyms, templates
@@ -137,19 +136,18 @@ def clouds_embeddings(
 def _read(path: Path) -> Tensor | None:
     try:
         return load_file(path)['embeddings']
-    except (FileNotFoundError, SafetensorError, KeyError):
+    except (OSError, SafetensorError, KeyError):
         # A damaged file is written again.
         return None
 
 
 def _write(path: Path, embeddings: Tensor) -> None:
-    partial = path.with_suffix(f'.{os.getpid()}.partial')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({'embeddings': embeddings.contiguous()}, partial)
-        partial.replace(path)
-    except OSError as error:
+        with replacing(path) as staging:
+            save_file({'embeddings': embeddings.contiguous()}, staging)
+    except (OSError, SafetensorError) as error:
         raise DgssError(
-            f'Text embeddings cannot be kept in {path.parent} ({error.strerror}); set '
+            f'Text embeddings cannot be kept in {path.parent} ({error}); set '
             'XDG_CACHE_HOME to a folder you can write to.'
         ) from None

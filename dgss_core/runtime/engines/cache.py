@@ -7,8 +7,8 @@
     <cache>/.lock
 
 The digest covers the whole key: after a change of network, library, GPU, driver, precision, shape
-or option an old engine is never found. A folder appears by one rename, so an interrupted build
-leaves nothing that looks like an engine.
+or option an old engine is never found. A folder appears by one rename, and folders whose names
+begin with a dot are never read, so an interrupted build leaves nothing that looks like an engine.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -26,11 +27,13 @@ from itertools import chain
 from pathlib import Path
 
 from dgss_core.errors import DgssError
-from dgss_core.files import cache_folder, flush, replacing_folder
+from dgss_core.files import STAGING, Kind, cache_folder, no_link, replacing_folder, tidy
 from dgss_core.runtime.backend import Report
 from dgss_core.runtime.key import EngineKey
 
-ENGINE, KEY, LOCK, STAGING = 'engine', 'key.json', '.lock', '.building-'
+ENGINE, KEY, REPORT, LOCK = 'engine', 'key.json', 'verified.json', '.lock'
+BUILDING = '.building-'
+"""Start of the name of what a stopped build of an earlier version left behind."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ class EngineCache:
 
     def entries(self) -> list[Entry]:
         """Every engine with a readable description, sorted by name."""
-        found = (_read_entry(path.parent) for path in sorted(self.folder.glob(f'*/{KEY}')))
+        folders = (path.parent for path in sorted(self.folder.glob(f'[!.]*/{KEY}')))
+        found = (_read_entry(folder) for folder in folders)
         return [entry for entry in found if entry is not None]
 
     def load(self, key: EngineKey) -> tuple[bytes, Entry] | None:
@@ -122,28 +126,29 @@ class EngineCache:
             data = build()
             try:
                 return data, self._store(key, data, time.monotonic() - start)
-            except OSError as error:
+            except (OSError, DgssError) as error:
                 self._report_unstored(error, report, must_keep)
                 return data, None
 
     def refuse(self, entry: Entry, key: EngineKey) -> None:
         """Remove `entry` if it was built for `key`; otherwise only ignore it in this process."""
-        if entry.key == key:
+        self._refused.add(entry.folder)
+        if entry.key == key and not _why_no_engine(entry.folder):
             shutil.rmtree(entry.folder, ignore_errors=True)
-        else:
-            self._refused.add(entry.folder)
+            self._refused.discard(entry.folder)
 
     def prune(self, days: float, report: Report) -> list[Path]:
         """Remove engines unused for `days`, damaged ones, and remains of interrupted builds.
 
-        Returns the removed folders. Raises DgssError if one cannot be removed.
+        Other folders stay. Returns the removed ones. Raises DgssError if one cannot be removed.
         """
         if not self.folder.is_dir():
             return []
         oldest = time.time() - days * 86400
         try:
             with self._lock(report):
-                folders = [path for path in sorted(self.folder.iterdir()) if path.is_dir()]
+                tidy(self.folder)
+                folders = [path for path in sorted(self.folder.iterdir()) if _is_ours(path)]
                 removed = [path for path in folders if not _is_worth_keeping(path, oldest)]
                 for path in removed:
                     shutil.rmtree(path)
@@ -160,7 +165,7 @@ class EngineCache:
         One lock for all engines, because two builds at once would distort the timing of kernels.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / LOCK, 'w') as file:
+        with open(self.folder / LOCK, 'a', opener=no_link) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -170,19 +175,17 @@ class EngineCache:
 
     def _store(self, key: EngineKey, data: bytes, seconds: float) -> Entry:
         folder = self.folder_of(key)
-        with replacing_folder(folder, STAGING) as staging:
+        with replacing_folder(folder, STORED) as staging:
             entry = Entry(staging, key, hashlib.sha256(data).hexdigest(), seconds, time.time())
             entry.engine.write_bytes(data)
             about = {name: getattr(entry, name) for name in ('sha256', 'seconds', 'built')}
             (staging / KEY).write_text(json.dumps({**about, 'key': asdict(key)}, indent=2) + '\n')
-            for path in (entry.engine, staging / KEY, staging):
-                flush(path)
-        flush(self.folder)
         return replace(entry, folder=folder)
 
-    def _report_unstored(self, error: OSError, report: Report, must_keep: bool) -> None:
+    def _report_unstored(self, error: Exception, report: Report, must_keep: bool) -> None:
         sentence = (
-            f'The engine cannot be kept in {self.folder} ({error.strerror or error}); '
+            f'The engine cannot be kept in {self.folder} '
+            f'({getattr(error, "strerror", None) or error}); '
             'free space there, or choose another cache folder.'
         )
         if must_keep:
@@ -199,12 +202,31 @@ def _read_entry(folder: Path) -> Entry | None:
         return None
 
 
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder of the cache is an engine, a proof, or what a stopped build left behind."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    return folder.name.startswith(BUILDING) or not _why_no_engine(folder)
+
+
+def _why_no_engine(folder: Path) -> str:
+    if not re.fullmatch('[^.].*-[a-z_]+-[0-9a-f]{16}', folder.name):
+        return 'its name is not that of an engine'
+    for path in folder.iterdir():
+        if path.name not in (ENGINE, KEY, REPORT) and not path.name.startswith(STAGING):
+            return f'it holds {path.name}'
+    return ''
+
+
+STORED = Kind('an engine', _why_no_engine)
+
+
 def _is_worth_keeping(folder: Path, oldest: float) -> bool:
     """Whether a folder of the cache was used since `oldest` and is not damaged.
 
     A folder without an engine holds the proof of a backend that compiles none.
     """
-    if folder.name.startswith(STAGING):
+    if folder.name.startswith(BUILDING):
         return False
     if not (folder / KEY).exists():
         return not (folder / ENGINE).exists() and folder.stat().st_mtime >= oldest

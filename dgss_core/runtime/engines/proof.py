@@ -25,11 +25,9 @@ from dgss_core.files import write_whole
 from dgss_core.runtime.backend import Backend, Report
 from dgss_core.runtime.bundle import MANIFEST, Bundle, ReferenceFrame, open_bundle
 from dgss_core.runtime.engines import RefusedError
-from dgss_core.runtime.engines.cache import EngineCache
+from dgss_core.runtime.engines.cache import REPORT, EngineCache
 from dgss_core.runtime.engines.verify import GATES, Figures, Gates, Outcome, compare
 from dgss_core.runtime.key import EngineKey, processor
-
-REPORT = 'verified.json'
 
 
 @dataclass(frozen=True)

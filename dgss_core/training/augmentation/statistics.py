@@ -39,7 +39,7 @@ def class_statistics(dataset: Dataset, cache: Path | None = None) -> ClassStatis
     """
     folder = cache or cache_folder('statistics')
     path = folder / f'{dataset.fingerprint[:32]}.safetensors'
-    with suppress(FileNotFoundError, SafetensorError, KeyError):
+    with suppress(OSError, SafetensorError, KeyError):
         return ClassStatistics(load_file(path)['counts'])
     counts = _count(dataset)
     try:

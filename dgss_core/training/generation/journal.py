@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dgss_core.errors import DgssError
+from dgss_core.files import append_line, write_whole
 
 
 class Journal:
@@ -31,8 +31,14 @@ class Journal:
                     )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists():
-                os.truncate(path, _whole_bytes(path.read_bytes()))
+            content = path.read_bytes() if path.exists() else b''
+            lines, tail = _split(content)
+            if tail and not lines and not tail.startswith(b'{"'):
+                raise DgssError(f'{path} is no file of JSON lines; choose another --output.')
+            # Made before the first piece of work: the file marks what lies beside it as ours.
+            whole = b''.join(line + b'\n' for line in lines)
+            if whole != content or not path.exists():
+                write_whole(path, whole)
         except OSError as error:
             raise unwritable(self.path, error) from error
 
@@ -40,10 +46,7 @@ class Journal:
         """Write one line and flush it to disk. Raises DgssError if that fails."""
         whole = {**entry, **self.work}
         try:
-            with self.path.open('a', encoding='utf-8') as file:
-                file.write(json.dumps(whole, ensure_ascii=False) + '\n')
-                file.flush()
-                os.fsync(file.fileno())
+            append_line(self.path, json.dumps(whole, ensure_ascii=False))
         except OSError as error:
             raise unwritable(self.path, error) from error
         self.entries.append(whole)
@@ -57,18 +60,20 @@ def unwritable(path: Path, error: OSError) -> DgssError:
     )
 
 
-def read_entries(path: Path) -> list[dict[str, Any]]:
-    """The complete lines of a journal. Raises DgssError if one is not a JSON object."""
+def read_entries(path: Path, *, killed: bool = True) -> list[dict[str, Any]]:
+    """The lines of a file of JSON objects. Raises DgssError if one is not a JSON object.
+
+    `killed`: leave out an incomplete last line, as a killed process may have written it.
+    """
     try:
-        content = path.read_bytes()
-        lines = content[: _whole_bytes(content)].decode().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines, tail = _split(path.read_bytes())
+    except OSError as error:
         raise DgssError(f'{path} cannot be read as JSON lines ({error}).') from error
     entries = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines if killed or not tail else [*lines, tail], 1):
         try:
             entry = json.loads(line)
-        except json.JSONDecodeError as error:
+        except ValueError as error:
             raise DgssError(f'{path}, line {number}, is not JSON ({error}); fix it.') from error
         if not isinstance(entry, dict):
             raise DgssError(f'{path}, line {number}, is not a JSON object; fix it.')
@@ -76,5 +81,12 @@ def read_entries(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _whole_bytes(content: bytes) -> int:
-    return content.rfind(b'\n') + 1
+def _split(content: bytes) -> tuple[list[bytes], bytes]:
+    """The complete lines, and an incomplete last one; an object needs no newline at its end."""
+    *lines, tail = content.split(b'\n')
+    try:
+        if isinstance(json.loads(tail), dict):
+            return [*lines, tail], b''
+    except ValueError:
+        pass
+    return lines, tail

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from dgss_core.bags import write_bag
+from dgss_core.images.frames import Frame
 from dgss_ros.node import transport
 
 PACKAGE = Path(transport.__file__).parent
@@ -54,3 +58,20 @@ def test_the_profile_is_printed_for_other_processes() -> None:
     command = [sys.executable, '-m', 'dgss_ros.node.transport']
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert Path(done.stdout.strip()).is_file()
+
+
+@pytest.mark.parametrize('command', [['dgss_ros.segment_node'], ['dgss_core', 'bag', 'play']])
+def test_a_user_without_a_home_gets_one_sentence(tmp_path: Path, command: list[str]) -> None:
+    write_bag(tmp_path / 'bag', [Frame('0', np.zeros((4, 4, 3), np.uint8), 1)])
+    arguments = [str(tmp_path / 'bag')] if 'bag' in command else []
+    environment = {k: v for k, v in os.environ.items() if k not in ('ROS_LOG_DIR', 'ROS_HOME')}
+    done = subprocess.run(
+        [sys.executable, '-m', *command, *arguments],
+        env=environment | {'HOME': os.devnull},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert 'Traceback' not in done.stderr
+    assert 'set ROS_LOG_DIR to a folder that you can write to' in done.stderr

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from camera import flat
+from camera import TIMEOUT_S, flat
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
 
 from dgss_core.bags import bag_info, read_bag, write_bag
 from dgss_core.images.frames import Frame
+from dgss_ros.client.session import wait_until
+from dgss_ros.node.messages import raw_stamp_ns
 
 pytestmark = pytest.mark.ros
 START_NS = 1_700_000_000_000_000_000
@@ -54,3 +60,28 @@ def test_a_missing_node_is_reported(tmp_path: Path) -> None:
     done = replay(tmp_path / 'drive', tmp_path / 'masks', '--wait', '1')
     assert done.returncode == 2
     assert 'Images on /camera/image_raw are not answered (waited 1 s)' in done.stderr
+
+
+def test_ctrl_c_keeps_what_was_recorded(
+    start_node, ros: Node, probe_bundle: Path, tmp_path: Path
+) -> None:
+    frames = [Frame(f'{i}', flat(i), START_NS + i * 100_000_000) for i in range(200)]
+    write_bag(tmp_path / 'drive', frames)
+    start_node(*('-r', '~/image:=/camera/image_raw'), bundle=probe_bundle, autostart=True)
+    masks: list[bytes] = []
+    ros.create_subscription(Image, '/dgss/mask', masks.append, QoSProfile(depth=50), raw=True)
+    command = [sys.executable, '-m', 'dgss_core', 'bag', 'replay', str(tmp_path / 'drive')]
+    process = subprocess.Popen(
+        [*command, '--output', str(tmp_path / 'masks')], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        # The first answers are to images without a stamp.
+        assert wait_until(lambda: sum(raw_stamp_ns(mask) > 0 for mask in masks) > 3, TIMEOUT_S)
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=TIMEOUT_S)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert f'masks are kept in {tmp_path / "masks"}' in errors
+    assert 0 < len(list(read_bag(tmp_path / 'masks', '/dgss/mask'))) < 200
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name[0] == '.') == []

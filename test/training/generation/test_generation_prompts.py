@@ -128,3 +128,24 @@ def test_a_missing_model(tmp_path, capsys):
     error = capsys.readouterr().err
     assert 'cannot be loaded' in error
     assert 'safetensors' in error
+
+
+def test_a_file_of_others_is_not_cut_off(tmp_path, capsys):
+    """A file without a newline has no complete line, but may have content."""
+    for content in ('dear', '{"a": 1}', '[1, 2]'):
+        path = tmp_path / 'letter'
+        path.write_text(content)
+        assert main(['generate', 'prompts', '--output', str(path), '--count', '1']) == 2
+        assert path.read_text() == content
+    assert capsys.readouterr().err.count('\n') == 3
+
+
+def test_the_last_prompt_needs_no_newline(tmp_path):
+    path = tmp_path / 'p.jsonl'
+    line = json.dumps({'prompt': 'A street\u2028', 'condition': 'day'}, ensure_ascii=False)
+    path.write_text(f'{line}\n{line}')
+    assert len(read_entries(path)) == len(read_entries(path, killed=False)) == 2
+    path.write_text(f'{line}\n{line[:-5]}')
+    assert len(read_entries(path)) == 1
+    with pytest.raises(DgssError, match='line 2, is not JSON'):
+        read_entries(path, killed=False)

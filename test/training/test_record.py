@@ -1,0 +1,184 @@
+"""The folder of a training after a kill, a full disk, a failed start, and with others' files."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from tiny_training import CPU, parse, recipe, write_frames
+
+from dgss_core.errors import DgssError
+from dgss_core.training.loop import train
+from dgss_core.training.record import Record
+
+
+@contextmanager
+def full_disk(free: int) -> Iterator[None]:
+    """A limit on the size of files, in bytes, stands in for a full disk."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (free, limit[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> dict:
+    """A recipe of 4 steps that is evaluated and saved twice; its results lie in run."""
+    write_frames(tmp_path)
+    values = recipe(tmp_path, steps=4, save_every=2)
+    values['evaluation'] |= {'every': 2, 'pictures': 0}
+    train(parse(values), tmp_path, tmp_path / 'run', CPU)
+    return values
+
+
+def scores(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / 'scores.jsonl').open()]
+
+
+def test_a_torn_line_of_the_scores_is_cut_off(tmp_path: Path, begun: dict) -> None:
+    run = tmp_path / 'run'
+    before = scores(run)
+    for torn in ('{"step": 4, "on": "fra', '{', '\xe9'):
+        with (run / 'scores.jsonl').open('a') as file:
+            file.write(torn)
+        train(parse(begun), tmp_path, run, CPU, resume=True)
+        assert scores(run) == before
+    with (run / 'scores.jsonl').open('a') as file:
+        file.write('{"on": 1}\n')
+    with pytest.raises(DgssError, match='line 3, is no evaluation'):
+        train(parse(begun), tmp_path, run, CPU, resume=True)
+
+
+def test_a_full_disk_leaves_every_file_whole(tmp_path: Path, begun: dict) -> None:
+    run = tmp_path / 'run'
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    stamp = (run / 'config.yaml').stat().st_mtime_ns
+    (run / 'scores.jsonl').write_bytes(before['scores.jsonl'] + b'{"step": ')
+    with full_disk(100), pytest.raises(DgssError, match='cannot be written'):
+        train(parse(begun), tmp_path, run, CPU, resume=True)
+    assert (run / 'config.yaml').read_bytes() == before['config.yaml']
+    assert (run / 'origin.jsonl').read_bytes() == before['origin.jsonl']
+    train(parse(begun), tmp_path, run, CPU, resume=True)
+    assert (run / 'config.yaml').stat().st_mtime_ns == stamp, 'an equal recipe is not rewritten'
+    assert (run / 'scores.jsonl').read_bytes() == before['scores.jsonl']
+    assert (run / 'best.safetensors').read_bytes() == before['best.safetensors']
+    assert not list(run.glob('.dgss*'))
+
+
+def test_a_lost_recipe_is_written_again(tmp_path: Path, begun: dict) -> None:
+    """Earlier versions could leave an empty one."""
+    run = tmp_path / 'run'
+    whole = (run / 'config.yaml').read_bytes()
+    (run / 'config.yaml').write_bytes(b'')
+    train(parse(begun), tmp_path, run, CPU, resume=True)
+    assert (run / 'config.yaml').read_bytes() == whole
+
+
+def test_a_training_killed_before_its_first_state_forgets_its_scores(
+    tmp_path: Path, begun: dict
+) -> None:
+    run, before = tmp_path / 'run', scores(tmp_path / 'run')
+    (run / 'state.safetensors').unlink()
+    lines = [json.dumps(entry | {'miou': 2.0}) + '\n' for entry in before]
+    (run / 'scores.jsonl').write_text(''.join(lines))
+    train(parse(begun), tmp_path, run, CPU, resume=True)
+    assert scores(run) == before
+
+
+def test_a_failed_start_blocks_nothing(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    wrong = recipe(tmp_path, steps=2, weights=str(tmp_path / 'nofile.pth'))
+    right = recipe(tmp_path, steps=2)
+    for name, resume in (('plain', False), ('resumed', True)):
+        with pytest.raises(DgssError, match='nofile'):
+            train(parse(wrong), tmp_path, tmp_path / name, CPU)
+        train(parse(right), tmp_path, tmp_path / name, CPU, resume=resume)
+        assert yaml.safe_load((tmp_path / name / 'config.yaml').read_text())['weights'] is None
+        assert len((tmp_path / name / 'origin.jsonl').read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize('name', ['model.safetensors', 'best.safetensors', 'config.yaml'])
+@pytest.mark.parametrize('resume', [False, True])
+def test_files_of_others_stay(tmp_path: Path, name: str, resume: bool) -> None:
+    write_frames(tmp_path)
+    run = tmp_path / 'run'
+    run.mkdir()
+    (run / name).write_text('weights: mine\n')
+    with pytest.raises(DgssError, match='another --output'):
+        train(parse(recipe(tmp_path, steps=1)), tmp_path, run, CPU, resume=resume)
+    assert os.listdir(run) == [name]
+    assert (run / name).read_text() == 'weights: mine\n'
+
+
+def test_a_state_of_another_program_is_refused(tmp_path: Path, begun: dict) -> None:
+    state = tmp_path / 'run' / 'state.safetensors'
+    tensors = load_file(state)
+    for step in ({'step': 'many'}, {'step': '-1'}, {}):
+        save_file(tensors, state, {'schema': 'dgss-training/1', **step})
+        with pytest.raises(DgssError, match='is no state of a training'):
+            train(parse(begun), tmp_path, tmp_path / 'run', CPU, resume=True)
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    """The other process has begun and has no result yet."""
+    write_frames(tmp_path)
+    values = recipe(tmp_path, steps=1)
+    code = f"""
+import sys
+from pathlib import Path
+from tiny_training import CPU, parse
+from dgss_core.training.record import Record
+record = Record(Path({str(tmp_path / 'run')!r}), True)
+record.begin(parse({values!r}), CPU, False)
+print('begun', flush=True)
+sys.stdin.read()
+"""
+    other = subprocess.Popen(
+        [sys.executable, '-c', code],
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert other.stdout.readline() == b'begun\n'
+        with pytest.raises(DgssError, match='Another process trains in'):
+            train(parse(values), tmp_path, tmp_path / 'run', CPU, resume=True)
+    finally:
+        other.kill()
+        other.communicate()
+    train(parse(values), tmp_path, tmp_path / 'run', CPU, resume=True)
+
+
+def test_a_link_in_the_folder_is_not_followed(tmp_path: Path, begun: dict) -> None:
+    run, truth = tmp_path / 'run', tmp_path / 'truth'
+    truth.write_text('truth')
+    (run / 'best.safetensors').unlink()
+    (run / 'best.safetensors').symlink_to(truth)
+    (run / 'origin.jsonl').unlink()
+    (run / 'origin.jsonl').symlink_to(truth)
+    with pytest.raises(DgssError, match='cannot be written to'):
+        train(parse(begun), tmp_path, run, CPU, resume=True)
+    assert truth.read_text() == 'truth'
+
+
+def test_the_best_score_is_that_of_the_named_split(tmp_path: Path, begun: dict) -> None:
+    record = Record(tmp_path / 'run', True)
+    assert record.best('nothing') == -1
+    best = max(entry['miou'] for entry in scores(tmp_path / 'run'))
+    assert record.best(scores(tmp_path / 'run')[0]['on']) == best
+    assert torch.is_tensor(next(iter(load_file(record.best_model).values())))
