@@ -111,7 +111,7 @@ class _Result:
             'title': self.frames.path.resolve().name,
             'facts': [
                 ('frames', f'{len(self.names)} of a {self.frames.kind}'),
-                ('bundle', self.segmenter.bundle.identity),
+                ('bundle', self.segmenter.identity),
                 ('backend', self.segmenter.backend.name),
                 ('per frame', f'{statistics.median(self.seconds) * 1000:.1f} ms'),
                 ('labels', labels.name),

@@ -17,6 +17,9 @@ from typing import BinaryIO
 
 from dgss_core.errors import DgssError
 
+SHARED_MEMORY = '/dev/shm'
+"""A folder in memory, for a container without a folder of temporary files."""
+
 
 def read_whole(path: Path, largest: int | None = None) -> bytes:
     """The content of a regular file of at most `largest` bytes.
@@ -107,9 +110,9 @@ def private_copy(folder: Path, files: Mapping[str, str]) -> Iterator[Path]:
 def _scratch(folder: Path) -> Iterator[Path]:
     try:
         scratch = tempfile.TemporaryDirectory(prefix='dgss-')
-    except OSError:  # A container may have no folder for temporary files, and always has this.
+    except OSError:
         try:
-            scratch = tempfile.TemporaryDirectory(prefix='dgss-', dir='/dev/shm')
+            scratch = tempfile.TemporaryDirectory(prefix='dgss-', dir=SHARED_MEMORY)
         except OSError as error:
             raise _uncopied(folder, error) from error
     with scratch as name:
