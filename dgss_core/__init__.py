@@ -15,8 +15,15 @@ The library never imports ROS. What runs in a vehicle never imports torch.
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import Any
+
+# Libraries that report to their vendors, or leave an identity in the home folder, read these when
+# they are imported. This file is executed before any of them.
+os.environ['ORT_DISABLE_TELEMETRY'] = os.environ['HF_HUB_DISABLE_TELEMETRY'] = '1'
+sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
 
 __version__ = '0.1.0'
 

@@ -189,7 +189,10 @@ class SegmentNode(LifecycleNode):
             if publish:
                 self.diagnostics.publish()
 
-        return load_segmenter(folder, self._settings, report)
+        try:
+            return load_segmenter(folder, self._settings, report)
+        finally:
+            self.diagnostics.set_progress('')
 
     def _announce(self, segmenter: Segmenter) -> None:
         """Publish the labels and the diagnostics of the bundle that runs from now on."""
@@ -203,7 +206,7 @@ class SegmentNode(LifecycleNode):
         if self._pipeline is None:
             raise DgssError(f'The node is {self.state} and runs no bundle; configure it instead.')
         segmenter = await self._reloader.replace(self._pipeline, folder)
-        return f'Runs {segmenter.bundle.identity}.'
+        return f'Runs {segmenter.identity}.'
 
     async def _save_frame(self) -> str:
         """Write the last answered frame of each camera; returns the names of the files."""

@@ -64,7 +64,7 @@ def model(
     for name in names:
         check_backend(name)
     opened = [open_bundle(bundle)] + ([open_bundle(against)] if against else [])
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     runs: list[Run] = []
     for each in opened:
         for name in names:
@@ -180,7 +180,7 @@ def _roofline(bundle: Bundle, batch: int, machine: Machine, device: str) -> dict
 
 
 def _print(rows: list[dict], roof: list[dict], batch: int) -> None:
-    console = Console(width=max(130, Console().width), highlight=False)
+    console = Console(width=max(130, Console().width), highlight=False, markup=False)
     columns = ('bundle', 'backend', 'p50 ms', 'p95', 'p99', 'images/s', 'x first', 'MiB', 'roof')
     table = Table(box=None, title=f'{batch} image(s) a call', title_justify='left')
     for column in columns:

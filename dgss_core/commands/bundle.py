@@ -40,4 +40,4 @@ def info(*, bundle: Path | None = None, backend: str = 'auto') -> None:
     }
     for name, value in rows.items():
         table.add_row(name, value)
-    Console().print(table)
+    Console(markup=False).print(table)  # names are no markup

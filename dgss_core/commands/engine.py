@@ -39,7 +39,7 @@ from dgss_core.runtime.key import Device
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_core.synthetic import CONDITIONS
 
-ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
+ERRORS = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 def build(
@@ -89,17 +89,22 @@ def list_engines(*, cache_dir: Path | None = None) -> None:
         table.add_column(column, no_wrap=True)
     for entry in cache.entries():
         key = entry.key
+        try:
+            size, used = entry.size, entry.used
+        except OSError:  # Without an engine it is built again.
+            continue
         table.add_row(
             f'{key.bundle}@{key.network[:8]}',
             key.precision,
             f'{key.backend} {key.version}',
             f'{key.device} ({key.capability})',
-            f'{entry.size / 1e6:.1f}',
+            f'{size / 1e6:.1f}',
             f'{entry.seconds:.1f} s',
-            time.strftime('%Y-%m-%d', time.localtime(entry.used)),
+            time.strftime('%Y-%m-%d', time.localtime(used)),
             known.verdict if (known := load_report(entry.folder / REPORT)) else 'at first use',
         )
-    Console(width=max(160, Console().width)).print(table)
+    # Names are no markup.
+    Console(width=max(160, Console().width), markup=False).print(table)
 
 
 def verify_engine(
@@ -236,7 +241,7 @@ def _print_report(report: Verification) -> None:
             f'{figures["miou"]:.3f}' if 'miou' in figures else '',
             f'{figures["reference_miou"]:.3f}' if 'miou' in figures else '',
         )
-    console = Console(width=max(120, Console().width))
+    console = Console(width=max(120, Console().width), markup=False)
     console.print(table)
     for reason in report.reasons:
         console.print(f'- {reason}', highlight=False)

@@ -130,7 +130,7 @@ class _Result:
             'title': self.frames.path.resolve().name,
             'facts': [
                 ('frames', f'{len(self.names)} of a {self.frames.kind}{part}'),
-                ('bundle', self.segmenter.bundle.identity),
+                ('bundle', self.segmenter.identity),
                 ('backend', self.segmenter.backend.name),
                 ('per frame', pace),
                 ('labels', labels.name),

@@ -12,6 +12,7 @@ from dgss_core.export.network import DeployedNetwork
 from dgss_core.networks.checkpoint import load_checkpoint
 from dgss_core.runtime.backend import BackendOptions, closed_error
 from dgss_core.runtime.bundle import Bundle
+from dgss_core.runtime.bundle.contents import sha256_of
 
 
 class TorchBackend:
@@ -36,7 +37,8 @@ class TorchBackend:
         self.name = name
         device = torch.cuda.get_device_name() if self._device.type == 'cuda' else 'CPU'
         self.identity = f'PyTorch {torch.__version__}, {device}, fp32'
-        self.sha256 = bundle.fingerprint
+        self.sha256 = sha256_of(path)
+        self.network = f'{name}@{self.sha256[:8]}'
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         network = self._network

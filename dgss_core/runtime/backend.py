@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from dgss_core.errors import DgssError
+from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK, UNCERTAINTY, Bundle
 from dgss_core.runtime.key import EngineKey
 
 Report = Callable[[str], Any]
@@ -26,6 +28,7 @@ class BackendOptions:
     `name`: as the user gave it, such as `null:20`. `precision`: used at run time, one of
     `dgss_core.runtime.manifest.PRECISIONS`. `threads`: CPU threads, 0 for all cores.
     `cache_dir`: for files that the backend keeps between runs. `report`: takes progress.
+    `lanes`: calls that run at the same time; the backend takes memory for them when it loads.
     """
 
     name: str
@@ -33,6 +36,7 @@ class BackendOptions:
     threads: int
     cache_dir: Path
     report: Report
+    lanes: int = 1
 
 
 class Backend(Protocol):
@@ -72,6 +76,48 @@ class TimedBackend(Protocol):
     def stages(self, images: np.ndarray) -> dict[str, float]:
         """Seconds of each stage on the GPU for uint8 (N, H, W, 3) images, by its name."""
         ...
+
+
+@runtime_checkable
+class NamingBackend(Protocol):
+    """A backend that says which network it runs: the bundle's, another one inside it, or none.
+
+    `network`: the identity of a bundle, or a text that names what answers instead.
+    """
+
+    network: str
+
+
+def check_tensors(
+    bundle: Bundle,
+    inputs: Collection[str],
+    tensors: Mapping[str, tuple[str, tuple[object, ...]]],
+) -> None:
+    """Raise DgssError if a tensor of a loaded network is not that of a bundle.
+
+    `inputs`: names. `tensors`: by name the numpy type and the shape without the batch.
+    """
+    size = (bundle.height, bundle.width)
+    expected = {INPUT: (*size, 3), MASK: size, CONFIDENCE: size}
+    if UNCERTAINTY in tensors:
+        expected[UNCERTAINTY] = size
+    right = {name: ('uint8', shape) for name, shape in expected.items()}
+    if [*inputs] != [INPUT] or not right.items() <= tensors.items():
+        found = ', '.join(f'{name!r}: {kind} {shape}' for name, (kind, shape) in tensors.items())
+        raise DgssError(
+            f'{bundle.onnx_path} has the tensors {found[:1000]}, and a bundle of {bundle.width}x'
+            f'{bundle.height} needs uint8 {expected} after the batch; export it again.'
+        )
+
+
+def first_line(error: BaseException, replaced: Path | None = None, by: Path | None = None) -> str:
+    """One line that says what a library complains of.
+
+    `replaced`, `by`: a path in the text, and the one to name in its place.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return text.replace(str(replaced), str(by))[:500] if replaced else text[:500]
 
 
 def closed_error(name: str) -> RuntimeError:

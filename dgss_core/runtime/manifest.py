@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from dgss_core.documents import load_json
 from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 
 SCHEMA = 1
-NETWORK = 'model.onnx'
+NETWORK, MANIFEST = 'model.onnx', 'manifest.json'
 LARGEST_SIDE = 8192
 PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
 DESCRIPTORS = ('image', 'features', 'confidence', 'classes')
 """Descriptors of a frame, see `runtime.monitoring.domain_shift`."""
+LONGEST_NAME, LONGEST_TEXT = 200, 10_000
+"""Characters of a name, and of a text such as the licence."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +48,24 @@ class SourceStatistics:
     def from_dict(cls, data: Mapping[str, Any], origin: str = 'source') -> SourceStatistics:
         """Build from the manifest form. Raises DgssError that names `origin` and the problem."""
         try:
-            mean, std = (
-                {str(name): tuple(map(float, values)) for name, values in data[key].items()}
-                for key in ('mean', 'std')
-            )
-            frames = int(data['frames'])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            mean, std = ({**data[key]} for key in ('mean', 'std'))
+            right = type(data['frames']) is int and data['frames'] > 0
+            for values in (*mean.values(), *std.values()):
+                right &= isinstance(values, list) and all(map(_is_number, values))
+            right &= all(value >= 0 for values in std.values() for value in values)
+            if not right:
+                raise ValueError('a value is not a finite number, or a deviation is negative')
+        except (KeyError, TypeError, ValueError) as error:
             raise DgssError(
-                f'{origin} holds no source statistics ({error!r}); export the bundle again.'
+                f'{origin} holds no source statistics ({_shown(error)}); export the bundle again.'
             ) from error
         sizes = [{name: len(values) for name, values in part.items()} for part in (mean, std)]
         if sizes[0] != sizes[1] or not set(DESCRIPTORS) >= set(mean) or not mean:
             raise DgssError(
-                f'{origin} has source statistics with means of {sizes[0]} and standard '
-                f'deviations of {sizes[1]} values; export the bundle again.'
+                f'{origin} has source statistics with means of {_shown(sizes[0])} and standard '
+                f'deviations of {_shown(sizes[1])} values; export the bundle again.'
             )
-        return cls(frames, mean, std)
+        return cls(data['frames'], _as_floats(mean), _as_floats(std))
 
 
 @dataclass(frozen=True)
@@ -99,20 +106,17 @@ class Manifest:
     @classmethod
     def from_json(cls, text: str, origin: str) -> Manifest:
         """Parse and check a manifest. Raises DgssError with `origin` and the first problem."""
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DgssError(f'{origin} is not JSON ({error}); export the bundle again.') from error
-        if not isinstance(data, dict) or data.get('schema') != SCHEMA:
-            found = data.get('schema') if isinstance(data, dict) else None
+        data = load_json(text, origin)
+        found = data.get('schema') if isinstance(data, dict) else None
+        if type(found) is not int or found != SCHEMA:
             raise DgssError(
-                f'{origin} has schema {found!r} and this version reads schema {SCHEMA}; '
+                f'{origin} has schema {_shown(found)} and this version reads schema {SCHEMA}; '
                 'export the bundle again with this version, or install the one that wrote it.'
             )
         missing = REQUIRED - set(data)
         unknown = set(data) - set(cls.__dataclass_fields__)
         if missing or unknown:
-            what = f'lacks {sorted(missing)}' if missing else f'has unknown {sorted(unknown)}'
+            what = f'lacks {sorted(missing)}' if missing else f'has unknown {_shown([*unknown])}'
             raise DgssError(f'{origin} {what}; export the bundle again.')
         _check_fields(data, origin)
         label_set = LabelSet.from_dict(data['label_set'], f'label_set in {origin}')
@@ -133,27 +137,83 @@ REQUIRED = {
 def _check_fields(data: Mapping[str, Any], origin: str) -> None:
     """Raise DgssError for the first key whose value has a wrong type or range."""
     checks = {
-        'name': lambda value: isinstance(value, str) and value != '',
+        'name': _is_name,
         'height': _is_size,
         'width': _is_size,
         'mean': _are_channels,
-        'std': _are_channels,
+        'std': lambda value: _are_channels(value) and min(value) > 0,
+        'label_set': _is_label_set,
         'sha256': _is_digest,
-        'producer': lambda value: isinstance(value, str),
-        'licence': lambda value: isinstance(value, str),
-        'training_data': _are_texts,
+        'producer': _is_text,
+        'licence': _is_text,
+        'training_data': lambda value: isinstance(value, list) and all(map(_is_text, value)),
         'metrics': _are_figures,
-        'precision': lambda value: value in PRECISIONS,
-        'files': _are_files,
+        'precision': lambda value: isinstance(value, str) and value in PRECISIONS,
+        'files': lambda value: _are_files(value, data),
         # A plain file name: a manifest must not point outside its own folder.
         'network': lambda value: _is_inside(value) and value == Path(value).name,
     }
     for key, is_right in checks.items():
         if key in data and not is_right(data[key]):
             raise DgssError(
-                f'{origin} has an unusable value for {key}: {data[key]!r}; '
+                f'{origin} has an unusable value for {key}: {_shown(data[key])}; '
                 'export the bundle again.'
             )
+
+
+def _shown(value: Any) -> str:
+    """A short form of any value, on one line."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 120
+    return short.repr(value)
+
+
+def _as_floats(values: Mapping[str, list[float]]) -> dict[str, tuple[float, ...]]:
+    return {name: tuple(map(float, each)) for name, each in values.items()}
+
+
+def _is_name(value: Any) -> bool:
+    """Whether `value` is a name that a log and a terminal show as it is."""
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable()
+
+
+def _is_text(value: Any) -> bool:
+    """Whether `value` is a text, possibly empty and of several lines."""
+    return (
+        isinstance(value, str)
+        and len(value) <= LONGEST_TEXT
+        and all(line.isprintable() for line in re.split('[\n\t]', value))
+    )
+
+
+def _is_label_set(value: Any) -> bool:
+    """Whether the names of a label set can be shown; `LabelSet.from_dict` checks the rest."""
+    if not isinstance(value, dict) or not isinstance(value.get('labels', []), list):
+        return False
+    merges, subsets = value.get('merges') or {}, value.get('subsets', {})
+    return (
+        _is_name(value.get('name', '-'))
+        and all(map(_is_label, value.get('labels', [])))
+        and isinstance(merges, dict)
+        and all(isinstance(pairs, dict) for pairs in merges.values())
+        and all(
+            map(_is_name, [*merges, *(n for pairs in merges.values() for n in pairs.values())])
+        )
+        and all(_is_name(name) for pairs in merges.values() for name in pairs)
+        and isinstance(subsets, dict)
+        and all(isinstance(members, list) for members in subsets.values())
+        and all(map(_is_name, [*subsets, *(n for members in subsets.values() for n in members)]))
+    )
+
+
+def _is_label(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and type(value.get('id')) is int
+        and _is_name(value.get('name'))
+        and isinstance(value.get('color'), list)
+        and all(type(channel) is int for channel in value['color'])
+    )
 
 
 def _is_size(value: Any) -> bool:
@@ -165,15 +225,13 @@ def _are_channels(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
+    return type(value) in (int, float) and abs(value) < 1e30 and math.isfinite(value)
 
 
 def _are_figures(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_number, value.values()))
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+    return isinstance(value, dict) and all(
+        _is_name(name) and _is_number(figure) for name, figure in value.items()
+    )
 
 
 def _is_digest(value: Any) -> bool:
@@ -181,14 +239,16 @@ def _is_digest(value: Any) -> bool:
 
 
 def _is_inside(value: Any) -> bool:
-    """Whether `value` is a relative path that stays inside the bundle."""
-    if not isinstance(value, str) or value in ('', '.') or '\\' in value:
+    """Whether `value` is a relative path inside the bundle, in its shortest form."""
+    if not _is_name(value) or value == '.' or '\\' in value:
         return False
     path = PurePosixPath(value)
-    return not path.is_absolute() and '..' not in path.parts
+    return not path.is_absolute() and '..' not in path.parts and str(path) == value
 
 
-def _are_files(value: Any) -> bool:
+def _are_files(value: Any, data: Mapping[str, Any]) -> bool:
+    """Whether `value` holds the checksum of each path once: that of the network is `sha256`."""
     return isinstance(value, dict) and all(
-        _is_inside(path) and _is_digest(digest) for path, digest in value.items()
+        _is_inside(path) and _is_digest(digest) and path not in (data.get('network'), MANIFEST)
+        for path, digest in value.items()
     )

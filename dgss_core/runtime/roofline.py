@@ -64,9 +64,8 @@ def layers_of(bundle: Bundle, batch: int = 1) -> list[Layer]:
         options.log_severity_level = 3
         # No fusion, so that every layer stays one of `OPERATORS`.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        session = ort.InferenceSession(
-            bundle.onnx_path, options, providers=['CPUExecutionProvider']
-        )
+        with bundle.checked_network() as path:
+            session = ort.InferenceSession(path, options, providers=['CPUExecutionProvider'])
         session.run(None, {INPUT: np.zeros((batch, bundle.height, bundle.width, 3), np.uint8)})
         events = json.loads(Path(session.end_profiling()).read_text())
     nodes = (event['args'] for event in events if event.get('cat') == 'Node')

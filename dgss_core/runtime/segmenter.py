@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from dgss_core.errors import DgssError
-from dgss_core.runtime.backend import Backend, Report, closed_error
+from dgss_core.runtime.backend import Backend, NamingBackend, Report, closed_error
 from dgss_core.runtime.backends import load_backend
 from dgss_core.runtime.bundle import CONFIDENCE, MASK, STATISTICS, UNCERTAINTY, Bundle
 from dgss_core.runtime.prediction import Prediction
@@ -23,9 +23,9 @@ class Segmenter:
             mask = segmenter(image).mask
 
     `backend`: the name of a backend, or a loaded one; the segmenter closes it either way.
-    `threads`, `cache_dir`, `allow_unverified` and `report` are options of `load_backend`; a loaded
-    backend ignores them. Raises DgssError as `load_backend` does. After `close` every prediction
-    raises RuntimeError.
+    `threads`, `cache_dir`, `allow_unverified`, `report` and `lanes` are options of `load_backend`;
+    a loaded backend ignores them. Raises DgssError as `load_backend` does. After `close` every
+    prediction raises RuntimeError.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Segmenter:
         cache_dir: Path | None = None,
         allow_unverified: bool = False,
         report: Report | None = None,
+        lanes: int = 1,
     ) -> None:
         self.bundle = bundle
         self.labels = bundle.labels
@@ -48,9 +49,16 @@ class Segmenter:
                 cache_dir=cache_dir,
                 allow_unverified=allow_unverified,
                 report=report,
+                lanes=lanes,
             )
         self.backend = backend
         self._is_closed = False
+
+    @property
+    def identity(self) -> str:
+        """What answers: the bundle's identity, or the text of a backend that runs another."""
+        backend = self.backend
+        return backend.network if isinstance(backend, NamingBackend) else self.bundle.identity
 
     def __enter__(self) -> Segmenter:
         return self

@@ -8,6 +8,7 @@ from functools import partial
 from rclpy.node import Node
 
 from dgss_core.labels import IGNORE
+from dgss_core.runtime.backends import runs_a_bundle
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.health.camera import CameraHealth
 from dgss_ros.health.connections import mismatched_peers
@@ -79,7 +80,7 @@ class Diagnostics:
         if self._segmenter is not None:
             bundle = self._segmenter.bundle
             values |= {
-                'bundle': bundle.identity,
+                'bundle': self._segmenter.identity,
                 'bundle_folder': bundle.folder,
                 'backend': self._segmenter.backend.name,
                 'engine': self._segmenter.backend.identity,
@@ -88,7 +89,11 @@ class Diagnostics:
             }
         if self._error:
             return TaskStatus(ERROR, self._error, values)
-        return TaskStatus(OK, self._progress or self._state(), values)
+        if self._segmenter is None:
+            return TaskStatus(OK, self._progress or self._state(), values)
+        loading = f', loads a bundle: {self._progress}' if self._progress else ''
+        level, message = _answering(self._segmenter)
+        return TaskStatus(level, f'{self._state()}{loading}{message}', values)
 
     def _connections(self) -> TaskStatus:
         peers = list(mismatched_peers(self._node))
@@ -145,3 +150,13 @@ class Diagnostics:
         message = f'{distance:.1f} standard deviations from the source, by {name}'
         limit = self._settings['domain_shift.limit']
         return TaskStatus(WARN if 0 < limit < distance else OK, message, values)
+
+
+def _answering(segmenter: Segmenter) -> tuple[bytes, str]:
+    """The level, and the message if something else than the network of a bundle answers."""
+    name = segmenter.backend.name
+    if runs_a_bundle(name):
+        return OK, ''
+    if name.partition(':')[0] == 'null':
+        return WARN, f'; no network runs, the masks of {segmenter.identity} are constant'
+    return WARN, f'; {segmenter.identity} answers instead of the bundle'

@@ -78,8 +78,8 @@ class Answer(NamedTuple):
         image = self.frame.picture.rgb
         mask = np.empty(image.shape[:2], np.uint8)
         self.frame.view.restore(self.prediction.mask, IGNORE, mask)
-        bundle = self.segmenter.bundle
-        return SavedFrame(self.frame.header, image, mask, self.segmenter.labels, bundle.identity)
+        segmenter = self.segmenter
+        return SavedFrame(self.frame.header, image, mask, segmenter.labels, segmenter.identity)
 
 
 class SavedFrame(NamedTuple):

@@ -30,6 +30,7 @@ def load_segmenter(folder: Path | None, settings: Parameters, report: Report) ->
         cache_dir=expand(cache) if cache else None,
         allow_unverified=settings['engine.allow_unverified'],
         report=report,
+        lanes=settings['workers'],
     )
     segmenter = Segmenter(bundle, backend)
     try:

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from dgss_core.errors import DgssError
+from dgss_core.runtime.backends import runs_a_bundle
 from dgss_ros.parameters.declaration import UNCONFIGURED, Declaration
 from dgss_ros.parameters.table import PARAMETERS, camera_parameters
 
@@ -28,6 +29,7 @@ class Parameters:
         self._is_configured = is_configured
         self._declarations: dict[str, Declaration] = {}
         self._bundle_folders: list[Path] | None = None
+        self._start_backend: str | None = None
         node.add_on_set_parameters_callback(self._check)
         self._declare(PARAMETERS)
         self._declare(camera_parameters(self['cameras']))
@@ -35,6 +37,7 @@ class Parameters:
         folders = self['bundle_folders'] or ([str(Path(start).parent)] if start else [])
         self._bundle_folders = [_real(folder) for folder in folders]
         self.bundle_folder()
+        self._start_backend = self['backend']
         self._warn_of_unknown()
 
     def __getitem__(self, name: str) -> Any:
@@ -66,6 +69,18 @@ class Parameters:
                 'a folder in bundle_folders that holds it.'
             )
         return folder
+
+    def _check_backend(self, name: str) -> None:
+        """Raise DgssError for a backend that would run something else than a bundle.
+
+        It would get around `bundle_folders`, so only the start of the node may name it.
+        """
+        start = self._start_backend
+        if start is not None and name != start and not runs_a_bundle(name):
+            raise DgssError(
+                f'The backend {name} runs no bundle and cannot be set on a running node; start '
+                f'the node with backend:={name}.'
+            )
 
     def _declare(self, declarations: Sequence[Declaration]) -> None:
         for declaration in declarations:
@@ -109,6 +124,8 @@ class Parameters:
                 declaration.refuse(parameter.value)
                 if parameter.name == 'bundle':
                     self._check_bundle(parameter.value)
+                if parameter.name == 'backend':
+                    self._check_backend(parameter.value)
             except DgssError as error:
                 return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)

@@ -162,7 +162,7 @@ def test_a_network_of_another_size_is_refused_by_the_backend(probe_bundle: Bundl
 
 
 def test_unknown_backends_are_refused(probe_bundle: Bundle) -> None:
-    with pytest.raises(DgssError, match='use auto or one of onnxruntime'):
+    with pytest.raises(DgssError, match='use one of auto, onnxruntime'):
         load_backend(probe_bundle, 'onnx')
 
 

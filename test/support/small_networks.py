@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,6 +20,8 @@ from dgss_core.runtime.bundle import (
     STATISTICS,
     Bundle,
     ReferenceFrame,
+    sha256_of,
+    update_manifest,
     write_bundle,
 )
 from dgss_core.synthetic import StreetDrive
@@ -48,6 +51,17 @@ def write_classifier(
     manifest = manifest_of(folder.name, precision=precision)
     answered = reference_frames(channels) if frames else []
     return write_bundle(folder, path, manifest, frames=answered)
+
+
+def add_higher(bundle: Bundle, precision: str, **options: Any) -> Bundle:
+    """Put the network in a higher precision into `bundle`; options as in `write_classifier`."""
+    inside = write_classifier(
+        bundle.folder.with_name(precision), precision=precision, frames=False, **options
+    )
+    inside.folder.rename(bundle.folder / precision)
+    paths = (bundle.folder / precision).iterdir()
+    listed = {f'{precision}/{path.name}': sha256_of(path) for path in paths}
+    return update_manifest(bundle, files=bundle.manifest.files | listed)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,14 @@ class Buffer:
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         size = int(np.prod(shape)) * dtype.itemsize
-        self.device = call(cudart.cudaMalloc, size)
-        self._pinned = call(cudart.cudaMallocHost, size)
-        memory = (ctypes.c_byte * size).from_address(int(self._pinned))
-        self.host = np.ctypeslib.as_array(memory).view(dtype).reshape(shape)
+        with ExitStack() as memory:
+            self.device = call(cudart.cudaMalloc, size)
+            memory.callback(call, cudart.cudaFree, self.device)
+            self._pinned = call(cudart.cudaMallocHost, size)
+            memory.callback(call, cudart.cudaFreeHost, self._pinned)
+            self._memory = memory.pop_all()
+        pinned = (ctypes.c_byte * size).from_address(int(self._pinned))
+        self.host = np.ctypeslib.as_array(pinned).view(dtype).reshape(shape)
 
     def upload(self, count: int, stream: Any) -> None:
         """Queue a copy of the first `count` rows of `host` to the GPU on `stream`."""
@@ -81,8 +86,7 @@ class Buffer:
 
     def close(self) -> None:
         del self.host
-        call(cudart.cudaFree, self.device)
-        call(cudart.cudaFreeHost, self._pinned)
+        self._memory.close()  # frees the second also if the first fails
 
 
 class Stream:
@@ -104,25 +108,27 @@ class Stream:
             work()
         finally:
             graph = call(cudart.cudaStreamEndCapture, self.handle)
-        executable = call(cudart.cudaGraphInstantiate, graph, 0)
-        call(cudart.cudaGraphDestroy, graph)
-        return executable
+        try:
+            return call(cudart.cudaGraphInstantiate, graph, 0)
+        finally:
+            call(cudart.cudaGraphDestroy, graph)
 
     def replay(self, graph: Any) -> None:
         call(cudart.cudaGraphLaunch, graph, self.handle)
 
     def times(self, *steps: Callable[[], None]) -> list[float]:
         """Run `steps` one after the other; return the seconds of each on the GPU."""
-        events = [call(cudart.cudaEventCreate) for _ in range(len(steps) + 1)]
-        call(cudart.cudaEventRecord, events[0], self.handle)
-        for step, event in zip(steps, events[1:], strict=True):
-            step()
-            call(cudart.cudaEventRecord, event, self.handle)
-        self.wait()
-        seconds = [call(cudart.cudaEventElapsedTime, *pair) / 1e3 for pair in pairwise(events)]
-        for event in events:
-            call(cudart.cudaEventDestroy, event)
-        return seconds
+        with ExitStack() as made:
+            events = []
+            for _ in range(len(steps) + 1):
+                events.append(call(cudart.cudaEventCreate))
+                made.callback(call, cudart.cudaEventDestroy, events[-1])
+            call(cudart.cudaEventRecord, events[0], self.handle)
+            for step, event in zip(steps, events[1:], strict=True):
+                step()
+                call(cudart.cudaEventRecord, event, self.handle)
+            self.wait()
+            return [call(cudart.cudaEventElapsedTime, *pair) / 1e3 for pair in pairwise(events)]
 
     def close(self) -> None:
         call(cudart.cudaStreamDestroy, self.handle)

@@ -8,10 +8,18 @@ from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from dgss_core import plugins
 from dgss_core.errors import DgssError, unknown
-from dgss_core.runtime.backend import Backend, BackendOptions, Report, silent
+from dgss_core.runtime.backend import (
+    Backend,
+    BackendOptions,
+    NamingBackend,
+    Report,
+    first_line,
+    silent,
+)
 from dgss_core.runtime.bundle import Bundle, ReferenceFrame
 from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.engines.cache import EngineCache
@@ -37,6 +45,14 @@ SPECIAL = re.compile(r'null(:\d+)?|torch:.+')
 PyTorch with a checkpoint (`torch:PATH`)."""
 
 
+def runs_a_bundle(name: str) -> bool:
+    """Whether the backend `name` runs the network of a bundle, and nothing else.
+
+    Not `null` and `torch:PATH`, and no plugin with an argument, which could name a network.
+    """
+    return ':' not in name and not SPECIAL.fullmatch(name)
+
+
 def check_backend(name: str) -> None:
     """Raise DgssError for an unknown name of a backend."""
     added = plugins.plugins(plugins.BACKENDS)
@@ -54,6 +70,7 @@ def load_backend(
     cache_dir: Path | None = None,
     allow_unverified: bool = False,
     report: Report | None = None,
+    lanes: int = 1,
 ) -> Backend:
     """Load the network of `bundle` into the backend `name`; `auto` takes the fastest that works.
 
@@ -63,49 +80,84 @@ def load_backend(
     `name`: `auto`, one of `BACKENDS`, a name that matches `SPECIAL`, or a plugin. `threads`: CPU
     threads, 0 for all cores. `cache_dir`: folder of engines and proofs, by default
     `EngineCache`'s. `allow_unverified`: skip the proof. `report`: takes lines about the chosen
-    backend, the reason, and the progress of a build. Raises DgssError for an unknown backend, one
-    that is not installed or does not work here, and a network it cannot run.
+    backend, the reason, and the progress of a build; it may raise, to stop the loading. `lanes`:
+    calls that run at the same time. Raises DgssError for an unknown backend, one that is not
+    installed or does not work here, and a network it cannot run.
     """
     check_backend(name)
-    cache, report = EngineCache(cache_dir), report or silent
+    asked = _Asked(
+        EngineCache(cache_dir), threads, lanes, allow_unverified, Relay(report or silent)
+    )
     left_out: list[str] = []
     for candidate in PREFERRED if name == 'auto' else (name,):
         if name == 'auto' and candidate != PREFERRED[-1] and not find_spec(candidate):
             left_out.append(f'{candidate} is not installed')
             continue
         try:
-            backend = _load_proven(bundle, candidate, threads, cache, allow_unverified, report)
-        except DgssError as error:
-            if candidate in (name, PREFERRED[-1]):
+            backend = _load_proven(bundle, candidate, asked)
+        except Exception as error:  # The libraries share no base of their exceptions.
+            if asked.report.has_stopped:
                 raise
-            left_out.append(f'{candidate} does not work here: {str(error).rstrip(".")}')
+            reason = str(error) if isinstance(error, DgssError) else _unexpected(error)
+            if candidate in (name, PREFERRED[-1]):
+                if isinstance(error, DgssError):
+                    raise
+                raise DgssError(
+                    f'{candidate} cannot run {bundle.identity} ({reason}); use another backend, '
+                    'or export the bundle again.'
+                ) from error
+            left_out.append(f'{candidate} does not work here: {reason.rstrip(".")}')
             continue
         reasons = f' ({"; ".join(left_out)})' if left_out else ''
-        report(f'Runs {bundle.identity} on {backend.identity}{reasons}.')
+        network = backend.network if isinstance(backend, NamingBackend) else bundle.identity
+        asked.report(f'Runs {network} on {backend.identity}{reasons}.')
         return backend
     raise AssertionError('the last candidate either works or raises')
 
 
-def _load_proven(
-    bundle: Bundle,
-    name: str,
-    threads: int,
-    cache: EngineCache,
-    allow_unverified: bool,
-    report: Report,
-) -> Backend:
+class Relay:
+    """Passes lines on to `report`, and remembers that it raised, which stops the loading."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self.has_stopped = False
+
+    def __call__(self, line: str) -> None:
+        try:
+            self._report(line)
+        except BaseException:
+            self.has_stopped = True
+            raise
+
+
+class _Asked(NamedTuple):
+    """The arguments of `load_backend` that are equal for every candidate."""
+
+    cache: EngineCache
+    threads: int
+    lanes: int
+    allow_unverified: bool
+    report: Relay
+
+
+def _unexpected(error: Exception) -> str:
+    return f'{type(error).__name__}: {first_line(error)}'
+
+
+def _load_proven(bundle: Bundle, name: str, asked: _Asked) -> Backend:
     """Load the first network and precision that pass the proof in this backend."""
     refused: RefusedError | None = None
+    report, folder = asked.report, asked.cache.folder
     for network in chain([bundle], higher_precisions(bundle)):
         for precision in _precisions(network, name):
             if refused:
                 report(f'{refused} Trying a higher precision.')
-            options = BackendOptions(name, precision, threads, cache.folder, report)
+            options = BackendOptions(name, precision, asked.threads, folder, report, asked.lanes)
             try:
-                if allow_unverified:
+                if asked.allow_unverified:
                     return _open(network, options)
                 # Frames of the outer bundle: their masks come from the fp32 network.
-                return _open_proven(network, options, bundle.frames, cache)
+                return _open_proven(network, options, bundle.frames, asked.cache)
             except RefusedError as error:
                 refused = error
     assert refused is not None

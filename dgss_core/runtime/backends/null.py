@@ -19,6 +19,7 @@ class NullBackend:
 
     def __init__(self, name: str) -> None:
         self.name = self.identity = name
+        self.network = f'{name} (no network)'
         self._seconds = float(name.partition(':')[2] or 0) / 1e3
         self._is_closed = False
 

@@ -9,8 +9,15 @@ import numpy as np
 import onnxruntime as ort
 
 from dgss_core.errors import DgssError
-from dgss_core.runtime.backend import BackendOptions, Report, closed_error, silent
-from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK, Bundle
+from dgss_core.runtime.backend import (
+    BackendOptions,
+    Report,
+    check_tensors,
+    closed_error,
+    first_line,
+    silent,
+)
+from dgss_core.runtime.bundle import INPUT, Bundle
 from dgss_core.runtime.key import EngineKey, processor
 
 CPU = 'CPUExecutionProvider'
@@ -59,7 +66,7 @@ class OnnxRuntimeBackend:
         precision = bundle.manifest.precision
         self.identity = f'ONNX Runtime {ort.__version__}, {_short(used)}, {precision}'
         self.key = None if (used, precision) == (CPU, 'fp32') else _key(bundle, used)
-        self.sha256 = bundle.fingerprint
+        self.sha256, self.network = bundle.fingerprint, bundle.identity
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         session = self._session
@@ -78,33 +85,35 @@ class OnnxRuntimeBackend:
         # Spinning threads would take the cores from the camera and the middleware.
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         providers = [(name, PROVIDERS[name]) for name in dict.fromkeys((provider, CPU))]
-        try:
-            return ort.InferenceSession(str(bundle.onnx_path), options, providers=providers)
-        # ONNX Runtime's own exception classes share no base but Exception.
-        except Exception as error:
-            raise DgssError(
-                f'{bundle.onnx_path} cannot be loaded by ONNX Runtime {ort.__version__}: '
-                f'{str(error).splitlines()[0]}; export the bundle again.'
-            ) from error
+        with bundle.checked_network() as path:
+            try:
+                return ort.InferenceSession(str(path), options, providers=providers)
+            # ONNX Runtime's own exception classes share no base but Exception.
+            except Exception as error:
+                raise DgssError(
+                    f'{bundle.onnx_path} cannot be loaded by ONNX Runtime {ort.__version__}: '
+                    f'{first_line(error, path, bundle.onnx_path)}; export the bundle again.'
+                ) from error
 
     @staticmethod
     def _check_tensors(session: ort.InferenceSession, bundle: Bundle) -> None:
-        """Raise DgssError if a tensor that every bundle has is missing or has another type."""
-        size = (bundle.height, bundle.width)
-        expected = {INPUT: (*size, 3), MASK: size, CONFIDENCE: size}
-        tensors = [*session.get_inputs(), *session.get_outputs()]
-        found = {
-            tensor.name: tuple(tensor.shape[1:])
-            for tensor in tensors
-            if tensor.type == 'tensor(uint8)'
-        }
-        inputs = [tensor.name for tensor in session.get_inputs()]
-        if not expected.items() <= found.items() or inputs != [INPUT]:
-            actual = {tensor.name: (tensor.type, tensor.shape) for tensor in tensors}
+        try:
+            inputs = [tensor.name for tensor in session.get_inputs()]
+            tensors = {
+                tensor.name: (_numpy_type(tensor.type), tuple(tensor.shape[1:]))
+                for tensor in (*session.get_inputs(), *session.get_outputs())
+            }
+        except UnicodeDecodeError as error:
             raise DgssError(
-                f'{bundle.onnx_path} has the tensors {actual}, and a bundle of {bundle.width}x'
-                f'{bundle.height} needs uint8 {expected} after the batch; export it again.'
-            )
+                f'{bundle.onnx_path} has a tensor whose name is not UTF-8 ({error}); export it '
+                'again.'
+            ) from error
+        check_tensors(bundle, inputs, tensors)
+
+
+def _numpy_type(name: str) -> str:
+    """'uint8' for 'tensor(uint8)'."""
+    return name.removeprefix('tensor(').removesuffix(')')
 
 
 def _short(provider: str) -> str:

@@ -3,8 +3,8 @@
     images -> pinned memory -> GPU -> engine -> GPU -> pinned memory -> arrays
 
 The host copies once into pinned memory and once out of it; everything between is queued at once.
-There are two lanes, each with its own context, stream and memory. When two threads call `run`, one
-image is uploaded while another is in the network.
+A lane has its own context, stream and memory, and serves one call at a time. All lanes are made
+when the engine is loaded. With two, one image is uploaded while another is in the network.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import hashlib
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from queue import LifoQueue
+from queue import Empty, LifoQueue
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from dgss_core.errors import DgssError
-from dgss_core.runtime.backend import BackendOptions, Report, closed_error
+from dgss_core.runtime.backend import BackendOptions, Report, check_tensors, closed_error
 from dgss_core.runtime.backends import cuda
-from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK, Bundle
+from dgss_core.runtime.bundle import INPUT, Bundle
 from dgss_core.runtime.engines.build import (
     FLAVOURS,
     MAX_BATCH,
@@ -34,19 +34,22 @@ from dgss_core.runtime.engines.build import (
 from dgss_core.runtime.engines.cache import EngineCache
 from dgss_core.runtime.engines.progress import every
 
-LANES = 2
+MAX_LANES = 2
+"""More do not make a GPU faster, and each takes memory."""
 
 
 class TensorRtBackend:
     """Runs an engine on the GPU; `name` is 'tensorrt' or 'tensorrt_rtx'.
 
     Takes the engine from `cache` or builds it. `report` takes the progress of a build, and a line
-    if CUDA graphs do not work. Raises DgssError without GPU, driver or library, and if the engine
-    cannot be built.
+    if CUDA graphs do not work or the memory is too small for all `lanes`. Raises DgssError without
+    GPU, driver or library, and if the engine cannot be built.
     """
 
-    def __init__(self, bundle: Bundle, name: str, cache: EngineCache, report: Report) -> None:
-        self.name = name
+    def __init__(
+        self, bundle: Bundle, name: str, cache: EngineCache, report: Report, lanes: int = 1
+    ) -> None:
+        self.name, self.network = name, bundle.identity
         self._report = report
         self._trt = import_flavour(name)
         device = cuda.current_device()
@@ -59,11 +62,13 @@ class TensorRtBackend:
         self._runtime = self._trt.Runtime(self._logger)
         self._engine, self.sha256 = self._obtain(bundle, cache)
         self._check_tensors(bundle)
-        self._idle: LifoQueue[Lane] = LifoQueue()
+        # None, after `close`, wakes every call that waits for a lane.
+        self._idle: LifoQueue[Lane | None] = LifoQueue()
         self._lanes: list[Lane] = []
         self._growing = threading.Lock()
         self._is_closed = self._is_without_graphs = False
         self._add_lane()
+        self._add_lanes(min(lanes, MAX_LANES))
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         lane = self._take_lane()
@@ -73,7 +78,7 @@ class TensorRtBackend:
                 for start in range(0, len(images), MAX_BATCH)
             ]
         finally:
-            self._idle.put(lane)
+            self._give_back(lane)
         if len(parts) == 1:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -84,18 +89,19 @@ class TensorRtBackend:
         try:
             return lane.stages(images)
         finally:
-            self._idle.put(lane)
+            self._give_back(lane)
 
     def close(self) -> None:
+        """Free every lane; one that still runs is freed when its call ends, without a wait."""
         with self._growing:
+            if self._is_closed:
+                return
             self._is_closed = True
-            lanes, self._lanes = self._lanes, []
-        for _ in lanes:
-            # Waits for a call that is running.
-            lane = self._idle.get()
-            # After a failure of the GPU, CUDA reports it for every call, also for these.
-            with suppress(DgssError):
-                lane.close()
+            self._lanes = []
+            with suppress(Empty):
+                while True:
+                    _free(self._idle.get_nowait())
+            self._idle.put(None)
         self._engine = self._runtime = None
 
     def _obtain(self, bundle: Bundle, cache: EngineCache) -> tuple[Any, str]:
@@ -121,20 +127,39 @@ class TensorRtBackend:
         )
 
     def _check_tensors(self, bundle: Bundle) -> None:
-        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
-        if not {INPUT, MASK, CONFIDENCE} <= set(names):
-            raise DgssError(
-                f'{bundle.onnx_path} has the tensors {names}, and a bundle needs '
-                f'{INPUT}, {MASK} and {CONFIDENCE}; export it again.'
-            )
+        engine, tensors = self._engine, {}
+        for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
+            kind = np.dtype(self._trt.nptype(engine.get_tensor_dtype(name))).name
+            tensors[name] = (kind, tuple(engine.get_tensor_shape(name))[1:])
+        inputs = [n for n in tensors if engine.get_tensor_mode(n) == self._trt.TensorIOMode.INPUT]
+        check_tensors(bundle, inputs, tensors)
 
     def _take_lane(self) -> Lane:
+        if self._is_closed:
+            raise closed_error(self.identity)
+        lane = self._idle.get()
+        if lane is None:
+            self._idle.put(None)
+            raise closed_error(self.identity)
+        return lane
+
+    def _give_back(self, lane: Lane) -> None:
         with self._growing:
             if self._is_closed:
-                raise closed_error(self.identity)
-            if self._idle.empty() and len(self._lanes) < LANES:
+                _free(lane)
+            else:
+                self._idle.put(lane)
+
+    def _add_lanes(self, count: int) -> None:
+        """Make lanes until there are `count`, or no memory for another."""
+        try:
+            while len(self._lanes) < count:
                 self._add_lane()
-        return self._idle.get()
+        except DgssError as error:
+            self._report(
+                f'{self.identity} runs {len(self._lanes)} calls at once instead of {count}: '
+                f'{error}'
+            )
 
     def _add_lane(self) -> None:
         lane = Lane(self._trt, self._engine, self._report_without_graphs)
@@ -149,6 +174,13 @@ class TensorRtBackend:
                 f'{self.identity} cannot record this network as a CUDA graph ({reason}); '
                 'it runs without one, which takes longer.'
             )
+
+
+def _free(lane: Lane | None) -> None:
+    # After a failure of the GPU, CUDA reports it for every call, also for these.
+    with suppress(DgssError):
+        if lane is not None:
+            lane.close()
 
 
 class Lane:
@@ -267,4 +299,4 @@ class Lane:
 
 def open_backend(bundle: Bundle, options: BackendOptions) -> TensorRtBackend:
     cache = EngineCache(options.cache_dir)
-    return TensorRtBackend(bundle, options.name, cache, options.report)
+    return TensorRtBackend(bundle, options.name, cache, options.report, options.lanes)

@@ -125,7 +125,9 @@ def _in_thread(
 
 
 def _parse(trt: ModuleType, parser: Any, bundle: Bundle) -> None:
-    if not parser.parse_from_file(str(bundle.onnx_path)):
+    with bundle.checked_network() as path:
+        is_parsed = parser.parse_from_file(str(path))
+    if not is_parsed:
         _check_memory(trt, bundle, [parser.get_error(i).desc() for i in range(parser.num_errors)])
         raise DgssError(_parse_failure(trt, parser, bundle))
 

@@ -16,9 +16,12 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
+import stat
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,14 +29,22 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+from dgss_core.documents import load_json
 from dgss_core.errors import DgssError
-from dgss_core.files import STAGING, Kind, cache_folder, no_link, replacing_folder, tidy
+from dgss_core.files import STAGING, Kind, cache_folder, replacing_folder, tidy
 from dgss_core.runtime.backend import Report
+from dgss_core.runtime.bundle.contents import read_whole
 from dgss_core.runtime.key import EngineKey
 
 ENGINE, KEY, REPORT, LOCK = 'engine', 'key.json', 'verified.json', '.lock'
 BUILDING = '.building-'
 """Start of the name of what a stopped build of an earlier version left behind."""
+LARGEST_DOCUMENT = 1 << 20
+"""Bytes of a description or a report in the cache."""
+LOCK_WAIT_S = 1800.0
+"""Longest wait for the lock; longer than the longest build."""
+_LOCK_FORMAT = 'hhqqi4x'
+"""`struct flock` of Linux on 64 bits: type, whence, start, length, process."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ class Entry:
     def read(self) -> bytes | None:
         """The engine; None if the file is missing or its checksum is wrong."""
         try:
-            data = self.engine.read_bytes()
+            data = read_whole(self.engine)
         except OSError:
             return None
         if hashlib.sha256(data).hexdigest() != self.sha256:
@@ -165,13 +176,15 @@ class EngineCache:
         One lock for all engines, because two builds at once would distort the timing of kernels.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / LOCK, 'a', opener=no_link) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                report('Another process builds an engine; waiting for it.')
-                fcntl.flock(file, fcntl.LOCK_EX)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        handle = os.open(self.folder / LOCK, flags, 0o600)
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise OSError(f'{LOCK} is not a regular file')
+            _wait_for_lock(handle, report)
             yield
+        finally:
+            os.close(handle)
 
     def _store(self, key: EngineKey, data: bytes, seconds: float) -> Entry:
         folder = self.folder_of(key)
@@ -193,13 +206,47 @@ class EngineCache:
         report(sentence)
 
 
+def _wait_for_lock(handle: int, report: Report) -> None:
+    """Lock an open file against other processes and other threads of this one.
+
+    The lock saves work and keeps builds from disturbing each other; an engine appears by one
+    rename, with or without it. So after `LOCK_WAIT_S`, and if the file is held by a process that
+    only reads it and thus builds nothing, this returns without the lock.
+    """
+    # A lock of the open file, which only a process that may write the file can take for writing.
+    wanted = struct.pack(_LOCK_FORMAT, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    end, reported_s = time.monotonic() + LOCK_WAIT_S, -math.inf
+    while True:
+        try:
+            fcntl.fcntl(handle, fcntl.F_OFD_SETLK, wanted)
+            return
+        except (BlockingIOError, PermissionError):
+            held = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, wanted)
+        now = time.monotonic()
+        if struct.unpack(_LOCK_FORMAT, held)[0] == fcntl.F_RDLCK or now > end:
+            report('Another process holds the lock of the engines; going on without it.')
+            return
+        if now - reported_s >= 5:  # The reader of the lines may stop the wait.
+            reported_s = now
+            report('Another process builds an engine; waiting for it.')
+        time.sleep(0.1)
+
+
 def _read_entry(folder: Path) -> Entry | None:
+    """The engine in a folder; None without a description, and for a wrong one."""
     try:
-        about = json.loads((folder / KEY).read_text())
+        text = read_whole(folder / KEY, LARGEST_DOCUMENT).decode()
+        about = load_json(text, str(folder / KEY))
         key = EngineKey(**about.pop('key'))
-        return Entry(folder, key, **about)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        entry = Entry(folder, key, **about)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, DgssError):
         return None
+    texts = (entry.sha256, *asdict(key).values())
+    numbers = (entry.seconds, entry.built)
+    are_right = all(isinstance(text, str) and text.isprintable() for text in texts) and all(
+        type(number) in (int, float) and 0 <= number < 1e12 for number in numbers
+    )
+    return entry if are_right else None
 
 
 def _is_ours(folder: Path) -> bool:

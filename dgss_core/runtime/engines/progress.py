@@ -32,7 +32,7 @@ def bar(title: str) -> Iterator[BuildProgress]:
     """Show a bar on stderr during a build; if stderr is no terminal, a line every 5 seconds."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield every(5, lambda line: console.print(line, highlight=False))
+        yield every(5, lambda line: console.print(line, highlight=False, markup=False))
         return
     columns = (
         TextColumn('{task.description}'),

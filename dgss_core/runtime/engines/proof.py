@@ -20,14 +20,24 @@ from typing import Any
 import numpy as np
 
 from dgss_core import __version__
+from dgss_core.documents import load_json
 from dgss_core.errors import DgssError
 from dgss_core.files import write_whole
 from dgss_core.runtime.backend import Backend, Report
-from dgss_core.runtime.bundle import MANIFEST, Bundle, ReferenceFrame, open_bundle
+from dgss_core.runtime.bundle import Bundle, ReferenceFrame, open_higher
+from dgss_core.runtime.bundle.contents import read_whole
 from dgss_core.runtime.engines import RefusedError
-from dgss_core.runtime.engines.cache import REPORT, EngineCache
+from dgss_core.runtime.engines.cache import LARGEST_DOCUMENT, REPORT, EngineCache
 from dgss_core.runtime.engines.verify import GATES, Figures, Gates, Outcome, compare
 from dgss_core.runtime.key import EngineKey, processor
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(('when', 'bundle', 'backend', 'engine_sha256', 'reference'), str),
+    **dict.fromkeys(('machine', 'versions', 'gates', 'conditions', 'total'), dict),
+    'reasons': list,
+    'key': (dict, type(None)),
+}
+"""The types of the values in a report."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,12 @@ class Verification:
             if data['checksum'] != _checksum(data):
                 raise ValueError('its checksum is wrong')
             values = {field.name: data[field.name] for field in fields(cls)}
-            key = values['key'] and EngineKey(**values['key'])
+            if not all(isinstance(values[name], kind) for name, kind in _KINDS.items()):
+                raise TypeError('a value has another type')
+            for reason in values['reasons']:
+                if not isinstance(reason, str) or not reason.isprintable():
+                    raise TypeError('a reason is no line of text')
+            key = None if values['key'] is None else EngineKey(**values['key'])
             return cls(**values | {'key': key, 'gates': Gates(**values['gates'])})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DgssError(
@@ -142,7 +157,8 @@ def report_path(backend: Backend, cache: EngineCache) -> Path:
 def load_report(path: Path) -> Verification | None:
     """The report at `path`; None if there is none, or if it is truncated or edited."""
     try:
-        return Verification.from_dict(json.loads(path.read_text()))
+        text = read_whole(path, LARGEST_DOCUMENT).decode()
+        return Verification.from_dict(load_json(text, str(path)))
     except (OSError, ValueError, DgssError):
         return None
 
@@ -161,8 +177,8 @@ def higher_precisions(bundle: Bundle) -> Iterator[Bundle]:
     Each is opened on demand, because opening one reads all of its weights.
     """
     for precision in ('bf16', 'fp32'):
-        if (bundle.folder / precision / MANIFEST).is_file():
-            yield open_bundle(bundle.folder / precision)
+        if (inside := open_higher(bundle, precision)) is not None:
+            yield inside
 
 
 def _gates(backend: Backend, bundle: Bundle) -> Gates:

@@ -229,7 +229,7 @@ def test_backends_that_exist(name: str) -> None:
     'name', ['onnx', '', 'null:', 'null:-1', 'null:1.5', 'null:x', 'null5', 'torch:']
 )
 def test_unknown_backends_are_named(name: str) -> None:
-    with pytest.raises(DgssError, match='use auto or one of onnxruntime'):
+    with pytest.raises(DgssError, match='use one of auto, onnxruntime'):
         check_backend(name)
 
 

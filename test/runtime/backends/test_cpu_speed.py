@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from dgss_core.export.graph import write_onnx
 from dgss_core.export.network import DeployedNetwork
 from dgss_core.networks.systems import build_system
 from dgss_core.runtime.backends.onnx_runtime import OnnxRuntimeBackend
-from dgss_core.runtime.bundle import open_bundle
+from dgss_core.runtime.bundle import open_bundle, write_bundle
 
 pytest.importorskip('openvino', reason='needs pip install openvino')
 from dgss_core.runtime.backends.open_vino import OpenVinoBackend, precisions
@@ -26,16 +25,17 @@ def test_openvino_is_1_5_times_as_fast_as_the_plain_export(tmp_path: Path) -> No
     bundle = open_bundle()
     network = DeployedNetwork(build_system('dgss-mobilenetv2'), step=1)
     write_onnx(network, tmp_path / 'model.onnx', height=bundle.height, width=bundle.width)
-    plain = replace(bundle, folder=tmp_path)
+    plain = write_bundle(tmp_path / 'plain', tmp_path / 'model.onnx', bundle.manifest)
     backends = [OnnxRuntimeBackend(plain, 1), OpenVinoBackend(bundle, 'bf16', 1)]
     image = bundle.frames()[0].image[None]
     times = np.empty((12, 2))
     for row in times:
         for index, backend in enumerate(backends):
-            start = time.perf_counter()
+            # Time of the processor, in all threads: other programs do not add to it.
+            start = time.process_time()
             backend.run(image)
-            row[index] = time.perf_counter() - start
-    before, after = np.median(times[2:], axis=0)
+            row[index] = time.process_time() - start
+    before, after = times[2:].min(axis=0)
     assert before / after >= 1.5
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from small_networks import write_classifier
+from small_networks import add_higher, write_classifier
 
 from dgss_core.cli import main
 from dgss_core.errors import DgssError
@@ -25,7 +25,7 @@ from dgss_core.runtime.bundle import (
 )
 from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.engines.cache import EngineCache
-from dgss_core.runtime.engines.proof import Verification, report_path
+from dgss_core.runtime.engines.proof import Verification, _checksum, report_path
 from dgss_core.runtime.engines.verify import GATES, SURE, Outcome, compare
 
 
@@ -104,21 +104,37 @@ def test_a_wrong_engine_is_refused_also_the_next_time(broken: Bundle, load: Load
 @pytest.mark.parametrize(
     'change',
     [
-        lambda report: report | {'reasons': []},
-        lambda report: report | {'engine_sha256': '0' * 64},
+        lambda report: report | {'reasons': ['it was tired']},
+        lambda report: signed(report | {'reasons': ['it was tired'], 'engine_sha256': '0' * 64}),
+        lambda report: signed(report | {'reasons': 'it was tired'}),
+        lambda report: signed(report | {'reasons': [3]}),
         lambda report: {key: report[key] for key in report if key != 'total'},
         lambda report: [report],
     ],
 )
 def test_an_edited_report_does_not_count(
-    broken: Bundle, load: Load, change: Callable[[dict], object]
+    sound: Bundle, load: Load, change: Callable[[dict], object]
 ) -> None:
-    with pytest.raises(RefusedError):
-        load(broken)
-    (path,) = load.cache.folder.glob('*/verified.json')
-    path.write_text(json.dumps(change(json.loads(path.read_text()))))
-    with pytest.raises(RefusedError):
-        load(broken)
+    """The engine is verified again, passes, and the report is written anew."""
+    path = report_path(load(sound), load.cache)
+    text = json.dumps(change(json.loads(path.read_text())))
+    path.write_text(text)
+    load(sound)
+    assert path.read_text() != text
+    assert json.loads(path.read_text())['reasons'] == []
+
+
+def test_a_report_that_counts_is_not_written_anew(sound: Bundle, load: Load) -> None:
+    path = report_path(load(sound), load.cache)
+    text = json.dumps(signed(json.loads(path.read_text()) | {'reasons': ['it was tired']}))
+    path.write_text(text)
+    with pytest.raises(RefusedError, match='it was tired'):
+        load(sound)
+    assert path.read_text() == text
+
+
+def signed(report: dict) -> dict:
+    return report | {'checksum': _checksum(report)}
 
 
 def test_nan_is_caught_and_named(tmp_path: Path, load: Load) -> None:
@@ -142,8 +158,8 @@ def test_without_frames_nothing_can_be_proven(tmp_path: Path, load: Load) -> Non
 
 
 def test_a_higher_precision_replaces_it(tmp_path: Path, broken: Bundle, load: Load) -> None:
-    write_classifier(broken.folder / 'bf16', precision='bf16', noise=0.2, frames=False)
-    write_classifier(broken.folder / 'fp32', frames=False)
+    broken = add_higher(broken, 'bf16', noise=0.2)
+    broken = add_higher(broken, 'fp32')
     backend = load(broken)
     assert backend.identity.endswith('fp32')
     refused = [line for line in load.lines if line.endswith('Trying a higher precision.')]
@@ -260,7 +276,7 @@ def write_frames(folder: Path, frames: list[ReferenceFrame]) -> None:
 def test_the_command_compares_on_frames_and_labels_of_the_user(
     tmp_path: Path, broken: Bundle, capsys: pytest.CaptureFixture
 ) -> None:
-    write_classifier(broken.folder / 'fp32', frames=False)
+    add_higher(broken, 'fp32')
     write_frames(tmp_path, broken.frames())
     options = ['--frames', str(tmp_path / 'images'), '--labels', str(tmp_path / 'labels')]
     common = ['--backend', 'onnxruntime', '--cache_dir', str(tmp_path / 'cache')]

@@ -9,8 +9,12 @@ arg-max are inside it, so no user enters a mean, a size or a tensor name.
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +24,23 @@ import numpy as np
 
 from dgss_core.errors import DgssError
 from dgss_core.files import Kind, refuse_replacing, replacing_folder, write_whole
-from dgss_core.images.frames import read_image, read_labels
+from dgss_core.images.compressed import decode_compressed
 from dgss_core.labels import LabelSet
-from dgss_core.runtime.manifest import NETWORK, Manifest
+from dgss_core.runtime.bundle.contents import (
+    check_files,
+    private_copy,
+    read_checked,
+    read_whole,
+    require_equal,
+    sha256_of,
+)
+from dgss_core.runtime.manifest import MANIFEST, NETWORK, PRECISIONS, Manifest
 
-MANIFEST = 'manifest.json'
 FRAMES = 'frames'
 NETWORKS = ('.onnx', '.onnx.data')
-EMBEDDED = Path(__file__).parent / 'bundles' / 'street'
+LARGEST_MANIFEST = 16 << 20
+"""Bytes of a manifest."""
+EMBEDDED = Path(__file__).parents[1] / 'bundles' / 'street'
 """The bundle in the package, used when no other is named."""
 
 INPUT, MASK, CONFIDENCE = 'images', 'mask', 'confidence'
@@ -57,7 +70,11 @@ class ReferenceFrame:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle; its manifest and checksums are checked."""
+    """An opened bundle; its manifest and checksums are checked.
+
+    Files are read again when they are needed, and compared with the manifest each time: a file
+    that was exchanged after the bundle was opened raises DgssError.
+    """
 
     folder: Path
     manifest: Manifest
@@ -80,16 +97,38 @@ class Bundle:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the network, including the weights if they are in a separate file."""
-        weights = self.manifest.files.get(f'{self.manifest.network}.data')
-        if weights is None:
+        """SHA-256 of the network, including the weights if they are in separate files."""
+        network, weights = self.manifest.network, self._weights
+        if not weights:
             return self.manifest.sha256
-        return hashlib.sha256(f'{self.manifest.sha256}{weights}'.encode()).hexdigest()
+        if [*weights] == [f'{network}.data']:
+            parts = f'{self.manifest.sha256}{weights[f"{network}.data"]}'
+        else:
+            parts = json.dumps({network: self.manifest.sha256, **weights}, sort_keys=True)
+        return hashlib.sha256(parts.encode()).hexdigest()
 
     @property
     def identity(self) -> str:
         """Name and the first eight digits of the fingerprint, for logs and diagnostics."""
         return f'{self.manifest.name}@{self.fingerprint[:8]}'
+
+    @property
+    def _weights(self) -> dict[str, str]:
+        """SHA-256 by path of the files that the network may read: no frames, no other network."""
+        apart = (FRAMES, *PRECISIONS)
+        files = self.manifest.files.items()
+        return {path: sha256 for path, sha256 in files if path.split('/')[0] not in apart}
+
+    @contextmanager
+    def checked_network(self) -> Iterator[Path]:
+        """The path of the network in a private copy, which lasts until the `with` block ends.
+
+        A library that loads it gets the bytes that were hashed, and finds no other file there.
+        Raises DgssError for a file that the manifest does not describe, and without room.
+        """
+        files = {self.manifest.network: self.manifest.sha256, **self._weights}
+        with private_copy(self.folder, files) as folder:
+            yield folder / self.manifest.network
 
     def frames(self) -> list[ReferenceFrame]:
         """Read the reference frames from disk; empty for a bundle without any.
@@ -102,40 +141,81 @@ class Bundle:
         return [self._frame(name) for name in names]
 
     def _frame(self, name: str) -> ReferenceFrame:
-        stem = self.folder / FRAMES / name
-        image = read_image(Path(f'{stem}.png'))
-        mask, confidence = (read_labels(Path(f'{stem}.{kind}.png')) for kind in (MASK, CONFIDENCE))
-        for array in (image, mask, confidence):
-            if array.shape[:2] != (self.height, self.width):
-                raise DgssError(
-                    f'The reference frame {stem} is not {self.width}x{self.height} as the '
-                    'network is; export the bundle again.'
-                )
+        stem = f'{FRAMES}/{name}'
+        image = self._read_png(f'{stem}.png', 3)
+        mask, confidence = (self._read_png(f'{stem}.{kind}.png', 1) for kind in (MASK, CONFIDENCE))
         return ReferenceFrame(name, name.rpartition('_')[0], image, mask, confidence)
+
+    def _read_png(self, path: str, channels: int) -> np.ndarray:
+        """A PNG of RGB (H, W, 3), or with one channel (H, W), uint8 at network size."""
+        if path not in self.manifest.files:
+            raise DgssError(f'{self.folder} lists no {path}; export the bundle again.')
+        data = read_checked(self.folder / path, self.manifest.files[path])
+        # The size is in the header: a frame of another size is not decoded at all.
+        if data[12:16] != b'IHDR' or struct.unpack_from('>II', data, 16) != (
+            self.width,
+            self.height,
+        ):
+            raise DgssError(
+                f'The reference frame {self.folder / path} is not {self.width}x{self.height} as '
+                'the network is; export the bundle again.'
+            )
+        if channels == 3:
+            return decode_compressed(data)
+        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if array is None or array.ndim != 2 or array.dtype != np.uint8:
+            raise DgssError(
+                f'{self.folder / path} is not an 8-bit PNG of one channel; export the bundle '
+                'again.'
+            )
+        return array
 
 
 def open_bundle(path: str | Path | None = None) -> Bundle:
     """Open the bundle at `path`, or the embedded one for None or ''.
 
     Checks the manifest against its schema and every file against its checksum, and raises
-    DgssError if one is wrong. The tensors of the network are checked later, by the backend.
+    DgssError if one is wrong, if the folder holds a file that the manifest does not list, and for
+    a link that leaves it. The tensors of the network are checked later, by the backend.
     """
     folder = Path(path) if path else EMBEDDED
     if folder.name == MANIFEST:
         folder = folder.parent
     manifest_path = folder / MANIFEST
-    if not manifest_path.is_file():
+    if not os.path.isfile(manifest_path):  # also for names that are no paths
         raise DgssError(
             f'There is no bundle at {folder}: a bundle is a folder with {MANIFEST} and its '
             'ONNX file; give the path of such a folder.'
         )
+    return _check(folder, _parse(manifest_path, None))
+
+
+def open_higher(bundle: Bundle, precision: str) -> Bundle | None:
+    """The bundle in a higher precision inside `bundle`; None if its manifest lists none.
+
+    Raises DgssError if it is not the one that the manifest of `bundle` describes.
+    """
+    sha256 = bundle.manifest.files.get(f'{precision}/{MANIFEST}')
+    if sha256 is None:
+        return None
+    inside = bundle.folder / precision
+    return _check(inside, _parse(inside / MANIFEST, sha256))
+
+
+def _parse(path: Path, sha256: str | None) -> Manifest:
+    """The manifest at `path`; with `sha256`, only the one with this checksum."""
     try:
-        text = manifest_path.read_text()
+        data = read_whole(path, LARGEST_MANIFEST)
+        if sha256 is not None:
+            require_equal(path, hashlib.sha256(data).hexdigest(), sha256)
+        text = data.decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise DgssError(f'{manifest_path} cannot be read: {error}.') from error
-    manifest = Manifest.from_json(text, str(manifest_path))
-    for name, sha256 in {manifest.network: manifest.sha256, **manifest.files}.items():
-        _check_file(folder / name, sha256)
+        raise DgssError(f'{path} cannot be read: {error}.') from error
+    return Manifest.from_json(text, str(path))
+
+
+def _check(folder: Path, manifest: Manifest) -> Bundle:
+    check_files(folder, {manifest.network: manifest.sha256, **manifest.files}, MANIFEST)
     return Bundle(folder, manifest)
 
 
@@ -195,7 +275,7 @@ BUNDLE = Kind('a bundle', _why_no_bundle)
 def update_manifest(bundle: Bundle, **changes: Any) -> Bundle:
     """Change fields of the manifest that are known only after export, such as `metrics`."""
     manifest = replace(bundle.manifest, **changes)
-    write_whole(bundle.folder / MANIFEST, manifest.to_json().encode())
+    write_whole(bundle.folder / MANIFEST, _checked_text(manifest).encode())
     return Bundle(bundle.folder, manifest)
 
 
@@ -219,29 +299,15 @@ def _fill(
         if path.is_file() and path != folder / NETWORK
     }
     manifest = replace(manifest, network=NETWORK, sha256=sha256_of(folder / NETWORK), files=files)
-    (folder / MANIFEST).write_text(manifest.to_json())
+    (folder / MANIFEST).write_text(_checked_text(manifest))
+
+
+def _checked_text(manifest: Manifest) -> str:
+    """The text of a manifest; raises DgssError for one that `open_bundle` would refuse."""
+    text = manifest.to_json()
+    Manifest.from_json(text, 'The manifest of the new bundle')
+    return text
 
 
 def _write_png(path: Path, array: np.ndarray) -> None:
     path.write_bytes(cv2.imencode('.png', array, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes())
-
-
-def _check_file(path: Path, sha256: str) -> None:
-    if not path.is_file():
-        raise DgssError(
-            f'The bundle {path.parent} lacks {path.name}; copy the whole folder again.'
-        )
-    found = sha256_of(path)
-    if found != sha256:
-        raise DgssError(
-            f'{path} is not the file its manifest describes (sha256 {found[:12]}..., expected '
-            f'{sha256[:12]}...); copy or export the bundle again.'
-        )
-
-
-def sha256_of(path: Path) -> str:
-    with open(path, 'rb') as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

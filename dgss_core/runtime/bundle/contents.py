@@ -1,0 +1,154 @@
+"""Files whose bytes are checked as they are read, and a private copy of them.
+
+A path is checked at one time and read at another, and the file may be exchanged in between.
+Here the bytes that are hashed are those that the caller gets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from dgss_core.errors import DgssError
+
+SHARED_MEMORY = '/dev/shm'
+"""A folder in memory, for a container without a folder of temporary files."""
+
+
+def read_whole(path: Path, largest: int | None = None) -> bytes:
+    """The content of a regular file of at most `largest` bytes.
+
+    Raises OSError for anything else: a pipe or a device could block for ever.
+    """
+    with _open_regular(path, largest) as (file, size):
+        return file.read(size)  # A file that grows meanwhile has no end.
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a regular file; raises OSError as `read_whole` does."""
+    digest = hashlib.sha256()
+    for chunk in _chunks(path):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def require_equal(path: Path, found: str, sha256: str) -> None:
+    """Raise DgssError if the SHA-256 `found` of the file at `path` is not `sha256`."""
+    if found != sha256:
+        raise DgssError(
+            f'{path} is not the file its manifest describes (sha256 {found[:12]}..., expected '
+            f'{sha256[:12]}...); copy or export the bundle again.'
+        )
+
+
+def read_checked(path: Path, sha256: str) -> bytes:
+    """The content of a file; raises DgssError unless its SHA-256 is `sha256`."""
+    try:
+        data = read_whole(path)
+    except OSError as error:
+        raise DgssError(f'{path} cannot be read: {error}.') from error
+    require_equal(path, hashlib.sha256(data).hexdigest(), sha256)
+    return data
+
+
+def check_files(folder: Path, files: Mapping[str, str], also: str) -> None:
+    """Check that `folder` holds `files` (SHA-256 by path), the file `also`, and nothing else.
+
+    Raises DgssError for a file that is missing, not the one described or not listed, and for a
+    link that leaves the folder.
+    """
+    for name, sha256 in files.items():
+        path = folder / name
+        if not os.path.isfile(path):
+            raise DgssError(f'The bundle {folder} lacks {name}; copy the whole folder again.')
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise DgssError(
+                f'{path} is a link that leaves the bundle; copy the file itself into the bundle.'
+            )
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            raise DgssError(f'{path} cannot be read: {error}.') from error
+        require_equal(path, found, sha256)
+    paths = [path for path in folder.rglob('*') if path.is_symlink() or not path.is_dir()]
+    unlisted = {path.relative_to(folder).as_posix() for path in paths} - files.keys() - {also}
+    # A new version of `also` is written beside it before it takes its place.
+    for name in sorted(name for name in unlisted if not name.startswith(f'.{also}.')):
+        raise DgssError(
+            f'{folder} holds {name}, which its manifest does not list; remove it, or export the '
+            'bundle again.'
+        )
+
+
+@contextmanager
+def private_copy(folder: Path, files: Mapping[str, str]) -> Iterator[Path]:
+    """A folder that only this user may enter, with `files` of `folder`, until the block ends.
+
+    The files are hashed while they are copied. Raises DgssError if one is not the file with the
+    SHA-256 in `files`, and if there is no room for the copy.
+    """
+    with _scratch(folder) as scratch:
+        try:
+            for name, sha256 in files.items():
+                target = scratch / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with open(target, 'xb') as copy:
+                    found = _copy(folder / name, copy)
+                require_equal(folder / name, found, sha256)
+        except OSError as error:
+            raise _uncopied(folder, error) from error
+        yield scratch
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    try:
+        scratch = tempfile.TemporaryDirectory(prefix='dgss-')
+    except OSError:
+        try:
+            scratch = tempfile.TemporaryDirectory(prefix='dgss-', dir=SHARED_MEMORY)
+        except OSError as error:
+            raise _uncopied(folder, error) from error
+    with scratch as name:
+        yield Path(name)
+
+
+def _uncopied(folder: Path, error: OSError) -> DgssError:
+    return DgssError(
+        f'{folder} cannot be copied to be loaded ({error}); free space in the folder of temporary '
+        'files, or set TMPDIR to another one.'
+    )
+
+
+def _copy(source: Path, target: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    for chunk in _chunks(source):
+        digest.update(chunk)
+        target.write(chunk)
+    return digest.hexdigest()
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with _open_regular(path) as (file, left):
+        while left and (chunk := file.read(min(left, 1 << 20))):
+            left -= len(chunk)
+            yield chunk
+
+
+@contextmanager
+def _open_regular(path: Path, largest: int | None = None) -> Iterator[tuple[BinaryIO, int]]:
+    """An open file and its size in bytes."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, 'rb') as file:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(f'{path} is not a regular file')
+        if largest is not None and about.st_size > largest:
+            raise OSError(f'{path} has {about.st_size} bytes, {largest} may be')
+        yield file, about.st_size
