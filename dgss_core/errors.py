@@ -34,6 +34,20 @@ def unknown(
     return DgssError(f'{f"{owner} has" if owner else "There is"} no {what} {name!r}; {advice}')
 
 
+def shown(value: object, longest: int = 60) -> str:
+    """The `repr` of a value from outside, cut to about `longest` characters, for a message."""
+    if isinstance(value, str | bytes):
+        return repr(value[:longest]) + '...' * (len(value) > longest)
+    text = repr(value)
+    return text if len(text) <= longest else f'{text[:longest]}...'
+
+
+def one_line(text: object, longest: int = 300) -> str:
+    """A text on one line, cut to about `longest` characters, for a message."""
+    line = ' '.join(str(text).split())
+    return line if len(line) <= longest else f'{line[:longest]}...'
+
+
 def similar(name: str, known: Iterable[str]) -> list[str]:
     """The (at most three) names of `known` that are close to `name`; all of them if none is."""
     known = list(known)

@@ -10,13 +10,13 @@ import torch
 import yaml
 from torch.utils.data import DataLoader
 
+from dgss_core.commands.progress import with_progress
 from dgss_core.datasets import Dataset, build_dataset
 from dgss_core.errors import DgssError
 from dgss_core.networks.encoders import build_encoder
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.text.embeddings import TextTower
 from dgss_core.networks.text.prompts import styles as published_styles
-from dgss_core.progress import with_progress
 from dgss_core.training.augmentation import (
     AugmentedFrames,
     Draws,

@@ -15,12 +15,12 @@ from string import Template
 import cv2
 import numpy as np
 
+from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError
 from dgss_core.images.compressed import encode_jpeg
 from dgss_core.images.frames import Frame, FrameSource
 from dgss_core.images.paint import overlay
 from dgss_core.inputs import read_frames
-from dgss_core.progress import with_progress
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.segmenter import Segmenter
 

@@ -15,8 +15,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rich.console import Console
 
 from dgss_core.bags import BagInfo, BagMessage, BagTopic, bag_info, read_messages
+from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError
-from dgss_core.progress import with_progress
 from dgss_ros.client.session import ros_session, wait_until
 
 FLUSH_S = 4.0
