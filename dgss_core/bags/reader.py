@@ -17,7 +17,7 @@ from rosbags.rosbag2 import Reader
 from dgss_core.bags import interfaces
 from dgss_core.bags.interfaces import COMPRESSED, IMAGE, IMAGE_TOPIC, STRING, sibling, typestore
 from dgss_core.bags.safety import check_bag
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, shown
 from dgss_core.images.compressed import decode_compressed
 from dgss_core.images.encodings import decode_image
 from dgss_core.images.frames import Frame, OnError
@@ -239,7 +239,7 @@ def _decode(message: BagMessage) -> tuple[int, np.ndarray]:
 def _ids(image: np.ndarray, message: BagMessage) -> np.ndarray:
     encoding = _deserialized(message).encoding
     if encoding not in ('mono8', '8UC1'):
-        raise DgssError(f'{message.topic} is {encoding}; labels are mono8 images of ids.')
+        raise DgssError(f'{message.topic} is {shown(encoding)}; labels are mono8 images of ids.')
     return np.ascontiguousarray(image[..., 0])
 
 
