@@ -81,6 +81,14 @@ def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
     return load_json(read_bounded(path, largest), str(path), largest)
 
 
+def is_file(path: Path) -> bool:
+    """Whether `path` is a file; False also for a path that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def read_bounded(path: Path, largest: int) -> bytes:
     """The first bytes of a file, one more than `largest` at most.
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ArgumentParser, set_loader, set_parsing_settings
 
-from dgss_core.documents import load_yaml, read_yaml
+from dgss_core.documents import is_file, load_yaml, read_yaml
 from dgss_core.errors import DgssError, one_line, shown
 
 CODE = {'class_path', 'init_args', 'dict_kwargs', '__path__'}
@@ -65,17 +65,14 @@ def checked(
 def _section(option: str, value: str) -> str:
     """The value of an option that takes a YAML file or a mapping, after a check of its content."""
     path = Path(value)
-    try:
-        is_file = path.is_file()
-    except (OSError, ValueError):
-        is_file = False
-    content = read_yaml(path) if is_file else load_yaml(value, option)
+    found = is_file(path)
+    content = read_yaml(path) if found else load_yaml(value, option)
     if not isinstance(content, dict):
-        reason = f'{path} holds no keys' if is_file else f'There is no file {one_line(value)}'
+        reason = f'{path} holds no keys' if found else f'There is no file {one_line(value)}'
         raise DgssError(f'{reason}; give {option} the path of a YAML file.')
-    _check(content, str(path) if is_file else option)
+    _check(content, str(path) if found else option)
     # A bare name like recipe.yaml would be taken for the name of a module.
-    return f'./{value}' if is_file and '/' not in value else value
+    return f'./{value}' if found and '/' not in value else value
 
 
 def _check_inline(value: str) -> None:
@@ -120,7 +117,7 @@ def _load(text: str) -> Any:
 def _why_no_section(path: Path | None, text: str, name: str) -> str:
     """The reason in a message of jsonargparse that a value is the name of a class or a module."""
     keys = re.findall(r'Parser key "(?:config\.)?([^"]+)"', text)
-    where = ': '.join([*([str(path)] if path and path.is_file() else []), *keys[-1:]])
+    where = ': '.join([*([str(path)] if path and is_file(path) else []), *keys[-1:]])
     return (
         f'{where or "A section"}: {shown(name)} is neither a section nor the path of its file; '
         f'write its keys as a mapping, or the path with a slash (./{one_line(name)})'
@@ -129,7 +126,7 @@ def _why_no_section(path: Path | None, text: str, name: str) -> str:
 
 def _why_unreadable(path: Path, text: str) -> str:
     """The reason in the message of jsonargparse for a config file that it rejects."""
-    if not path.is_file():
+    if not is_file(path):
         return f'There is no file {path}'
     keys = re.findall(r'Parser key "(?:config\.)?([^"]+)"', text)
     unfit = r"Option '[^']+' is not accepted|Expected an? (?!<class 'None).+? Got value: [^;]+"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dgss_core.documents import load_json
 from dgss_core.errors import DgssError
 
 
@@ -66,10 +67,7 @@ def read_entries(path: Path) -> list[dict[str, Any]]:
         raise DgssError(f'{path} cannot be read as JSON lines ({error}).') from error
     entries = []
     for number, line in enumerate(lines, 1):
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DgssError(f'{path}, line {number}, is not JSON ({error}); fix it.') from error
+        entry = load_json(line, f'{path}, line {number},')
         if not isinstance(entry, dict):
             raise DgssError(f'{path}, line {number}, is not a JSON object; fix it.')
         entries.append(entry)
