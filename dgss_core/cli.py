@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
 from importlib import import_module
-from itertools import zip_longest
-from pathlib import Path
-from typing import Any, NoReturn
-
-from jsonargparse import ArgumentParser
+from typing import Any, get_type_hints
 
 from dgss_core import __version__
+from dgss_core.commands.parser import Parser, checked
 from dgss_core.errors import DgssError, similar
 
 VERBS = {
@@ -105,16 +102,6 @@ VERBS = {
 }
 
 
-class Parser(ArgumentParser):
-    """Raises DgssError for wrong options, to report them like all other mistakes."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        first = ' '.join(message.split())
-        if unreadable := re.search(r'Unable to load config [\'"](.+?)[\'"]', first):
-            first = _why_unreadable(Path(unreadable[1]), first[unreadable.end() :])
-        raise DgssError(f'{first.rstrip(".")}; see {self.prog} --help.') from ex
-
-
 def run_verb(verb: str, arguments: Sequence[str]) -> Any:
     """Parse `arguments` by the signature of the function of a verb, and call it.
 
@@ -132,7 +119,9 @@ def run_verb(verb: str, arguments: Sequence[str]) -> Any:
             function, as_group=False, as_positional=as_positional, skip={*skip}
         )
     switches = {f'--{p.name}' for p in parameters if isinstance(p.default, bool)}
-    parsed = parser.parse_args(list(_spell_out(arguments, switches)))
+    kinds = get_type_hints(function)
+    sections = {f'--{name}' for name in options if is_dataclass(kinds.get(name))}
+    parsed = parser.parse_args(list(checked(arguments, switches, sections)))
     try:
         values = parser.instantiate(parsed)
     except ValueError as error:
@@ -195,13 +184,6 @@ def overview() -> str:
     )
 
 
-def _spell_out(arguments: Sequence[str], switches: Collection[str]) -> Iterator[str]:
-    """Append `=true` to a switch without a value (`--overwrite`)."""
-    for argument, following in zip_longest(arguments, arguments[1:]):
-        alone = argument in switches and following not in ('true', 'false')
-        yield f'{argument}=true' if alone else argument
-
-
 def _load(verb: str) -> Callable[..., Any]:
     module, name, _ = VERBS[verb]
     try:
@@ -211,16 +193,6 @@ def _load(verb: str) -> Callable[..., Any]:
         if missing.split('.')[0] in ('', 'dgss_core', 'dgss_ros'):
             raise
         raise DgssError(f'dgss {verb} needs {missing}; {_remedy(missing)}.') from error
-
-
-def _why_unreadable(path: Path, text: str) -> str:
-    """The reason in the message of jsonargparse for a config file that it rejects."""
-    if not path.is_file():
-        return f'There is no file {path}'
-    keys = re.findall(r'Parser key "(?:config\.)?([^"]+)"', text)
-    unfit = r"Option '[^']+' is not accepted|Expected an? (?!<class 'None).+? Got value: [^;]+"
-    reason = re.search(unfit, text)
-    return ': '.join([str(path), *keys, reason[0] if reason else text.strip(' -')])
 
 
 def _remedy(module: str) -> str:

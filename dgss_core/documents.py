@@ -1,72 +1,239 @@
-"""JSON from outside, with bounds on what it may hold."""
+"""YAML and JSON from outside: plain values of bounded size, or one sentence about the fault."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from typing import Any, NoReturn
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
 
-from dgss_core.errors import DgssError
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-LARGEST_TEXT = 16 << 20
-"""Characters of one document."""
-DEEPEST = 32
-"""Levels of lists and objects in each other."""
-LONGEST_NUMBER = 400
-"""Characters of one number."""
+from dgss_core.errors import DgssError, one_line, shown
+
+LARGEST_YAML = 1 << 20
+LARGEST_JSON = 1 << 25
+"""Both in bytes."""
+MOST_VALUES = 100_000
+"""Values of a YAML document after its aliases are replaced."""
+DEEPEST = 64
+LONGEST_NUMBER = 64
+"""Characters."""
+
+_PLAIN = ('null', 'bool', 'int', 'float', 'str', 'seq', 'map')
+_MERGE = 'tag:yaml.org,2002:merge'
+_FLOAT = re.compile(
+    r'^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+'
+    r'|[-+]?\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$'
+)
+_UNPRINTABLE = re.compile('[\0\ud800-\udfff]')
 
 
-def load_json(text: str, origin: str) -> Any:
-    """Parse a JSON document. `origin`: names it in errors.
+def load_yaml(text: str | bytes, origin: str, largest: int = LARGEST_YAML) -> Any:
+    """The content of a YAML document: dicts, lists, texts, finite numbers, booleans and None.
 
-    Raises DgssError for text that is not JSON, longer than `LARGEST_TEXT` or nested deeper than
-    `DEEPEST`, for a key that occurs twice in one object, and for numbers that are not finite or
-    longer than `LONGEST_NUMBER`.
+    Dates stay text, and 1e-3 is a number, as in YAML 1.2. Raises DgssError, which names `origin`,
+    for a syntax error, more than `largest` bytes, `MOST_VALUES` values or `DEEPEST` levels, a key
+    that is given twice, a tag, and a number that is too long or not finite.
     """
-
-    def refuse(reason: str) -> NoReturn:
-        raise DgssError(f'{origin} is not JSON ({reason}); write it again.')
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            refuse('one object holds a key twice')
-        return found
-
-    def whole(digits: str) -> int:
-        if len(digits) > LONGEST_NUMBER:
-            refuse(f'a number has {len(digits)} digits')
-        return int(digits)
-
-    def real(digits: str) -> float:
-        value = float(digits) if len(digits) <= LONGEST_NUMBER else float('inf')
-        if abs(value) == float('inf'):
-            refuse('a number is too large')
-        return value
-
-    if len(text) > LARGEST_TEXT:
-        refuse(f'it has {len(text)} characters, {LARGEST_TEXT} may be')
-    if _depth(text) > DEEPEST:
-        refuse(f'it nests deeper than {DEEPEST} levels')
+    decoded = _decoded(text, origin, largest)
     try:
-        return json.loads(
-            text,
-            object_pairs_hook=unique,
-            parse_int=whole,
-            parse_float=real,
-            parse_constant=lambda name: refuse(f'it holds {name}'),
+        _check_events(decoded)
+        loader = _Loader(decoded)
+        try:
+            node = loader.get_single_node()
+            _check_node(node, loader, {})
+            value = None if node is None else loader.construct_document(node)
+        finally:
+            loader.dispose()
+        _check_values(value)
+    except (yaml.YAMLError, ValueError, TypeError, LookupError) as error:
+        raise _unusable(origin, 'YAML', error) from error
+    return value
+
+
+def load_json(text: str | bytes, origin: str, largest: int = LARGEST_JSON) -> Any:
+    """The content of a JSON document. Raises DgssError for the same faults as `load_yaml`."""
+    decoded = _decoded(text, origin, largest)
+    try:
+        value = json.loads(
+            decoded,
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_int=_short_integer,
         )
-    except ValueError as error:
-        raise DgssError(f'{origin} is not JSON ({error}); write it again.') from error
+        _check_values(value)
+    except (ValueError, RecursionError) as error:
+        raise _unusable(origin, 'JSON', error) from error
+    return value
 
 
-def _depth(text: str) -> int:
-    """The levels of lists and objects in each other."""
-    depth = deepest = 0
-    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[][{}]', text, re.DOTALL):
-        if token[0] in ('[', '{'):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token[0] in (']', '}'):
-            depth -= 1
-    return deepest
+def read_yaml(path: Path, largest: int = LARGEST_YAML) -> Any:
+    """`load_yaml` of a file. Raises DgssError also if it cannot be read."""
+    return load_yaml(read_bounded(path, largest), str(path), largest)
+
+
+def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
+    """`load_json` of a file. Raises DgssError also if it cannot be read."""
+    return load_json(read_bounded(path, largest), str(path), largest)
+
+
+def is_file(path: Path) -> bool:
+    """Whether `path` is a file; False also for a path that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def read_bounded(path: Path, largest: int) -> bytes:
+    """The first bytes of a file, one more than `largest` at most.
+
+    Raises DgssError if it cannot be read.
+    """
+    try:
+        with path.open('rb') as file:
+            return file.read(largest + 1)
+    except (OSError, ValueError) as error:
+        raise DgssError(f'{path} cannot be read: {error}.') from error
+
+
+class _Loader(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):  # type: ignore[misc]
+    """Constructs plain values only; every other tag is an error."""
+
+    yaml_constructors: ClassVar[dict[Any, Any]] = {
+        tag: construct
+        for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag.rpartition(':')[2] in _PLAIN
+    }
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {
+        first: [
+            *(pair for pair in resolvers if not pair[0].endswith((':timestamp', ':float'))),
+            *([('tag:yaml.org,2002:float', _FLOAT)] if first in '-+0123456789.' else []),
+        ]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _decoded(text: str | bytes, origin: str, largest: int) -> str:
+    try:
+        data = text if isinstance(text, bytes) else text.encode()
+        if len(data) > largest:
+            raise DgssError(
+                f'{origin} is longer than {largest / (1 << 20):g} MiB; such a file holds no more '
+                'than that, give the right one.'
+            )
+        return data.decode('utf-8-sig')
+    except UnicodeError as error:
+        raise DgssError(f'{origin} is not UTF-8 text ({error}); save it as UTF-8.') from error
+
+
+def _unusable(origin: str, kind: str, error: Exception) -> DgssError:
+    reason = f'deeper than {DEEPEST} levels' if isinstance(error, RecursionError) else str(error)
+    return DgssError(
+        f'{origin} is not readable as {kind}: {one_line(reason)}; correct it, or write it again.'
+    )
+
+
+def _check_events(text: str) -> None:
+    """Bound the size and the depth before anything is built, which recurses."""
+    depth = count = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        count += isinstance(event, yaml.NodeEvent)
+        _check_size(count, depth)
+
+
+def _check_size(count: int, depth: int) -> None:
+    if count > MOST_VALUES:
+        raise ValueError(f'it has more than {MOST_VALUES} values, aliases replaced')
+    if depth > DEEPEST:
+        raise ValueError(f'it is deeper than {DEEPEST} levels')
+
+
+def _check_node(
+    node: Node | None, loader: Any, known: dict[int, tuple[int, int] | None]
+) -> tuple[int, int]:
+    """The number of values and levels of a node, aliases replaced.
+
+    Raises ValueError if it has too many, holds itself, or has a key twice.
+    """
+    if id(node) in known:
+        size = known[id(node)]
+        if size is None:
+            raise ValueError('a value holds itself')
+        return size
+    known[id(node)] = None
+    children: list[Node] = []
+    if isinstance(node, MappingNode):
+        _check_keys(node, loader)
+        children = [part for pair in node.value for part in pair]
+    elif isinstance(node, SequenceNode):
+        children = node.value
+    elif isinstance(node, ScalarNode) and node.tag.endswith((':int', ':float')):
+        _check_length(node.value)
+    measured = [_check_node(child, loader, known) for child in children]
+    count = 1 + sum(count for count, _ in measured)
+    depth = bool(children) + max((depth for _, depth in measured), default=0)
+    _check_size(count, depth)
+    known[id(node)] = count, depth
+    return count, depth
+
+
+def _check_keys(node: MappingNode, loader: Any) -> None:
+    """Raise ValueError for a key that is no scalar or is given twice."""
+    seen = set()
+    for key, _ in node.value:
+        if key.tag == _MERGE:
+            continue
+        if not isinstance(key, ScalarNode):
+            raise ValueError('a key is a list or a mapping')
+        if key.tag.endswith((':int', ':float')):
+            _check_length(key.value)
+        value = loader.construct_object(key)
+        if value in seen:
+            raise ValueError(f'the key {shown(value)} is given twice')
+        seen.add(value)
+
+
+def _check_length(number: str) -> str:
+    if len(number) > LONGEST_NUMBER:
+        raise ValueError(f'a number has {len(number)} characters')
+    return number
+
+
+def _check_values(value: Any) -> None:
+    """Raise ValueError for numbers that are not finite, text that cannot be written, and depth."""
+    level, depth = [value], 0
+    while level:
+        for entry in level:
+            if isinstance(entry, float) and not math.isfinite(entry):
+                raise ValueError(f'{entry} is not a finite number')
+            if isinstance(entry, str) and _UNPRINTABLE.search(entry):
+                raise ValueError(f'the text {shown(entry)} holds a character that is none')
+        lists = [entry for entry in level if isinstance(entry, list)]
+        maps = [entry for entry in level if isinstance(entry, dict)]
+        depth += bool(lists or maps)
+        _check_size(0, depth)
+        level = [item for entry in (*lists, *maps) for item in entry]
+        level += [item for entry in maps for item in entry.values()]
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f'the key {shown(twice)} is given twice')
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f'{name} is not a finite number')
+
+
+def _short_integer(digits: str) -> int:
+    return int(_check_length(digits))

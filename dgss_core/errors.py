@@ -9,6 +9,10 @@ LISTED = 20
 """A message lists up to this many known names in full, and of more only the similar ones."""
 
 
+SHOWN = 60
+"""A message shows up to this many characters of a value from outside."""
+
+
 class DgssError(Exception):
     """A mistake that the user can fix: one sentence says what is wrong and how to fix it.
 
@@ -31,10 +35,26 @@ def unknown(
         advice = f'use one of {", ".join(known)}{also}.' if known else 'leave it out.'
     else:
         advice = f'did you mean {", ".join(near)}{also}?'
-    return DgssError(f'{f"{owner} has" if owner else "There is"} no {what} {name!r}; {advice}')
+    return DgssError(
+        f'{f"{owner} has" if owner else "There is"} no {what} {shown(name)}; {advice}'
+    )
+
+
+def shown(value: object, longest: int = SHOWN) -> str:
+    """The `repr` of a value from outside, cut to about `longest` characters, for a message."""
+    if isinstance(value, str | bytes):
+        return repr(value[:longest]) + '...' * (len(value) > longest)
+    text = repr(value)
+    return text if len(text) <= longest else f'{text[:longest]}...'
+
+
+def one_line(text: object, longest: int = 300) -> str:
+    """A text on one line, cut to about `longest` characters, for a message."""
+    line = ' '.join(str(text).split())
+    return line if len(line) <= longest else f'{line[:longest]}...'
 
 
 def similar(name: str, known: Iterable[str]) -> list[str]:
     """The (at most three) names of `known` that are close to `name`; all of them if none is."""
     known = list(known)
-    return get_close_matches(name, known, n=3, cutoff=0.4) or known
+    return get_close_matches(name[:SHOWN], known, n=3, cutoff=0.4) or known

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from dgss_core.errors import DgssError, unknown
+from dgss_core.documents import is_file, read_yaml
+from dgss_core.errors import DgssError, one_line, shown, unknown
 
 IGNORE = 255
 """Id of a pixel without a label, in every label set."""
+
+LONGEST = 200
+"""Characters of a name."""
 
 LABEL_SETS = Path(__file__).parent / 'label_sets'
 
@@ -50,7 +53,7 @@ class LabelSet:
         if [label.id for label in self.labels] != list(range(len(self.labels))):
             raise DgssError(
                 f'Label set {self.name!r} must number its labels 0, 1, 2, ... in order; '
-                f'its ids are {[label.id for label in self.labels]}.'
+                f'its ids are {shown([label.id for label in self.labels])}.'
             )
         if len(set(self.names)) != len(self.names):
             raise DgssError(f'Label set {self.name!r} names a label twice; make the names unique.')
@@ -58,7 +61,7 @@ class LabelSet:
             if not all(0 <= c <= 255 for c in label.color):
                 raise DgssError(
                     f'Label {label.name!r} of {self.name!r} needs a colour of three values '
-                    f'0 to 255, not {list(label.color)}.'
+                    f'0 to 255, not {shown(list(label.color))}.'
                 )
 
     def __len__(self) -> int:
@@ -118,19 +121,24 @@ class LabelSet:
         """Build from the YAML or manifest form; DgssError names `origin` and the fault."""
         try:
             labels = tuple(
-                Label(int(entry['id']), str(entry['name']), _color(entry['color']))
+                Label(_integer(entry['id']), _text(entry['name']), _color(entry['color']))
                 for entry in data['labels']
             )
             ids = {label.name: label.id for label in labels}
             subsets = {
-                name: tuple(ids[member] for member in members)
-                for name, members in data.get('subsets', {}).items()
+                _text(name): tuple(ids[member] for member in members)
+                for name, members in (data.get('subsets') or {}).items()
             }
-            return cls(str(data['name']), labels, dict(data.get('merges') or {}), subsets)
-        except (KeyError, TypeError, ValueError) as error:
+            merges = {
+                _text(name): {_text(ours): _text(theirs) for ours, theirs in pairs.items()}
+                for name, pairs in (data.get('merges') or {}).items()
+            }
+            return cls(_text(data['name']), labels, merges, subsets)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            reason = f'no {error}' if isinstance(error, KeyError) else error
             raise DgssError(
-                f'{origin} is not a label set ({error!r}); it needs a name and labels, each with '
-                'id, name and color, as in dgss_core/label_sets/cityscapes19.yaml.'
+                f'{origin} is not a label set ({one_line(reason)}); it needs a name and labels, '
+                'each with id, name and color, as in dgss_core/label_sets/cityscapes19.yaml.'
             ) from error
 
     @classmethod
@@ -141,16 +149,28 @@ class LabelSet:
         """
         known = {path.stem: path for path in sorted(LABEL_SETS.glob('*.yaml'))}
         path = known.get(str(name_or_path), Path(name_or_path))
-        if not path.is_file():
+        if not is_file(path):
             also = ' or the path of a YAML file'
             raise unknown('label set', str(name_or_path), known, also=also)
-        try:
-            data = yaml.safe_load(path.read_text())
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise DgssError(f'{path} is not readable as YAML: {error}') from error
-        return cls.from_dict(data, str(path))
+        return cls.from_dict(read_yaml(path), str(path))
 
 
-def _color(values: Sequence[int]) -> tuple[int, int, int]:
-    red, green, blue = map(int, values)
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST or not value.isprintable():
+        raise ValueError(
+            f'{shown(value)} is no name; write 1 to {LONGEST} printable characters, in quotes if '
+            'they look like a number'
+        )
+    return value
+
+
+def _integer(value: Any) -> int:
+    # 3.0 is what some tools write for 3.
+    if type(value) not in (int, float) or value != value // 1:
+        raise ValueError(f'{shown(value)} is no whole number')
+    return int(value)
+
+
+def _color(values: Sequence[Any]) -> tuple[int, int, int]:
+    red, green, blue = map(_integer, values)
     return red, green, blue

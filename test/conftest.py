@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from canary import Canary
+
     from dgss_core.runtime.bundle import Bundle
 
 # One thread per test process: several that spin for the same cores wait for each other.
@@ -44,6 +46,14 @@ def probe_bundle(tmp_path: Path) -> Bundle:
     from dgss_core.runtime.bundle import open_bundle
 
     return open_bundle(write_probe_bundle(tmp_path / 'probe'))
+
+
+@pytest.fixture
+def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Canary:
+    """A module that no document may import."""
+    from canary import Canary
+
+    return Canary(tmp_path / 'canary', monkeypatch)
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -72,6 +72,77 @@ def test_a_wrong_set_is_refused_with_the_reason(tmp_path: Path, changes: dict, s
         LabelSet.load(write(tmp_path / 'mine.yaml', **changes))
 
 
+def with_label(**changes: object) -> dict[str, object]:
+    return {'labels': [{'id': 0, 'name': 'a', 'color': [0, 0, 0]} | changes]}
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'name': ['nested', ['more']]},
+        {'name': {'a': 1}},
+        {'name': None},
+        {'name': ''},
+        {'name': 'a' * 1000},
+        {'name': 'red\x1b[31m'},
+        {'name': 'two\nlines'},
+        with_label(name=['a']),
+        with_label(name=7),
+        with_label(name='\u202e'),
+        with_label(id='0'),
+        with_label(id=True),
+        with_label(id=0.5),
+        with_label(id=float('inf')),
+        with_label(id=float('nan')),
+        with_label(id=10**400),
+        with_label(id=[0]),
+        with_label(color=[0, 0]),
+        with_label(color=[0, 0, float('inf')]),
+        with_label(color=[0, 0, 'ff']),
+        with_label(color=None),
+        with_label(color=7),
+        {'labels': ['a']},
+        {'labels': {'a': 1}},
+        {'labels': None},
+        {'subsets': 7},
+        {'subsets': {'s': None}},
+        {'subsets': {'s': ['nothing']}},
+        {'subsets': {7: ['sky']}},
+        {'merges': 7},
+        {'merges': {'camvid11': ['sky']}},
+        {'merges': {'camvid11': {'sky': 7}}},
+    ],
+    ids=lambda changes: str(changes)[:60],
+)
+def test_a_value_of_the_wrong_kind_is_refused(changes: dict) -> None:
+    with pytest.raises(DgssError, match=r'mine|camvid11') as caught:
+        LabelSet.from_dict(CAMVID.to_dict() | changes, 'mine')
+    assert len(str(caught.value)) < 500
+    assert '\n' not in str(caught.value)
+
+
+def test_empty_sections_are_no_sections() -> None:
+    assert LabelSet.from_dict(CAMVID.to_dict() | {'subsets': None, 'merges': None}).merges == {}
+
+
+def test_a_set_of_nested_aliases_is_refused(tmp_path: Path) -> None:
+    """A kilobyte whose name would be ten thousand million texts."""
+    lines = ['a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]']
+    for level in range(1, 10):
+        lines.append(f'a{level}: &a{level} [{", ".join([f"*a{level - 1}"] * 10)}]')
+    path = tmp_path / 'bomb.yaml'
+    path.write_text('\n'.join([*lines, 'name: *a9', 'labels: []']))
+    with pytest.raises(DgssError, match=r'bomb\.yaml is not readable as YAML: .* aliases'):
+        LabelSet.load(path)
+
+
+def test_a_name_that_is_no_path_is_refused() -> None:
+    for name in ('a\0b', 'x' * 100_000):
+        with pytest.raises(DgssError, match='There is no label set') as caught:
+            LabelSet.load(name)
+        assert len(str(caught.value)) < 300
+
+
 def test_unknown_names_and_missing_merges_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DgssError, match='camvid11, cityscapes19'):
         LabelSet.load('cityscape')

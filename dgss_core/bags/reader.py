@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from rosbags.interfaces import QosDurability
 
+from dgss_core.bags import interfaces
 from dgss_core.bags.interfaces import COMPRESSED, IMAGE, IMAGE_TOPIC, STRING, sibling, typestore
+from dgss_core.bags.safety import check_bag
 from dgss_core.bags.storage import Reader
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, shown
 from dgss_core.images.compressed import decode_compressed
 from dgss_core.images.encodings import decode_image
 from dgss_core.images.frames import Frame, OnError
@@ -76,7 +78,9 @@ def bag_info(path: str | Path) -> BagInfo:
         latched = {c.topic for c in reader.connections if _is_latched(c)}
         # A topic can have several connections, one for each QoS profile of its publishers.
         for connection in reader.connections:
-            counts[connection.topic, connection.msgtype] += connection.msgcount
+            counts[connection.topic, interfaces.full_name(connection.msgtype)] += (
+                connection.msgcount
+            )
         # The duration of the reader ends one nanosecond after the last message.
         duration_ns = max(reader.duration - 1, 0)
         topics = tuple(
@@ -106,7 +110,8 @@ def read_messages(path: str | Path, topics: Collection[str] | None = None) -> It
         wanted = [c for c in reader.connections if topics is None or c.topic in topics]
         # The reader takes an empty list for all connections.
         for connection, stamp_ns, data in reader.messages(wanted) if wanted else ():
-            yield BagMessage(connection.topic, connection.msgtype, stamp_ns, bytes(data))
+            kind = interfaces.full_name(connection.msgtype)
+            yield BagMessage(connection.topic, kind, stamp_ns, bytes(data))
 
 
 def image_topic(path: str | Path, topic: str | None = None) -> BagTopic:
@@ -234,7 +239,7 @@ def _decode(message: BagMessage) -> tuple[int, np.ndarray]:
 def _ids(image: np.ndarray, message: BagMessage) -> np.ndarray:
     encoding = _deserialized(message).encoding
     if encoding not in ('mono8', '8UC1'):
-        raise DgssError(f'{message.topic} is {encoding}; labels are mono8 images of ids.')
+        raise DgssError(f'{message.topic} is {shown(encoding)}; labels are mono8 images of ids.')
     return np.ascontiguousarray(image[..., 0])
 
 
@@ -252,7 +257,9 @@ def _deserialized(message: BagMessage) -> Any:
 @contextmanager
 def _opened(path: Path) -> Iterator[Reader]:
     try:
-        with Reader(_storage_of(path)) as reader:
+        storage = _storage_of(path)
+        check_bag(storage)
+        with Reader(storage) as reader:
             yield reader
     except DgssError:
         raise

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from dgss_core.bags import BagInfo, bag_info, write_bag
+from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError
 from dgss_core.images.frames import FIRST_STAMP_NS, Frame
 from dgss_core.inputs import read_frames
-from dgss_core.progress import with_progress
 from dgss_core.synthetic import CONDITIONS, StreetDrive
 
 SYNTHETIC = 'synthetic'

@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from dgss_core.commands.progress import with_progress
 from dgss_core.datasets.check import CheckReport, examine_all, report_on
 from dgss_core.datasets.layout import Layout, load_layout
 from dgss_core.datasets.pairs import Pairs
@@ -21,7 +22,6 @@ from dgss_core.errors import DgssError
 from dgss_core.files import write_whole
 from dgss_core.images.compressed import encode_jpeg
 from dgss_core.images.paint import colorize, contact_sheet, overlay
-from dgss_core.progress import with_progress
 
 SHOWN = 20
 ON_SHEET = 3

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import cv2
 import numpy as np
 
+from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.evaluate import SegmentsImages
 from dgss_core.files import write_whole
@@ -19,7 +20,6 @@ from dgss_core.images.frames import Frame
 from dgss_core.images.paint import contact_sheet, overlay
 from dgss_core.inputs import read_frames
 from dgss_core.labels import IGNORE
-from dgss_core.progress import with_progress
 from dgss_core.runtime.bundle import open_bundle, sha256_of
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_core.synthetic import CONDITIONS

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import yaml
 from torch.utils.data import DataLoader
 
+from dgss_core.commands.progress import with_progress
 from dgss_core.datasets import Dataset, build_dataset
+from dgss_core.documents import read_yaml
 from dgss_core.errors import DgssError
 from dgss_core.networks.encoders import build_encoder
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.text.embeddings import TextTower
 from dgss_core.networks.text.prompts import styles as published_styles
-from dgss_core.progress import with_progress
 from dgss_core.training.augmentation import (
     AugmentedFrames,
     Draws,
@@ -108,10 +108,7 @@ def read_styles(path: Path | None) -> list[str]:
     """The styles in a YAML file, or the published ones. Raises DgssError if it is not a list."""
     if path is None:
         return list(published_styles())
-    try:
-        words = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DgssError(f'{path} cannot be read as YAML ({error}).') from error
+    words = read_yaml(path)
     if not isinstance(words, list) or not words or not all(isinstance(w, str) for w in words):
         raise DgssError(
             f'{path} must be a YAML list of styles in words, - Urban Grit for example.'

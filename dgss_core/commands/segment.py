@@ -15,14 +15,14 @@ from string import Template
 import cv2
 import numpy as np
 
+from dgss_core.commands.progress import with_progress
 from dgss_core.commands.segment_output import FOLDERS, PAGE, result_folder
 from dgss_core.errors import DgssError
 from dgss_core.files import NEW, flush_tree, staging_folder, write_whole
 from dgss_core.images.compressed import encode_jpeg
 from dgss_core.images.frames import Frame, FrameSource
-from dgss_core.images.paint import overlay
+from dgss_core.images.paint import fitted, overlay
 from dgss_core.inputs import read_frames
-from dgss_core.progress import with_progress
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.segmenter import Segmenter
 
@@ -169,8 +169,8 @@ class _Result:
 def _write_frame(
     output: Path, staging: Path, frame: Frame, mask: np.ndarray, painted: np.ndarray
 ) -> None:
-    height = max(1, round(THUMBNAIL_WIDTH * painted.shape[0] / painted.shape[1]))
-    thumbnail = cv2.resize(painted, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
+    size = fitted(width=painted.shape[1], height=painted.shape[0], to_width=THUMBNAIL_WIDTH)
+    thumbnail = cv2.resize(painted, size, interpolation=cv2.INTER_AREA)
     # imencode, not imwrite, which gives no reason for a failure. The mask comes last: a frame with
     # a mask is complete.
     for name, data in (

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from dgss_core.errors import DgssError
+from dgss_core.images.compressed import decode_pixels
 
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 GREY, PALETTE = 0, 3
@@ -57,12 +58,11 @@ def _decode(data: bytes) -> tuple[np.ndarray, int]:
         depth = data[24]
         data = _declared_grey(data)
     try:
-        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        array = None
-    if array is None:
-        raise DgssError('The label image is damaged or no image at all; copy it again.')
-    return array, depth
+        return decode_pixels(data, cv2.IMREAD_UNCHANGED), depth
+    except DgssError as error:
+        raise DgssError(
+            f'The label image is damaged or no image at all; copy it again. {error}'
+        ) from error
 
 
 def _declared_grey(data: bytes) -> bytes:

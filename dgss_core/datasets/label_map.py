@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,9 +12,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 
 from dgss_core.datasets.storage import Storage
+from dgss_core.documents import load_json, read_yaml
 from dgss_core.errors import DgssError, unknown
 from dgss_core.labels import IGNORE, LabelSet
 
@@ -110,9 +109,12 @@ def _classes(
     if found is None:
         raise DgssError(f'{storage.root} lacks {wanted}, which names the classes; copy it too.')
     try:
-        labels = json.loads(storage.read(found))['labels']
+        labels = load_json(storage.read(found), storage.where(found))['labels']
         names = [entry['readable'] for entry in labels]
-        return names, {i: tuple(entry['color']) for i, entry in enumerate(labels)}
+        colors = {i: tuple(map(int, entry['color'])) for i, entry in enumerate(labels)}
+        if len(names) > IGNORE or not all(isinstance(name, str) for name in names):
+            raise ValueError(f'it needs up to {IGNORE} names')
+        return names, colors
     except (ValueError, KeyError, TypeError) as error:
         raise DgssError(
             f'{storage.where(found)} is not the configuration of the dataset ({error!r}); '
@@ -122,7 +124,7 @@ def _classes(
 
 @cache
 def _shared_maps() -> dict[str, Any]:
-    return yaml.safe_load(Path(__file__).with_name('maps.yaml').read_text())
+    return read_yaml(Path(__file__).with_name('maps.yaml'))
 
 
 def _shared_map(name: str) -> dict[str, Any]:

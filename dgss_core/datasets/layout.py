@@ -9,10 +9,9 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-import yaml
-
 from dgss_core.datasets.schema import faults
-from dgss_core.errors import DgssError, unknown
+from dgss_core.documents import is_file, read_yaml
+from dgss_core.errors import DgssError, one_line, unknown
 from dgss_core.labels import LabelSet
 from dgss_core.synthetic import CONDITIONS
 
@@ -86,17 +85,14 @@ def load_layout(name: str | Path) -> Layout:
     """
     known = {path.stem: path for path in sorted(CATALOG.glob('*.yaml'))}
     path = known.get(str(name), Path(name))
-    if not path.is_file():
+    if not is_file(path):
         also = ' or the path of a YAML file'
         raise unknown('dataset', str(name), [*known, 'synthetic'], also=also)
-    try:
-        data = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DgssError(f'{path} is not readable as YAML: {error}') from error
+    data = read_yaml(path)
     if fault := next(faults(data), None):
         raise DgssError(
-            f'{path} does not describe a dataset ({fault}); it needs at least images, labels '
-            'and label_set, as docs/datasets.md says.'
+            f'{path} does not describe a dataset ({one_line(fault)}); it needs at least images, '
+            'labels and label_set, as docs/datasets.md says.'
         )
     return _layout(path, data)
 

@@ -18,9 +18,13 @@ from dgss_core.datasets.layout import Layout, path_fields, path_pattern
 from dgss_core.datasets.polygons import draw_polygons
 from dgss_core.datasets.sample import Sample
 from dgss_core.datasets.storage import Storage
+from dgss_core.documents import read_bounded
 from dgss_core.errors import DgssError
 from dgss_core.images.compressed import decode_compressed
 from dgss_core.labels import IGNORE
+
+LARGEST_LISTING = 1 << 26
+"""Bytes of a list of frames."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class Pairs:
         self.pairs = self._find(mapping)
         if self.split.listing:
             listed = self.storage.find(self.split.listing) or self.split.listing
-            self._keep(self.storage.read(listed).decode(), self.storage.where(listed))
+            where = self.storage.where(listed)
+            self._keep(_decoded(self.storage.read(listed), where), where)
         if listing is not None:
             self._keep(_read_listing(listing), str(listing))
         if condition is not None:
@@ -231,7 +236,14 @@ def _key(fields: dict[str, str], keys: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _read_listing(path: str | Path) -> str:
+    return _decoded(read_bounded(Path(path), LARGEST_LISTING), str(path))
+
+
+def _decoded(data: bytes, origin: str) -> str:
+    """The text of a list of frames."""
     try:
-        return Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DgssError(f'The list of frames {path} cannot be read: {error}.') from error
+        if len(data) > LARGEST_LISTING:
+            raise ValueError(f'it is longer than {LARGEST_LISTING >> 20} MiB')
+        return data.decode()
+    except ValueError as error:
+        raise DgssError(f'The list of frames {origin} cannot be read: {error}.') from error

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import operator
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from dgss_core.errors import DgssError
+from dgss_core.documents import load_json
+from dgss_core.errors import DgssError, one_line
+from dgss_core.images.encodings import check_size
+
+REACH = -(1 << 15), 1 << 16
+"""Corners may lie outside the image, but not further than OpenCV can compute."""
 
 
 def draw_polygons(data: bytes, classes: Sequence[str]) -> np.ndarray:
@@ -18,13 +23,18 @@ def draw_polygons(data: bytes, classes: Sequence[str]) -> np.ndarray:
     format and for a class that is not in `classes`.
     """
     try:
-        content = json.loads(data)
-        labels = np.full((content['imgHeight'], content['imgWidth']), 255, np.uint8)
+        content = load_json(data, 'The file')
+        height, width = operator.index(content['imgHeight']), operator.index(content['imgWidth'])
+        check_size(width=width, height=height)
+        labels = np.full((height, width), 255, np.uint8)
         for thing in content['objects']:
             if thing.get('deleted') or len(thing['polygon']) < 3:
                 continue
-            corners = np.rint(np.array(thing['polygon'], np.float64)).astype(np.int32)
-            cv2.fillPoly(labels, [corners], classes.index(thing['label']))
-    except (ValueError, KeyError, TypeError) as error:
-        raise DgssError(f'The polygons are damaged or of unknown classes ({error}).') from error
+            corners = np.rint(np.array(thing['polygon'], np.float64)).clip(*REACH)
+            index = classes.index(thing['label'])
+            cv2.fillPoly(labels, [corners.astype(np.int32)], index)
+    except (AttributeError, ValueError, KeyError, TypeError, cv2.error) as error:
+        raise DgssError(
+            f'The polygons are damaged or of unknown classes ({one_line(error)}).'
+        ) from error
     return labels

@@ -9,9 +9,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 
 from dgss_core.datasets.sample import Sample
+from dgss_core.documents import read_yaml
 from dgss_core.errors import unknown
 from dgss_core.labels import IGNORE
 
@@ -98,7 +98,7 @@ class Protocol:
 
 def load_protocol(name: str) -> Protocol:
     """Load a protocol by name; DgssError lists the known ones for another name."""
-    known = yaml.safe_load(Path(__file__).with_name('protocols.yaml').read_text())
+    known = read_yaml(Path(__file__).with_name('protocols.yaml'))
     if name not in known:
         raise unknown('protocol', name, known)
     views = {dataset: _view(view) for dataset, view in known[name].pop('views').items()}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import date
 from string import Formatter
 from typing import Any
+
+from dgss_core.errors import one_line, shown
 
 Kinds = Mapping[str, tuple[type, ...]]
 """The accepted types by key."""
 
-WORDS = (str, int, float, date)
+WORDS = (str, int, float)
 DATASET: Kinds = {
     'name': WORDS,
     'title': WORDS,
@@ -48,6 +49,8 @@ LABELS: Kinds = {
 }
 OPTIONAL = {'listing', 'count', 'map'}
 """Keys that may be null."""
+MOST_FIELDS = 12
+"""Fields and stars of a path; a search for files takes longer with each."""
 
 
 def faults(data: Any) -> Iterator[str]:
@@ -63,10 +66,10 @@ def faults(data: Any) -> Iterator[str]:
         yield 'it has no label_set'
     for size in _items(data.get('sizes')):
         if not (isinstance(size, list) and [type(side) for side in size] == [int, int]):
-            yield f'sizes has {size!r} where [width, height] belongs'
+            yield f'sizes has {shown(size)} where [width, height] belongs'
     for field, values in _entries(data.get('conditions')):
         if not isinstance(values, dict) or not all(isinstance(c, str) for c in values.values()):
-            yield f'conditions of {field!r} must map values to conditions'
+            yield f'conditions of {shown(field)} must map values to conditions'
     yield from _template(data.get('frame_name', ''))
     splits = data.get('splits', {'all': {}})
     if splits == {}:
@@ -76,7 +79,7 @@ def faults(data: Any) -> Iterator[str]:
 
 
 def _split(name: Any, own: Any, data: Mapping[str, Any]) -> Iterator[str]:
-    where = f'split {name!r}'
+    where = f'split {shown(name)}'
     if not isinstance(own, dict) or not isinstance(name, str):
         yield f'{where} must be a name with keys'
         return
@@ -94,10 +97,13 @@ def _split(name: Any, own: Any, data: Mapping[str, Any]) -> Iterator[str]:
         yield from _unknown('labels', entry, LABELS)
         yield from _kinds('labels', entry, LABELS)
         yield from _template(entry.get('path'))
+        yield from _meaning(entry)
 
 
 def _unknown(where: str, content: Mapping[str, Any], kinds: Kinds) -> Iterator[str]:
-    yield from (f'{where} has the unknown key {key}' for key in content if key not in kinds)
+    yield from (
+        f'{where} has the unknown key {one_line(key, 60)}' for key in content if key not in kinds
+    )
 
 
 def _kinds(where: str, content: Mapping[str, Any], kinds: Kinds) -> Iterator[str]:
@@ -105,17 +111,46 @@ def _kinds(where: str, content: Mapping[str, Any], kinds: Kinds) -> Iterator[str
         if value is None and key in OPTIONAL:
             continue
         if key in kinds and not isinstance(value, kinds[key]):
-            yield f'{key} of {where} cannot be {value!r}'
+            yield f'{key} of {where} cannot be {shown(value)}'
+
+
+def _meaning(entry: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the map of stored ids to labels."""
+    for stored, label in _entries(entry.get('ids')):
+        if type(stored) is not int or not 0 <= stored <= 255 or not isinstance(label, str):
+            yield f'ids has {shown(stored)}: {shown(label)} where an id (0 to 255) and a name'
+    for rule, label in _entries(entry.get('names')):
+        if not isinstance(rule, str) or not isinstance(label, str | None):
+            yield f'names has {shown(rule)}: {shown(label)} where two names belong'
+    for key, most in (('classes', 255), ('map', 255)):
+        listed = _items(entry.get(key))
+        if len(listed) > most or not all(isinstance(name, str) for name in listed):
+            yield f'{key} must be up to {most} names'
+    if not 0 <= entry.get('highest', 0) <= 255:
+        yield f'highest is {shown(entry["highest"])}, and ids are 0 to 255'
+    if entry.get('channel', 'red') != 'red':
+        yield f'channel is {shown(entry["channel"])}, and only red can be chosen'
+    if 'names' in entry and not {'classes', 'classes_file'} & set(entry):
+        yield 'names needs classes or classes_file'
 
 
 def _template(path: Any) -> Iterator[str]:
     if not isinstance(path, str):
-        yield f'{path!r} is not a path'
+        yield f'{shown(path)} is not a path'
         return
     try:
-        list(Formatter().parse(path))
+        parts = list(Formatter().parse(path))
     except ValueError as error:
-        yield f'{path!r} is not a path ({error})'
+        yield f'{shown(path)} is not a path ({error})'
+        return
+    fields = [field for _, field, _, _ in parts if field is not None]
+    # A field is a plain name: format() would follow name.attribute and obey name:>999999999.
+    if not all(field.isidentifier() for field in fields) or any(p[2] or p[3] for p in parts):
+        yield f'{shown(path)} is not a path; a field is a name in braces'
+    if len(set(fields)) != len(fields):
+        yield f'{shown(path)} has a field twice'
+    if len(fields) + path.count('*') > MOST_FIELDS:
+        yield f'{shown(path)} has more than {MOST_FIELDS} fields and stars'
 
 
 def _items(value: Any) -> list[Any]:

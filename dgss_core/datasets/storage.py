@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import lzma
 import os
+import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dgss_core.errors import DgssError
 
+LARGEST_FILE = 1 << 29
+"""Bytes of an image, a label file or a list; a zip of a few kilobytes can hold more."""
+MOST_VISITS = 16
+DEEPEST = 100
+DAMAGED = (
+    *(OSError, EOFError, ValueError, RuntimeError, OverflowError, struct.error),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 ARCHIVES = ('.tar', '.tgz', '.tar.gz', '.rar', '.7z')
 
 
@@ -60,8 +72,12 @@ class Storage:
         """Read a file; DgssError if it is missing, cut short or fails its checksum."""
         path, member = self._place(name)
         try:
+            info = self._zip(path).getinfo(member) if member is not None else None
+            size = info.file_size if info else path.stat().st_size
+            if size > LARGEST_FILE:
+                raise OSError(f'it holds {size} bytes, more than any file of a dataset')
             return path.read_bytes() if member is None else self._zip(path).read(member)
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        except DAMAGED as error:
             raise DgssError(
                 f'{self.where(name)} cannot be read ({error}); copy or download it again.'
             ) from error
@@ -78,7 +94,10 @@ class Storage:
         path, member = self._place(name)
         if member is not None:
             return self._stamps[name]
-        status = path.stat()
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise DgssError(f'{path} cannot be read ({error}); copy it again.') from error
         return f'{status.st_size} {status.st_mtime_ns}'
 
     def _add(self, name: str, path: Path, member: str | None) -> bool:
@@ -87,7 +106,7 @@ class Storage:
     def _add_members(self, path: Path) -> None:
         try:
             members = self._zip(path).infolist()
-        except (OSError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise DgssError(f'{path} is not a whole zip ({error}); download it again.') from error
         for info in members:
             member = PurePosixPath(info.filename)
@@ -114,7 +133,33 @@ class Storage:
         return self.__dict__ | {'_open': {}}
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        yield from (Path(parent, name) for name in files if not name.startswith('.'))
+def _walk(
+    folder: Path, above: tuple[tuple[int, int], ...] = (), seen: Counter | None = None
+) -> Iterator[Path]:
+    """The regular files below a folder; links that lead back up are not followed.
+
+    `above`: the folders that hold this one. `seen`: visits of each folder; links may show one at
+    several places, but not so often that the number of paths explodes.
+    """
+    seen = Counter() if seen is None else seen
+    if len(above) > DEEPEST:
+        raise DgssError(f'{folder} lies more than {DEEPEST} folders deep; move the dataset up.')
+    try:
+        status = folder.stat()
+        own = status.st_dev, status.st_ino
+        seen[own] += 1
+        if own in above or seen[own] > MOST_VISITS:
+            return
+        with os.scandir(folder) as scan:
+            entries = [entry for entry in scan if not entry.name.startswith('.')]
+    except OSError:
+        return
+    below = []
+    for entry in entries:
+        with suppress(OSError):  # A link that leads to itself is no file.
+            if entry.is_dir():
+                below.append(entry.path)
+            elif entry.is_file():
+                yield Path(entry.path)
+    for path in sorted(below):
+        yield from _walk(Path(path), (*above, own), seen)

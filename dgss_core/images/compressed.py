@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import cv2
 import numpy as np
 
 from dgss_core.errors import DgssError
-from dgss_core.images.encodings import MAX_PIXELS, Picture
+from dgss_core.images.encodings import MAX_PIXELS, Picture, check_size
+
+ALONE = (0xFF01, *range(0xFFD0, 0xFFD8))
+"""JPEG markers without a length: TEM, RST0 to RST7."""
 
 
 def decode_compressed(data: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -23,38 +28,53 @@ def open_compressed(data: Any, max_pixels: int = MAX_PIXELS) -> Picture:
     The size in the header is checked against `max_pixels` before decoding. Raises DgssError for
     another format, a size that is zero or too large, and data that is damaged or cut short.
     """
+    return Picture(decode_pixels(data, cv2.IMREAD_COLOR, max_pixels), cv2.COLOR_BGR2RGB)
+
+
+def decode_pixels(data: Any, flags: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decode as OpenCV does with `flags`, after a check of the size in the header.
+
+    Raises DgssError as `open_compressed` does.
+    """
     buffer = np.frombuffer(data, np.uint8)
     content = buffer.data
     width, height = _compressed_size(content)
-    if not 0 < width * height <= max_pixels:
-        raise DgssError(
-            f'The compressed image says it is {width}x{height}; sizes from 1 to {max_pixels} '
-            'pixels in all are accepted.'
-        )
+    check_size(width=width, height=height, max_pixels=max_pixels)
     image = None
     if not _is_cut_jpeg(content):
-        try:
-            image = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
-        except cv2.error:
-            image = None
-    if image is None:
+        with suppress(cv2.error):
+            image = cv2.imdecode(buffer, flags)
+    # An orientation in the file may exchange the sides.
+    if image is None or sorted(image.shape[:2]) != sorted((height, width)):
         raise DgssError(
             f'The compressed image ({buffer.size} bytes) is damaged or cut short; '
             'send or save it again.'
         )
-    return Picture(image, cv2.COLOR_BGR2RGB)
+    return image
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 90) -> bytes:
     """Encode RGB uint8 (H, W, 3) as JPEG of `quality` 0 to 100."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    return encode(bgr, '.jpg', [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
     """Encode RGB uint8 (H, W, 3), or a mask uint8 (H, W), as PNG."""
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
-    return cv2.imencode('.png', bgr)[1].tobytes()
+    return encode(bgr, '.png')
+
+
+def encode(pixels: np.ndarray, suffix: str, options: Sequence[int] = ()) -> bytes:
+    """Encode as OpenCV does. Raises DgssError for a size that the format cannot hold."""
+    with suppress(cv2.error):
+        written, data = cv2.imencode(suffix, pixels, options)
+        if written:
+            return data.tobytes()
+    height, width = pixels.shape[:2]
+    raise DgssError(
+        f'An image of {width}x{height} cannot be written as {suffix}; cut or scale it first.'
+    )
 
 
 def _compressed_size(content: memoryview) -> tuple[int, int]:
@@ -66,7 +86,9 @@ def _compressed_size(content: memoryview) -> tuple[int, int]:
         if head.startswith(b'\x89PNG\r\n\x1a\n'):
             return struct.unpack_from('>II', head, 16)
         if head.startswith(b'BM'):
-            width, height = struct.unpack_from('<ii', head, 18)
+            # A header of 12 bytes has sides of 16 bits.
+            short = struct.unpack_from('<I', head, 14) == (12,)
+            width, height = struct.unpack_from('<HH' if short else '<ii', head, 18)
             return abs(width), abs(height)
         if head.startswith(b'RIFF') and head[8:12] == b'WEBP':
             return _webp_size(head)
@@ -84,15 +106,22 @@ def _compressed_size(content: memoryview) -> tuple[int, int]:
 def _jpeg_size(content: memoryview) -> tuple[int, int]:
     offset = 2
     while True:
-        marker, length = struct.unpack_from('>HH', content, offset)
+        (marker,) = struct.unpack_from('>H', content, offset)
+        if marker == 0xFFFF:  # 0xFF may be repeated before a marker.
+            offset += 1
+            continue
+        offset += 2
+        if marker in ALONE:
+            continue
         # SOF0 to SOF15 hold the size; C4, C8 and CC, in the same range, are tables.
         if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
-            height, width = struct.unpack_from('>HH', content, offset + 5)
+            height, width = struct.unpack_from('>HH', content, offset + 3)
             return width, height
-        # 0xFF may be repeated before a marker; at 0xFFDA the pixels start, without a size.
-        if marker >> 8 != 0xFF or marker == 0xFFDA:
+        # At 0xFFDA the pixels start, without a size. What else is no marker, decoders skip.
+        if marker < 0xFFC0 or marker == 0xFFDA:
             return 0, 0
-        offset += 1 if marker == 0xFFFF else 2 + length
+        (length,) = struct.unpack_from('>H', content, offset)
+        offset += length
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:

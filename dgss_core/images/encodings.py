@@ -14,10 +14,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, shown
 
 MAX_PIXELS = 1 << 26
 """More pixels than this count as a damaged header."""
+MAX_SIDE = 65_500
+"""Pixels; the longest side of a JPEG, in which overlays are written."""
+LONGEST_NAME = 32
+"""Characters of an encoding that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ def open_image(
     impossible in the encoding, a step that is too small, and data that is too short.
     """
     layout = _layout(encoding)
-    _check_size(layout, encoding, width=width, height=height, step=step)
+    _check_layout(layout, encoding, width=width, height=height, step=step)
     row_bytes = width * layout.channels * layout.depth
     if step < row_bytes:
         raise DgssError(
@@ -173,24 +177,30 @@ def open_image(
 def _layout(encoding: str) -> Encoding:
     if encoding in ENCODINGS:
         return ENCODINGS[encoding]
-    near = difflib.get_close_matches(encoding, ENCODINGS, n=1)
+    near = difflib.get_close_matches(encoding[:LONGEST_NAME], ENCODINGS, n=1)
     hint = f'did you mean {near[0]}? ' if near else ''
     raise DgssError(
-        f'Unknown image encoding {encoding!r}; {hint}Supported are {", ".join(ENCODINGS)}.'
+        f'Unknown image encoding {shown(encoding, LONGEST_NAME)}; {hint}'
+        f'Supported are {", ".join(ENCODINGS)}.'
     )
 
 
-def _check_size(layout: Encoding, encoding: str, *, width: int, height: int, step: int) -> None:
+def check_size(*, width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise DgssError for a size in pixels that no image has, before memory is taken for it."""
+    if not 0 < width <= MAX_SIDE or not 0 < height <= MAX_SIDE or width * height > max_pixels:
+        raise DgssError(
+            f'The image says it is {width}x{height}; it may have up to {MAX_SIDE} pixels a side '
+            f'and {max_pixels} in all, a larger size is taken for a damaged header.'
+        )
+
+
+def _check_layout(layout: Encoding, encoding: str, *, width: int, height: int, step: int) -> None:
     if width < layout.smallest or height < layout.smallest:
         raise DgssError(
             f'The image says it is {width}x{height}; {encoding} needs at least '
             f'{layout.smallest}x{layout.smallest} pixels.'
         )
-    if width * height > MAX_PIXELS:
-        raise DgssError(
-            f'The image says it is {width}x{height}; more than {MAX_PIXELS} pixels are taken for '
-            'a damaged header.'
-        )
+    check_size(width=width, height=height)
     if (width % 2 and 'width' in layout.halved) or (height % 2 and 'height' in layout.halved):
         raise DgssError(
             f'The image says it is {width}x{height}; {encoding} needs an even {layout.halved}.'

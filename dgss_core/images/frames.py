@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from dgss_core.errors import DgssError
-from dgss_core.images.compressed import decode_compressed
+from dgss_core.images.compressed import decode_compressed, decode_pixels
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
 
@@ -71,9 +71,12 @@ def read_image(path: Path) -> np.ndarray:
 
 def read_labels(path: Path) -> np.ndarray:
     """Read a PNG of ids as uint8 (H, W); DgssError if it is not 8-bit with one channel."""
-    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if labels is None:
-        raise DgssError(f'{path} cannot be read as an image; save the labels as PNG again.')
+    try:
+        labels = decode_pixels(path.read_bytes(), cv2.IMREAD_UNCHANGED)
+    except (OSError, DgssError) as error:
+        raise DgssError(
+            f'{path} cannot be read as an image ({error}); save the labels as PNG again.'
+        ) from error
     if labels.ndim != 2 or labels.dtype != np.uint8:
         raise DgssError(
             f'{path} is not a label image (shape {labels.shape}, {labels.dtype}); '

@@ -12,6 +12,8 @@ from dgss_core.labels import LabelSet
 PAPER = (250, 250, 248)
 INK = (34, 38, 46)
 MUTED = (118, 124, 134)
+TALLEST = 4
+"""Height of the tallest thumbnail or cell, in widths."""
 GAP = 10
 TEXT_HEIGHT = 22
 SWATCH = 14
@@ -36,6 +38,15 @@ def overlay(
     blend = cv2.addWeighted(image, 1 - opacity, colorize(mask, label_set), opacity, 0)
     unlabelled = (mask >= len(label_set)).astype(np.uint8)
     return cv2.copyTo(image, unlabelled, blend)
+
+
+def fitted(*, width: int, height: int, to_width: int) -> tuple[int, int]:
+    """(width, height) of an image at `to_width` pixels, or narrower if it is a tall strip.
+
+    No side exceeds `TALLEST * to_width`.
+    """
+    scale = min(to_width / width, TALLEST * to_width / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def legend(label_set: LabelSet, width: int = 960) -> np.ndarray:
@@ -75,7 +86,8 @@ def contact_sheet(
     if len(columns) not in (0, count) or len(captions) not in (0, len(rows)):
         raise ValueError(f'{len(rows)} rows of {count} need as many captions and column titles')
     first = next(row[0] for row in rows if len(row))
-    cell = (cell_width, max(1, round(cell_width * first.shape[0] / first.shape[1])))
+    size = fitted(width=first.shape[1], height=first.shape[0], to_width=cell_width)
+    cell = (cell_width, size[1])
     width = GAP + count * (cell_width + GAP)
     bands = [_paper(width=width, height=GAP)]
     if columns:

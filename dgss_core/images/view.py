@@ -10,6 +10,8 @@ import numpy as np
 
 from dgss_core.errors import DgssError
 
+CACHED_ROWS = 1 << 13
+"""Indices of the rows are kept for images up to this height, 64 KiB each."""
 ROTATIONS = (0, 90, 180, 270)
 _TURNS = {
     90: cv2.ROTATE_90_CLOCKWISE,
@@ -79,6 +81,9 @@ def nearest(
 
     Returns `out` if it is given; otherwise a new array, or `plane` if it has that size already.
     """
+    if height < plane.shape[0]:
+        # Rows that are dropped are not widened first.
+        plane = _pick_rows(plane, height, None)
     doubles = 2 * plane.shape[1] == width
     if not doubles and plane.shape[1] != width:
         plane = cv2.resize(plane, (width, plane.shape[0]), interpolation=cv2.INTER_NEAREST)
@@ -95,7 +100,8 @@ def nearest(
 def _pick_rows(plane: np.ndarray, height: int, out: np.ndarray | None) -> np.ndarray:
     """Resize to `height` rows, into `out` if it is given."""
     # Index rows instead of resizing them. mode='clip' skips a bounds check that buffers `out`.
-    return plane.take(_nearest_rows(plane.shape[0], height), 0, out, 'clip')
+    find = _nearest_rows if height <= CACHED_ROWS else _nearest_rows.__wrapped__
+    return plane.take(find(plane.shape[0], height), 0, out, 'clip')
 
 
 def _double_columns(plane: np.ndarray, out: np.ndarray | None) -> np.ndarray:

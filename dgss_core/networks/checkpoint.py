@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from dgss_core.documents import load_json
 from dgss_core.errors import DgssError
 from dgss_core.files import replacing
 from dgss_core.labels import LabelSet
@@ -93,13 +94,13 @@ def read_about(path: Path) -> tuple[About, LabelSet]:
     try:
         about = About(
             metadata['system'],
-            json.loads(metadata['sizes']),
+            load_json(metadata['sizes'], f'sizes of {path}'),
             metadata['source'],
             metadata['source_sha256'],
             metadata['licence'],
         )
-        labels = json.loads(metadata['label_set'])
-    except (KeyError, json.JSONDecodeError) as error:
+        labels = load_json(metadata['label_set'], f'label_set of {path}')
+    except KeyError as error:
         raise DgssError(
             f'{path} has a damaged description ({error!r}); write it again.'
         ) from error

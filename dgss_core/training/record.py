@@ -21,7 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 from dgss_core.confusion import ConfusionMatrix
 from dgss_core.errors import DgssError
 from dgss_core.files import append_line, no_link, write_whole
-from dgss_core.images.paint import colorize, overlay
+from dgss_core.images.paint import colorize, fitted, overlay
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit
 from dgss_core.training.generation.journal import read_entries, unwritable
@@ -207,8 +207,8 @@ class Record:
             labels = cv2.resize(sample.labels, size, interpolation=cv2.INTER_NEAREST)
             truth = colorize(labels, split.dataset.label_set)
             row = np.concatenate((sample.image, predicted, truth), axis=1)
-            height = round(row.shape[0] * 3 * PICTURE_WIDTH / row.shape[1])
-            row = cv2.resize(row, (3 * PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
+            size = fitted(width=row.shape[1], height=row.shape[0], to_width=3 * PICTURE_WIDTH)
+            row = cv2.resize(row, size, interpolation=cv2.INTER_AREA)
             self._events(step).add_image(
                 f'{split.title}/{sample.name}', row, step, dataformats='HWC'
             )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dgss_core.progress import with_progress
+from dgss_core.commands.progress import with_progress
 from dgss_ros.bench.peers import bare_echo, bare_model, bare_planes, peer
 from dgss_ros.bench.report import BenchReport, Figure
 from dgss_ros.bench.streams import Stream, play, street

@@ -9,8 +9,8 @@ import cv2
 from rich.console import Console
 
 from dgss_core.bags import IMAGE_TOPIC, write_bag
+from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError
-from dgss_core.progress import with_progress
 from dgss_core.runtime.bundle import open_bundle
 from dgss_ros.client.domain import use_private_domain
 from dgss_ros.client.process import active_node

@@ -16,11 +16,11 @@ from rich.table import Table
 from sensor_msgs.msg import Image
 
 from dgss_core.bags import read_bag, read_messages
+from dgss_core.commands.progress import with_progress
 from dgss_core.confusion import ConfusionMatrix
 from dgss_core.images.frames import Frame
 from dgss_core.images.paint import colorize, contact_sheet, overlay
 from dgss_core.labels import LabelSet
-from dgss_core.progress import with_progress
 from dgss_ros.demo.drive import Leg
 from dgss_ros.node.messages import stamp_ns, to_mask
 from dgss_ros.replay.replay import MASK_TOPIC, Replay

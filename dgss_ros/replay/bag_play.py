@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -15,9 +14,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rich.console import Console
 
 from dgss_core.bags import BagInfo, BagMessage, BagTopic, bag_info, read_messages
+from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError
-from dgss_core.progress import with_progress
 from dgss_ros.client.session import ros_session, wait_until
+from dgss_ros.replay.message_types import message_class
 
 FLUSH_S = 4.0
 """Slightly more than the 3 s after which a writer asks again for missing acknowledgements."""
@@ -105,14 +105,13 @@ class BagPlayer:
         chosen = _choose(info, topics)
         for topic in chosen:
             try:
-                message_type = _import_type(topic.msgtype)
-            except (ImportError, AttributeError, ValueError) as error:
-                reason = f'its type {topic.msgtype} is not installed'
+                message_type = message_class(topic.msgtype)
+            except DgssError as error:
                 if topics:
                     raise DgssError(
-                        f'{topic.name} cannot be played: {reason}; install its package.'
+                        f'{topic.name} cannot be played: {error}; install its package.'
                     ) from error
-                self.skipped[topic.name] = reason
+                self.skipped[topic.name] = str(error)
                 continue
             self._publishers[topic.name] = node.create_publisher(
                 message_type, names.get(topic.name, topic.name), self._qos(topic)
@@ -188,8 +187,3 @@ def _parse_remap(pairs: Sequence[str]) -> dict[str, str]:
         if pair.count(':=') != 1 or '' in pair.split(':='):
             raise DgssError(f'{pair!r} is not a remapping; write it as /from:=/to.')
     return dict(pair.split(':=') for pair in pairs)
-
-
-def _import_type(name: str) -> Any:
-    package, kind, type_name = name.split('/')
-    return getattr(importlib.import_module(f'{package}.{kind}'), type_name)

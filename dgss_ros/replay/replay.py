@@ -20,9 +20,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from dgss_core.bags import BagRecorder, image_topic
+from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError
 from dgss_core.images.compressed import encode_jpeg
-from dgss_core.progress import with_progress
 from dgss_ros.client.session import ros_session, wait_until
 from dgss_ros.node.messages import raw_stamp_ns, to_image
 from dgss_ros.replay.bag_play import BagPlayer

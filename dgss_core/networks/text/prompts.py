@@ -7,8 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from dgss_core.documents import read_yaml
 from dgss_core.errors import unknown
 from dgss_core.labels import LabelSet
 
@@ -58,4 +57,4 @@ def fill(names: Sequence[str], template_set: Sequence[str]) -> list[str]:
 
 @cache
 def _data(name: str) -> Any:
-    return yaml.safe_load((Path(__file__).parent / 'data' / f'{name}.yaml').read_text())
+    return read_yaml(Path(__file__).parent / 'data' / f'{name}.yaml')

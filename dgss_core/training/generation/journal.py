@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dgss_core.documents import load_json
 from dgss_core.errors import DgssError
 from dgss_core.files import append_line, write_whole
 
@@ -71,10 +72,7 @@ def read_entries(path: Path, *, killed: bool = True) -> list[dict[str, Any]]:
         raise DgssError(f'{path} cannot be read as JSON lines ({error}).') from error
     entries = []
     for number, line in enumerate(lines if killed or not tail else [*lines, tail], 1):
-        try:
-            entry = json.loads(line)
-        except ValueError as error:
-            raise DgssError(f'{path}, line {number}, is not JSON ({error}); fix it.') from error
+        entry = load_json(line, f'{path}, line {number},')
         if not isinstance(entry, dict):
             raise DgssError(f'{path}, line {number}, is not a JSON object; fix it.')
         entries.append(entry)

@@ -1,0 +1,142 @@
+"""The parser of the command line: options and configs are values, never names of code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from jsonargparse import ArgumentParser, set_loader, set_parsing_settings
+
+from dgss_core.documents import is_file, load_yaml, read_yaml
+from dgss_core.errors import DgssError, one_line, shown
+
+CODE = {'class_path', 'init_args', 'dict_kwargs', '__path__'}
+"""Keys by which jsonargparse imports and calls what a value names."""
+
+SECTIONS = ('dgss_core.training', 'dgss_core.networks.inference')
+"""Modules with the dataclasses of a config, which jsonargparse looks up by their names."""
+
+
+class Parser(ArgumentParser):
+    """Raises DgssError for wrong options, to report them like all other mistakes."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        first = ' '.join(message.split())
+        unreadable = re.search(r'Unable to load config [\'"](.+?)[\'"]', first)
+        path = Path(unreadable[1]) if unreadable else None
+        if named := re.search(r"Importing '([^']+)' is not allowed", first):
+            first = _why_no_section(path, first, named[1])
+        elif unreadable and path:
+            first = _why_unreadable(path, first[unreadable.end() :])
+        raise DgssError(f'{one_line(first, 2000).rstrip(".")}; see {self.prog} --help.') from ex
+
+
+def checked(
+    arguments: Sequence[str], switches: Collection[str], sections: Collection[str]
+) -> Iterator[str]:
+    """The arguments as jsonargparse takes them; none of them names code.
+
+    `switches`: options of a boolean, which may stand alone (`--overwrite`). `sections`: options
+    whose value is a YAML file or a mapping. Raises DgssError for a config that is missing or not
+    YAML, and for a key in `CODE`.
+    """
+    before = ''
+    for argument, following in zip_longest(arguments, arguments[1:]):
+        option, given, value = argument.partition('=')
+        if argument.startswith('--') and CODE & set(option[2:].rstrip('+').split('.')):
+            raise _names_code(option, option.rpartition('.')[2])
+        if before in sections:
+            argument = _section(before, argument)
+        elif option in sections and given:
+            argument = f'{option}={_section(option, value)}'
+        elif any(key in argument for key in CODE):
+            _check_inline(argument)
+            if given:
+                _check_inline(value)
+        before = argument
+        alone = argument in switches and following not in ('true', 'false')
+        yield f'{argument}=true' if alone else argument
+
+
+def _section(option: str, value: str) -> str:
+    """The value of an option that takes a YAML file or a mapping, after a check of its content."""
+    path = Path(value)
+    found = is_file(path)
+    content = read_yaml(path) if found else load_yaml(value, option)
+    if not isinstance(content, dict):
+        reason = f'{path} holds no keys' if found else f'There is no file {one_line(value)}'
+        raise DgssError(f'{reason}; give {option} the path of a YAML file.')
+    _check(content, str(path) if found else option)
+    # A bare name like recipe.yaml would be taken for the name of a module.
+    return f'./{value}' if found and '/' not in value else value
+
+
+def _check_inline(value: str) -> None:
+    try:
+        content = load_yaml(value, 'A value')
+    except DgssError:
+        return
+    _check(content, shown(value))
+
+
+def _check(content: Any, origin: str) -> None:
+    """Raise DgssError if a mapping in `content` has a key in `CODE`."""
+    waiting = [(content, '')]
+    while waiting:
+        entry, where = waiting.pop()
+        if isinstance(entry, dict):
+            if found := CODE & {key for key in entry if isinstance(key, str)}:
+                raise _names_code(f'{origin}: {where}' if where else origin, min(found))
+            waiting += [(part, f'{where}.{key}'.lstrip('.')) for key, part in entry.items()]
+        elif isinstance(entry, list):
+            waiting += [(part, where) for part in entry]
+
+
+def _names_code(where: str, key: str) -> DgssError:
+    return DgssError(
+        f'{one_line(where)} has the key {key}, which names code to run; a config holds values '
+        'only, remove that key.'
+    )
+
+
+def _load(text: str) -> Any:
+    """The loader of jsonargparse, for config files and for single values."""
+    try:
+        content = load_yaml(text, 'The value')
+    except DgssError as error:
+        # jsonargparse keeps such a value as text where an option takes text.
+        raise yaml.YAMLError(str(error)) from error
+    _check(content, 'A config')
+    return content
+
+
+def _why_no_section(path: Path | None, text: str, name: str) -> str:
+    """The reason in a message of jsonargparse that a value is the name of a class or a module."""
+    keys = re.findall(r'Parser key "(?:config\.)?([^"]+)"', text)
+    where = ': '.join([*([str(path)] if path and is_file(path) else []), *keys[-1:]])
+    return (
+        f'{where or "A section"}: {shown(name)} is neither a section nor the path of its file; '
+        f'write its keys as a mapping, or the path with a slash (./{one_line(name)})'
+    )
+
+
+def _why_unreadable(path: Path, text: str) -> str:
+    """The reason in the message of jsonargparse for a config file that it rejects."""
+    if not is_file(path):
+        return f'There is no file {path}'
+    keys = re.findall(r'Parser key "(?:config\.)?([^"]+)"', text)
+    unfit = r"Option '[^']+' is not accepted|Expected an? (?!<class 'None).+? Got value: [^;]+"
+    reason = re.search(unfit, text)
+    return ': '.join([str(path), *keys, reason[0] if reason else text.strip(' -')])
+
+
+set_parsing_settings(
+    instantiate_subclass_spec_in_any=False,
+    import_path_denylist=['*'],
+    import_path_allowlist=list(SECTIONS),
+)
+set_loader('yaml', _load, exceptions=(yaml.YAMLError,))
