@@ -9,9 +9,10 @@ the same colours (consistent teaching, Beyer et al., CVPR 2022).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from dgss_core.errors import DgssError
 from dgss_core.networks.checkpoint import load_checkpoint
 from dgss_core.networks.heads.head import PixelHead
+from dgss_core.networks.losses.counts import Counts, share
 from dgss_core.networks.resize import resize
 from dgss_core.networks.systems import SegmentationModel
 from dgss_core.training.objective import Objective
@@ -79,20 +81,27 @@ class Distillation(Objective):
         widths = model.encoder.channels[-1], teacher.encoder.channels[-1]
         self.projection = nn.Conv2d(*widths, 1)
 
-    def forward(
-        self, images: Tensor, labels: Tensor, seed: int, labelled: Tensor | None = None
+    def losses(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        seed: int,
+        inside: Tensor | None,
+        counts: Counts,
     ) -> dict[str, Tensor]:
-        images, head, config = images.float(), self.model.head, self.config
+        head, config = self.model.head, self.config
         assert isinstance(head, PixelHead)
         theirs, target = self.ask(images)
         with self.mixed(labels, seed):
             features, scores = self.model.features_and_scores(images)
         compare = self.merged or head.score_loss
-        distance = divergence(scores, target, config.temperature)
+        frame = Frame(images.shape[-2:], inside, counts)
+        distance = divergence(scores, target, config.temperature, frame)
+        difference = angle(self.projection(features[-1]), theirs, frame)
         return {
             'probabilities': config.probabilities * distance,
-            'features': config.features * angle(self.projection(features[-1]), theirs),
-            'labels': config.labels * compare(scores, labels),
+            'features': config.features * difference,
+            'labels': config.labels * compare(scores, labels, counts),
         }
 
     @torch.no_grad()
@@ -103,27 +112,52 @@ class Distillation(Objective):
         return features[-1], teacher.head.to_probabilities(scores.float())
 
 
-def divergence(scores: Tensor, target: Tensor, temperature: float) -> Tensor:
+class Frame(NamedTuple):
+    """Where crops of `size` (height, width) show their frame: `inside` (B,*size), None everywhere.
+
+    `counts` are those of the step, as in `segmentation_loss`.
+    """
+
+    size: Sequence[int]
+    inside: Tensor | None
+    counts: Counts
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean of values (B,h,w) over the frame; a cell counts by its share inside."""
+        if self.inside is not None:
+            cells = values.shape[1], values.shape[2]
+            values = values * F.adaptive_avg_pool2d(self.inside.float(), cells)
+        pixels_per_cell = self.size[0] * self.size[1] / values[0].numel()
+        return share(values.sum() * pixels_per_cell, self.counts.inside)
+
+
+def divergence(
+    scores: Tensor, target: Tensor, temperature: float, frame: Frame | None = None
+) -> Tensor:
     """Mean Kullback-Leibler divergence of logits (B,C,h,w) from probabilities (B,C,H,W).
 
-    The probabilities are resized to the logits. The result is multiplied by the squared
+    The probabilities are resized to the logits. With `frame` the mean is that of the step, without
+    the fill beyond the frame. The result is multiplied by the squared
     temperature, which keeps the scale of the gradients (Hinton et al., Distilling the Knowledge
     in a Neural Network, 2015).
     """
     target = resize(target, scores.shape[-2:]).clamp_min(1e-8).log()
     # Logits and their log-probabilities have the same softmax at any temperature.
     wanted = (target / temperature).log_softmax(1)
-    found = (scores.float() / temperature).log_softmax(1)
-    pointwise = F.kl_div(found, wanted, reduction='none', log_target=True)
-    return pointwise.sum(1).mean() * temperature**2
+    given = (scores.float() / temperature).log_softmax(1)
+    pointwise = F.kl_div(given, wanted, reduction='none', log_target=True)
+    found = pointwise.sum(1)
+    return (found.mean() if frame is None else frame.mean(found)) * temperature**2
 
 
-def angle(projected: Tensor, target: Tensor) -> Tensor:
+def angle(projected: Tensor, target: Tensor, frame: Frame | None = None) -> Tensor:
     """Mean of 1 - cosine between projected features (B,C,h,w) and the teacher's, resized to them.
 
     A learnt projection maps the student's features to the teacher's width (FitNets, Romero et
     al., ICLR 2015). Only directions are compared, because the two networks scale their features
     differently (Chen et al., Improved Feature Distillation via Projector Ensemble, NeurIPS 2022).
+    `frame` is as in `divergence`.
     """
     target = resize(target.float(), projected.shape[-2:])
-    return 1 - F.cosine_similarity(projected.float(), target, dim=1).mean()
+    found = 1 - F.cosine_similarity(projected.float(), target, dim=1)
+    return found.mean() if frame is None else frame.mean(found)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import lightning as L
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from dgss_core.datasets.protocols import load_protocol
+from dgss_core.networks.losses.counts import Counts
 from dgss_core.training.augmentation import Draws
 from dgss_core.training.average import Average
 from dgss_core.training.build import build_model, build_objective, save_model
@@ -36,7 +38,7 @@ from dgss_core.training.data import (
 from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit, protocol_inference, score
 from dgss_core.training.loss_log import LossLog
 from dgss_core.training.meter import Meter
-from dgss_core.training.objective import subsample
+from dgss_core.training.objective import Objective, subsample
 from dgss_core.training.optimiser import build_optimiser, set_rates
 from dgss_core.training.parallel import build_fabric
 from dgss_core.training.progress import LOG_EVERY, Progress
@@ -157,18 +159,18 @@ def run_steps(fabric: L.Fabric, training: Training) -> None:
 def take_step(
     fabric: L.Fabric, training: Training, images: Iterator[Batch], meter: Meter
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """One optimiser step. Returns the losses of its last part and the norm of the gradients."""
+    """One optimiser step. Returns its losses in this process and the norm of the gradients."""
     config, state, objective = training.config, training.state, training.objective
-    for part in range(training.parts):
-        with meter.waiting():
-            batch = next(images)
-        labels = subsample(batch.labels, config.label_stride)
-        x, labels, labelled = fabric.to_device((batch.images, labels, batch.labelled))
-        seed = seed_of(config.seed, state.step, part, fabric.global_rank)
+    passes = [prepare_pass(fabric, training, images, meter, i) for i in range(training.parts)]
+    counts = count_step(fabric, passes)
+    losses: dict[str, Tensor] = {}
+    for index, (x, labels, inside, seed) in enumerate(passes):
         torch.manual_seed(seed)
-        with fabric.no_backward_sync(objective, enabled=part < training.parts - 1):
-            losses = objective(x, labels.long(), seed, labelled)
-            fabric.backward(sum(losses.values()) / training.parts)
+        with fabric.no_backward_sync(objective, enabled=index < training.parts - 1):
+            found = objective(x, labels, seed, inside=inside, counts=counts)
+            fabric.backward(sum(found.values()) / training.parts)
+        for name, loss in found.items():
+            losses[name] = losses.get(name, 0) + loss.detach() / training.parts
     norm = fabric.clip_gradients(
         objective,
         state.optimiser,
@@ -179,6 +181,44 @@ def take_step(
     state.optimiser.step()
     state.optimiser.zero_grad()
     return losses, norm
+
+
+class Pass(NamedTuple):
+    """What one pass through the network learns from: prepared images and labels, and the seed."""
+
+    images: Tensor
+    labels: Tensor
+    inside: Tensor
+    seed: int
+
+
+def prepare_pass(
+    fabric: L.Fabric, training: Training, images: Iterator[Batch], meter: Meter, part: int
+) -> Pass:
+    """Read a batch and prepare it for the losses, on the device."""
+    config, state, objective = training.config, training.state, training.state.model
+    assert isinstance(objective, Objective)
+    with meter.waiting():
+        batch = next(images)
+    labels = subsample(batch.labels, config.label_stride)
+    x, labels, labelled, inside = fabric.to_device(
+        (batch.images, labels, batch.labelled, batch.inside)
+    )
+    seed = seed_of(config.seed, state.step, part, fabric.global_rank)
+    torch.manual_seed(seed)
+    with fabric.autocast():
+        x, labels = objective.prepare(x, labels.long(), seed, labelled, inside)
+    return Pass(x, labels, inside, seed)
+
+
+def count_step(fabric: L.Fabric, passes: list[Pass]) -> Counts:
+    """The mean counts of a pass over the whole step, the same on every process."""
+    found = torch.stack([torch.stack(Counts.of(part.labels, part.inside)) for part in passes]).sum(
+        0
+    )
+    total = fabric.all_reduce(found, reduce_op='sum')
+    assert isinstance(total, Tensor)
+    return Counts(*total).mean(len(passes) * fabric.world_size)
 
 
 def evaluate_and_save(fabric: L.Fabric, training: Training) -> None:

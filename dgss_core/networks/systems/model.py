@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from dgss_core.labels import LabelSet
 from dgss_core.networks.encoders.encoder import Encoder
 from dgss_core.networks.heads.head import Head
+from dgss_core.networks.losses.counts import Counts
 
 
 class SegmentationModel(nn.Module):
@@ -51,9 +52,14 @@ class SegmentationModel(nn.Module):
         """
         return self.head.at_size(self.features(images), size or image_size(images))
 
-    def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Named losses, to be summed, for labels (B, H, W) long; 255 is ignored."""
-        return self.head.loss(self.features(images), labels)
+    def loss(
+        self, images: Tensor, labels: Tensor, counts: Counts | None = None
+    ) -> dict[str, Tensor]:
+        """Named losses, to be summed, for labels (B, H, W) long; 255 is ignored.
+
+        With the `counts` of an optimiser step they are divided by what the whole step has.
+        """
+        return self.head.loss(self.features(images), labels, counts=counts)
 
 
 def image_size(images: Tensor) -> tuple[int, int]:
