@@ -108,7 +108,7 @@ class Pairs:
                 f'{labels.shape[1]}x{labels.shape[0]} and its image is {size[0]}x{size[1]}; '
                 'the two must be of one size.'
             )
-        return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+        return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
 
     def image(self, index: int) -> np.ndarray:
         """The image, RGB uint8 (H, W, 3); DgssError names a file that cannot be read."""

@@ -9,7 +9,6 @@ the same colours (consistent teaching, Beyer et al., CVPR 2022).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,8 +21,9 @@ from dgss_core.errors import DgssError
 from dgss_core.networks.checkpoint import load_checkpoint
 from dgss_core.networks.heads.head import PixelHead
 from dgss_core.networks.losses.counts import Counts, share
-from dgss_core.networks.resize import resize
+from dgss_core.networks.resize import resize, resize_part
 from dgss_core.networks.systems import SegmentationModel
+from dgss_core.networks.systems.model import image_size
 from dgss_core.training.objective import Objective
 
 
@@ -95,9 +95,14 @@ class Distillation(Objective):
         with self.mixed(labels, seed):
             features, scores = self.model.features_and_scores(images)
         compare = self.merged or head.score_loss
-        frame = Frame(images.shape[-2:], inside, counts)
-        distance = divergence(scores, target, config.temperature, frame)
-        difference = angle(self.projection(features[-1]), theirs, frame)
+        # Each network pads images by its own patches: its maps cover an area of their own.
+        size, teacher = image_size(images), self.teacher[0]
+        last = self.model.encoder.covered(size, -1)
+        seen = Frame(self.model.covered(size), teacher.covered(size), inside, counts)
+        deep = Frame(last, teacher.encoder.covered(size, -1), inside, counts)
+        distance = divergence(scores, target, config.temperature, seen)
+        difference = angle(self.projection(features[-1]), theirs, deep)
+        labels = self.model.extended(labels, size)
         return {
             'probabilities': config.probabilities * distance,
             'features': config.features * difference,
@@ -113,22 +118,32 @@ class Distillation(Objective):
 
 
 class Frame(NamedTuple):
-    """Where crops of `size` (height, width) show their frame: `inside` (B,*size), None everywhere.
+    """What the maps of two networks cover, and where crops show their frame.
 
-    `counts` are those of the step, as in `segmentation_loss`.
+    `student` and `teacher`: (height, width) in pixels that their maps cover. `inside` (B,H,W):
+    whether a pixel of the crop lies in the frame; None for all of the maps. `counts` are those of
+    the step, as in `segmentation_loss`.
     """
 
-    size: Sequence[int]
+    student: tuple[int, int]
+    teacher: tuple[int, int]
     inside: Tensor | None
     counts: Counts
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean of values (B,h,w) over the frame; a cell counts by its share inside."""
+        height, width = self.student
         if self.inside is not None:
-            cells = values.shape[1], values.shape[2]
-            values = values * F.adaptive_avg_pool2d(self.inside.float(), cells)
-        pixels_per_cell = self.size[0] * self.size[1] / values[0].numel()
+            down, right = height - self.inside.shape[1], width - self.inside.shape[2]
+            inside = F.pad(self.inside.float(), (0, right, 0, down))
+            values = values * F.adaptive_avg_pool2d(inside, (values.shape[1], values.shape[2]))
+        pixels_per_cell = height * width / values[0].numel()
         return share(values.sum() * pixels_per_cell, self.counts.inside)
+
+    def on_student(self, maps: Tensor, like: Tensor) -> Tensor:
+        """Maps of the teacher (B,C,h,w) on the cells of the student's map `like`."""
+        part = [a / b for a, b in zip(self.student, self.teacher, strict=True)]
+        return resize_part(maps, like.shape[-2:], part)
 
 
 def divergence(
@@ -141,7 +156,9 @@ def divergence(
     temperature, which keeps the scale of the gradients (Hinton et al., Distilling the Knowledge
     in a Neural Network, 2015).
     """
-    target = resize(target, scores.shape[-2:]).clamp_min(1e-8).log()
+    size = scores.shape[-2:]
+    target = resize(target, size) if frame is None else frame.on_student(target, scores)
+    target = target.clamp_min(1e-8).log()
     # Logits and their log-probabilities have the same softmax at any temperature.
     wanted = (target / temperature).log_softmax(1)
     given = (scores.float() / temperature).log_softmax(1)
@@ -158,6 +175,7 @@ def angle(projected: Tensor, target: Tensor, frame: Frame | None = None) -> Tens
     differently (Chen et al., Improved Feature Distillation via Projector Ensemble, NeurIPS 2022).
     `frame` is as in `divergence`.
     """
-    target = resize(target.float(), projected.shape[-2:])
+    target, size = target.float(), projected.shape[-2:]
+    target = resize(target, size) if frame is None else frame.on_student(target, projected)
     found = 1 - F.cosine_similarity(projected.float(), target, dim=1)
     return found.mean() if frame is None else frame.mean(found)

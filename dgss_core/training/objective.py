@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dgss_core.networks.losses.counts import Counts
 from dgss_core.networks.losses.merged import MergedLoss
 from dgss_core.networks.systems import SegmentationModel
+from dgss_core.networks.systems.model import image_size
 from dgss_core.training.mixing import MixingConfig, mixed_styles
 from dgss_core.training.styles import StyleBank
 
@@ -77,6 +78,7 @@ class Objective(nn.Module):
         with self.mixed(labels, seed):
             if self.merged is None:
                 return self.model.loss(images, labels, counts)
+            labels = self.model.extended(labels, image_size(images))
             return {'ce': self.merged(self.model(images), labels, counts)}
 
     def own_parameters(self) -> list[nn.Parameter]:

@@ -135,7 +135,7 @@ class Record:
                 continue
             predicted = overlay(sample.image, mask, segmenter.labels)
             size = sample.image.shape[1::-1]
-            labels = cv2.resize(sample.labels, size, interpolation=cv2.INTER_NEAREST)
+            labels = cv2.resize(sample.labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
             truth = colorize(labels, split.dataset.label_set)
             row = np.concatenate((sample.image, predicted, truth), axis=1)
             height = round(row.shape[0] * 3 * PICTURE_WIDTH / row.shape[1])

@@ -150,7 +150,7 @@ def test_the_divergence_does_not_count_the_fill() -> None:
     inside = torch.zeros(2, 32, 32, dtype=torch.bool)
     inside[:, :16] = True
     labels = torch.zeros(2, 32, 32, dtype=torch.long)
-    frame = Frame((32, 32), inside, Counts.of(labels, inside))
+    frame = Frame((32, 32), (32, 32), inside, Counts.of(labels, inside))
     expected = divergence(scores[:, :, :4], target[:, :, :4], 1.0)
     torch.testing.assert_close(divergence(scores, target, 1.0, frame), expected)
     assert np.isfinite(expected.item())

@@ -37,11 +37,12 @@ class ReinModel(SegmentationModel):
         return self.head(features, self.queries())
 
     def at_size(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        return self.head.at_size(self.features(images), size or image_size(images), self.queries())
+        return self.at_size_of(images, size, self.queries())
 
     def loss(
         self, images: Tensor, labels: Tensor, counts: Counts | None = None
     ) -> dict[str, Tensor]:
+        labels = self.extended(labels, image_size(images))
         return self.head.loss(self.features(images), labels, self.queries(), counts=counts)
 
 
