@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from dgss_core.datasets.decode import palette_of
 from dgss_core.datasets.pairs import LabelFile, Pairs
 from dgss_core.errors import DgssError
+from dgss_core.images.compressed import is_turned
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ def examine(dataset: Pairs, index: int) -> CheckFinding:
     pair = dataset.pairs[index]
     try:
         sample = dataset[index]
+        if pair.labels and is_turned(dataset.storage.read(pair.image)):
+            raise DgssError(
+                f'{dataset.storage.where(pair.image)} has an EXIF orientation, and its labels '
+                'have none; check on the sheet that they fit, and save the image without the tag.'
+            )
         if pair.labels and dataset.layout.palette and pair.labels.map.colors:
             _check_palette(dataset, pair.labels)
     except DgssError as error:

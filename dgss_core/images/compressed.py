@@ -11,14 +11,22 @@ import numpy as np
 from dgss_core.errors import DgssError
 from dgss_core.images.encodings import MAX_PIXELS, Picture
 
+AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+UPRIGHT = cv2.IMREAD_COLOR
 
-def decode_compressed(data: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+
+def decode_compressed(
+    data: Any, max_pixels: int = MAX_PIXELS, *, upright: bool = False
+) -> np.ndarray:
     """Decode as `open_compressed` does, to RGB uint8 (H, W, 3)."""
-    return open_compressed(data, max_pixels).rgb
+    return open_compressed(data, max_pixels, upright=upright).rgb
 
 
-def open_compressed(data: Any, max_pixels: int = MAX_PIXELS) -> Picture:
+def open_compressed(data: Any, max_pixels: int = MAX_PIXELS, *, upright: bool = False) -> Picture:
     """Decode a JPEG, PNG, WebP or BMP file in memory.
+
+    `upright`: turn the image as its EXIF orientation says. In a stream the image stays as it is
+    stored, since masks, camera_info and labels belong to the stored pixels.
 
     The size in the header is checked against `max_pixels` before decoding. Raises DgssError for
     another format, a size that is zero or too large, and data that is damaged or cut short.
@@ -34,7 +42,7 @@ def open_compressed(data: Any, max_pixels: int = MAX_PIXELS) -> Picture:
     image = None
     if not _is_cut_jpeg(content):
         try:
-            image = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
+            image = cv2.imdecode(buffer, UPRIGHT if upright else AS_STORED)
         except cv2.error:
             image = None
     if image is None:
@@ -43,6 +51,14 @@ def open_compressed(data: Any, max_pixels: int = MAX_PIXELS) -> Picture:
             'send or save it again.'
         )
     return Picture(image, cv2.COLOR_BGR2RGB)
+
+
+def is_turned(data: Any) -> bool:
+    """Whether an image file in memory has an EXIF orientation that turns or mirrors it."""
+    if b'exif' not in bytes(data).lower():
+        return False
+    stored, turned = (decode_compressed(data, upright=upright) for upright in (False, True))
+    return not np.array_equal(stored, turned)
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 90) -> bytes:

@@ -108,7 +108,7 @@ def setup(
         nn.SyncBatchNorm.convert_sync_batchnorm(inner)
     objective = fabric.setup_module(inner)
     optimiser = build_optimiser(config.optimiser, inner.model, inner.own_parameters())
-    average = Average(inner, config.average) if config.average else None
+    average = Average(inner, config.average, warms_up=True) if config.average else None
     teacher = inner.begin() if isinstance(inner, SelfTraining) else None
     state = TrainingState(inner, optimiser, average, teacher)
     if resume:
