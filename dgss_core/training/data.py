@@ -52,6 +52,7 @@ class InMemory:
 
     def __init__(self, dataset: Dataset, show: bool) -> None:
         frames = track(range(len(dataset)), f'Reading {dataset.title}', disable=not show)
+        self.dataset = dataset
         self.samples = [dataset[index] for index in frames]
         self.label_set, self.title = dataset.label_set, dataset.title
         self.fingerprint = dataset.fingerprint

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from itertools import islice
@@ -94,19 +95,25 @@ class Record:
             for name, value in values.items():
                 self._events(step).add_scalar(name, value, step)
 
-    def score(self, title: str, matrix: ConfusionMatrix, step: int) -> None:
-        """Write one evaluation: its mIoU and the IoU of every class."""
+    def score(
+        self, title: str, matrix: ConfusionMatrix, step: int, names: Sequence[str] = ()
+    ) -> None:
+        """Write one evaluation: its mIoU, and the IoU and the name of every class.
+
+        A figure is null if no labelled pixel can give it.
+        """
         if not self.first:
             return
         self.log({f'mIoU/{title}': matrix.miou}, step)
         entry = {
             'step': step,
             'on': title,
-            'miou': matrix.miou,
-            'iou': [None if np.isnan(iou) else float(iou) for iou in matrix.iou()],
+            'miou': _or_none(matrix.miou),
+            'iou': [_or_none(iou) for iou in matrix.iou()],
+            'classes': list(names),
         }
         with (self.folder / 'scores.jsonl').open('a') as file:
-            file.write(json.dumps(entry) + '\n')
+            file.write(json.dumps(entry, allow_nan=False) + '\n')
 
     def rewind(self, step: int) -> None:
         """Delete the evaluations after `step`; the resumed training repeats them."""
@@ -119,7 +126,16 @@ class Record:
         """The highest mIoU on a split so far; -1 before the first evaluation."""
         path = self.folder / 'scores.jsonl'
         entries = [json.loads(line) for line in path.open()] if path.is_file() else []
-        return max((entry['miou'] for entry in entries if entry['on'] == title), default=-1)
+        known = [e['miou'] for e in entries if e['on'] == title and e['miou'] is not None]
+        # Older files hold NaN.
+        return max((miou for miou in known if not math.isnan(miou)), default=-1)
+
+    def is_scored(self, step: int, splits: int) -> bool:
+        """Whether `step` was scored on as many `splits`; False if there are none to tell by."""
+        path = self.folder / 'scores.jsonl'
+        lines = path.read_text().splitlines() if path.is_file() else []
+        found = sum(json.loads(line)['step'] == step for line in lines)
+        return 0 < splits <= found
 
     def pictures(
         self, segmenter: ModelSegmenter, split: ScoredSplit, count: int, step: int
@@ -175,6 +191,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
 
 
 def _git(*arguments: str) -> str | None:
