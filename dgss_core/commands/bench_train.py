@@ -72,11 +72,11 @@ def measure(fabric: L.Fabric, training: Training, warmup: int, steps: int) -> Re
 def backward_bytes(fabric: L.Fabric, training: Training) -> tuple[int, int]:
     """Bytes that one pass keeps for the backward pass: with the recipe's frozen encoder, and with
     the whole encoder trained."""
-    images, labels, labelled = fabric.to_device(next(batches(training.loader)))
+    images, labels, labelled, inside = fabric.to_device(next(batches(training.loader)))
     labels = subsample(labels, training.config.label_stride).long()
 
     def forward() -> object:
-        return training.objective(images, labels, 0, labelled)
+        return training.objective(images, labels, 0, labelled, inside)
 
     kept = graph_bytes(forward)
     training.segmenter.model.encoder.requires_grad_(True)

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from dgss_core.commands.progress import with_progress
 from dgss_core.datasets.check import CheckReport, examine_all, report_on
+from dgss_core.datasets.contents import class_shares
 from dgss_core.datasets.layout import Layout, load_layout
 from dgss_core.datasets.pairs import Pairs
 from dgss_core.datasets.storage import Storage
@@ -40,8 +41,8 @@ def check(
 ) -> int:
     """Verify a copy of a dataset: counts, sizes, palettes, ids outside the map, damaged files.
 
-    Prints a table of its splits and a sentence per problem, and draws a sheet of frames with
-    their labels.
+    Prints a table of its splits, the share of every class in each, and a sentence per problem, and
+    draws a sheet of frames with their labels.
 
     Args:
         name: a dataset, or the path of your own YAML file
@@ -108,6 +109,14 @@ def _print(layout: Layout, reports: list[CheckReport]) -> None:
             _sizes(report, layout),
         )
     Console(width=max(110, Console().width)).print(table)
+    for report in reports:
+        if report.pixels.any():
+            print(f'{report.split}: {class_shares(layout.label_set, report.pixels)}')
+        if report.void:
+            print(
+                f'{report.split}: {len(report.void)} of {report.read} frames have no labelled '
+                f'pixel ({", ".join(report.void[:3])}{", ..." if len(report.void) > 3 else ""})'
+            )
     problems = [problem for report in reports for problem in report.problems]
     for problem in problems[:SHOWN]:
         print(problem, file=sys.stderr)

@@ -217,7 +217,9 @@ def _with_reference(
             answer = reference.predict_prepared([image])[0]
             truth = frame.labels
             if truth is not None:
-                truth = cv2.resize(truth, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+                truth = cv2.resize(
+                    truth, image.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT
+                )
             name = condition or frame.condition or 'all'
             yield ReferenceFrame(frame.name, name, image, answer.mask, answer.confidence), truth
 

@@ -7,17 +7,25 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from dgss_core.datasets.contents import count_ids, has_own_ids, label_problem
 from dgss_core.datasets.decode import palette_of
 from dgss_core.datasets.pairs import LabelFile, Pairs
 from dgss_core.errors import DgssError
+from dgss_core.images.compressed import is_turned
 
 
 @dataclass(frozen=True)
 class CheckFinding:
-    """The result for one frame: (width, height) of its image, or the problem."""
+    """The result for one frame: (width, height) of its image, or the problem.
+
+    `pixels`: of each id in its labels, int64 (256,); None for a frame without labels.
+    """
 
     name: str
     size: tuple[int, int] | None = None
+    pixels: np.ndarray | None = None
     problem: str | None = None
 
 
@@ -26,7 +34,8 @@ class CheckReport:
     """The result for one split.
 
     `expected`: published number of frames; `gaps`: number of frames without labels; `read`: number
-    of frames read; `good`: names of the frames without a problem; `problems`: one sentence each.
+    of frames read; `good`: names of the frames without a problem; `void`: of the frames without a
+    labelled pixel; `pixels`: of each id, int64 (256,); `problems`: one sentence each.
     """
 
     split: str
@@ -36,6 +45,8 @@ class CheckReport:
     read: int = 0
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     good: list[str] = field(default_factory=list)
+    void: list[str] = field(default_factory=list)
+    pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
     problems: list[str] = field(default_factory=list)
 
 
@@ -44,12 +55,18 @@ def examine(dataset: Pairs, index: int) -> CheckFinding:
     pair = dataset.pairs[index]
     try:
         sample = dataset[index]
+        if pair.labels and is_turned(dataset.storage.read(pair.image)):
+            raise DgssError(
+                f'{dataset.storage.where(pair.image)} has an EXIF orientation, and its labels '
+                'have none; check on the sheet that they fit, and save the image without the tag.'
+            )
         if pair.labels and dataset.layout.palette and pair.labels.map.colors:
             _check_palette(dataset, pair.labels)
     except DgssError as error:
         return CheckFinding(pair.name, problem=str(error))
     height, width = sample.labels.shape
-    return CheckFinding(pair.name, (width, height))
+    pixels = count_ids(sample.labels) if pair.labels else None
+    return CheckFinding(pair.name, (width, height), pixels)
 
 
 def examine_all(dataset: Pairs, indices: Iterable[int], threads: int) -> Iterator[CheckFinding]:
@@ -81,6 +98,14 @@ def report_on(split: str, dataset: Pairs, findings: Iterable[CheckFinding]) -> C
             report.good.append(finding.name)
         if finding.size:
             report.sizes[finding.size] += 1
+        if finding.pixels is not None:
+            report.pixels += finding.pixels
+            if not finding.pixels[: len(dataset.label_set)].any():
+                report.void.append(finding.name)
+    if report.pixels.any():
+        own_ids = has_own_ids(dataset)
+        problem = label_problem(dataset.title, dataset.label_set, report.pixels, own_ids)
+        report.problems += [problem] if problem else []
     return report
 
 

@@ -111,12 +111,22 @@ class Pairs:
             raise DgssError(
                 f'{self.storage.where(pair.labels.path if pair.labels else pair.image)} is '
                 f'{labels.shape[1]}x{labels.shape[0]} and its image is {size[0]}x{size[1]}; '
-                'the two must be of one size.'
+                f'the two must be of one size{self._turned(pair.image, labels.shape)}.'
             )
-        return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+        return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
+
+    def _turned(self, image: str, shape: tuple[int, ...]) -> str:
+        """The end of a sentence, if the labels fit the image after its EXIF orientation."""
+        upright = decode_compressed(self.storage.read(image), upright=True)
+        if upright.shape[:2] != shape:
+            return ''
+        return (
+            ', and they are after the EXIF orientation of the image, which does not turn its '
+            'labels; save the image upright without the tag'
+        )
 
     def image(self, index: int) -> np.ndarray:
-        """The image, RGB uint8 (H, W, 3); DgssError names a file that cannot be read."""
+        """The image as it is stored, RGB uint8 (H, W, 3); DgssError names a bad file."""
         path = self.pairs[index].image
         try:
             return decode_compressed(self.storage.read(path))

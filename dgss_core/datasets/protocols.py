@@ -65,7 +65,7 @@ class ProtocolView:
         size = (int(width * factor + 0.5), int(height * factor + 0.5))
         if size == (width, height):
             return pixels
-        how = RESAMPLE[self.resample] if pixels.ndim == 3 else cv2.INTER_NEAREST
+        how = RESAMPLE[self.resample] if pixels.ndim == 3 else cv2.INTER_NEAREST_EXACT
         return cv2.resize(pixels, size, interpolation=how)
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgss_core.networks.resize import resize
-from dgss_core.networks.systems.model import SegmentationModel
+from dgss_core.networks.systems.model import SegmentationModel, scaled
 from dgss_core.runtime.bundle import CONFIDENCE, MASK, STATISTICS, UNCERTAINTY
 from dgss_core.training.styles import channel_statistics
 
@@ -53,8 +53,8 @@ class DeployedNetwork(nn.Module):
         probabilities = self.model.head.to_probabilities(scores)
         cells = (-(-height // self.step), -(-width // self.step))
         # One TopK is cheaper than a maximum and an arg-max.
-        confidence, mask = resize(probabilities, cells).topk(1, dim=1)
-        uncertainty = resize(entropy(probabilities), cells)
+        confidence, mask = self.over(probabilities, cells, (height, width)).topk(1, dim=1)
+        uncertainty = self.over(entropy(probabilities), cells, (height, width))
         maps = torch.cat(
             (mask.float(), (255 * confidence).round(), (255 * uncertainty).round()), 1
         )
@@ -64,6 +64,12 @@ class DeployedNetwork(nn.Module):
         mask, confidence, uncertainty = (part.to(torch.uint8) for part in maps.unbind(1))
         statistics = torch.cat(channel_statistics(features[0]), 1).flatten(1)
         return Answers(mask, confidence, uncertainty, statistics)
+
+    def over(self, maps: Tensor, cells: tuple[int, int], size: tuple[int, int]) -> Tensor:
+        """Maps resized to `cells` over an image of `size`, without what the encoder padded."""
+        whole = scaled(cells, self.model.covered(size), size)
+        maps = resize(maps, whole)
+        return maps if whole == cells else maps[..., : cells[0], : cells[1]]
 
 
 def entropy(probabilities: Tensor) -> Tensor:

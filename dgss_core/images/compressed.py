@@ -16,19 +16,28 @@ from dgss_core.images.encodings import MAX_PIXELS, Picture, check_size
 ALONE = (0xFF01, *range(0xFFD0, 0xFFD8))
 """JPEG markers without a length: TEM, RST0 to RST7."""
 
+AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+UPRIGHT = cv2.IMREAD_COLOR
 
-def decode_compressed(data: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+
+def decode_compressed(
+    data: Any, max_pixels: int = MAX_PIXELS, *, upright: bool = False
+) -> np.ndarray:
     """Decode as `open_compressed` does, to RGB uint8 (H, W, 3)."""
-    return open_compressed(data, max_pixels).rgb
+    return open_compressed(data, max_pixels, upright=upright).rgb
 
 
-def open_compressed(data: Any, max_pixels: int = MAX_PIXELS) -> Picture:
+def open_compressed(data: Any, max_pixels: int = MAX_PIXELS, *, upright: bool = False) -> Picture:
     """Decode a JPEG, PNG, WebP or BMP file in memory.
+
+    `upright`: turn the image as its EXIF orientation says. In a stream the image stays as it is
+    stored, since masks, camera_info and labels belong to the stored pixels.
 
     The size in the header is checked against `max_pixels` before decoding. Raises DgssError for
     another format, a size that is zero or too large, and data that is damaged or cut short.
     """
-    return Picture(decode_pixels(data, cv2.IMREAD_COLOR, max_pixels), cv2.COLOR_BGR2RGB)
+    flags = UPRIGHT if upright else AS_STORED
+    return Picture(decode_pixels(data, flags, max_pixels), cv2.COLOR_BGR2RGB)
 
 
 def decode_pixels(data: Any, flags: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -51,6 +60,14 @@ def decode_pixels(data: Any, flags: int, max_pixels: int = MAX_PIXELS) -> np.nda
             'send or save it again.'
         )
     return image
+
+
+def is_turned(data: Any) -> bool:
+    """Whether an image file in memory has an EXIF orientation that turns or mirrors it."""
+    if b'exif' not in bytes(data).lower():
+        return False
+    stored, turned = (decode_compressed(data, upright=upright) for upright in (False, True))
+    return not np.array_equal(stored, turned)
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 90) -> bytes:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from dgss_core.errors import DgssError
-from dgss_core.images.compressed import decode_compressed, decode_pixels
+from dgss_core.images.compressed import decode_compressed, decode_pixels, is_turned
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
 
@@ -59,12 +59,12 @@ class FrameSource:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read an image file as RGB uint8 (H, W, 3).
+    """Read an image file as RGB uint8 (H, W, 3), turned upright by its EXIF orientation.
 
     Raises DgssError with the file and the reason if it cannot be read.
     """
     try:
-        return decode_compressed(path.read_bytes())
+        return decode_compressed(path.read_bytes(), upright=True)
     except (OSError, DgssError) as error:
         raise DgssError(f'{path} cannot be read: {error}') from error
 
@@ -99,7 +99,7 @@ def image_source(
             try:
                 frame = Frame(name, read_image(file), FIRST_STAMP_NS + round(index * period_ns))
                 if name in label_files:
-                    frame = _with_labels(frame, label_files[name])
+                    frame = _with_labels(frame, file, label_files[name])
             except DgssError as error:
                 report(name, error)
                 continue
@@ -153,8 +153,13 @@ def _label_files(folder: Path, names: list[str], files: list[Path]) -> dict[str,
     return found
 
 
-def _with_labels(frame: Frame, file: Path) -> Frame:
+def _with_labels(frame: Frame, image: Path, file: Path) -> Frame:
     labels = read_labels(file)
+    if is_turned(image.read_bytes()):
+        raise DgssError(
+            f'{image} has an EXIF orientation, and the labels {file} have none: one of the two is '
+            'turned; save the image upright without the tag, as it was labelled.'
+        )
     if labels.shape != frame.image.shape[:2]:
         raise DgssError(
             f'{file} is {labels.shape[1]}x{labels.shape[0]} and its image '

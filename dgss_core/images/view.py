@@ -79,6 +79,9 @@ def nearest(
 ) -> np.ndarray:
     """Resize uint8 (H, W) by the nearest value, with the same result as OpenCV.
 
+    The partner of INTER_LINEAR, with which images are resized, is INTER_NEAREST_EXACT: both align
+    the corners of the images. INTER_NEAREST moves a mask by up to half a pixel.
+
     Returns `out` if it is given; otherwise a new array, or `plane` if it has that size already.
     """
     if height < plane.shape[0]:
@@ -86,7 +89,7 @@ def nearest(
         plane = _pick_rows(plane, height, None)
     doubles = 2 * plane.shape[1] == width
     if not doubles and plane.shape[1] != width:
-        plane = cv2.resize(plane, (width, plane.shape[0]), interpolation=cv2.INTER_NEAREST)
+        plane = cv2.resize(plane, (width, plane.shape[0]), interpolation=cv2.INTER_NEAREST_EXACT)
     if plane.shape[0] != height:
         plane = _pick_rows(plane, height, None if doubles else out)
     if doubles:
@@ -120,5 +123,5 @@ def _double_columns(plane: np.ndarray, out: np.ndarray | None) -> np.ndarray:
 def _nearest_rows(given: int, wanted: int) -> np.ndarray:
     """Index of the nearest of `given` rows for each of the `wanted` rows."""
     rows = np.arange(given, dtype=np.int32)[:, np.newaxis]
-    found = cv2.resize(rows, (1, wanted), interpolation=cv2.INTER_NEAREST)
+    found = cv2.resize(rows, (1, wanted), interpolation=cv2.INTER_NEAREST_EXACT)
     return found[:, 0].astype(np.intp)

@@ -15,6 +15,10 @@ from dgss_core.runtime.backends import load_backend
 from dgss_core.runtime.bundle import CONFIDENCE, MASK, STATISTICS, UNCERTAINTY, Bundle
 from dgss_core.runtime.prediction import Prediction
 
+ALONE = 2.5
+"""A single side is halved above this ratio. The sides of a 4:3 or 16:9 image differ too little to
+reach it at any size, so that usual cameras keep the exact input the networks were verified on."""
+
 
 class Segmenter:
     """A bundle loaded into a backend. Several threads may call it at once.
@@ -157,7 +161,18 @@ def resize_to_network(image: np.ndarray, *, height: int, width: int) -> np.ndarr
     # better masks.
     while image.shape[1] > 2 * width and image.shape[0] > 2 * height:
         image = _resize(image, (image.shape[1] // 2, image.shape[0] // 2), cv2.INTER_AREA)
+    while (size := _halved_alone(image, width, height)) != image.shape[1::-1]:
+        image = _resize(image, size, cv2.INTER_AREA)
     return _resize(image, (width, height), cv2.INTER_LINEAR)
+
+
+def _halved_alone(image: np.ndarray, width: int, height: int) -> tuple[int, int]:
+    """(width, height) of the image after halving each side that is much too long by itself."""
+    across, down = image.shape[1], image.shape[0]
+    return (
+        across // 2 if across > ALONE * width else across,
+        down // 2 if down > ALONE * height else down,
+    )
 
 
 def _resize(array: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:

@@ -9,11 +9,24 @@ from __future__ import annotations
 import numpy as np
 
 from dgss_core.errors import DgssError
+from dgss_core.runtime.bundle import Bundle
 from dgss_core.runtime.engines.verify import GATES, SURE
 from dgss_core.runtime.segmenter import Segmenter
 
 LEAST_AGREEMENT = min(gates.sure for gates in GATES.values())
 """The lowest gate of all precisions; a wrong network is far below it."""
+
+
+def why_untested(bundle: Bundle) -> str:
+    """Why `self_test` gives None for `bundle`, as the end of a sentence about it."""
+    frames = len(bundle.frames())
+    if not frames:
+        return 'has no reference frames: nothing to test it with'
+    return (
+        f'has {frames} reference frames, but in none of them is the reference sure of a pixel '
+        f'(a confidence of {SURE} of 255): nothing to test it with; export it again with --frames '
+        'of what it was trained for'
+    )
 
 
 def self_test(segmenter: Segmenter) -> float | None:

@@ -17,7 +17,7 @@ class AverageConfig:
     """How the average is updated.
 
     Attributes:
-        decay: share of the average that an update keeps
+        decay: share of the average that an update keeps, once it has warmed up
         start: until this step the average equals the model
         every: steps between updates
     """
@@ -37,11 +37,12 @@ class AverageConfig:
 class Average:
     """Average of the trained weights and running statistics of `model`, in `state` by name.
 
-    Frozen weights are not copied.
+    Frozen weights are not copied. With `warms_up` update n keeps at most (1 + n) / (10 + n) of
+    the average, as in the averages of TensorFlow: a short training does not keep its random start.
     """
 
-    def __init__(self, model: nn.Module, config: AverageConfig) -> None:
-        self.config = config
+    def __init__(self, model: nn.Module, config: AverageConfig, warms_up: bool = False) -> None:
+        self.config, self.warms_up = config, warms_up
         self.state = {name: x.detach().clone() for name, x in moving(model).items()}
 
     @torch.no_grad()
@@ -50,7 +51,9 @@ class Average:
         if step <= self.config.start:
             share = 1.0
         elif (step - self.config.start) % self.config.every == 0:
-            share = 1 - self.config.decay
+            count = (step - self.config.start) // self.config.every
+            decay = self.config.decay
+            share = 1 - (min(decay, (1 + count) / (10 + count)) if self.warms_up else decay)
         else:
             return
         for name, x in moving(model).items():

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
+from dgss_core.errors import DgssError
 from dgss_core.networks.checkpoint import About, load_checkpoint, save_checkpoint
 from dgss_core.networks.encoders import Encoder
 from dgss_core.networks.importers.keys import load_exactly
@@ -28,7 +29,15 @@ def build_model(config: TrainConfig, with_weights: bool = True) -> SegmentationM
     weights = config.weights if with_weights and start is None else None
     model = build_system(config.system, config.label_set, weights, **sizes(config))
     if start is not None:
-        load_exactly(model, load_checkpoint(start).state_dict(), str(start))
+        known = load_checkpoint(start)
+        before, now = known.label_set.names, model.label_set.names
+        if before != now and len(before) == len(now):
+            raise DgssError(
+                f'{start} knows {", ".join(before)} in this order, and the label set '
+                f'{model.label_set.name!r} has {", ".join(now)}; give a label set with the '
+                'classes of the checkpoint in its order.'
+            )
+        load_exactly(model, known.state_dict(), str(start))
     return model
 
 

@@ -35,14 +35,16 @@ from dgss_core.training.config import HardwareConfig, SourceConfig, TrainConfig
 
 
 class Batch(NamedTuple):
-    """Images uint8 (B,3,H,W), labels uint8 (B,H,W), and `labelled` bool (B,).
+    """Images uint8 (B,3,H,W), labels uint8 (B,H,W), `labelled` bool (B,), `inside` bool (B,H,W).
 
-    `labelled` is False for images of a source without labels. One sample has no axis B.
+    `labelled` is False for images of a source without labels, `inside` for pixels beyond the
+    frame, where the crop is filled. One sample has no axis B.
     """
 
     images: Tensor
     labels: Tensor
     labelled: Tensor
+    inside: Tensor
 
 
 class InMemory:
@@ -50,6 +52,7 @@ class InMemory:
 
     def __init__(self, dataset: Dataset, show: bool) -> None:
         frames = track(range(len(dataset)), f'Reading {dataset.title}', disable=not show)
+        self.dataset = dataset
         self.samples = [dataset[index] for index in frames]
         self.label_set, self.title = dataset.label_set, dataset.title
         self.fingerprint = dataset.fingerprint
@@ -74,8 +77,8 @@ class TrainingFrames(torch.utils.data.Dataset[Batch]):
         return len(self.frames)
 
     def __getitem__(self, draw: Draw) -> Batch:
-        image, labels, labelled = self.frames.read(draw)
-        return Batch(image, labels, torch.tensor(labelled))
+        image, labels, labelled, inside = self.frames.read(draw)
+        return Batch(image, labels, torch.tensor(labelled), inside)
 
 
 def open_sources(config: TrainConfig, data: Path, in_memory: bool, show: bool) -> list[Dataset]:

@@ -41,7 +41,8 @@ class ModelSegmenter:
         scores = resize(scores.float(), size or image.shape[:2])
         confidence, mask = self.model.head.to_probabilities(scores)[0].max(0)
         return Prediction(
-            mask.to(torch.uint8).cpu().numpy(), (confidence * 255).to(torch.uint8).cpu().numpy()
+            mask.to(torch.uint8).cpu().numpy(),
+            (255 * confidence).round().to(torch.uint8).cpu().numpy(),
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import lightning as L
 import torch
@@ -19,10 +20,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from dgss_core.datasets.protocols import load_protocol
+from dgss_core.errors import DgssError
+from dgss_core.networks.losses.counts import Counts
 from dgss_core.training.augmentation import Draws
 from dgss_core.training.average import Average
 from dgss_core.training.build import build_model, build_objective, save_model
 from dgss_core.training.chance import seed_of
+from dgss_core.training.checks import check_sources, check_splits, explained
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.data import (
     Batch,
@@ -36,13 +40,13 @@ from dgss_core.training.data import (
 from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit, protocol_inference, score
 from dgss_core.training.loss_log import LossLog
 from dgss_core.training.meter import Meter
-from dgss_core.training.objective import subsample
+from dgss_core.training.objective import Objective, subsample
 from dgss_core.training.optimiser import build_optimiser, set_rates
 from dgss_core.training.parallel import build_fabric
 from dgss_core.training.progress import LOG_EVERY, Progress
 from dgss_core.training.record import Record
 from dgss_core.training.self_training import SelfTraining
-from dgss_core.training.state import TrainingState
+from dgss_core.training.state import TrainingState, described
 
 
 @dataclass
@@ -77,8 +81,9 @@ def train(
     DgssError if something is missing or does not fit, or if the loss is no longer finite.
     """
     fabric = build_fabric(hardware)
-    training = setup(fabric, config, data, Record(output, fabric.is_global_zero), hardware, resume)
-    run_steps(fabric, training)
+    record = Record(output, fabric.is_global_zero)
+    with explained(config, hardware):
+        run_steps(fabric, setup(fabric, config, data, record, hardware, resume))
 
 
 def setup(
@@ -93,6 +98,9 @@ def setup(
     parts = hardware.accumulation(config.batch, fabric.world_size)
     sources = open_sources(config, data, hardware.in_memory, fabric.is_global_zero)
     splits = config.evaluation.open(data)
+    if fabric.is_global_zero:
+        check_sources(config, sources)
+        check_splits(splits)
     record.begin(config, hardware, resume)
     fabric.barrier()
     resume = resume and record.state.is_file()
@@ -106,9 +114,11 @@ def setup(
         nn.SyncBatchNorm.convert_sync_batchnorm(inner)
     objective = fabric.setup_module(inner)
     optimiser = build_optimiser(config.optimiser, inner.model, inner.own_parameters())
-    average = Average(inner, config.average) if config.average else None
+    average = Average(inner, config.average, warms_up=True) if config.average else None
     teacher = inner.begin() if isinstance(inner, SelfTraining) else None
-    state = TrainingState(inner, optimiser, average, teacher)
+    datasets = [*sources, *(split.dataset for split in splits)]
+    classes = described(model.label_set, datasets)
+    state = TrainingState(inner, optimiser, average, teacher, classes=classes)
     if resume:
         state.load(record.state)
     record.rewind(state.step)
@@ -129,6 +139,13 @@ def run_steps(fabric: L.Fabric, training: Training) -> None:
     images, meter, losses = batches(training.loader), Meter(fabric.device), LossLog()
     training.objective.train()
     with Progress(state.step, config.steps, fabric.is_global_zero) as progress:
+        if is_scored(config, state.step) and not fabric.broadcast(
+            record.is_scored(state.step, len(training.splits))
+        ):
+            # The training ended between its saved state and the scores of that step.
+            record.rewind(state.step - 1)
+            with progress.paused():
+                evaluate_and_save(fabric, training)
         while state.step < config.steps:
             set_rates(state.optimiser, config.optimiser, state.step, config.steps)
             losses.add(state.step + 1, *take_step(fabric, training, images, meter))
@@ -136,39 +153,44 @@ def run_steps(fabric: L.Fabric, training: Training) -> None:
             meter.images += config.batch
             for moving in state.averages().values():
                 moving.update(state.model, state.step)
-            last = state.step == config.steps
-            saves = last or state.step % config.save_every == 0
-            scores = last or state.step % config.evaluation.every == 0
-            if state.step % LOG_EVERY == 0 or saves or scores:
+            scores = is_scored(config, state.step)
+            saves = scores or state.step % config.save_every == 0
+            if state.step % LOG_EVERY == 0 or saves:
                 values = losses.check(fabric, record.state)
                 reading = meter.read()
                 record.log(values | reading.values() | state.rates(), state.step)
                 progress.show(state.step, values, reading)
+            if saves:
+                # Before the scores: an evaluation that fails loses no step.
+                state.save(record.state, fabric.is_global_zero)
             if scores:
                 with progress.paused():
                     evaluate_and_save(fabric, training)
             if saves:
-                state.save(record.state, fabric.is_global_zero)
-            if saves or scores:
                 meter.restart()
     record.close()
+
+
+def is_scored(config: TrainConfig, step: int) -> bool:
+    """Whether the splits are scored, and the model is saved, after `step`."""
+    return step > 0 and (step == config.steps or step % config.evaluation.every == 0)
 
 
 def take_step(
     fabric: L.Fabric, training: Training, images: Iterator[Batch], meter: Meter
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """One optimiser step. Returns the losses of its last part and the norm of the gradients."""
+    """One optimiser step. Returns its losses in this process and the norm of the gradients."""
     config, state, objective = training.config, training.state, training.objective
-    for part in range(training.parts):
-        with meter.waiting():
-            batch = next(images)
-        labels = subsample(batch.labels, config.label_stride)
-        x, labels, labelled = fabric.to_device((batch.images, labels, batch.labelled))
-        seed = seed_of(config.seed, state.step, part, fabric.global_rank)
+    passes = [prepare_pass(fabric, training, images, meter, i) for i in range(training.parts)]
+    counts = count_step(fabric, passes)
+    losses: dict[str, Tensor] = {}
+    for index, (x, labels, inside, seed) in enumerate(passes):
         torch.manual_seed(seed)
-        with fabric.no_backward_sync(objective, enabled=part < training.parts - 1):
-            losses = objective(x, labels.long(), seed, labelled)
-            fabric.backward(sum(losses.values()) / training.parts)
+        with fabric.no_backward_sync(objective, enabled=index < training.parts - 1):
+            found = objective(x, labels, seed, inside=inside, counts=counts)
+            fabric.backward(sum(found.values()) / training.parts)
+        for name, loss in found.items():
+            losses[name] = losses.get(name, 0) + loss.detach() / training.parts
     norm = fabric.clip_gradients(
         objective,
         state.optimiser,
@@ -181,7 +203,56 @@ def take_step(
     return losses, norm
 
 
+class Pass(NamedTuple):
+    """What one pass through the network learns from: prepared images and labels, and the seed."""
+
+    images: Tensor
+    labels: Tensor
+    inside: Tensor
+    seed: int
+
+
+def prepare_pass(
+    fabric: L.Fabric, training: Training, images: Iterator[Batch], meter: Meter, part: int
+) -> Pass:
+    """Read a batch and prepare it for the losses, on the device."""
+    config, state, objective = training.config, training.state, training.state.model
+    assert isinstance(objective, Objective)
+    with meter.waiting():
+        batch = next(images)
+    labels = subsample(batch.labels, config.label_stride)
+    x, labels, labelled, inside = fabric.to_device(
+        (batch.images, labels, batch.labelled, batch.inside)
+    )
+    seed = seed_of(config.seed, state.step, part, fabric.global_rank)
+    torch.manual_seed(seed)
+    with fabric.autocast():
+        x, labels = objective.prepare(x, labels.long(), seed, labelled, inside)
+    return Pass(x, labels, inside, seed)
+
+
+def count_step(fabric: L.Fabric, passes: list[Pass]) -> Counts:
+    """The mean counts of a pass over the whole step, the same on every process."""
+    found = torch.stack([torch.stack(Counts.of(part.labels, part.inside)) for part in passes]).sum(
+        0
+    )
+    total = fabric.all_reduce(found, reduce_op='sum')
+    assert isinstance(total, Tensor)
+    return Counts(*total).mean(len(passes) * fabric.world_size)
+
+
 def evaluate_and_save(fabric: L.Fabric, training: Training) -> None:
+    """As `score_and_save`; a DgssError also says that nothing was lost."""
+    try:
+        score_and_save(fabric, training)
+    except DgssError as error:
+        raise DgssError(
+            f'{str(error).rstrip(".")}. All {training.state.step} steps are in '
+            f'{training.record.state}; correct this and go on with --resume.'
+        ) from error
+
+
+def score_and_save(fabric: L.Fabric, training: Training) -> None:
     """Score every split, log some pictures, and save the model, also as the best one if it is."""
     config, state, record = training.config, training.state, training.record
     inner, segmenter = state.model, training.segmenter
@@ -196,7 +267,10 @@ def evaluate_and_save(fabric: L.Fabric, training: Training) -> None:
                 if matrix.miou > record.best(split.title):
                     paths.append(record.best_model)
                 record.pictures(segmenter, split, config.evaluation.pictures, state.step)
-            record.score(split.title, matrix, state.step)
-            fabric.print(f'step {state.step}: {split.title}: mIoU {100 * matrix.miou:.2f}')
+            record.score(split.title, matrix, state.step, split.dataset.label_set.names)
+            score_text = f'mIoU {100 * matrix.miou:.2f}'
+            if math.isnan(matrix.miou):
+                score_text = 'no score, because no frame that was scored has a labelled pixel'
+            fabric.print(f'step {state.step}: {split.title}: {score_text}')
         save_model(config, segmenter.model, paths, fabric.is_global_zero)
     training.objective.train()

@@ -61,19 +61,20 @@ def mixed_styles(
     `labels` (B,H,W) belong to the images that will be encoded. Height and width of the labels and
     of the map must be multiples of `config.side`; otherwise it raises DgssError.
     """
-    if Random(seed).random() >= config.probability:
+    random = Random(seed)
+    if random.random() >= config.probability:
         yield
         return
+    drawn = random.getstate()
     classes = patch_classes(labels, config.side)
 
     def mix(maps: Tensor) -> Tensor:
         low = maps.float()
-        # Reseeded each time: checkpointing runs this twice and must draw the same styles.
+        # The same state each time: checkpointing runs this twice and must draw the same styles.
+        random.setstate(drawn)
         shares = draw_shares(len(low), low.shape[1], config.alpha).to(low)
         styles = bank or styles_of(low, classes, config.side)
-        mixed = mix_styles(
-            low, classes, styles, shares, Random(seed), config.side, encoder.ends_in_relu
-        )
+        mixed = mix_styles(low, classes, styles, shares, random, config.side, encoder.ends_in_relu)
         return mixed.to(maps)
 
     def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from itertools import islice
@@ -149,19 +150,25 @@ class Record:
             for name, value in values.items():
                 self._events(step).add_scalar(name, value, step)
 
-    def score(self, title: str, matrix: ConfusionMatrix, step: int) -> None:
-        """Write one evaluation: its mIoU and the IoU of every class."""
+    def score(
+        self, title: str, matrix: ConfusionMatrix, step: int, names: Sequence[str] = ()
+    ) -> None:
+        """Write one evaluation: its mIoU, and the IoU and the name of every class.
+
+        A figure is null if no labelled pixel can give it.
+        """
         if not self.first:
             return
         self.log({f'mIoU/{title}': matrix.miou}, step)
         entry = {
             'step': step,
             'on': title,
-            'miou': matrix.miou,
-            'iou': [None if np.isnan(iou) else float(iou) for iou in matrix.iou()],
+            'miou': _or_none(matrix.miou),
+            'iou': [_or_none(iou) for iou in matrix.iou()],
+            'classes': list(names),
         }
         try:
-            append_line(self.scores, json.dumps(entry))
+            append_line(self.scores, json.dumps(entry, allow_nan=False))
         except OSError as error:
             raise unwritable(self.scores, error) from error
 
@@ -180,7 +187,13 @@ class Record:
 
     def best(self, title: str) -> float:
         """The highest mIoU on a split so far; -1 before the first evaluation."""
-        return max((e['miou'] for e in self._entries() if e['on'] == title), default=-1)
+        known = [e['miou'] for e in self._entries() if e['on'] == title and e['miou'] is not None]
+        return max(known, default=-1)
+
+    def is_scored(self, step: int, splits: int) -> bool:
+        """Whether `step` was scored on as many `splits`; False if there are none to tell by."""
+        found = sum(entry['step'] == step for entry in self._entries())
+        return 0 < splits <= found
 
     def _entries(self) -> list[dict[str, Any]]:
         """The evaluations so far. Raises DgssError if a line is none."""
@@ -204,7 +217,7 @@ class Record:
                 continue
             predicted = overlay(sample.image, mask, segmenter.labels)
             size = sample.image.shape[1::-1]
-            labels = cv2.resize(sample.labels, size, interpolation=cv2.INTER_NEAREST)
+            labels = cv2.resize(sample.labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
             truth = colorize(labels, split.dataset.label_set)
             row = np.concatenate((sample.image, predicted, truth), axis=1)
             size = fitted(width=row.shape[1], height=row.shape[0], to_width=3 * PICTURE_WIDTH)
@@ -246,6 +259,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
 
 
 def _git(*arguments: str) -> str | None:

@@ -67,9 +67,15 @@ class SelfTraining(Objective):
         """The teacher; its first use starts it, if `begin` has not."""
         return self.begin() if self._teacher is None else self._teacher
 
-    def forward(
-        self, images: Tensor, labels: Tensor, seed: int, labelled: Tensor | None = None
-    ) -> dict[str, Tensor]:
+    def prepare(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        seed: int,
+        labelled: Tensor | None = None,
+        inside: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Pseudo-labels and distorted colours for the images without labels."""
         if labelled is None:
             labelled = (labels != IGNORE).flatten(1).any(1)
         bare = ~labelled
@@ -77,9 +83,13 @@ class SelfTraining(Objective):
         ids = self.ask(images[bare] if bare.any() else images[:1])
         if bare.any():
             images, labels = images.clone(), labels.clone()
-            labels[bare] = subsample(self.refined(images[bare], ids, seed), self.stride)
+            ids = self.refined(images[bare], ids, seed)
+            if inside is not None:
+                # Nothing is to be learnt from the fill beyond the frame.
+                ids = ids.masked_fill(~inside[bare], IGNORE)
+            labels[bare] = subsample(ids, self.stride)
             images[bare] = self.distorted(images[bare], seed)
-        return super().forward(images, labels, seed)
+        return images, labels
 
     @torch.no_grad()
     def ask(self, images: Tensor) -> Tensor:

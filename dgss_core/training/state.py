@@ -6,7 +6,9 @@ is enough to resume bit-identically.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,9 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.tensor import DTensor
 
+from dgss_core.datasets import Dataset
 from dgss_core.errors import DgssError
+from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import write_tensors
 from dgss_core.training.average import Average
 from dgss_core.training.tensors import read_tensors
@@ -34,13 +38,17 @@ WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 @dataclass
 class TrainingState:
-    """The model, its optimiser and its averages after `step` optimiser steps."""
+    """The model, its optimiser and its averages after `step` optimiser steps.
+
+    `classes`: see `described`; empty is not checked.
+    """
 
     model: nn.Module
     optimiser: torch.optim.Optimizer
     average: Average | None
     teacher: Average | None = None
     step: int = 0
+    classes: str = ''
 
     def averages(self) -> dict[str, Average]:
         """The averages that are in use, by their name in the saved file."""
@@ -61,11 +69,18 @@ class TrainingState:
         for name, average in self.averages().items():
             tensors |= {f'{name}.{k}': gathered(x) for k, x in average.state.items()}
         if first:
-            write_tensors(tensors, path, {'schema': SCHEMA, 'step': str(self.step)})
+            metadata = {'schema': SCHEMA, 'step': str(self.step), 'classes': self.classes}
+            write_tensors(tensors, path, metadata)
 
     def load(self, path: Path) -> None:
         """Restore what `save` wrote. Raises DgssError for a file of another training."""
-        step, tensors = _read(path)
+        step, classes, tensors = _read(path)
+        if classes and self.classes and classes != self.classes:
+            raise DgssError(
+                f'{path} was begun with other labels{_difference(classes, self.classes)}; restore '
+                'the label set and the data set files it was begun with, or choose another '
+                '--output.'
+            )
         try:
             self._take(tensors)
         except (KeyError, RuntimeError, ValueError) as error:
@@ -104,9 +119,29 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     return {k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)}
 
 
-def _read(path: Path) -> tuple[int, dict[str, Tensor]]:
+def described(label_set: LabelSet, datasets: Sequence[Dataset]) -> str:
+    """What the ids of a training mean, as JSON: its classes, and those of each dataset with a
+    digest of the maps from its stored ids."""
+    entries = [
+        {'classes': dataset.label_set.names, 'maps': _map_digest(dataset)} for dataset in datasets
+    ]
+    return json.dumps({'classes': label_set.names, 'datasets': entries})
+
+
+def _map_digest(dataset: Dataset) -> str:
+    pairs = getattr(getattr(dataset, 'dataset', dataset), 'pairs', ())
+    tables = {pair.labels.map.table.tobytes() for pair in pairs if pair.labels}
+    return hashlib.sha256(b''.join(sorted(tables))).hexdigest()[:16]
+
+
+def _difference(before: str, now: str) -> str:
+    old, new = (', '.join(json.loads(text)['classes']) for text in (before, now))
+    return '' if old == new else f' (in this order: {old}; now they are {new})'
+
+
+def _read(path: Path) -> tuple[int, str, dict[str, Tensor]]:
     metadata, tensors = read_tensors(path)
     step = metadata.get('step', '')
     if metadata.get('schema') != SCHEMA or not (step.isascii() and step.isdigit()):
         raise DgssError(f'{path} is no state of a training; resume where one was begun.')
-    return int(step), tensors
+    return int(step), metadata.get('classes', ''), tensors

@@ -11,7 +11,7 @@ from dgss_core.runtime.backend import Report
 from dgss_core.runtime.backends import load_backend
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.segmenter import Segmenter
-from dgss_core.runtime.self_test import self_test
+from dgss_core.runtime.self_test import self_test, why_untested
 from dgss_ros.parameters.values import Parameters
 
 
@@ -49,6 +49,7 @@ def load_segmenter(folder: Path | None, settings: Parameters, report: Report) ->
 def _test(segmenter: Segmenter, report: Report) -> None:
     agreement = self_test(segmenter)
     if agreement is None:
-        report(f'{segmenter.bundle.identity} has no reference frames: nothing to test it with.')
+        bundle = segmenter.bundle
+        report(f'{bundle.identity} {why_untested(bundle)}.')
     else:
         report(f'Agrees with the reference frames of the bundle in {agreement:.2%} of the pixels.')

@@ -58,7 +58,7 @@ def test_a_region_outside_the_image_is_refused(roi) -> None:
 @pytest.mark.parametrize('size', [(8, 6), (16, 12), (1, 1), (5, 7), (13, 3), (640, 361)])
 def test_the_nearest_value_is_that_of_opencv(size: tuple[int, int]) -> None:
     plane = np.random.default_rng(0).integers(0, 256, (6, 8), np.uint8)
-    expected = cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST)
+    expected = cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST_EXACT)
     width, height = size
     np.testing.assert_array_equal(nearest(plane, width=width, height=height), expected)
     for given in (plane, np.dstack([plane] * 3)[..., 1]):  # also if its pixels are not contiguous
@@ -67,3 +67,18 @@ def test_the_nearest_value_is_that_of_opencv(size: tuple[int, int]) -> None:
         assert nearest(given, width=width, height=height, out=out) is out
         np.testing.assert_array_equal(out, expected)
         assert (around == 77).sum() == around.size - out.size + (expected == 77).sum()
+
+
+@pytest.mark.parametrize(('given', 'wanted'), [(448, 1080), (640, 1000), (7, 3), (640, 1920)])
+def test_a_mask_comes_back_where_the_image_was(given: int, wanted: int) -> None:
+    """Each pixel gets the value of the cell that its centre lies in."""
+    plane = (np.arange(given) % 256).astype(np.uint8)
+    centres = (np.arange(wanted) + 0.5) * given / wanted
+    for found in (
+        nearest(plane[None], width=wanted, height=1)[0],
+        nearest(plane[:, None], width=1, height=wanted)[:, 0],
+    ):
+        # OpenCV computes in fixed point: at a tie it may take either cell.
+        sure = np.abs(centres - np.rint(centres)) > 0.01
+        expected = plane[np.floor(centres).astype(int)]
+        np.testing.assert_array_equal(found[sure], expected[sure])

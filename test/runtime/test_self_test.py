@@ -10,7 +10,7 @@ from probe import HEIGHT, reference_frame, write_probe_bundle
 from dgss_core.errors import DgssError
 from dgss_core.runtime.bundle import Bundle, ReferenceFrame, open_bundle
 from dgss_core.runtime.segmenter import Segmenter
-from dgss_core.runtime.self_test import self_test
+from dgss_core.runtime.self_test import self_test, why_untested
 
 
 def bundle_with(folder: Path, *frames: ReferenceFrame) -> Bundle:
@@ -40,3 +40,14 @@ def test_unsure_pixels_of_the_reference_do_not_count(tmp_path: Path) -> None:
     frame = reference_frame('day_0', 32, 40)
     frame.confidence[:40] = 100
     assert self_test(Segmenter(bundle_with(tmp_path, frame))) == 1.0
+
+
+def test_frames_without_a_sure_pixel_are_named_as_the_reason(
+    tmp_path: Path, probe_bundle: Bundle
+) -> None:
+    frame = reference_frame('day_0', 32)
+    frame.confidence[:] = 100
+    bundle = bundle_with(tmp_path, frame)
+    assert self_test(Segmenter(bundle)) is None
+    assert 'has 1 reference frames, but in none of them' in why_untested(bundle)
+    assert why_untested(probe_bundle).startswith('has no reference frames')

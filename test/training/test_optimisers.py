@@ -148,6 +148,23 @@ def test_an_average_starts_late_and_updates_at_intervals() -> None:
         AverageConfig(decay=1.0)
 
 
+def test_a_short_average_forgets_its_start() -> None:
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(network.weight, 1000)
+    plain, warm = (Average(network, AverageConfig(0.999), warms_up=w) for w in (False, True))
+    for step in range(1, 81):
+        nn.init.constant_(network.weight, 1)
+        for average in (plain, warm):
+            average.update(network, step)
+    assert plain.state['weight'].item() > 900
+    assert warm.state['weight'].item() == pytest.approx(1, abs=1e-3)
+    for step in range(81, 20_000):
+        warm.update(network, step)
+    nn.init.constant_(network.weight, 2)
+    warm.update(network, 20_000)
+    assert warm.state['weight'].item() == pytest.approx(1.001, abs=1e-5)
+
+
 def test_the_loss_log_names_the_first_bad_step(tmp_path: Path) -> None:
     fabric, losses = L.Fabric(accelerator='cpu', devices=1), LossLog()
     one = torch.ones(())

@@ -80,6 +80,17 @@ class Encoder(nn.Module, ABC):
             for y, cell in zip(self.maps(x), self.cells, strict=True)
         ]
 
+    def covered(self, size: tuple[int, int], index: int = 0) -> tuple[int, int]:
+        """Height and width in pixels that map `index` of an image of `size` covers.
+
+        With padding the last cells reach beyond the image; without, a map is stretched over the
+        image, as in the published code. Half pixels (a patch of 14 at a quarter) are rounded.
+        """
+        if not self.pad:
+            return size
+        cell = self.cells[index]
+        return round(ceil(size[0] / cell) * cell), round(ceil(size[1] / cell) * cell)
+
     @abstractmethod
     def maps(self, x: Tensor) -> list[Tensor]:
         """Maps of images whose sides are multiples of `size_multiple`."""

@@ -14,6 +14,7 @@ from dgss_core.networks.encoders.vit import VisionTransformer
 from dgss_core.networks.heads.head import Head
 from dgss_core.networks.heads.mask2former.decoder import QueryMasks, mlp3
 from dgss_core.networks.heads.mask2former.head import class_scores
+from dgss_core.networks.losses.counts import Counts
 from dgss_core.networks.losses.set_criterion import SetCriterion
 from dgss_core.networks.resize import resize
 
@@ -101,8 +102,10 @@ class EomtHead(Head):
     def at_size(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
         return class_scores(self.predict(features)[-1], size)
 
-    def loss(self, features: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
-        return self.criterion(self.predict(features), labels)
+    def loss(
+        self, features: list[Tensor], labels: Tensor, *, counts: Counts | None = None
+    ) -> dict[str, Tensor]:
+        return self.criterion(self.predict(features), labels, counts)
 
     def predict(self, features: list[Tensor]) -> list[QueryMasks]:
         """Predictions before each block (only in training) and after the last."""

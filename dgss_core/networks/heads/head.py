@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from dgss_core.errors import DgssError
+from dgss_core.networks.losses.counts import Counts
 from dgss_core.networks.losses.segmentation import segmentation_loss
 from dgss_core.networks.resize import resize
 
@@ -51,8 +52,13 @@ class Head(nn.Module, ABC):
         return scores.softmax(dim=1)
 
     @abstractmethod
-    def loss(self, features: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """Named losses, to be summed, for labels (B,H,W) long; 255 is ignored."""
+    def loss(
+        self, features: list[Tensor], labels: Tensor, *, counts: Counts | None = None
+    ) -> dict[str, Tensor]:
+        """Named losses, to be summed, for labels (B,H,W) long; 255 is ignored.
+
+        `counts` is as in `segmentation_loss`.
+        """
 
 
 class PixelHead(Head):
@@ -60,12 +66,15 @@ class PixelHead(Head):
 
     label_smoothing = 0.0
 
-    def loss(self, features: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
-        return {'ce': self.score_loss(self(features), labels)}
+    def loss(
+        self, features: list[Tensor], labels: Tensor, *, counts: Counts | None = None
+    ) -> dict[str, Tensor]:
+        return {'ce': self.score_loss(self(features), labels, counts)}
 
-    def score_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+    def score_loss(self, scores: Tensor, labels: Tensor, counts: Counts | None = None) -> Tensor:
         """Cross-entropy of scores that this head has already computed."""
-        return segmentation_loss(scores, labels, label_smoothing=self.label_smoothing)
+        smoothing = self.label_smoothing
+        return segmentation_loss(scores, labels, label_smoothing=smoothing, counts=counts)
 
 
 def refuse_stride(head: str, wanted: int, possible: Sequence[int]) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dgss_core.errors import DgssError
 from dgss_core.networks.heads.mask2former.positions import sine_positions
 from dgss_core.networks.heads.vit_conv import up_by_4
+from dgss_core.networks.losses.counts import Counts
 from dgss_core.networks.losses.segmentation import segmentation_loss
 from dgss_core.networks.resize import resize
 
@@ -110,6 +111,13 @@ class RefinementHead(nn.Module):
             tokens = block(tokens, known, positions)
         return self.classify(self.up(tokens.transpose(1, 2).unflatten(2, size)))
 
-    def loss(self, features: list[Tensor], coarse: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def loss(
+        self,
+        features: list[Tensor],
+        coarse: Tensor,
+        labels: Tensor,
+        *,
+        counts: Counts | None = None,
+    ) -> dict[str, Tensor]:
         """Cross-entropy for labels (B,H,W) long; 255 is ignored."""
-        return {'refined_ce': segmentation_loss(self(features, coarse), labels)}
+        return {'refined_ce': segmentation_loss(self(features, coarse), labels, counts=counts)}

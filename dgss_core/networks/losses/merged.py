@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgss_core.labels import IGNORE, LabelSet
+from dgss_core.networks.losses.counts import Counts, share
 from dgss_core.networks.resize import resize
 
 
@@ -32,8 +33,11 @@ class MergedLoss(nn.Module):
             rows.append((merged[None] == torch.arange(len(other))[:, None]).float())
         self.register_buffer('members', torch.cat(rows))
 
-    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Mean loss of logits (B, C, h, w), resized to labels (B, H, W) long; 255 is ignored."""
+    def forward(self, scores: Tensor, labels: Tensor, counts: Counts | None = None) -> Tensor:
+        """Mean loss of logits (B, C, h, w), resized to labels (B, H, W) long; 255 is ignored.
+
+        `counts` is as in `segmentation_loss`.
+        """
         # Contiguous: on the CPU, the backward of a resize needs a contiguous gradient.
         scores = resize(scores.float().contiguous(), labels.shape[-2:])
         probabilities = self.members @ scores.softmax(1).flatten(2)
@@ -43,4 +47,4 @@ class MergedLoss(nn.Module):
             ignore_index=IGNORE,
             reduction='sum',
         )
-        return loss / (labels != IGNORE).sum().clamp(min=1)
+        return share(loss, (labels != IGNORE).sum() if counts is None else counts.pixels)

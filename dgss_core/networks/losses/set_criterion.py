@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dgss_core.networks.losses.counts import Counts
 from dgss_core.networks.losses.matching import Target, match, targets_of
 from dgss_core.networks.losses.points import sample_points, unsure_points
 
@@ -49,18 +49,25 @@ class SetCriterion(nn.Module):
         self.last_first = last_first
 
     def forward(
-        self, predictions: Sequence[tuple[Tensor, Tensor]], labels: Tensor
+        self,
+        predictions: Sequence[tuple[Tensor, Tensor]],
+        labels: Tensor,
+        counts: Counts | None = None,
     ) -> dict[str, Tensor]:
         """Losses `class_i`, `mask_i`, `dice_i` of predictions i = 0, 1, ..., to be summed.
 
         Args:
             predictions: pairs of class logits (B,N,C+1) and mask logits (B,N,h,w).
             labels: (B,H,W) long, 255 is ignored.
+            counts: as in `segmentation_loss`.
         """
-        return self.on_targets(predictions, targets_of(labels))
+        return self.on_targets(predictions, targets_of(labels), counts)
 
     def on_targets(
-        self, predictions: Sequence[tuple[Tensor, Tensor]], targets: list[Target]
+        self,
+        predictions: Sequence[tuple[Tensor, Tensor]],
+        targets: list[Target],
+        counts: Counts | None = None,
     ) -> dict[str, Tensor]:
         """As `forward`, for one target per image; masks may overlap or leave pixels uncovered."""
         order = list(range(len(predictions)))
@@ -68,7 +75,7 @@ class SetCriterion(nn.Module):
             order = order[-1:] + order[:-1]
         losses = {}
         for index in order:
-            values = self.losses_of(*predictions[index], targets)
+            values = self.losses_of(*predictions[index], targets, counts)
             for name, value, weight in zip(
                 ('class', 'mask', 'dice'), values, self.weights, strict=True
             ):
@@ -85,17 +92,25 @@ class SetCriterion(nn.Module):
         ]
 
     def losses_of(
-        self, classes: Tensor, masks: Tensor, targets: list[Target]
+        self,
+        classes: Tensor,
+        masks: Tensor,
+        targets: list[Target],
+        counts: Counts | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Class, mask and dice loss of one prediction, unweighted."""
         matches = self.matches(classes, masks, targets)
-        class_loss = self.class_loss(classes, targets, matches)
+        class_loss = self.class_loss(classes, targets, matches, counts)
         chosen = torch.cat([m[query] for m, (query, _) in zip(masks, matches, strict=True)])
         truth = torch.cat([t.masks[entry] for t, (_, entry) in zip(targets, matches, strict=True)])
-        return class_loss, *self.mask_losses(chosen.float(), truth)
+        return class_loss, *self.mask_losses(chosen.float(), truth, counts)
 
     def class_loss(
-        self, classes: Tensor, targets: list[Target], matches: list[tuple[Tensor, Tensor]]
+        self,
+        classes: Tensor,
+        targets: list[Target],
+        matches: list[tuple[Tensor, Tensor]],
+        counts: Counts | None = None,
     ) -> Tensor:
         """Cross-entropy of all queries, divided by the sum of their class weights."""
         no_object = classes.shape[-1] - 1
@@ -104,11 +119,18 @@ class SetCriterion(nn.Module):
             row[query] = target.classes[entry]
         weight = torch.ones(no_object + 1, device=classes.device)
         weight[no_object] = self.no_object
-        return F.cross_entropy(classes.float().transpose(1, 2), wanted, weight)
+        logits = classes.float().transpose(1, 2)
+        if counts is None:
+            return F.cross_entropy(logits, wanted, weight)
+        empty = (counts.images * classes.shape[1] - counts.masks).clamp(min=0)
+        total = F.cross_entropy(logits, wanted, weight, reduction='sum')
+        return total / (counts.masks + self.no_object * empty)
 
-    def mask_losses(self, masks: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    def mask_losses(
+        self, masks: Tensor, truth: Tensor, counts: Counts | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Cross-entropy and dice of matched mask logits (K,h,w) against truth (K,H,W)."""
-        count = mean_over_ranks(len(masks), masks.device)
+        count = max(len(masks), 1) if counts is None else counts.masks
         if not len(masks):
             return masks.sum(), masks.sum()
         points = unsure_points(masks, self.points, self.oversample, self.unsure)
@@ -116,12 +138,3 @@ class SetCriterion(nn.Module):
         truth = sample_points(truth, points)
         cross_entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction='none')
         return cross_entropy.mean(1).sum() / count, dice_loss(logits, truth).sum() / count
-
-
-def mean_over_ranks(count: int, device: torch.device) -> float:
-    """Mean of `count` over all training processes, at least 1."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return max(count, 1)
-    total = torch.tensor(float(count), device=device)
-    dist.all_reduce(total)
-    return max(total.item() / dist.get_world_size(), 1.0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dgss_core.labels import LabelSet
+from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.networks.encoders.encoder import Encoder
 from dgss_core.networks.heads.head import Head
+from dgss_core.networks.losses.counts import Counts
 
 
 class SegmentationModel(nn.Module):
@@ -49,13 +51,52 @@ class SegmentationModel(nn.Module):
 
         The resize is that of the head's paper: Mask2Former resizes masks before the sigmoid.
         """
-        return self.head.at_size(self.features(images), size or image_size(images))
+        return self.at_size_of(images, size)
 
-    def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Named losses, to be summed, for labels (B, H, W) long; 255 is ignored."""
-        return self.head.loss(self.features(images), labels)
+    def at_size_of(self, images: Tensor, size: tuple[int, int] | None, *queries: Tensor) -> Tensor:
+        """As `at_size`; `queries` go to the head."""
+        size = size or image_size(images)
+        whole = scaled(size, self.covered(image_size(images)), image_size(images))
+        scores = self.head.at_size(self.features(images), whole, *queries)
+        return scores if whole == size else scores[..., : size[0], : size[1]]
+
+    def covered(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width in pixels that the scores of an image of `size` cover; see `Encoder`.
+
+        More than `size`, if the encoder pads the image.
+        """
+        strides, stride = self.encoder.strides, self.head.stride
+        return self.encoder.covered(size, strides.index(stride) if stride in strides else 0)
+
+    def extended(self, labels: Tensor, size: tuple[int, int]) -> Tensor:
+        """Labels (B, h, w) of images of `size`, continued by 255 over what the scores cover."""
+        given = image_size(labels)
+        whole = scaled(given, self.covered(size), size)
+        if whole == given:
+            return labels
+        return F.pad(labels, (0, whole[1] - given[1], 0, whole[0] - given[0]), value=IGNORE)
+
+    def loss(
+        self, images: Tensor, labels: Tensor, counts: Counts | None = None
+    ) -> dict[str, Tensor]:
+        """Named losses, to be summed, for labels (B, H, W) long; 255 is ignored.
+
+        With the `counts` of an optimiser step they are divided by what the whole step has.
+        """
+        labels = self.extended(labels, image_size(images))
+        return self.head.loss(self.features(images), labels, counts=counts)
 
 
 def image_size(images: Tensor) -> tuple[int, int]:
     """(height, width) of images (B, 3, H, W)."""
     return images.shape[-2], images.shape[-1]
+
+
+def scaled(
+    size: tuple[int, int], whole: tuple[int, int], part: tuple[int, int]
+) -> tuple[int, int]:
+    """`size` of what shows `part` pixels, extended to show `whole`; (height, width) each."""
+    if whole == part:
+        return size
+    height, width = (round(a * b / c) for a, b, c in zip(size, whole, part, strict=True))
+    return height, width

@@ -17,6 +17,7 @@ from dgss_core.networks.adapters.reins import Reins, StageReins
 from dgss_core.networks.encoders.encoder import Encoder
 from dgss_core.networks.encoders.vit import VisionTransformer
 from dgss_core.networks.heads.mask2former import Mask2FormerHead
+from dgss_core.networks.losses.counts import Counts
 from dgss_core.networks.systems.model import SegmentationModel, image_size
 
 
@@ -36,10 +37,13 @@ class ReinModel(SegmentationModel):
         return self.head(features, self.queries())
 
     def at_size(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        return self.head.at_size(self.features(images), size or image_size(images), self.queries())
+        return self.at_size_of(images, size, self.queries())
 
-    def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        return self.head.loss(self.features(images), labels, self.queries())
+    def loss(
+        self, images: Tensor, labels: Tensor, counts: Counts | None = None
+    ) -> dict[str, Tensor]:
+        labels = self.extended(labels, image_size(images))
+        return self.head.loss(self.features(images), labels, self.queries(), counts=counts)
 
 
 def rein(

@@ -1,7 +1,8 @@
 """Less flicker in masks: the evidence of each frame is averaged with that of earlier frames.
 
 Every pixel keeps an exponential average of the evidence for its two strongest classes. The
-evidence for a class is its confidence in frames whose mask shows it, and 0 in others. A third
+evidence for a class is its confidence in frames whose mask shows it, and 0 in others. The
+uncertainty is averaged with the same weights. A third
 class replaces the weaker one as soon as it has more evidence, as in the counting of frequent items
 by Metwally et al., "Efficient computation of frequent and top-k elements in data streams", ICDT
 2005. Memory and time are therefore bounded for any number of classes.
@@ -34,12 +35,16 @@ LONGEST_GAP_NS = 500_000_000
 
 @dataclass
 class _State:
-    """Averages up to the last frame. `classes`, `evidence`: (H, W) each, the strongest first."""
+    """Averages up to the last frame. `classes`, `evidence`: (H, W) each, the strongest first.
+
+    `uncertainty`: float32 (H, W), 0 to 255; None if the network gives none.
+    """
 
     stamp_ns: int
     grey: np.ndarray
     classes: tuple[np.ndarray, np.ndarray]
     evidence: tuple[np.ndarray, np.ndarray]
+    uncertainty: np.ndarray | None = None
 
 
 class TemporalSmoother:
@@ -76,10 +81,12 @@ class TemporalSmoother:
             return prediction
         past, trust = before
         self._state = _average(past, now, trust * np.float32(weight))
+        unsure = self._state.uncertainty
         return replace(
             prediction,
             mask=self._state.classes[0],
             confidence=np.rint(self._state.evidence[0]).astype(np.uint8),
+            uncertainty=None if unsure is None else np.rint(unsure).astype(np.uint8),
         )
 
     def _before(self, now: _State, motion: bool) -> tuple[_State, np.ndarray] | None:
@@ -118,6 +125,7 @@ def _begin(image: np.ndarray, prediction: Prediction, stamp_ns: int) -> _State:
         cv2.cvtColor(small, cv2.COLOR_RGB2GRAY),
         (mask, np.full_like(mask, IGNORE)),
         (confidence.astype(np.float32), np.zeros(mask.shape, np.float32)),
+        None if prediction.uncertainty is None else prediction.uncertainty.astype(np.float32),
     )
 
 
@@ -133,8 +141,12 @@ def _average(past: _State, now: _State, weight: np.ndarray) -> _State:
     gained = np.where(mask == second, weak + new, np.maximum(weak, new))
     second = np.where(new > weak, mask, second)
     swapped = gained > strong
+    unsure = now.uncertainty
+    if unsure is not None and past.uncertainty is not None:
+        unsure = unsure + (past.uncertainty - unsure) * weight
     return replace(
         now,
+        uncertainty=unsure,
         classes=(np.where(swapped, second, first), np.where(swapped, first, second)),
         evidence=(np.maximum(strong, gained), np.minimum(strong, gained)),
     )
@@ -152,11 +164,12 @@ def _move(state: _State, flow: np.ndarray | None, size: tuple[int, int]) -> _Sta
     def moved(plane: np.ndarray, outside: int) -> np.ndarray:
         return cv2.remap(plane, maps[0], maps[1], cv2.INTER_NEAREST, borderValue=outside)
 
-    (first, second), (strong, weak) = state.classes, state.evidence
+    (first, second), (strong, weak), unsure = state.classes, state.evidence, state.uncertainty
     return replace(
         state,
         classes=(moved(first, IGNORE), moved(second, IGNORE)),
         evidence=(moved(strong, 0), moved(weak, 0)),
+        uncertainty=None if unsure is None else moved(unsure, 255),
     )
 
 

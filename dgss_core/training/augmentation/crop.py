@@ -53,9 +53,12 @@ class ScaleCrop(torch.nn.Module):
         self.min_wanted, self.fill = min_wanted, fill
 
     def forward(
-        self, image: Image, mask: Mask, wanted: int | None = None
-    ) -> tuple[Image, Mask, int | None]:
-        """Crops of an image uint8 (3, H, W) and its mask uint8 (H, W); `wanted` unchanged."""
+        self, image: Image, mask: Mask, wanted: int | None = None, *planes: Mask
+    ) -> tuple[Any, ...]:
+        """Crops of an image uint8 (3, H, W) and its mask uint8 (H, W); `wanted` unchanged.
+
+        Further `planes` (H, W) are cropped too; they are 0 beyond the image.
+        """
         labels = mask.numpy()
         height, width = self._scaled(height=labels.shape[0], width=labels.shape[1])
         for _ in range(TRIES):
@@ -68,7 +71,9 @@ class ScaleCrop(torch.nn.Module):
             if self._shows_enough(crop, wanted):
                 break
         pixels = window.cut(to_pixels(image), cv2.INTER_LINEAR, self.fill)
-        return to_image(pixels), Mask(torch.from_numpy(crop)), wanted
+        crops = (window.cut(plane.numpy(), cv2.INTER_NEAREST, 0) for plane in planes)
+        masks = [Mask(torch.from_numpy(plane)) for plane in (crop, *crops)]
+        return to_image(pixels), masks[0], wanted, *masks[1:]
 
     def _scaled(self, *, height: int, width: int) -> tuple[int, int]:
         """Height and width of the whole image at a random scale."""

@@ -78,7 +78,11 @@ class RareClassSampler:
         present = np.array([frames.size > 0 for frames in self.frames])
         if not present.any():
             raise DgssError('No frame has labels, so no class is rare; check the dataset.')
-        weights = np.exp((1 - statistics.frequencies) / temperature - 1 / temperature) * present
+        if temperature <= 0:
+            raise DgssError(f'A temperature of {temperature} draws nothing; give one above 0.')
+        rarity = -statistics.frequencies / temperature
+        # Shifted by the greatest value, which does not underflow.
+        weights = np.exp(rarity - rarity[present].max(), where=present, out=np.zeros(len(present)))
         self.probabilities = weights / weights.sum()
 
     def __len__(self) -> int:

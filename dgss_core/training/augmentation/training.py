@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -44,12 +44,20 @@ class TrainingAugmentation:
             seed: determines all random draws.
             wanted: class that the crop should show, if one was drawn.
         """
-        parts = to_image(image), Mask(torch.from_numpy(labels)), wanted
+        x, y, _ = self.crop(image, labels, seed, wanted)
+        return x, y
+
+    def crop(
+        self, image: np.ndarray, labels: np.ndarray, seed: int, wanted: int | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As a call, and bool (h, w): which pixels lie inside the image, not in the fill."""
+        inside = Mask(torch.ones(labels.shape, dtype=torch.uint8))
+        parts: tuple[Any, ...] = to_image(image), Mask(torch.from_numpy(labels)), wanted, inside
         with seeded(seed):
             for transform in self.transforms:
                 parts = transform(*parts)
-        x, y = (part.as_subclass(Tensor).contiguous() for part in parts[:2])
-        return x, y
+        x, y, within = (parts[i].as_subclass(Tensor).contiguous() for i in (0, 1, 3))
+        return x, y, within.bool()
 
 
 def training_augmentation(
@@ -127,13 +135,14 @@ class AugmentedFrames(torch.utils.data.Dataset):
         """Image uint8 (3, h, w) and labels uint8 (h, w)."""
         return self.read(draw)[:2]
 
-    def read(self, draw: Draw) -> tuple[Tensor, Tensor, bool]:
-        """Image uint8 (3, h, w), labels uint8 (h, w), and whether the sample is labelled."""
+    def read(self, draw: Draw) -> tuple[Tensor, Tensor, bool, Tensor]:
+        """Image uint8 (3, h, w), labels uint8 (h, w), whether the sample is labelled, and bool
+        (h, w): which pixels lie inside the frame."""
         place = int(np.searchsorted(self.ends, draw.index, side='right'))
         index = draw.index - (int(self.ends[place - 1]) if place else 0)
         sample = self.datasets[place][index]
         augment = self.augmentations[place]
-        image, labels = augment(sample.image, sample.labels, draw.seed, draw.wanted)
+        image, labels, inside = augment.crop(sample.image, sample.labels, draw.seed, draw.wanted)
         if self.tables is not None:
             labels = self.tables[place][labels.long()]
-        return image, labels, sample.labelled
+        return image, labels, sample.labelled, inside

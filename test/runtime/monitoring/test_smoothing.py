@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -189,3 +190,14 @@ def test_on_a_drive_masks_flicker_less_and_are_as_accurate(drives) -> None:
         assert results[True][0] < 0.85 * change
         assert results[True][0] < 0.93 * results[False][0], 'at 8 m/s and 10 Hz motion matters'
         assert min(found for _, found in results.values()) > miou - 0.005
+
+
+@pytest.mark.parametrize('motion', [False, True])
+def test_the_uncertainty_is_that_of_the_smoothed_answer(scene: np.ndarray, motion: bool) -> None:
+    frames = [
+        replace(flat(class_id, 200), uncertainty=np.full(SIZE, unsure, np.uint8))
+        for class_id, unsure in ((3, 10), (7, 250), (7, 250))
+    ]
+    results = smoothed(scene, frames, 0.5, motion)
+    assert [set(result.uncertainty.flat) for result in results] == [{10}, {130}, {190}]
+    assert all(result.uncertainty.dtype == np.uint8 for result in results)

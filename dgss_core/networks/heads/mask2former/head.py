@@ -10,6 +10,7 @@ from dgss_core.errors import DgssError
 from dgss_core.networks.heads.head import Head
 from dgss_core.networks.heads.mask2former.decoder import LinearClassifier, MaskDecoder, QueryMasks
 from dgss_core.networks.heads.mask2former.pixel_decoder import PixelDecoder
+from dgss_core.networks.losses.counts import Counts
 from dgss_core.networks.losses.set_criterion import SetCriterion
 from dgss_core.networks.resize import resize
 
@@ -101,6 +102,11 @@ class Mask2FormerHead(Head):
         return class_scores(self.predict(features, queries)[-1], size)
 
     def loss(
-        self, features: list[Tensor], labels: Tensor, queries: Tensor | None = None
+        self,
+        features: list[Tensor],
+        labels: Tensor,
+        queries: Tensor | None = None,
+        *,
+        counts: Counts | None = None,
     ) -> dict[str, Tensor]:
-        return self.criterion(self.predict(features, queries), labels)
+        return self.criterion(self.predict(features, queries), labels, counts)
