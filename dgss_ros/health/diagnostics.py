@@ -7,6 +7,7 @@ from functools import partial
 
 from rclpy.node import Node
 
+from dgss_core.errors import brief
 from dgss_core.labels import IGNORE
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.health.camera import CameraHealth
@@ -67,9 +68,9 @@ class Diagnostics:
     def _add(self, name: str, task: Callable[[], TaskStatus]) -> None:
         def fill(writer: StatusWriter) -> StatusWriter:
             status = task()
-            writer.summary(status.level, status.message)
+            writer.summary(status.level, brief(status.message))
             for key, value in status.values.items():
-                writer.add(key, str(value))
+                writer.add(key, brief(str(value)))
             return writer
 
         self._updater.add(name.strip(), fill)

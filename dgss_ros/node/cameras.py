@@ -13,7 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from dgss_core.images.view import View
-from dgss_core.labels import IGNORE
+from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.runtime.monitoring.smoothing import TemporalSmoother
 from dgss_core.runtime.prediction import Prediction
 from dgss_core.runtime.segmenter import Segmenter
@@ -22,7 +22,7 @@ from dgss_ros.health.counters import Stopwatch
 from dgss_ros.health.watch import CameraWatch
 from dgss_ros.node.answers import Answers
 from dgss_ros.node.camera_info import InfoRelay
-from dgss_ros.node.frames import Answer, CameraFrame, SavedFrame
+from dgss_ros.node.frames import Answer, CameraFrame
 from dgss_ros.node.mailbox import Mailbox
 from dgss_ros.node.messages import stamp_ns
 from dgss_ros.node.outputs import Outputs
@@ -46,7 +46,8 @@ class Arrival(NamedTuple):
 class Camera:
     """Prepares the frames of one camera for the network, and publishes its masks.
 
-    The pipeline uses `prepare`, `refresh` and `answers`. `name` is empty for the camera of a node
+    The pipeline uses `prepare`, `admits` and `answers`. `labels`: the label set that was published
+    last; an answer with another one is dropped. `name` is empty for the camera of a node
     that has one camera without a name.
     """
 
@@ -54,6 +55,7 @@ class Camera:
         self, node: LifecycleNode, name: str, settings: Parameters, mailbox: Mailbox[Arrival]
     ) -> None:
         self.name = name
+        self.labels: LabelSet | None = None
         self.slot = mailbox.slot()
         self.health = CameraHealth(name, lambda: self.topic, self.slot)
         self.answers: Answers[Answer] = Answers(self._publish)
@@ -110,28 +112,21 @@ class Camera:
         """
         stopwatch = Stopwatch(arrival.time_s)
         stopwatch.lap('waiting')
-        if not self._admits(arrival.message.header):
+        if not self.admits(arrival.message.header):
             return None
         return CameraFrame.prepare(arrival.message, self._view(), segmenter, stopwatch)
 
-    def refresh(self, frame: CameraFrame, segmenter: Segmenter) -> CameraFrame | None:
-        """Return the frame to run now: a newer image if one has arrived, else `frame`.
-
-        Returns None, and raises, as `prepare` does.
-        """
-        newer = self.slot.take_newer()
-        if newer is not None:
-            return self.prepare(newer, segmenter)
-        return frame if self._admits(frame.header) else None
-
-    def last_answer(self) -> SavedFrame | None:
-        """Return the frame that was published last, None before the first."""
-        return None if self._last is None else self._last.saved()
+    @property
+    def last_answer(self) -> Answer | None:
+        """The answer that was published last, None before the first."""
+        return self._last
 
     def _publish(self, answer: Answer) -> None:
         """Refine a prediction, resize it to the image, publish it and count the frame."""
-        assert self._outputs is not None, 'answers are published between configure and cleanup'
         frame, prediction, segmenter = answer
+        if self._outputs is None or segmenter.labels != self.labels:
+            self.slot.drop()  # its frame left the network after a cleanup or a change of labels
+            return
         if self._last is not None and self._last.segmenter is not segmenter:
             self._smoother = TemporalSmoother()  # ids of another bundle may be other classes
         refined = self._refine(frame, prediction)
@@ -184,7 +179,7 @@ class Camera:
         else:
             self.health.counters.count_skipped()
 
-    def _admits(self, header: Header) -> bool:
+    def admits(self, header: Header) -> bool:
         """Return whether an image is within `input.max_age_ms`; count it as skipped if not."""
         limit_ms = self._settings['input.max_age_ms']
         age_s = self._age_s(header) if limit_ms else None

@@ -11,6 +11,9 @@ from dgss_core.images.view import ROTATIONS
 from dgss_core.runtime.backends import check_backend
 from dgss_ros.parameters.declaration import ANY_TIME, AT_START, UNCONFIGURED, Declaration
 
+MIN_RATE_HZ = 0.01
+"""A smaller rate would make a camera as good as silent."""
+
 
 def _check_cameras(names: Sequence[str]) -> None:
     for name in names:
@@ -27,6 +30,11 @@ def _check_roi(roi: Sequence[int]) -> None:
         raise DgssError(
             f'A region of interest is x, y, width and height in pixels, not {list(roi)}.'
         )
+
+
+def _check_rate(rate_hz: float) -> None:
+    if 0 < rate_hz < MIN_RATE_HZ:
+        raise DgssError(f'input.max_rate is at least {MIN_RATE_HZ:g}, or 0 for no limit.')
 
 
 PARAMETERS = (
@@ -125,6 +133,15 @@ PARAMETERS = (
         'Run an engine even if its masks differ from those of the network it was built from.',
     ),
     Declaration(
+        'engine.max_silence_s',
+        float,
+        120.0,
+        ANY_TIME,
+        'Give up a load by ~/reload, or after repeated failures, that reports no progress for '
+        'longer than this; 0 for never.',
+        bounds=(0.0, 86_400.0),
+    ),
+    Declaration(
         'self_test',
         bool,
         True,
@@ -144,8 +161,9 @@ PARAMETERS = (
         float,
         0.0,
         ANY_TIME,
-        'Maximum number of images per second from each camera; 0 for no limit.',
+        'Maximum number of images per second from each camera, at least 0.01; 0 for no limit.',
         bounds=(0.0, 1000.0),
+        check=_check_rate,
     ),
     ROTATION := Declaration(
         'input.rotation',

@@ -118,6 +118,14 @@ def diagnostics(ros):
     return DiagnosticsReader(ros)
 
 
+@pytest.fixture
+def gates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A backend whose loads and runs wait and fail on command."""
+    from gated import Gates
+
+    return Gates(tmp_path, monkeypatch)
+
+
 @pytest.fixture(scope='session')
 def probe_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle whose masks identify the image: mask = red // 16, confidence = green."""
