@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 
 from rclpy._rclpy_pybind11 import RCLError
@@ -28,10 +28,11 @@ from dgss_ros.node.loading import load_segmenter
 from dgss_ros.node.mailbox import Mailbox
 from dgss_ros.node.outputs import LabelOutputs
 from dgss_ros.node.pipeline import Pipeline, StuckError
-from dgss_ros.node.qos import check_overrides
+from dgss_ros.node.qos import check_overrides, unused_overrides
 from dgss_ros.node.reload import Actions, Reloader
 from dgss_ros.node.services import offer, save_frames
 from dgss_ros.node.transport import return_memory
+from dgss_ros.parameters.files import unused_files
 from dgss_ros.parameters.values import Parameters
 
 SUCCESS, FAILURE, ERROR = (
@@ -69,8 +70,11 @@ def reported(transition: Transition) -> Transition:
 class SegmentNode(LifecycleNode):
     """Configure loads the bundle, activate subscribes, deactivate stops, cleanup frees."""
 
-    def __init__(self) -> None:
+    def __init__(self, arguments: Sequence[str] = ()) -> None:
+        """`arguments`: of the command line, to find parameter files without effect."""
         super().__init__('dgss')
+        for sentence in unused_files(self.get_fully_qualified_name(), arguments):
+            self.get_logger().warning(sentence)
         self._pipeline: Pipeline | None = None
         self._settings = Parameters(self, lambda: self._pipeline is not None)
         self._mailbox: Mailbox[Arrival] = Mailbox()
@@ -133,6 +137,8 @@ class SegmentNode(LifecycleNode):
             for camera in self._cameras:
                 camera.activate()
                 self.get_logger().info(f'Takes images from {camera.topic}.')
+            for sentence in unused_overrides(self, [camera.topic for camera in self._cameras]):
+                self.get_logger().warning(sentence)
         except Exception:
             self._stop(self._pipeline)
             raise
@@ -259,7 +265,8 @@ class SegmentNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; returns the exit code."""
-    return run(SegmentNode, SegmentNode.autostart, sys.argv if args is None else args)
+    arguments = sys.argv if args is None else args
+    return run(partial(SegmentNode, arguments), SegmentNode.autostart, arguments)
 
 
 if __name__ == '__main__':

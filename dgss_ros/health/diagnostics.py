@@ -11,7 +11,7 @@ from dgss_core.errors import brief
 from dgss_core.labels import IGNORE
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.health.camera import CameraHealth
-from dgss_ros.health.connections import mismatched_peers
+from dgss_ros.health.connections import mismatched_peers, rivals
 from dgss_ros.health.updater import StatusWriter, start_updater
 from dgss_ros.health.watchdog import ERROR, OK, WARN, TaskStatus, Watchdog
 from dgss_ros.parameters.values import Parameters
@@ -40,6 +40,8 @@ class Diagnostics:
         self._segmenter: Segmenter | None = None
         self._error = ''
         self._progress = ''
+        self._cameras = cameras
+        self._known: set[str] = set()
         self._updater = start_updater(node)
         self._add('model', self._model)
         self._add('connections', self._connections)
@@ -92,11 +94,22 @@ class Diagnostics:
         return TaskStatus(OK, self._progress or self._state(), values)
 
     def _connections(self) -> TaskStatus:
-        peers = list(mismatched_peers(self._node))
-        values: dict[str, object] = {str(number): peer for number, peer in enumerate(peers, 1)}
-        if not peers:
+        mismatched = list(mismatched_peers(self._node))
+        elsewhere = [camera.where_images() for camera in self._cameras]
+        doubtful = [*rivals(self._node), *(filter(None, elsewhere) if self._is_active else ())]
+        found = [*mismatched, *doubtful]
+        for sentence in found:
+            if sentence not in self._known:
+                self._node.get_logger().warning(brief(sentence))
+        self._known = set(found)
+        values: dict[str, object] = {str(number): text for number, text in enumerate(found, 1)}
+        if not found:
             return TaskStatus(OK, 'all peers match', values)
-        return TaskStatus(ERROR, peers[0], values)
+        return TaskStatus(ERROR if mismatched else WARN, found[0], values)
+
+    @property
+    def _is_active(self) -> bool:
+        return self._state() == 'active'
 
     def _frames(self, watchdog: Watchdog) -> TaskStatus:
         return watchdog.judge(self._state())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from dgss_core.errors import DgssError
 from dgss_core.images.view import ROTATIONS
@@ -258,15 +259,29 @@ PARAMETERS = (
 )
 
 
+AS_INPUT: dict[str, Any] = {'rotation': -1, 'roi': []}
+"""Values of the parameters of a camera that stand for those of `input`."""
+
+
 def camera_parameters(cameras: Sequence[str]) -> tuple[Declaration, ...]:
     """Return `CAMERA.rotation` and `CAMERA.roi`, which override those of `input`."""
     return tuple(
-        replace(
-            declaration,
-            name=declaration.name.replace('input', camera),
-            default=None,
-            description=f'Like {declaration.name}, for this camera only.',
-        )
+        declaration
         for camera in cameras
-        for declaration in (ROTATION, ROI)
+        for declaration in (
+            replace(
+                ROTATION,
+                name=f'{camera}.rotation',
+                default=AS_INPUT['rotation'],
+                choices=(AS_INPUT['rotation'], *ROTATIONS),
+                description='Like input.rotation, for this camera only; -1 for input.rotation.',
+            ),
+            replace(
+                ROI,
+                name=f'{camera}.roi',
+                default=AS_INPUT['roi'],
+                description='Like input.roi, for this camera only; empty for input.roi, four '
+                'zeros for the whole image.',
+            ),
+        )
     )

@@ -16,6 +16,7 @@ from dgss_ros.client.domain import reserve_domain
 WITHOUT_ROS = {
     'test_counters.py',
     'test_domain.py',
+    'test_gaps.py',
     'test_mailbox.py',
     'test_transport.py',
     'test_watch.py',
