@@ -19,8 +19,8 @@ REGULAR = 0.9
 class StampGaps:
     """The share of images of one camera that is missing in the series of their stamps.
 
-    The period of the camera is the mean of the shortest intervals between stamps. A longer interval
-    hides as many images as it has further periods.
+    The period of the camera is the mean of the shortest intervals between stamps. A longer
+    interval hides as many images as it has further periods.
     """
 
     def __init__(self) -> None:

@@ -65,7 +65,7 @@ def test_invalid_values_are_refused_with_reasons_and_valid_ones_are_set(
         assert 'type' in client.set(name, wrong)
     for path in ('~no_such_user/bundle', str(loop(tmp_path))):
         assert 'is no path' in client.set('bundle', path)
-    assert 'use auto or one of onnxruntime' in client.set('backend', 'abacus')
+    assert 'use one of auto, onnxruntime' in client.set('backend', 'abacus')
     assert 'one of 0, 90, 180, 270' in client.set('input.rotation', 45)
     assert 'x, y, width and height' in client.set('input.roi', [1, 2, 3])
     assert client.set('threads', 1) == ''
@@ -168,7 +168,7 @@ def test_qos_can_be_overridden(start_node, ros: Node, probe_bundle: Path, camera
         (['--ros-args', '--frobnicate'], 'frobnicate'),
         (['--ros-args', '-p', 'overlay_opacity:=7.0'], 'out of range'),
         (['--ros-args', '-p', 'threads:=many'], 'threads'),
-        (['--ros-args', '-p', 'backend:=abacus'], 'use auto or one of onnxruntime'),
+        (['--ros-args', '-p', 'backend:=abacus'], 'use one of auto, onnxruntime'),
         (['--ros-args', '-p', 'cameras:=[front, front]'], 'names one twice'),
         (['--ros-args', '-p', 'cameras:=["a/b"]'], 'cannot name a camera'),
         (['--ros-args', '-p', 'cameras:=[input]'], 'begins names of parameters'),
