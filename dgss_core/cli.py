@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser
 
 from dgss_core import __version__
+from dgss_core.commands.interrupts import end_on_repeated_interrupts
 from dgss_core.errors import DgssError, similar
 
 VERBS = {
@@ -153,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 is success, 2 a mistake of the user, which is printed as one sentence.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    end_on_repeated_interrupts()
     try:
         if not arguments or arguments[0] in ('-h', '--help', 'help'):
             print(overview())

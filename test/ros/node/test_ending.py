@@ -6,19 +6,17 @@ import signal
 import time
 from pathlib import Path
 
-import onnx
 import pytest
 from camera import TIMEOUT_S, Camera, flat
 from diagnostic_msgs.msg import DiagnosticStatus
+from endless import endless_bundle
 from gated import Gates
-from onnx import TensorProto, helper
-from probe import HEIGHT, WIDTH, manifest_of, write_probe_bundle
+from probe import write_probe_bundle
 from rclpy.node import Node
 from services import ParameterClient, ask
 from std_srvs.srv import Trigger
 
 from dgss_core.errors import DgssError
-from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK, write_bundle
 from dgss_ros.client.session import wait_until
 from dgss_ros.node import ending, pipeline
 
@@ -80,43 +78,6 @@ def test_a_signal_ends_a_node_that_reloads_for_ever(
     gates.wait('load probe', 2)
     camera.answer(flat(1))
     assert node.end(signal.SIGTERM) == 0, node.log
-
-
-def endless_bundle(folder: Path) -> Path:
-    """Write a bundle whose network loops 2**62 times inside ONNX Runtime."""
-    tensor, node = helper.make_tensor_value_info, helper.make_node
-    byte, shape = TensorProto.UINT8, ['batch', HEIGHT, WIDTH]
-    body = helper.make_graph(
-        [
-            node('Identity', ['go_on'], ['still']),
-            node('Add', ['before', 'before'], ['after']),
-        ],
-        'body',
-        [
-            tensor('step', TensorProto.INT64, []),
-            tensor('go_on', TensorProto.BOOL, []),
-            tensor('before', byte, shape),
-        ],
-        [tensor('still', TensorProto.BOOL, []), tensor('after', byte, shape)],
-    )
-    graph = helper.make_graph(
-        [
-            node('Gather', [INPUT, 'red'], ['pixels'], axis=3),
-            node('Loop', ['times', '', 'pixels'], [MASK], body=body),
-            node('Identity', ['pixels'], [CONFIDENCE]),
-        ],
-        'endless',
-        [tensor(INPUT, byte, [*shape, 3])],
-        [tensor(name, byte, shape) for name in (MASK, CONFIDENCE)],
-        [
-            helper.make_tensor('red', TensorProto.INT64, [], [0]),
-            helper.make_tensor('times', TensorProto.INT64, [], [2**62]),
-        ],
-    )
-    path = folder.with_suffix('.onnx')
-    opsets = [helper.make_opsetid('', 18)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
-    return write_bundle(folder, path, manifest_of(folder.name)).folder
 
 
 def test_a_network_that_loops_for_ever_is_given_up_and_the_node_still_ends(
