@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, get_type_hints
 
 from dgss_core import __version__
+from dgss_core.commands.interrupts import end_on_repeated_interrupts
 from dgss_core.commands.parser import Parser, checked
 from dgss_core.errors import DgssError, similar
 
@@ -142,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 is success, 2 a mistake of the user, which is printed as one sentence.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    end_on_repeated_interrupts()
     try:
         if not arguments or arguments[0] in ('-h', '--help', 'help'):
             print(overview())

@@ -58,3 +58,12 @@ def similar(name: str, known: Iterable[str]) -> list[str]:
     """The (at most three) names of `known` that are close to `name`; all of them if none is."""
     known = list(known)
     return get_close_matches(name[:SHOWN], known, n=3, cutoff=0.4) or known
+
+
+def brief(text: str, limit: int = 500) -> str:
+    """Shorten a text from outside to at most `limit` characters, for logs and messages."""
+    if len(text) <= limit:
+        return text
+    mark = f' [{len(text)} characters] '
+    head = (limit - len(mark)) * 2 // 3
+    return text[:head] + mark + text[len(text) - (limit - len(mark) - head) :]

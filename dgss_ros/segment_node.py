@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial, wraps
 from pathlib import Path
 
 from rclpy._rclpy_pybind11 import RCLError
@@ -27,11 +28,12 @@ from dgss_ros.node.executable import run
 from dgss_ros.node.loading import load_segmenter
 from dgss_ros.node.mailbox import Mailbox
 from dgss_ros.node.outputs import LabelOutputs
-from dgss_ros.node.pipeline import Pipeline
-from dgss_ros.node.qos import check_overrides
-from dgss_ros.node.reload import Reloader
+from dgss_ros.node.pipeline import Pipeline, StuckError
+from dgss_ros.node.qos import check_overrides, unused_overrides
+from dgss_ros.node.reload import Actions, Reloader
 from dgss_ros.node.services import offer, save_frames
 from dgss_ros.node.transport import return_memory
+from dgss_ros.parameters.files import unused_files
 from dgss_ros.parameters.values import Parameters
 
 SUCCESS, FAILURE, ERROR = (
@@ -53,7 +55,7 @@ def reported(transition: Transition) -> Transition:
         except DgssError as error:
             self.get_logger().error(str(error))
             self.diagnostics.set_model(None, str(error))
-            result = FAILURE
+            result = ERROR if isinstance(error, StuckError) else FAILURE
         except Exception as error:
             if not self.context.ok():
                 return FAILURE  # SIGTERM shut down the context during the transition
@@ -69,8 +71,11 @@ def reported(transition: Transition) -> Transition:
 class SegmentNode(LifecycleNode):
     """Configure loads the bundle, activate subscribes, deactivate stops, cleanup frees."""
 
-    def __init__(self) -> None:
+    def __init__(self, arguments: Sequence[str] = ()) -> None:
+        """`arguments`: of the command line, to find parameter files without effect."""
         super().__init__('dgss')
+        for sentence in unused_files(self.get_fully_qualified_name(), arguments):
+            self.get_logger().warning(sentence)
         self._pipeline: Pipeline | None = None
         self._settings = Parameters(self, lambda: self._pipeline is not None)
         self._mailbox: Mailbox[Arrival] = Mailbox()
@@ -82,7 +87,16 @@ class SegmentNode(LifecycleNode):
         self.diagnostics = Diagnostics(
             self, lambda: self.state, [camera.health for camera in self._cameras], self._settings
         )
-        self._reloader = Reloader(self, lambda: self._pipeline, self._load, self._announce)
+        self._reloader = Reloader(
+            self,
+            Actions(
+                running=lambda: self._pipeline,
+                load=self._load,
+                swap=self._swap,
+                loaded=lambda: self.diagnostics.set_progress(''),
+                max_silence_s=lambda: self._settings['engine.max_silence_s'],
+            ),
+        )
         offer(self, '~/reload', self._reload)
         offer(self, '~/save_frame', self._save_frame)
 
@@ -98,6 +112,7 @@ class SegmentNode(LifecycleNode):
     @reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         check_overrides(self)
+        # Not on another thread: glibc would give each load an arena of its own, and keep it.
         segmenter = self._load(self._settings.bundle_folder(), publish=True)
         self._pipeline = Pipeline(self, self._mailbox, segmenter, self._reloader.recover)
         try:
@@ -114,23 +129,25 @@ class SegmentNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         assert self._pipeline is not None, 'activate follows configure'
         result = super().on_activate(state)
-        self._pipeline.start(
-            self._settings['workers'],
-            self._settings['batch.max_size'],
-            self._settings['batch.max_wait_ms'] / 1e3,
-        )
         try:
+            self._pipeline.start(
+                self._settings['workers'],
+                self._settings['batch.max_size'],
+                self._settings['batch.max_wait_ms'] / 1e3,
+            )
             for camera in self._cameras:
                 camera.activate()
                 self.get_logger().info(f'Takes images from {camera.topic}.')
+            for sentence in unused_overrides(self, [camera.topic for camera in self._cameras]):
+                self.get_logger().warning(sentence)
         except Exception:
-            self._stop()
+            self._stop(self._pipeline)
             raise
         return result
 
     @reported
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop()
+        self._stop(self._pipeline)
         return super().on_deactivate(state)
 
     @reported
@@ -144,35 +161,47 @@ class SegmentNode(LifecycleNode):
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free everything after an unexpected error, so that the node can be configured again."""
+        """Free everything after an unexpected error, so that the node can be configured again.
+
+        A network that does not return cannot be freed: the node is finalized.
+        """
         error = self.diagnostics.error
-        self._release()
+        freed = self._release()
         self.diagnostics.set_model(None, error)
-        return SUCCESS
+        return SUCCESS if freed else FAILURE
 
     def destroy_node(self) -> None:
         self._release()
         super().destroy_node()
 
-    def _release(self) -> None:
-        """Stop the workers and free the network; allowed in any state."""
-        self._stop()
+    def _release(self) -> bool:
+        """Stop the workers and free the network; allowed in any state.
+
+        Returns False if a batch does not return from the network; its memory is then kept.
+        """
+        pipeline, self._pipeline = self._pipeline, None
+        freed = True
+        try:
+            self._stop(pipeline)
+        except StuckError as error:
+            self.get_logger().error(str(error))
+            freed = False
         for camera in self._cameras:
             camera.cleanup()
         if self._labels is not None:
             self._labels.destroy()
             self._labels = None
-        if self._pipeline is not None:
-            self._pipeline.segmenter.close()
-            self._pipeline = None
-            return_memory()
         self.diagnostics.set_model(None)
+        if pipeline is not None and freed:
+            pipeline.segmenter.close()
+            return_memory()
+        return freed
 
-    def _stop(self) -> None:
+    def _stop(self, pipeline: Pipeline | None) -> None:
         for camera in self._cameras:
             camera.deactivate()
-        if self._pipeline is not None:
-            self._pipeline.stop()
+        if pipeline is not None:
+            pipeline.stop()
 
     def _load(self, folder: Path | None, publish: bool = False) -> Segmenter:
         """Load a bundle; its progress goes to the log and to the diagnostics.
@@ -185,6 +214,7 @@ class SegmentNode(LifecycleNode):
             if not self.context.ok():
                 raise ExternalShutdownException  # SIGTERM: stops the build of an engine
             self.get_logger().info(line)
+            self._reloader.note_progress()
             self.diagnostics.set_progress(line)
             if publish:
                 self.diagnostics.publish()
@@ -194,10 +224,23 @@ class SegmentNode(LifecycleNode):
         finally:
             self.diagnostics.set_progress('')
 
+    def _swap(self, segmenter: Segmenter) -> Segmenter:
+        """Run the next batches with another segmenter; returns the old one."""
+        assert self._pipeline is not None, 'only a configured node runs a bundle'
+        with ExitStack() as paused:
+            # No mask leaves between the change of the segmenter and its labels.
+            for camera in self._cameras:
+                paused.enter_context(camera.answers.paused())
+            old = self._pipeline.swap(segmenter)
+            self._announce(segmenter)
+        return old
+
     def _announce(self, segmenter: Segmenter) -> None:
         """Publish the labels and the diagnostics of the bundle that runs from now on."""
         assert self._labels is not None, 'created together with the pipeline'
         self._labels.publish(segmenter.labels)
+        for camera in self._cameras:
+            camera.labels = segmenter.labels
         self.diagnostics.set_model(segmenter)
 
     async def _reload(self) -> str:
@@ -210,7 +253,7 @@ class SegmentNode(LifecycleNode):
 
     async def _save_frame(self) -> str:
         """Write the last answered frame of each camera; returns the names of the files."""
-        answers = {camera.name: camera.last_answer() for camera in self._cameras}
+        answers = {camera.name: camera.last_answer for camera in self._cameras}
         paths = await save_frames(self, answers, expand(self._settings['save_folder']))
         return '\n'.join(map(str, paths))
 
@@ -226,7 +269,8 @@ class SegmentNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; returns the exit code."""
-    return run(SegmentNode, SegmentNode.autostart, sys.argv if args is None else args)
+    arguments = sys.argv if args is None else args
+    return run(partial(SegmentNode, arguments), SegmentNode.autostart, arguments)
 
 
 if __name__ == '__main__':

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dgss_ros.health.counters import FrameCounters
+from dgss_ros.health.gaps import StampGaps
 from dgss_ros.health.watch import CameraWatch
 
 
@@ -22,11 +23,16 @@ class CameraHealth:
     """Counters and observations of one camera; may be read from any thread.
 
     `name`: empty for the camera of a node that has one camera without a name. `topic`: returns its
-    image topic. `watch`: replaced by a new one on each activation.
+    image topic. `clock_fault`: returns what is wrong with the clocks, empty for nothing.
+    `where_images`: returns on which other topic there are images, and what to set; empty if
+    unknown. `watch` and `gaps`: replaced by new ones on each activation.
     """
 
     name: str
     topic: Callable[[], str]
     arrivals: Arrivals
+    clock_fault: Callable[[], str] = str
+    where_images: Callable[[], str] = str
     counters: FrameCounters = field(default_factory=FrameCounters)
     watch: CameraWatch = field(default_factory=CameraWatch)
+    gaps: StampGaps = field(default_factory=StampGaps)

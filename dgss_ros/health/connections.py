@@ -1,4 +1,4 @@
-"""Finds publishers and subscriptions whose type or quality of service does not match the node's.
+"""Finds peers that do not match the node, other nodes in its place, and images on other topics.
 
 It reads the graph, because the events of the middleware name no peer and do not end with it.
 """
@@ -11,6 +11,12 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+from dgss_core.errors import similar
+
+SHARED = {'/diagnostics', '/rosout', '/parameter_events'}
+"""Topics on which every node may publish."""
+IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 
 
 def mismatched_peers(node: Node) -> Iterator[str]:
@@ -36,6 +42,56 @@ def mismatched_peers(node: Node) -> Iterator[str]:
                     f'{_name(peer)} cannot hear {topic} ({reason}): let it ask for best effort '
                     'and volatile'
                 )
+
+
+def rivals(node: Node) -> Iterator[str]:
+    """Yield a sentence for the first topic on which another node publishes as this one does."""
+    for publisher in reversed(list(node.publishers)):
+        topic = publisher.topic_name
+        if topic in SHARED:
+            continue
+        names = [_name(peer) for peer in node.get_publishers_info_by_topic(topic)]
+        if len(names) > 1:
+            own = node.get_fully_qualified_name()
+            other = next((name for name in names if name != own), own)
+            yield (
+                f'another {other} publishes on {topic} too, so that readers get two messages for '
+                'one stamp: end one of the two, or name it differently (-r __node:=NAME)'
+            )
+            return
+
+
+def where_images(node: Node, topic: str, name: str, *, is_compressed: bool) -> str:
+    """Return on which topics there are images while nobody publishes `topic`, and what to set.
+
+    `name`: of the image in remappings, such as ~/image. Empty if `topic` has a publisher, or
+    there are no other images.
+    """
+    if node.count_publishers(topic):
+        return ''
+    own = node.get_fully_qualified_name()
+    found = {
+        other: kinds
+        for other, kinds in node.get_topic_names_and_types()
+        if {IMAGE, COMPRESSED} & set(kinds)
+        and not other.startswith(f'{own}/')
+        and node.count_publishers(other)
+    }
+    base = topic.removesuffix('/compressed') if is_compressed else topic
+    if is_compressed and COMPRESSED in found.get(base, ()) and base.endswith('/compressed'):
+        there, fix = base, f'remap {name} to {base.removesuffix("/compressed")}'
+    elif is_compressed and IMAGE in found.get(base, ()):
+        there, fix = base, 'set image_transport to raw'
+    elif not is_compressed and COMPRESSED in found.get(f'{topic}/compressed', ()):
+        there, fix = f'{topic}/compressed', 'set image_transport to compressed'
+    elif found:
+        there = ', '.join(similar(topic, found)[:3])
+        fix = (
+            f'remap {name}; image_transport adds /compressed' if is_compressed else f'remap {name}'
+        )
+    else:
+        return ''
+    return f'Nobody publishes {topic}, but there is {there}: {fix}'
 
 
 def _mismatch(offered: QoSProfile, asked: QoSProfile) -> str:

@@ -20,7 +20,8 @@ class FrameReport:
     """A consistent reading of the counters.
 
     `skipped`: images left out by `input.max_rate` or `input.max_age_ms`; `rejected`: images that
-    could not be decoded; `failed`: frames lost to an unexpected error.
+    could not be decoded; `failed`: frames lost to an unexpected error. `too_old`: those of the
+    skipped that `input.max_age_ms` left out. `last_skip`: why the last one was skipped.
 
     `times_ms`: percentiles 50, 95 and 99 of the time per stage; of `latency`, from arrival until
     the mask is handed to the middleware, which is the sum of the stages; and of `age`, from the
@@ -38,6 +39,8 @@ class FrameReport:
     last_latency_ms: float = 0.0
     last_s: float | None = None
     last_in_time_s: float | None = None
+    too_old: int = 0
+    last_skip: str = ''
 
 
 class Stopwatch:
@@ -59,7 +62,8 @@ class FrameCounters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._processed = self._skipped = self._rejected = self._failed = 0
-        self._last_error = ''
+        self._too_old = 0
+        self._last_error = self._last_skip = ''
         self._times: dict[str, deque[float]] = {}
         self._last_latency_ms = 0.0
         self._last_s: float | None = None
@@ -86,9 +90,11 @@ class FrameCounters:
             if not limit_ms or self._last_latency_ms <= limit_ms:
                 self._last_in_time_s = self._last_s
 
-    def count_skipped(self) -> None:
+    def count_skipped(self, reason: str = '', too_old: bool = False) -> None:
         with self._lock:
             self._skipped += 1
+            self._too_old += too_old
+            self._last_skip = reason
 
     def count_rejected(self, reason: str) -> None:
         with self._lock:
@@ -112,6 +118,8 @@ class FrameCounters:
                 last_latency_ms=self._last_latency_ms,
                 last_s=self._last_s,
                 last_in_time_s=self._last_in_time_s,
+                too_old=self._too_old,
+                last_skip=self._last_skip,
             )
         for name, values in times.items():
             p50, p95, p99 = map(float, np.percentile(values, (50, 95, 99)))

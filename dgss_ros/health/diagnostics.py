@@ -7,11 +7,12 @@ from functools import partial
 
 from rclpy.node import Node
 
+from dgss_core.errors import brief
 from dgss_core.labels import IGNORE
 from dgss_core.runtime.backends import runs_a_bundle
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.health.camera import CameraHealth
-from dgss_ros.health.connections import mismatched_peers
+from dgss_ros.health.connections import mismatched_peers, rivals
 from dgss_ros.health.updater import StatusWriter, start_updater
 from dgss_ros.health.watchdog import ERROR, OK, WARN, TaskStatus, Watchdog
 from dgss_ros.parameters.values import Parameters
@@ -40,6 +41,8 @@ class Diagnostics:
         self._segmenter: Segmenter | None = None
         self._error = ''
         self._progress = ''
+        self._cameras = cameras
+        self._known: set[str] = set()
         self._updater = start_updater(node)
         self._add('model', self._model)
         self._add('connections', self._connections)
@@ -68,9 +71,9 @@ class Diagnostics:
     def _add(self, name: str, task: Callable[[], TaskStatus]) -> None:
         def fill(writer: StatusWriter) -> StatusWriter:
             status = task()
-            writer.summary(status.level, status.message)
+            writer.summary(status.level, brief(status.message))
             for key, value in status.values.items():
-                writer.add(key, str(value))
+                writer.add(key, brief(str(value)))
             return writer
 
         self._updater.add(name.strip(), fill)
@@ -96,11 +99,22 @@ class Diagnostics:
         return TaskStatus(level, f'{self._state()}{loading}{message}', values)
 
     def _connections(self) -> TaskStatus:
-        peers = list(mismatched_peers(self._node))
-        values: dict[str, object] = {str(number): peer for number, peer in enumerate(peers, 1)}
-        if not peers:
+        mismatched = list(mismatched_peers(self._node))
+        elsewhere = [camera.where_images() for camera in self._cameras]
+        doubtful = [*rivals(self._node), *(filter(None, elsewhere) if self._is_active else ())]
+        found = [*mismatched, *doubtful]
+        for sentence in found:
+            if sentence not in self._known:
+                self._node.get_logger().warning(brief(sentence))
+        self._known = set(found)
+        values: dict[str, object] = {str(number): text for number, text in enumerate(found, 1)}
+        if not found:
             return TaskStatus(OK, 'all peers match', values)
-        return TaskStatus(ERROR, peers[0], values)
+        return TaskStatus(ERROR if mismatched else WARN, found[0], values)
+
+    @property
+    def _is_active(self) -> bool:
+        return self._state() == 'active'
 
     def _frames(self, watchdog: Watchdog) -> TaskStatus:
         return watchdog.judge(self._state())

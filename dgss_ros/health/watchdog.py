@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -14,6 +15,8 @@ from dgss_ros.parameters.values import Parameters
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 SILENCE_S = 2.0
 """Time without an image after which an active node warns."""
+LOST = 0.2
+"""Share of lost images from which an active node warns."""
 RATE_WINDOW_S = 0.5
 """Minimum time over which rates are computed."""
 
@@ -47,7 +50,7 @@ class Watchdog:
         """Return the status of the frames. `state`: the lifecycle state of the node."""
         now, received = time.monotonic(), self._camera.arrivals.received
         report = self._camera.counters.report()
-        heard = received > self._received_before
+        heard = received > self._received_before or report.skipped > self._before.skipped
         self._has_begun = state == 'active' and (self._has_begun or heard)
         if not self._has_begun:
             self._begun_s = now
@@ -76,18 +79,45 @@ class Watchdog:
         if report.rejected > self._before.rejected:
             return (ERROR if too_late else WARN), report.last_error
         if silent_s > SILENCE_S or (too_late and 1e3 * silent_s > limit_ms):
-            return (ERROR if too_late else WARN), (
-                f'no image on {self._camera.topic()} for {silent_s:.1f} s; check that the '
-                'camera runs, or remap the image to its topic'
-            )
-        slow = f'the last frame took {report.last_latency_ms:.0f} ms from arrival to mask'
+            return (ERROR if too_late else WARN), self._silence(silent_s)
+        reasons = list(self._reasons(report))
         if too_late:
-            answered = report.last_s is not None and report.last_s > self._begun_s
-            reason = slow if answered else f'{report.skipped} images were skipped'
-            return ERROR, f'no mask in time for {delay_s:.1f} s; {reason}'
-        if 0 < self._settings['watchdog.max_processing_time_ms'] < report.last_latency_ms:
-            return WARN, slow
+            slow = f'the last frame took {report.last_latency_ms:.0f} ms from arrival to mask'
+            return ERROR, f'no mask in time for {delay_s:.1f} s; {(reasons or [slow])[0]}'
+        if reasons:
+            return WARN, reasons[0]
         return OK, f'{self._rates_hz[1]:.1f} Hz'
+
+    def _silence(self, silent_s: float) -> str:
+        topic, elsewhere = self._camera.topic(), self._camera.where_images()
+        advice = '; check that the camera runs, or remap the image to its topic'
+        return (
+            f'no image on {topic} for {silent_s:.1f} s{f". {elsewhere}" if elsewhere else advice}'
+        )
+
+    def _reasons(self, report: FrameReport) -> Iterator[str]:
+        """Yield what keeps masks of images that arrive from being there in time."""
+        before = self._before
+        skips = report.skipped > before.skipped and report.processed == before.processed
+        if skips and (report.too_old > before.too_old or self._is_late(report)):
+            yield f'{report.skipped} images were skipped: {report.last_skip}'
+        if fault := self._camera.clock_fault():
+            yield fault
+        if (lost := self._camera.gaps.lost) > LOST:
+            topic = self._camera.topic()
+            yield (
+                f'{lost:.0%} of the images on {topic} are lost on the way, as the gaps between '
+                'their stamps show; give the camera driver the transport profile (docs/deploy.md, '
+                f'Transport), or set qos_overrides.{topic}.subscription.reliability to reliable'
+            )
+        if 0 < self._settings['watchdog.max_processing_time_ms'] < report.last_latency_ms:
+            yield f'the last frame took {report.last_latency_ms:.0f} ms from arrival to mask'
+
+    def _is_late(self, report: FrameReport) -> bool:
+        """Return whether no frame was ready for `watchdog.max_delay_ms`."""
+        limit_ms = self._settings['watchdog.max_delay_ms']
+        delay_s = time.monotonic() - max(report.last_s or 0, self._begun_s)
+        return 0 < limit_ms < 1e3 * delay_s
 
     def _values(self, received: int, report: FrameReport) -> dict[str, object]:
         values: dict[str, object] = {
@@ -98,6 +128,7 @@ class Watchdog:
             'rejected': report.rejected,
             'failed': report.failed,
             'last_error': report.last_error,
+            'lost_share': f'{self._camera.gaps.lost:.2f}',
             'rate_in_hz': f'{self._rates_hz[0]:.1f}',
             'rate_out_hz': f'{self._rates_hz[1]:.1f}',
         }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 Answer = TypeVar('Answer')
@@ -32,3 +33,9 @@ class Answers(Generic[Answer]):
         with self._publishing:
             if self._waiting:
                 self._publish(self._waiting.popleft())
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Publish nothing during the block; it begins when the answer that leaves has left."""
+        with self._publishing:
+            yield

@@ -13,16 +13,18 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from dgss_core.images.view import View
-from dgss_core.labels import IGNORE
+from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.runtime.monitoring.smoothing import TemporalSmoother
 from dgss_core.runtime.prediction import Prediction
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.health.camera import CameraHealth
+from dgss_ros.health.connections import where_images
 from dgss_ros.health.counters import Stopwatch
+from dgss_ros.health.gaps import StampGaps
 from dgss_ros.health.watch import CameraWatch
 from dgss_ros.node.answers import Answers
 from dgss_ros.node.camera_info import InfoRelay
-from dgss_ros.node.frames import Answer, CameraFrame, SavedFrame
+from dgss_ros.node.frames import Answer, CameraFrame
 from dgss_ros.node.mailbox import Mailbox
 from dgss_ros.node.messages import stamp_ns
 from dgss_ros.node.outputs import Outputs
@@ -46,7 +48,8 @@ class Arrival(NamedTuple):
 class Camera:
     """Prepares the frames of one camera for the network, and publishes its masks.
 
-    The pipeline uses `prepare`, `refresh` and `answers`. `name` is empty for the camera of a node
+    The pipeline uses `prepare`, `admits` and `answers`. `labels`: the label set that was published
+    last; an answer with another one is dropped. `name` is empty for the camera of a node
     that has one camera without a name.
     """
 
@@ -54,8 +57,12 @@ class Camera:
         self, node: LifecycleNode, name: str, settings: Parameters, mailbox: Mailbox[Arrival]
     ) -> None:
         self.name = name
+        self.labels: LabelSet | None = None
         self.slot = mailbox.slot()
-        self.health = CameraHealth(name, lambda: self.topic, self.slot)
+        self.health = CameraHealth(
+            name, lambda: self.topic, self.slot, self._clock_fault, self._where_images
+        )
+        self._last_age_s: float | None = None
         self.answers: Answers[Answer] = Answers(self._publish)
         self._smoother = TemporalSmoother()
         self._node = node
@@ -81,6 +88,7 @@ class Camera:
 
     def activate(self) -> None:
         self.health.watch, self._smoother = CameraWatch(), TemporalSmoother()
+        self.health.gaps, self._last_age_s = StampGaps(), None
         kind = CompressedImage if self._is_compressed else Image
         self._subscription = subscribe(self._node, kind, self.topic, self._take)
         if self._info is not None:
@@ -110,28 +118,21 @@ class Camera:
         """
         stopwatch = Stopwatch(arrival.time_s)
         stopwatch.lap('waiting')
-        if not self._admits(arrival.message.header):
+        if not self.admits(arrival.message.header):
             return None
         return CameraFrame.prepare(arrival.message, self._view(), segmenter, stopwatch)
 
-    def refresh(self, frame: CameraFrame, segmenter: Segmenter) -> CameraFrame | None:
-        """Return the frame to run now: a newer image if one has arrived, else `frame`.
-
-        Returns None, and raises, as `prepare` does.
-        """
-        newer = self.slot.take_newer()
-        if newer is not None:
-            return self.prepare(newer, segmenter)
-        return frame if self._admits(frame.header) else None
-
-    def last_answer(self) -> SavedFrame | None:
-        """Return the frame that was published last, None before the first."""
-        return None if self._last is None else self._last.saved()
+    @property
+    def last_answer(self) -> Answer | None:
+        """The answer that was published last, None before the first."""
+        return self._last
 
     def _publish(self, answer: Answer) -> None:
         """Refine a prediction, resize it to the image, publish it and count the frame."""
-        assert self._outputs is not None, 'answers are published between configure and cleanup'
         frame, prediction, segmenter = answer
+        if self._outputs is None or segmenter.labels != self.labels:
+            self.slot.drop()  # its frame left the network after a cleanup or a change of labels
+            return
         if self._last is not None and self._last.segmenter is not segmenter:
             self._smoother = TemporalSmoother()  # ids of another bundle may be other classes
         refined = self._refine(frame, prediction)
@@ -178,20 +179,46 @@ class Camera:
         return self._settings['image_transport'] == 'compressed'
 
     def _take(self, message: Image | CompressedImage) -> None:
-        now = time.monotonic()
-        if self._arrival_pace.admits(now, self._settings['input.max_rate']):
+        now, rate_hz = time.monotonic(), self._settings['input.max_rate']
+        self.health.gaps.add(stamp_ns(message.header))
+        if self._arrival_pace.admits(now, rate_hz):
             self.slot.put(Arrival(self, message, now))
         else:
-            self.health.counters.count_skipped()
+            self.health.counters.count_skipped(f'input.max_rate is {rate_hz:g}')
 
-    def _admits(self, header: Header) -> bool:
+    def admits(self, header: Header) -> bool:
         """Return whether an image is within `input.max_age_ms`; count it as skipped if not."""
         limit_ms = self._settings['input.max_age_ms']
-        age_s = self._age_s(header) if limit_ms else None
+        age_s = self._last_age_s = self._age_s(header) if limit_ms else None
         if age_s is None or 1e3 * age_s <= limit_ms:
             return True
-        self.health.counters.count_skipped()
+        self.health.counters.count_skipped(
+            f"the last was {age_s:.1f} s old by the node's clock and input.max_age_ms is "
+            f'{limit_ms:g}; check the clock of the camera, or use_sim_time',
+            too_old=True,
+        )
         return False
+
+    def _clock_fault(self) -> str:
+        """Return why ages mean nothing, with the fix; empty while they do."""
+        is_simulated = self._node.get_parameter('use_sim_time').value
+        if is_simulated and self._node.get_clock().now().nanoseconds == 0:
+            return (
+                'use_sim_time is set, but no time was heard on /clock; play the bag with --clock, '
+                'or set use_sim_time to false'
+            )
+        age_s, limit_ms = self._last_age_s, self._settings['input.max_age_ms']
+        if limit_ms and age_s is not None and 1e3 * age_s < -limit_ms:
+            return (
+                f"the stamp of the last image lies {-age_s:.1f} s ahead of the node's clock, so "
+                'input.max_age_ms finds no image too old; check the clock of the camera, or '
+                'use_sim_time'
+            )
+        return ''
+
+    def _where_images(self) -> str:
+        name = f'{self._prefix}image'
+        return where_images(self._node, self.topic, name, is_compressed=self._is_compressed)
 
     def _age_s(self, header: Header) -> float | None:
         """Return the seconds since the stamp by the node's clock; None for a stamp up to 0."""

@@ -18,6 +18,7 @@ from rclpy.signals import SignalHandlerOptions, install_signal_handlers
 from rclpy.utilities import remove_ros_args
 
 from dgss_core.errors import DgssError
+from dgss_ros.node.ending import Deadline
 from dgss_ros.node.transport import init_ros, prepare_process
 
 NodeT = TypeVar('NodeT', bound=Node)
@@ -30,13 +31,16 @@ exceeds the time that the node adds to a frame; executor and workers often compe
 def run(make: Callable[[], NodeT], begin: Callable[[NodeT], None], args: list[str]) -> int:
     """Make a node, call `begin` with it, and spin it until SIGINT or SIGTERM.
 
-    Returns the exit code: 0, or 2 for a DgssError at start.
+    Returns the exit code: 0, or 2 for a DgssError at start. A thread that does not end keeps the
+    process for no longer than `dgss_ros.node.ending.END_S`.
     """
     prepare_process()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     ends = ExitStack()
     try:
         node = start(make, args)
+        ends.callback(Deadline(node.context).leave)
+        ends.callback(rclpy.try_shutdown)
         ends.callback(node.destroy_node)
         executor = SingleThreadedExecutor()
         ends.callback(executor.shutdown)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
+
+from dgss_core.errors import DgssError
 
 Item = TypeVar('Item')
 
@@ -32,6 +35,14 @@ class Slot(Generic[Item]):
     def take_newer(self) -> Item | None:
         """Take the waiting item, if any; the one in work then counts as dropped."""
         return self._mailbox._take_newer(self)
+
+    def keep_older(self) -> None:
+        """Undo the count of `take_newer`: the newer item is unusable, the one in work goes on."""
+        self._mailbox._count_dropped(self, -1)
+
+    def drop(self) -> None:
+        """Count the item in work as dropped."""
+        self._mailbox._count_dropped(self, 1)
 
     def _drop_waiting(self) -> None:
         """Drop the waiting item, if any. The caller holds the lock of the mailbox."""
@@ -114,6 +125,10 @@ class Mailbox(Generic[Item]):
                 slot.dropped += 1  # the item in work, which the newer one replaces
             return newer
 
+    def _count_dropped(self, slot: Slot[Item], number: int) -> None:
+        with self._lock:
+            slot.dropped += number
+
     def done(self, slots: list[Slot[Item]]) -> None:
         """Free the slots of a batch, so that the next items of their senders can be taken."""
         with self._lock:
@@ -123,12 +138,16 @@ class Mailbox(Generic[Item]):
                     self._item_ready.notify()
             self._batch_done.notify_all()
 
-    def settle(self) -> None:
-        """Wait until the batches that are in work now are done; later ones may be in work then."""
+    def settle(self, timeout_s: float | None = None) -> bool:
+        """Wait until the batches that are in work now are done; later ones may be in work then.
+
+        Returns False if they are not done within `timeout_s`; None waits without a limit.
+        """
         with self._lock:
             last = self._batches
-            self._batch_done.wait_for(
-                lambda: not any(slot.in_work and slot.last_batch <= last for slot in self._slots)
+            return self._batch_done.wait_for(
+                lambda: not any(slot.in_work and slot.last_batch <= last for slot in self._slots),
+                timeout_s,
             )
 
     def _hand_out(self, ready: list[Slot[Item]], max_size: int) -> list[tuple[Slot[Item], Item]]:
@@ -152,34 +171,63 @@ class Workers(Generic[Item]):
         self,
         work: Callable[[list[Item]], object],
         after: Callable[[list[Item]], object] = lambda items: None,
+        failed: Callable[[list[Item], BaseException], object] = lambda items, error: None,
         *,
         count: int = 1,
         max_size: int = 1,
         max_wait_s: float = 0.0,
     ) -> None:
-        """Call `work` with the items of each batch, on `count` new threads; it must not raise.
+        """Call `work` with the items of each batch, on `count` new threads.
 
         Then the slots are freed and `after` is called with the same items, while another thread
-        may already work on the next items of these senders.
+        may already work on the next items of these senders. Whatever `work` or `after` raises goes
+        to `failed`, and the thread takes the next batch.
+
+        Raises DgssError, and starts no thread, if the system refuses one of them, or if a thread
+        of the last start still runs.
         """
+
+        def attempt(step: Callable[[list[Item]], object], items: list[Item]) -> None:
+            try:
+                step(items)
+            except BaseException as error:
+                with suppress(Exception):  # the thread must live to free the next slots
+                    failed(items, error)
 
         def run() -> None:
             while batch := self._mailbox.take(max_size, max_wait_s):
                 items = [item for _, item in batch]
-                work(items)
-                self._mailbox.done([slot for slot, _ in batch])
-                after(items)
+                try:
+                    attempt(work, items)
+                finally:
+                    self._mailbox.done([slot for slot, _ in batch])
+                attempt(after, items)
 
+        if self._threads:
+            raise DgssError('The last frame has not left the network; restart the node.')
         self._mailbox.open()
-        self._threads = [
-            threading.Thread(target=run, name=f'segmentation {number}') for number in range(count)
-        ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for number in range(count):
+                # Daemon: a call that never returns must not keep the process from ending.
+                thread = threading.Thread(target=run, name=f'segmentation {number}', daemon=True)
+                thread.start()
+                self._threads.append(thread)
+        except RuntimeError as error:
+            self.stop()
+            raise DgssError(
+                f'The system refuses {count} threads ({error}); set workers to a smaller number, '
+                'or raise the limit of processes (ulimit -u, pids.max).'
+            ) from error
 
-    def stop(self) -> None:
-        """Finish the items in work, drop the waiting ones, and join the threads."""
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """Finish the items in work, drop the waiting ones, and join the threads.
+
+        Returns False if a thread does not end within `timeout_s`; None waits without a limit. Such
+        a thread ends once its items are finished.
+        """
         self._mailbox.close()
+        end_s = None if timeout_s is None else time.monotonic() + timeout_s
         for thread in self._threads:
-            thread.join()
-        self._threads = []
+            thread.join(None if end_s is None else max(0.0, end_s - time.monotonic()))
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        return not self._threads

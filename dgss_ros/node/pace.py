@@ -8,11 +8,17 @@ class Pace:
 
     def __init__(self) -> None:
         self._due_s = 0.0
+        self._rate_hz = 0.0
 
     def admits(self, now_s: float, rate_hz: float) -> bool:
-        """Return whether the event at `now_s` is admitted; a rate of 0 admits all."""
+        """Return whether the event at `now_s` is admitted; a rate of 0 admits all.
+
+        A changed rate admits the next event at once, so that a long period does not go on.
+        """
         if not rate_hz:
             return True
+        if rate_hz != self._rate_hz:
+            self._rate_hz, self._due_s = rate_hz, now_s
         if now_s < self._due_s:
             return False
         period_s = 1 / rate_hz

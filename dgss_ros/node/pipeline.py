@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import threading
+import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Awaitable, Callable
 
 from rclpy.node import Node
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, brief
 from dgss_core.runtime.segmenter import Prediction, Segmenter
 from dgss_ros.node.cameras import Arrival, Camera
 from dgss_ros.node.frames import Answer, CameraFrame
 from dgss_ros.node.mailbox import Mailbox, Workers
 
 LOG_PERIOD_S = 5.0
+STOP_S, END_S = 10.0, 2.0
+"""Longest wait for the batches in work when the workers stop; `END_S` when the process ends."""
 Frames = list[tuple[Camera, CameraFrame]]
+
+LOGGED = 10_000
+"""Longest text of an exception in the log, in characters."""
 
 FAILURES_TO_RECOVER = 5
 """Number of failed batches in a row after which `recover` is called, on the executor."""
+
+
+class StuckError(DgssError):
+    """A batch does not return from the network: its memory may not be freed."""
 
 
 class Pipeline:
@@ -30,6 +38,7 @@ class Pipeline:
     camera is prepared. A newer image of that camera replaces the prepared one.
 
     An error is logged and counted at the cameras of its frames; the next image is answered.
+    `recover` gets the segmenter that fails.
     """
 
     def __init__(
@@ -37,36 +46,53 @@ class Pipeline:
         node: Node,
         mailbox: Mailbox[Arrival],
         segmenter: Segmenter,
-        recover: Callable[[], Awaitable[None]],
+        recover: Callable[[Segmenter], Awaitable[None]],
     ) -> None:
         self.segmenter = segmenter
         self._node = node
         self._mailbox = mailbox
         self._recover = recover
         self._failures = 0
+        self._stuck = False
         self._workers = Workers(mailbox)
         self._network = threading.Semaphore()
 
     def start(self, workers: int, max_batch: int, max_wait_s: float) -> None:
-        """Start the worker threads. `workers`: number of batches in the network at once."""
+        """Start the worker threads. `workers`: number of batches in the network at once.
+
+        Raises DgssError if the system refuses them, or if one of the last start still runs.
+        """
         self._network = threading.Semaphore(workers)
         # Larger batches are not prepared ahead, so that they fill while the network is busy.
         threads = 2 * workers if max_batch == 1 else workers
         self._workers.start(
             self._work,
             self._publish,
+            self._lose,
             count=threads,
             max_size=max_batch,
             max_wait_s=max_wait_s,
         )
 
     def stop(self) -> None:
-        """Finish the batches in work and drop the waiting images."""
-        self._workers.stop()
+        """Finish the batches in work and drop the waiting images.
+
+        Raises StuckError for a batch that is not finished after `STOP_S`.
+        """
+        begun_s = time.monotonic()
+        while not self._workers.stop(timeout_s=0.1):
+            limit_s = STOP_S if self._node.context.ok() else END_S
+            if self._stuck or time.monotonic() - begun_s > limit_s:
+                self._stuck = True
+                raise StuckError(
+                    f'A frame has not left the network within {limit_s:g} s; '
+                    'end the process and start it again.'
+                )
 
     def swap(self, segmenter: Segmenter) -> Segmenter:
         """Use another segmenter for the next batches; returns the old one, maybe still in use."""
         old, self.segmenter = self.segmenter, segmenter
+        self._failures = 0
         return old
 
     def retire(self, segmenter: Segmenter) -> None:
@@ -78,13 +104,16 @@ class Pipeline:
         segmenter = self.segmenter  # for the whole batch, even if `swap` changes it meanwhile
         frames: Frames = []
         for arrival in batch:
-            self._add(frames, arrival.camera, partial(arrival.camera.prepare, arrival, segmenter))
+            if frame := self._prepare(arrival, segmenter):
+                frames.append((arrival.camera, frame))
         if not frames:
             return
         with self._network:
-            current: Frames = []
-            for camera, frame in frames:
-                self._add(current, camera, partial(camera.refresh, frame, segmenter))
+            current = [
+                (camera, newest)
+                for camera, frame in frames
+                if (newest := self._refresh(camera, frame, segmenter))
+            ]
             predictions = self._predict(current, segmenter)
         for (camera, frame), prediction in zip(current, predictions, strict=False):
             frame.stopwatch.lap('inference')
@@ -92,42 +121,63 @@ class Pipeline:
 
     def _publish(self, batch: list[Arrival]) -> None:
         for arrival in batch:
-            with self._count_errors(arrival.camera):
+            try:
                 arrival.camera.answers.publish_oldest()
+            except Exception as error:
+                self._lose([arrival], error)
 
-    def _add(self, frames: Frames, camera: Camera, make: Callable[[], CameraFrame | None]) -> None:
-        """Append the frame of `camera` that `make` returns, unless it returns None or fails."""
-        with self._count_errors(camera):
-            if frame := make():
-                frames.append((camera, frame))
+    def _prepare(self, arrival: Arrival, segmenter: Segmenter) -> CameraFrame | None:
+        """Return the frame of an image; None, with a count, if it is too old or unusable."""
+        try:
+            return arrival.camera.prepare(arrival, segmenter)
+        except DgssError as error:
+            reason = brief(str(error))
+            arrival.camera.health.counters.count_rejected(reason)
+            self._node.get_logger().warning(reason, throttle_duration_sec=LOG_PERIOD_S)
+        except Exception as error:
+            self._lose([arrival], error)
+        return None
+
+    def _refresh(
+        self, camera: Camera, frame: CameraFrame, segmenter: Segmenter
+    ) -> CameraFrame | None:
+        """Return the frame to run now: the newest usable image; None if it is too old by now."""
+        if (newer := camera.slot.take_newer()) is not None:
+            if replacement := self._prepare(newer, segmenter):
+                return replacement
+            camera.slot.keep_older()
+        return frame if camera.admits(frame.header) else None
 
     def _predict(self, frames: Frames, segmenter: Segmenter) -> list[Prediction]:
+        if not frames:
+            return []
         predictions: list[Prediction] = []
-        if frames:
-            with self._count_errors(*(camera for camera, _ in frames)):
-                predictions = segmenter.predict_prepared([frame.prepared for _, frame in frames])
-            self._note_failure(failed=not predictions)
+        try:
+            predictions = segmenter.predict_prepared([frame.prepared for _, frame in frames])
+        except Exception as error:
+            # The images were decoded: whatever goes wrong here, also a DgssError, is no fault of
+            # theirs.
+            self._count_failed([camera for camera, _ in frames], error)
+        self._note_failure(segmenter, failed=not predictions)
         return predictions
 
-    def _note_failure(self, failed: bool) -> None:
+    def _note_failure(self, segmenter: Segmenter, failed: bool) -> None:
+        if segmenter is not self.segmenter:
+            return
         self._failures = self._failures + 1 if failed else 0
         if self._failures >= FAILURES_TO_RECOVER and self._node.executor is not None:
             self._failures = 0
-            self._node.executor.create_task(self._recover)
+            self._node.executor.create_task(self._recover, segmenter)
 
-    @contextmanager
-    def _count_errors(self, *cameras: Camera) -> Iterator[None]:
-        """Log an exception and count it as a lost frame of each camera, instead of raising it."""
-        logger = self._node.get_logger()
-        try:
-            yield
-        except DgssError as error:
-            for camera in cameras:
-                camera.health.counters.count_rejected(str(error))
-            logger.warning(str(error), throttle_duration_sec=LOG_PERIOD_S)
-        except Exception as error:
-            if not self._node.context.ok():
-                return  # SIGTERM invalidates the publishers while a frame is in work
-            for camera in cameras:
-                camera.health.counters.count_failed(f'{type(error).__name__}: {error}')
-            logger.error(traceback.format_exc(), throttle_duration_sec=LOG_PERIOD_S)
+    def _lose(self, batch: list[Arrival], error: BaseException) -> None:
+        self._count_failed([arrival.camera for arrival in batch], error)
+
+    def _count_failed(self, cameras: list[Camera], error: BaseException) -> None:
+        """Log an exception, and count it as a lost frame of each camera."""
+        if not self._node.context.ok():
+            return  # SIGTERM invalidates the publishers while a frame is in work
+        reason = brief(f'{type(error).__name__}: {error}')
+        for camera in cameras:
+            camera.health.counters.count_failed(reason)
+        text = brief(''.join(traceback.format_exception(error)), LOGGED)
+        self._node.get_logger().error(text, throttle_duration_sec=LOG_PERIOD_S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rclpy.node import Node
@@ -33,15 +33,39 @@ def subscribe(node: Node, kind: type, topic: str, take: Callable[[Any], None]) -
     )
 
 
+POLICIES = (*CHOICES, 'depth')
+
+
+def unused_overrides(node: Node, images: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each topic in `qos_overrides` that the node does not have.
+
+    `images`: the topics that the images come from. Call it when every topic exists.
+    """
+    # rclpy declares a parameter for each policy of each topic that it creates.
+    names = [
+        name
+        for name in node._parameter_overrides
+        if name.startswith(OVERRIDES) and not node.has_parameter(name)
+    ]
+    for topic in dict.fromkeys(name.removeprefix(OVERRIDES).split('.')[0] for name in names):
+        yield (
+            f'qos_overrides.{topic} has no effect: there is no such topic here, or its quality of '
+            f'service is fixed; images come from {", ".join(images)}.'
+        )
+
+
 def check_overrides(node: Node) -> None:
-    """Raise DgssError for an invalid `qos_overrides` value.
+    """Raise DgssError for an invalid policy or value in `qos_overrides`.
 
     rclpy checks the values only when it creates the topic, and its error does not name the value.
+    It ignores a policy that it does not know.
     """
     for name, parameter in node._parameter_overrides.items():
         if not name.startswith(OVERRIDES):
             continue
         policy, value = name.rpartition('.')[2], parameter.value
+        if policy not in POLICIES:
+            raise DgssError(f'{name} is no policy; use one of {", ".join(POLICIES)}.')
         choices = CHOICES.get(policy)
         if choices and value not in choices:
             raise DgssError(f'{name} must be one of {", ".join(choices)}, not {value!r}.')

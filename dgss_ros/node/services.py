@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import threading
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
-from rclpy.task import Future
 from std_srvs.srv import Trigger
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, brief
 from dgss_core.images.compressed import encode_png
 from dgss_core.images.paint import overlay
-from dgss_ros.node.frames import SavedFrame
+from dgss_ros.node.frames import Answer, SavedFrame
+from dgss_ros.node.jobs import in_thread
 from dgss_ros.node.messages import stamp_ns
 from dgss_ros.node.saving import DESCRIPTION, write_frame
-
-Result = TypeVar('Result')
 
 
 def offer(node: Node, name: str, work: Callable[[], Awaitable[str]]) -> None:
@@ -36,9 +32,9 @@ def offer(node: Node, name: str, work: Callable[[], Awaitable[str]]) -> None:
             response.message = await work()
             response.success = True
         except DgssError as error:
-            response.message = str(error)
+            response.message = brief(str(error))
         except Exception as error:
-            response.message = f'{type(error).__name__}: {error}'
+            response.message = brief(f'{type(error).__name__}: {error}')
             node.get_logger().error(traceback.format_exc())
         if not response.success:
             node.get_logger().error(f'{name} failed: {response.message}')
@@ -48,31 +44,12 @@ def offer(node: Node, name: str, work: Callable[[], Awaitable[str]]) -> None:
     node.create_service(Trigger, name, answer, callback_group=MutuallyExclusiveCallbackGroup())
 
 
-def in_thread(node: Node, work: Callable[[], Result]) -> Awaitable[Result]:
-    """Run `work` on a new thread; a coroutine can await its result without blocking the executor.
-
-    An exception of `work` is raised where the result is awaited.
-    """
-    future = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-        if node.context.ok() and node.executor is not None:
-            node.executor.wake()  # setting a result on another thread does not wake the executor
-
-    threading.Thread(target=run, name='service').start()
-    return future
-
-
 async def save_frames(
-    node: Node, answers: Mapping[str, SavedFrame | None], folder: Path
+    node: Node, answers: Mapping[str, Answer | None], folder: Path
 ) -> list[Path]:
-    """Write the answered frame of each camera, on a new thread; returns the paths of the files.
+    """Write the last answer of each camera, on a new thread; returns the paths of the files.
 
-    `answers`: the frames by the name of their camera, None for a camera without one. Raises
+    `answers`: by the name of their camera, None for a camera without one. Raises
     DgssError when there is no frame at all, or when the folder cannot be written.
     """
 
@@ -81,7 +58,7 @@ async def save_frames(
             path
             for camera, answer in answers.items()
             if answer is not None
-            for path in save(answer, camera, folder)
+            for path in save(answer.saved(), camera, folder)
         ]
 
     if paths := await in_thread(node, save_all):

@@ -29,7 +29,7 @@ Check = Callable[[Any], None]
 class Declaration:
     """One parameter.
 
-    `default`: None leaves the parameter unset. `change`: when it may be set, one of `AT_START`,
+    `change`: when it may be set, one of `AT_START`,
     `UNCONFIGURED` and `ANY_TIME`. `bounds`: inclusive. `check`: tests what type, bounds and
     choices cannot express.
     """
@@ -44,10 +44,20 @@ class Declaration:
     check: Check | None = None
 
     def declare(self, node: Node) -> None:
-        # An empty list has no element type; rclpy would declare it as bytes.
-        unset = self.default in (None, [])
-        value = TYPES[self.type] if unset else self.default
-        node.declare_parameter(self.name, value, self._descriptor())
+        if self.default != []:
+            node.declare_parameter(self.name, self.default, self._descriptor())
+            return
+        # An empty list has no element type: rclpy would declare it as bytes. Declared by its type
+        # alone it has no value, and a request for the values of several parameters that includes
+        # it is then answered with none at all. A read-only one cannot be set afterwards.
+        kind, descriptor = TYPES[self.type], self._descriptor()
+        writable = self._descriptor()
+        writable.read_only = False
+        node.declare_parameter(self.name, kind, writable)
+        if node.get_parameter_or(self.name).type_ == Parameter.Type.NOT_SET:
+            node.set_parameters([Parameter(self.name, kind, [])])
+        descriptor.type = kind.value
+        node.set_descriptor(self.name, descriptor)
 
     def refuse(self, value: Any) -> None:
         """Raise DgssError for an invalid value of the right type."""

@@ -24,11 +24,13 @@ up. All others take effect with the next frame (`bundle` with the next call of `
 """
 TAIL = """
 `CAMERA` stands for each name in `cameras`: with `cameras: [front, left]` there are `front.roi` and
-`left.roi`. A parameter that is not set for a camera has the value of `input`.
+`left.roi`.
 
 There are also `use_sim_time` and, for the quality of service of each topic,
 `qos_overrides.TOPIC.publisher.reliability` (also `.history`, `.depth`, and `.subscription`), with
-the full name of the topic. Configuring the node reports an invalid override.
+the full name of the topic. Configuring the node reports an invalid policy or value; activating
+it names the topics that it does not have. The log also names a parameter file without parameters
+for this node.
 """
 
 
@@ -39,7 +41,7 @@ def page() -> str:
 
 
 def _row(declaration: Declaration) -> str:
-    default = '' if declaration.default is None else f'`{json.dumps(declaration.default)}`'
+    default = f'`{json.dumps(declaration.default)}`'
     cells = (
         f'`{declaration.name}`',
         _type(declaration),

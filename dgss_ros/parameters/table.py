@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from dgss_core.errors import DgssError
 from dgss_core.images.view import ROTATIONS
 from dgss_core.runtime.backends import check_backend
 from dgss_ros.parameters.declaration import ANY_TIME, AT_START, UNCONFIGURED, Declaration
+
+MIN_RATE_HZ = 0.01
+"""A smaller rate would make a camera as good as silent."""
 
 
 def _check_cameras(names: Sequence[str]) -> None:
@@ -27,6 +31,11 @@ def _check_roi(roi: Sequence[int]) -> None:
         raise DgssError(
             f'A region of interest is x, y, width and height in pixels, not {list(roi)}.'
         )
+
+
+def _check_rate(rate_hz: float) -> None:
+    if 0 < rate_hz < MIN_RATE_HZ:
+        raise DgssError(f'input.max_rate is at least {MIN_RATE_HZ:g}, or 0 for no limit.')
 
 
 PARAMETERS = (
@@ -125,6 +134,15 @@ PARAMETERS = (
         'Run an engine even if its masks differ from those of the network it was built from.',
     ),
     Declaration(
+        'engine.max_silence_s',
+        float,
+        120.0,
+        ANY_TIME,
+        'Give up a load by ~/reload, or after repeated failures, that reports no progress for '
+        'longer than this; 0 for never.',
+        bounds=(0.0, 86_400.0),
+    ),
+    Declaration(
         'self_test',
         bool,
         True,
@@ -144,8 +162,9 @@ PARAMETERS = (
         float,
         0.0,
         ANY_TIME,
-        'Maximum number of images per second from each camera; 0 for no limit.',
+        'Maximum number of images per second from each camera, at least 0.01; 0 for no limit.',
         bounds=(0.0, 1000.0),
+        check=_check_rate,
     ),
     ROTATION := Declaration(
         'input.rotation',
@@ -240,15 +259,29 @@ PARAMETERS = (
 )
 
 
+AS_INPUT: dict[str, Any] = {'rotation': -1, 'roi': []}
+"""Values of the parameters of a camera that stand for those of `input`."""
+
+
 def camera_parameters(cameras: Sequence[str]) -> tuple[Declaration, ...]:
     """Return `CAMERA.rotation` and `CAMERA.roi`, which override those of `input`."""
     return tuple(
-        replace(
-            declaration,
-            name=declaration.name.replace('input', camera),
-            default=None,
-            description=f'Like {declaration.name}, for this camera only.',
-        )
+        declaration
         for camera in cameras
-        for declaration in (ROTATION, ROI)
+        for declaration in (
+            replace(
+                ROTATION,
+                name=f'{camera}.rotation',
+                default=AS_INPUT['rotation'],
+                choices=(AS_INPUT['rotation'], *ROTATIONS),
+                description='Like input.rotation, for this camera only; -1 for input.rotation.',
+            ),
+            replace(
+                ROI,
+                name=f'{camera}.roi',
+                default=AS_INPUT['roi'],
+                description='Like input.roi, for this camera only; empty for input.roi, four '
+                'zeros for the whole image.',
+            ),
+        )
     )

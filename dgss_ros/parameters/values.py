@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter
 from dgss_core.errors import DgssError
 from dgss_core.runtime.backends import runs_a_bundle
 from dgss_ros.parameters.declaration import UNCONFIGURED, Declaration
-from dgss_ros.parameters.table import PARAMETERS, camera_parameters
+from dgss_ros.parameters.table import AS_INPUT, PARAMETERS, camera_parameters
 
 
 class Parameters:
@@ -41,14 +41,13 @@ class Parameters:
         self._warn_of_unknown()
 
     def __getitem__(self, name: str) -> Any:
-        """Return the current value; the default, None or an empty list, if it was never set."""
-        value = self._node.get_parameter_or(name).value
-        return self._declarations[name].default if value is None else value
+        """Return the current value."""
+        return self._node.get_parameter(name).value
 
     def of_camera(self, camera: str, name: str) -> Any:
         """Return `rotation` or `roi` of a camera: its own value if set, otherwise of `input`."""
-        own = self[f'{camera}.{name}'] if camera else None
-        return self[f'input.{name}'] if own is None else own
+        own = self[f'{camera}.{name}'] if camera else AS_INPUT[name]
+        return self[f'input.{name}'] if own == AS_INPUT[name] else own
 
     def bundle_folder(self) -> Path | None:
         """Return the folder of the bundle with links resolved; None for the embedded bundle.

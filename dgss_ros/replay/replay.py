@@ -31,6 +31,8 @@ NODE = '/dgss'
 MASK_TOPIC = f'{NODE}/mask'
 ANSWER_S = 0.5
 LAST_ANSWER_S = 3.0
+TRIES, EACH_S = 5, 2.0
+"""In a lossless replay: how often a frame is sent, and how long each time waits for its mask."""
 
 
 def replay(
@@ -42,9 +44,11 @@ def replay(
     node: str = NODE,
     wait: float = 60.0,
     overwrite: bool = False,
+    lossless: bool = False,
 ) -> None:
     """Play a bag to a running node, and record its masks and confidences with their stamps.
 
+    A node takes the newest image whenever it is free; a busy one leaves frames without a mask.
     Ctrl-C keeps what has been recorded.
 
     Args:
@@ -55,13 +59,20 @@ def replay(
         node: full name of the node
         wait: seconds to wait until the node answers
         overwrite: replace an existing bag
+        lossless: wait for the mask of each frame before the next one, whatever the rate
     """
     topic = image_topic(bag, image).name
     with ros_session('dgss_bag_replay') as ros:
-        drive = Drive(bag, topic, rate)
+        drive = Drive(bag, topic, rate, lossless)
         times = play_through_node(ros, drive, output, node=node, wait_s=wait, overwrite=overwrite)
     console = Console()
     console.print(f'{len(times.sent)} frames sent, {len(times.received)} masks in {output}.')
+    if missing := len(times.sent.keys() - times.received.keys()):
+        slower = 'a faster machine' if lossless else 'a lower --rate, or --lossless'
+        console.print(
+            f'{missing} frames got no mask. A busy node takes only the newest image: use '
+            f'{slower}; /diagnostics counts the dropped, skipped and rejected images.'
+        )
     if times.received:
         p50, p95, p99 = np.percentile(times.latencies_ms, (50, 95, 99))
         console.print(f'Latency p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms.')
@@ -69,11 +80,15 @@ def replay(
 
 @dataclass(frozen=True)
 class Drive:
-    """A bag to play at `rate` times its speed, and the topic of its images."""
+    """A bag to play at `rate` times its speed, and the topic of its images.
+
+    `lossless`: each frame waits for the answers to the one before.
+    """
 
     bag: Path
     topic: str
     rate: float = 1.0
+    lossless: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,8 +128,12 @@ def play_through_node(
             with closing(with_progress(player.play(drive.rate), 'Driving', player.count)) as shown:
                 for message, time_s in shown:
                     if message.topic == drive.topic:
-                        sent[raw_stamp_ns(message.data)] = time_s
+                        stamp_ns = raw_stamp_ns(message.data)
+                        sent[stamp_ns] = time_s
                         check()
+                        if drive.lossless:
+                            again = partial(player.publish, drive.topic, message.data)
+                            answers.wait_for(stamp_ns, again)
                     answers.record()
             wait_until(lambda: answers.complete(sent.keys()), LAST_ANSWER_S)
         except BaseException:
@@ -159,6 +178,7 @@ class _Answers:
         topics = (f'{node}/mask', f'{node}/confidence')
         self._bag = bag
         self._connected: set[str] = set()
+        self._resent: set[int] = set()
         self._waiting: SimpleQueue[tuple[str, float, bytes]] = SimpleQueue()
         self._times: dict[str, dict[int, float]] = {topic: {} for topic in topics}
         self.received = self._times[topics[0]]
@@ -170,6 +190,18 @@ class _Answers:
         """Return whether every topic has answered an image without a stamp."""
         return self._connected == self._times.keys()
 
+    def wait_for(self, stamp_ns: int, send_again: Callable[[], None]) -> None:
+        """Wait until every topic has answered a frame; send it again, as best effort loses some.
+
+        Returns without the answers after `TRIES`: the node may refuse the frame.
+        """
+        for number in range(TRIES):
+            if number:
+                self._resent.add(stamp_ns)
+                send_again()
+            if wait_until(lambda: self.complete({stamp_ns}), EACH_S):
+                return
+
     def complete(self, stamps: Set[int]) -> bool:
         """Write the received messages; returns whether every topic has answered all `stamps`."""
         self.record()
@@ -180,6 +212,8 @@ class _Answers:
         while not self._waiting.empty():
             topic, time_s, raw = self._waiting.get()
             stamp_ns = raw_stamp_ns(raw)
+            if stamp_ns in self._resent and stamp_ns in self._times[topic]:
+                continue
             self._bag.record(topic, 'sensor_msgs/msg/Image', stamp_ns, raw)
             self._times[topic][stamp_ns] = time_s
 

@@ -16,6 +16,7 @@ from dgss_ros.client.domain import reserve_domain
 WITHOUT_ROS = {
     'test_counters.py',
     'test_domain.py',
+    'test_gaps.py',
     'test_mailbox.py',
     'test_transport.py',
     'test_watch.py',
@@ -116,6 +117,14 @@ def diagnostics(ros):
     from camera import DiagnosticsReader
 
     return DiagnosticsReader(ros)
+
+
+@pytest.fixture
+def gates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A backend whose loads and runs wait and fail on command."""
+    from gated import Gates
+
+    return Gates(tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope='session')

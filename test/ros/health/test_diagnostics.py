@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -114,7 +115,12 @@ def test_images_that_are_all_skipped_are_an_error(
     start_node('-p', 'input.max_age_ms:=100.0', bundle=probe_bundle, autostart=True)
     with images_at(camera, 10.0):
         diagnostics.wait(
-            'frames', lambda s, _: s.level == ERROR and s.message.endswith('images were skipped')
+            'frames',
+            lambda s, _: (
+                s.level == ERROR
+                and re.search(r'\d images were skipped: the last was \d+\.\d s old', s.message)
+                and 'input.max_age_ms is 100; check the clock of the camera' in s.message
+            ),
         )
 
 

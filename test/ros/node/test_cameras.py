@@ -204,14 +204,22 @@ def test_old_images_and_those_over_the_rate_are_skipped(
     masks = camera.received['mask']
     assert wait_until(lambda: masks[-1].header == fresh.header, TIMEOUT_S)
     assert client.set('input.max_age_ms', 0.0) == ''
-    assert client.set('input.max_rate', 5.0) == ''
-    time.sleep(0.3)
-    count = len(masks)
-    for red in range(20):
-        camera.send(flat(red))
-        time.sleep(0.05)
-    time.sleep(0.3)
-    assert 4 <= len(masks) - count <= 7
+    diagnostics.status.clear()
+    values = diagnostics.wait('frames', lambda *_: True)
+    skipped, received = int(values['skipped']), int(values['received'])
+    assert client.set('input.max_rate', 0.01) == ''
+    for count in range(5):
+        camera.send(flat(1))
+        diagnostics.wait(
+            'frames',
+            lambda _, v, n=count: (
+                (int(v['received']), int(v['skipped'])) == (received + 1, skipped + n)
+            ),
+        )
+    # A camera that was slowed down to one image in 100 s is not silent for the rest of them.
+    assert client.set('input.max_rate', 30.0) == ''
+    camera.answer(flat(2))
+    assert 'at least 0.01' in client.set('input.max_rate', 1e-300)
 
 
 def test_the_age_follows_simulated_time(
@@ -270,6 +278,15 @@ def test_a_pace_admits_its_rate(rate: float) -> None:
     passed = sum(pace.admits(1000 + i / 30, rate) for i in range(300))
     assert abs(passed - min(300, 10 * rate)) <= 2
     assert all(pace.admits(2000 + i / 30, 0.0) for i in range(30))
+
+
+def test_a_pace_follows_a_new_rate_at_once() -> None:
+    pace = Pace()
+    assert pace.admits(10.0, 0.001)
+    assert not pace.admits(10.1, 0.001)
+    assert pace.admits(10.2, 10.0)
+    assert not pace.admits(10.25, 10.0)
+    assert pace.admits(10.3, 20.0)
 
 
 def test_a_pace_does_not_catch_up_after_a_pause() -> None:

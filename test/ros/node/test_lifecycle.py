@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from camera import TIMEOUT_S, Camera, DiagnosticsReader, flat
 from diagnostic_msgs.msg import DiagnosticStatus
+from gated import Gates
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from probe import write_probe_bundle
@@ -108,18 +109,24 @@ def test_illegal_transitions_are_refused_and_change_nothing(
     camera.answer(flat(1))
 
 
-def test_a_node_cleaned_up_during_a_reload_stays_unconfigured(start_node, ros: Node) -> None:
-    node = start_node(backend='onnxruntime', autostart=True)
+def test_a_node_cleaned_up_during_a_reload_stays_unconfigured(
+    start_node, ros: Node, gates: Gates, probe_bundle: Path
+) -> None:
+    node = start_node(bundle=probe_bundle, backend=gates.backend, self_test=False, autostart=True)
     client = ros.create_client(Trigger, '/dgss/reload')
     assert wait_until(lambda: node.lifecycle.state == 'active', TIMEOUT_S)
     assert client.wait_for_service(TIMEOUT_S)
+    gates.close('hold-load-probe')
     answer = client.call_async(Trigger.Request())
+    gates.wait('load probe', 2)
     node.lifecycle.deactivate()
     node.lifecycle.cleanup()
+    gates.open('hold-load-probe')
     assert wait_until(answer.done, TIMEOUT_S)
     assert not answer.result().success
     assert 'cleaned up meanwhile' in answer.result().message
     assert node.lifecycle.state == 'unconfigured'
+    assert gates.count('close probe') == 2
     node.lifecycle.configure()
 
 

@@ -4,6 +4,9 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
+
+from dgss_core.errors import DgssError
 from dgss_ros.node.mailbox import Mailbox, Slot, Workers
 
 
@@ -52,10 +55,12 @@ def test_a_closed_mailbox_drops_waiting_items_and_refuses_new_ones() -> None:
 
 def test_take_waits_for_an_item() -> None:
     mailbox, (slot,) = mailbox_of(1)
-    threading.Timer(0.05, slot.put, ['late']).start()
-    start = time.monotonic()
-    assert items(mailbox.take()) == ['late']
-    assert time.monotonic() - start >= 0.04
+    taken: list = []
+    thread = threading.Thread(target=lambda: taken.extend(items(mailbox.take())))
+    thread.start()
+    slot.put('late')
+    thread.join(5)
+    assert taken == ['late']
 
 
 def test_the_sender_served_longest_ago_comes_first() -> None:
@@ -71,20 +76,16 @@ def test_the_sender_served_longest_ago_comes_first() -> None:
 
 
 def test_a_sender_never_has_two_items_in_work() -> None:
-    mailbox, (first, second) = mailbox_of(2)
+    mailbox, (first, second, third) = mailbox_of(3)
     first.put(1)
     batch = mailbox.take()
     first.put(2)
     second.put(3)
-    assert items(mailbox.take()) == [3]
-    taken: list = []
-    thread = threading.Thread(target=lambda: taken.extend(items(mailbox.take())))
-    thread.start()
-    time.sleep(0.05)
-    assert taken == []
+    third.put(4)
+    # The second item of the first sender waits, although it was there before the others.
+    assert items(mailbox.take(max_size=3)) == [3, 4]
     finish(mailbox, batch)
-    thread.join(5)
-    assert taken == [2]
+    assert items(mailbox.take()) == [2]
 
 
 def test_a_newer_item_can_replace_the_one_in_work() -> None:
@@ -98,7 +99,12 @@ def test_a_newer_item_can_replace_the_one_in_work() -> None:
     assert (slot.received, slot.dropped) == (2, 1)
     finish(mailbox, batch)
     slot.put(3)
-    assert items(mailbox.take()) == [3]
+    batch = mailbox.take()
+    assert items(batch) == [3]
+    slot.put('unusable')
+    assert slot.take_newer() == 'unusable'
+    slot.keep_older()
+    assert (slot.received, slot.dropped) == (4, 1)
 
 
 def test_after_is_called_while_the_next_item_is_in_work() -> None:
@@ -140,14 +146,14 @@ def test_a_batch_takes_ready_items_and_waits_only_for_free_slots() -> None:
 
 def test_a_batch_is_handed_out_incomplete_after_its_maximum_wait() -> None:
     mailbox, slots = mailbox_of(2)
-    start = time.monotonic()
     slots[0].put('early')
-    time.sleep(0.03)
+    begun_s = slots[0].filled_s
     slots[0].put('newer')
-    batch = mailbox.take(max_size=2, max_wait_s=0.1)
+    batch = mailbox.take(max_size=2, max_wait_s=0.05)
     assert items(batch) == ['newer']
     # The wait counts from the first item, even if a newer one replaced it.
-    assert 0.09 <= time.monotonic() - start < 0.125 + 0.1
+    assert slots[0].filled_s == begun_s
+    assert time.monotonic() - begun_s >= 0.05
     finish(mailbox, batch)
     slots[0].put('one')
     assert items(mailbox.take(max_size=2)) == ['one']
@@ -157,24 +163,26 @@ def test_settling_waits_for_the_batches_in_work_only() -> None:
     mailbox, (first, second) = mailbox_of(2)
     first.put(1)
     batch = mailbox.take()
-    settled = threading.Event()
-    thread = threading.Thread(target=lambda: [mailbox.settle(), settled.set()])
+    assert not mailbox.settle(timeout_s=0)
+    settled: list[bool] = []
+    thread = threading.Thread(target=lambda: settled.append(mailbox.settle()))
     thread.start()
-    assert not settled.wait(0.05)
+    wait_for(lambda: len(mailbox._batch_done._waiters) == 1)  # the thread has begun to wait
     second.put(2)
     mailbox.take()
     finish(mailbox, batch)
-    assert settled.wait(5)
-    thread.join()
+    thread.join(5)
+    assert settled == [True]
+    assert not mailbox.settle(timeout_s=0)
 
 
 def test_stopping_finishes_items_in_work_and_drops_waiting_ones() -> None:
     mailbox, (slot,) = mailbox_of(1)
-    started, done = threading.Event(), []
+    started, go_on, done = threading.Event(), threading.Event(), []
 
     def work(batch: list[int]) -> None:
         started.set()
-        time.sleep(0.1)
+        go_on.wait(5)
         done.extend(batch)
 
     workers = Workers(mailbox)
@@ -182,10 +190,61 @@ def test_stopping_finishes_items_in_work_and_drops_waiting_ones() -> None:
     slot.put(1)
     assert started.wait(5)
     slot.put(2)
-    workers.stop()
+    assert not workers.stop(timeout_s=0)
+    assert (slot.received, slot.dropped, done) == (2, 1, [])
+    with pytest.raises(DgssError, match='has not left the network'):
+        workers.start(work)
+    go_on.set()
+    assert workers.stop()
     assert done == [1]
-    assert (slot.received, slot.dropped) == (2, 1)
     assert not any('segmentation' in thread.name for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize('error', [ValueError, SystemExit])
+def test_a_worker_survives_what_it_raises(error: type[BaseException]) -> None:
+    mailbox, (slot,) = mailbox_of(1)
+    done: list[int] = []
+    failed: list[tuple[list[int], str]] = []
+
+    def work(batch: list[int]) -> None:
+        if batch == [1]:
+            raise error('work')
+        done.extend(batch)
+
+    def after(batch: list[int]) -> None:
+        if batch == [2]:
+            raise error('after')
+
+    def note(batch: list[int], reason: BaseException) -> None:
+        failed.append((batch, str(reason)))
+        raise ValueError('Reporting fails, too.')
+
+    workers = Workers(mailbox)
+    workers.start(work, after, note)
+    for item in (1, 2, 3):
+        slot.put(item)
+        wait_for(lambda: not slot.in_work and slot.item is None)
+        assert mailbox.settle(timeout_s=5)
+    assert workers.stop(timeout_s=5)
+    assert done == [2, 3]
+    assert failed == [([1], 'work'), ([2], 'after')]
+
+
+def test_threads_that_the_system_refuses_are_an_error_and_stopping_still_works() -> None:
+    mailbox, (slot,) = mailbox_of(1)
+    workers = Workers(mailbox)
+    before = threading.stack_size(1 << 46)  # more than there is
+    try:
+        with pytest.raises(DgssError, match='set workers to a smaller number'):
+            workers.start(lambda batch: None, count=2)
+    finally:
+        threading.stack_size(before)
+    assert workers.stop()
+    done: list[int] = []
+    workers.start(done.extend)
+    slot.put(1)
+    wait_for(lambda: done == [1])
+    workers.stop()
 
 
 def test_workers_can_start_again() -> None:

@@ -42,7 +42,7 @@ def test_a_bag_goes_through_a_running_node(
         autostart=True,
         image_transport=transport,
     )
-    done = replay(tmp_path / 'drive', tmp_path / 'masks', '--rate', '0.5')
+    done = replay(tmp_path / 'drive', tmp_path / 'masks', '--lossless')
     assert done.returncode == 0, done.stderr
     assert '8 frames sent, 8 masks' in done.stdout
     assert 'Latency p50' in done.stdout
@@ -53,6 +53,28 @@ def test_a_bag_goes_through_a_running_node(
         assert mask.stamp_ns == sent.stamp_ns
         if transport == 'raw':
             assert np.unique(mask.image).tolist() == [sent.image[0, 0, 0] // 16]
+
+
+def test_frames_without_a_mask_are_reported_and_a_lossless_replay_has_none(
+    start_node, probe_bundle: Path, tmp_path: Path
+) -> None:
+    """A drive that is much faster than the network."""
+    frames = [Frame(f'{i}', flat(16 * i), START_NS + i * 10_000_000) for i in range(8)]
+    write_bag(tmp_path / 'drive', frames)
+    start_node(
+        *('-r', '~/image:=/camera/image_raw'),
+        bundle=probe_bundle,
+        backend='null:200',
+        self_test=False,
+        autostart=True,
+    )
+    done = replay(tmp_path / 'drive', tmp_path / 'masks')
+    assert done.returncode == 0, done.stderr
+    assert 'frames got no mask. A busy node takes only the newest image' in done.stdout
+    done = replay(tmp_path / 'drive', tmp_path / 'all', '--lossless')
+    assert done.returncode == 0, done.stderr
+    assert '8 frames sent, 8 masks' in done.stdout
+    assert 'got no mask' not in done.stdout
 
 
 def test_a_missing_node_is_reported(tmp_path: Path) -> None:

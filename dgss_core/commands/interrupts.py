@@ -1,0 +1,43 @@
+"""Ends a verb that cannot handle Ctrl-C, because a call of a library does not return."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from functools import cache
+
+LAST = 3
+"""The interrupt that ends the process at once; until then the verb may finish its files."""
+
+
+@cache
+def end_on_repeated_interrupts() -> None:
+    """End this process with code 130 at the third Ctrl-C, whatever the main thread does.
+
+    Python handles a signal on the main thread, between two statements; inside a call of a library
+    it waits. The bytes of `signal.set_wakeup_fd` are written at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    # Ctrl-C also reaches forked children, whose interrupts must not count here.
+    os.register_at_fork(after_in_child=_forget)
+    threading.Thread(target=_count, args=(reading,), name='interrupts', daemon=True).start()
+
+
+def _forget() -> None:
+    with suppress(ValueError):
+        signal.set_wakeup_fd(-1)
+
+
+def _count(reading: int) -> None:
+    count = 0
+    while count < LAST:
+        count += os.read(reading, 16).count(signal.SIGINT)
+    print('dgss: ended at once; files in work are incomplete.', file=sys.stderr, flush=True)
+    os._exit(130)

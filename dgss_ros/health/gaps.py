@@ -1,0 +1,49 @@
+"""Finds from the stamps of the images how many were lost between the camera and the node."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+WINDOW = 50
+"""Number of last stamps that are compared."""
+LEAST = 30
+"""Number of intervals from which a loss is reported."""
+TOLERANCE = 0.2
+"""Largest distance of an interval from a whole number of periods, in periods."""
+REGULAR = 0.9
+"""Share of the intervals that must be whole numbers of periods; a triggered camera has none."""
+
+
+class StampGaps:
+    """The share of images of one camera that is missing in the series of their stamps.
+
+    The period of the camera is the mean of the shortest intervals between stamps. A longer
+    interval hides as many images as it has further periods.
+    """
+
+    def __init__(self) -> None:
+        self._stamps: deque[int] = deque(maxlen=WINDOW)
+
+    def add(self, stamp_ns: int) -> None:
+        """Add the stamp of an image that has arrived; one up to 0 is no stamp."""
+        if stamp_ns <= 0:
+            return
+        if self._stamps and stamp_ns <= self._stamps[-1]:
+            self._stamps.clear()  # a bag that starts again, or another camera
+        self._stamps.append(stamp_ns)
+
+    @property
+    def lost(self) -> float:
+        """The share of the images that is missing, 0 to 1; 0 for irregular or few stamps."""
+        # A copy, because another thread may add a stamp.
+        intervals = np.diff(np.array(self._stamps.copy(), np.int64))
+        if len(intervals) < LEAST:
+            return 0.0
+        short = intervals[intervals < 1.5 * np.percentile(intervals, 10)]
+        periods = intervals / short.mean()
+        images = periods.round()
+        if (abs(periods - images) <= TOLERANCE).mean() < REGULAR:
+            return 0.0
+        return float(1 - len(images) / max(images.sum(), len(images)))

@@ -1,0 +1,52 @@
+"""Finds parameter files that hold nothing for a node, which rcl ignores without a word."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+WILDCARDS = {'/**': r'(/\w+)*', '/*': r'(/\w+)'}
+PARAMETERS_KEY = 'ros__parameters'
+
+
+def unused_files(node: str, arguments: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each file of `--params-file` without parameters for `node`.
+
+    `node`: its full name, such as /front/dgss. `arguments`: of the command line.
+    """
+    for flag, file in pairwise(arguments):
+        if flag != '--params-file':
+            continue
+        try:
+            names = list(_node_names(yaml.safe_load(Path(file).read_text())))
+        except (OSError, ValueError, RecursionError, yaml.YAMLError):
+            continue  # rcl refuses such a file with a sentence of its own
+        if not any(_matches(name, node) for name in names):
+            yield (
+                f'{file} holds nothing for {node} (it is for {", ".join(names) or "no node"}); '
+                f'name {node} or /** in it.'
+            )
+
+
+def _node_names(tree: Any, prefix: str = '') -> Iterator[str]:
+    """Yield the full names, with wildcards, of the nodes in a parameter file."""
+    if not isinstance(tree, dict):
+        return
+    for key, value in tree.items():
+        if key == PARAMETERS_KEY:
+            yield prefix or '/'
+        else:
+            yield from _node_names(value, f'{prefix}/{str(key).strip("/")}')
+
+
+def _matches(pattern: str, node: str) -> bool:
+    """Return whether rcl gives parameters of `pattern` to `node`."""
+    parts = re.split(r'(/\*\*|/\*)', pattern)
+    return bool(
+        re.fullmatch(''.join(WILDCARDS.get(part, re.escape(part)) for part in parts), node)
+    )

@@ -1,0 +1,47 @@
+"""The share of images that is missing in a series of stamps."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from dgss_ros.health.gaps import StampGaps
+
+PERIOD_NS = 33_333_333
+
+
+def lost(stamps: list[int]) -> float:
+    gaps = StampGaps()
+    for stamp in stamps:
+        gaps.add(stamp)
+    return gaps.lost
+
+
+def camera(count: int, jitter: float = 0.0) -> list[int]:
+    draw = random.Random(0)
+    return [int((10 + i + draw.uniform(-jitter, jitter)) * PERIOD_NS) for i in range(count)]
+
+
+@pytest.mark.parametrize('jitter', [0.0, 0.05])
+@pytest.mark.parametrize('share', [0.0, 0.3, 0.6])
+def test_the_share_is_that_of_the_missing_images(share: float, jitter: float) -> None:
+    draw = random.Random(1)
+    arrived = [stamp for stamp in camera(200, jitter) if draw.random() >= share]
+    assert lost(arrived) == pytest.approx(share, abs=0.15)
+    if not share:
+        assert lost(arrived) == 0
+
+
+def test_few_irregular_and_repeated_stamps_say_nothing() -> None:
+    assert lost(camera(20)[::2]) == 0
+    draw = random.Random(2)
+    triggered = [int(draw.uniform(0.1, 3.0) * PERIOD_NS) for _ in range(60)]
+    assert lost([sum(triggered[: i + 1]) for i in range(60)]) == 0
+    assert lost([0] * 60) == 0
+    assert lost([5] * 60) == 0
+    assert lost(camera(60)[::2] + camera(10)) == 0
+
+
+def test_a_slow_camera_is_no_loss() -> None:
+    assert lost(camera(300)[::6]) == 0
