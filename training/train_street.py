@@ -21,7 +21,7 @@ from dgss_core.datasets.synthetic import SYNTHETIC
 from dgss_core.evaluation.evaluate import evaluate
 from dgss_core.export import export_bundle
 from dgss_core.networks.checkpoint import load_checkpoint
-from dgss_core.runtime.bundle import update_manifest
+from dgss_core.runtime.bundle.writing import update_manifest
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.loop import train

@@ -11,7 +11,7 @@ from dgss_core.export.frames import Images
 from dgss_core.export.graph import OPSET
 from dgss_core.inputs import read_frames
 from dgss_core.networks.checkpoint import load_checkpoint, read_about
-from dgss_core.runtime.bundle import refuse_existing
+from dgss_core.runtime.bundle.writing import refuse_existing
 
 
 def export(

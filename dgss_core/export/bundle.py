@@ -20,14 +20,8 @@ from dgss_core.export.network import DeployedNetwork
 from dgss_core.export.precision import TYPES
 from dgss_core.networks.adapters.lora import merge_lora
 from dgss_core.networks.systems.model import SegmentationModel
-from dgss_core.runtime.bundle import (
-    INPUT,
-    MASK,
-    Bundle,
-    ReferenceFrame,
-    refuse_existing,
-    write_bundle,
-)
+from dgss_core.runtime.bundle import INPUT, MASK, Bundle, ReferenceFrame
+from dgss_core.runtime.bundle.writing import refuse_existing, write_bundle
 from dgss_core.runtime.manifest import LARGEST_SIDE, NETWORK, Manifest
 from dgss_core.runtime.monitoring.domain_shift import SourceStatistics, collect
 from dgss_core.runtime.segmenter import resize_to_network

@@ -21,7 +21,8 @@ from dgss_core.commands.segment import segment
 from dgss_core.errors import DgssError
 from dgss_core.images.frames import FIRST_STAMP_NS, Frame, read_image, read_labels
 from dgss_core.labels import LabelSet
-from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK, write_bundle
+from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK
+from dgss_core.runtime.bundle.writing import write_bundle
 from dgss_core.synthetic import StreetDrive
 
 STREET = LabelSet.load('cityscapes19')

@@ -11,7 +11,8 @@ import pytest
 
 from dgss_core.cli import main
 from dgss_core.errors import DgssError
-from dgss_core.runtime.bundle import MANIFEST, Bundle, update_manifest
+from dgss_core.runtime.bundle import MANIFEST, Bundle
+from dgss_core.runtime.bundle.writing import update_manifest
 from dgss_core.runtime.manifest import Manifest, SourceStatistics
 
 BAD_NAMES = ['', '\x1b[31mred', 'two\nlines', 'probe@1453812b\x00', 'x' * 10_000, '\ud800', 3]

@@ -10,15 +10,8 @@ import pytest
 
 from dgss_core.errors import DgssError
 from dgss_core.runtime.backends import load_backend
-from dgss_core.runtime.bundle import (
-    EMBEDDED,
-    MANIFEST,
-    Bundle,
-    ReferenceFrame,
-    open_bundle,
-    update_manifest,
-    write_bundle,
-)
+from dgss_core.runtime.bundle import EMBEDDED, MANIFEST, Bundle, ReferenceFrame, open_bundle
+from dgss_core.runtime.bundle.writing import update_manifest, write_bundle
 from dgss_core.runtime.monitoring.domain_shift import SourceStatistics
 
 

@@ -18,7 +18,8 @@ from small_networks import add_higher, write_classifier
 
 from dgss_core.errors import DgssError
 from dgss_core.runtime.backends import load_backend
-from dgss_core.runtime.bundle import MANIFEST, MASK, Bundle, open_bundle, update_manifest
+from dgss_core.runtime.bundle import MANIFEST, MASK, Bundle, open_bundle
+from dgss_core.runtime.bundle.writing import update_manifest
 from dgss_core.runtime.roofline import layers_of
 
 BACKENDS = ['onnxruntime', *(['openvino'] if find_spec('openvino') else [])]

@@ -8,7 +8,8 @@ import onnx
 from onnx import TensorProto, helper
 from probe import HEIGHT, WIDTH, manifest_of
 
-from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK, write_bundle
+from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK
+from dgss_core.runtime.bundle.writing import write_bundle
 
 
 def endless_bundle(folder: Path) -> Path:

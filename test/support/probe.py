@@ -11,14 +11,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from dgss_core.labels import LabelSet
-from dgss_core.runtime.bundle import (
-    CONFIDENCE,
-    INPUT,
-    MASK,
-    Manifest,
-    ReferenceFrame,
-    write_bundle,
-)
+from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK, Manifest, ReferenceFrame
+from dgss_core.runtime.bundle.writing import write_bundle
 
 HEIGHT, WIDTH = 48, 64
 

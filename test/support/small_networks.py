@@ -21,9 +21,8 @@ from dgss_core.runtime.bundle import (
     Bundle,
     ReferenceFrame,
     sha256_of,
-    update_manifest,
-    write_bundle,
 )
+from dgss_core.runtime.bundle.writing import update_manifest, write_bundle
 from dgss_core.synthetic import StreetDrive
 
 CLASSES = 19

@@ -20,7 +20,8 @@ from services import ParameterClient
 from std_msgs.msg import Float32
 from streams import images_at
 
-from dgss_core.runtime.bundle import open_bundle, update_manifest
+from dgss_core.runtime.bundle import open_bundle
+from dgss_core.runtime.bundle.writing import update_manifest
 from dgss_core.runtime.monitoring.domain_shift import collect
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.client.session import wait_until

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from probe import write_probe_bundle
 
-from dgss_core.runtime.bundle import Bundle, open_bundle, update_manifest
+from dgss_core.runtime.bundle import Bundle, open_bundle
+from dgss_core.runtime.bundle.writing import update_manifest
 from dgss_core.runtime.monitoring.domain_shift import collect
 from dgss_core.runtime.segmenter import Prediction
 from dgss_ros.health.watch import RECENT, CameraWatch

@@ -188,7 +188,8 @@ def test_a_reload_to_the_same_labels_loses_no_frame_in_work(rig: Rig) -> None:
 
 def relabel(folder: Path) -> None:
     """Give a bundle another label set."""
-    from dgss_core.runtime.bundle import open_bundle, update_manifest
+    from dgss_core.runtime.bundle import open_bundle
+    from dgss_core.runtime.bundle.writing import update_manifest
 
     assert 'animal' not in LabelSet.load('cityscapes19').names
     labels = LabelSet.from_dict(

@@ -13,7 +13,8 @@ from dgss_core.export.graph import write_onnx
 from dgss_core.export.network import DeployedNetwork
 from dgss_core.networks.systems import build_system
 from dgss_core.runtime.backends.onnx_runtime import OnnxRuntimeBackend
-from dgss_core.runtime.bundle import open_bundle, write_bundle
+from dgss_core.runtime.bundle import open_bundle
+from dgss_core.runtime.bundle.writing import write_bundle
 
 pytest.importorskip('openvino', reason='needs pip install openvino')
 from dgss_core.runtime.backends.open_vino import OpenVinoBackend, precisions

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from queue import LifoQueue
-from threading import Lock
+from threading import Barrier, Event, Lock
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 pytest.importorskip('cuda.bindings', reason='needs pip install cuda-python')
 from dgss_core.errors import DgssError
+from dgss_core.runtime.backends import cuda as real_cuda
 from dgss_core.runtime.backends import tensor_rt
 from dgss_core.runtime.backends.tensor_rt import MAX_BATCH, Lane, TensorRtBackend
 from dgss_core.runtime.bundle import INPUT, MASK
@@ -155,3 +158,117 @@ def test_closing_twice_does_nothing_also_after_a_fault(
         made.close()
         with pytest.raises(RuntimeError, match=r'TensorRT 10 was closed'):
             made.run(images)
+
+
+def test_closing_does_not_wait_for_a_call_and_ends_those_that_wait_for_a_lane(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One call runs and two wait for its lane while the backend is closed."""
+    runs, ends, closed = Event(), Event(), []
+
+    def wait(self: Stream) -> None:
+        runs.set()
+        assert ends.wait(60)
+
+    monkeypatch.setattr(Stream, 'wait', wait)
+    monkeypatch.setattr(Stream, 'close', lambda self: closed.append(self))
+    made = backend()
+    images = np.zeros((1, 2, 2, 3), np.uint8)
+    with ThreadPoolExecutor(3) as pool:
+        running = pool.submit(made.run, images)
+        assert runs.wait(60)
+        waiting = [pool.submit(made.run, images) for _ in range(2)]
+        made.close()
+        made.close()
+        for call in waiting:
+            with pytest.raises(RuntimeError, match=r'TensorRT 10 was closed'):
+                call.result(60)
+        assert closed == []
+        ends.set()
+        assert running.result(60)[MASK].shape == (1, 2, 2)
+    assert len(closed) == 1
+
+
+def test_no_lane_is_made_during_the_drive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three calls at once share the two lanes that were made when the engine was loaded."""
+    made, full = backend(), Barrier(2)
+    made._add_lanes(2)
+    monkeypatch.setattr(tensor_rt, 'Lane', pytest.fail)
+    monkeypatch.setattr(Stream, 'wait', lambda self: full.wait(60))
+    images = np.zeros((1, 2, 2, 3), np.uint8)
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(made.run, images) for _ in range(4)]
+        assert [call.result(60)[MASK].shape for call in calls] == [(1, 2, 2)] * 4
+
+
+def test_too_little_memory_for_the_second_lane_is_reported_at_load(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, lines = backend(), []
+    made._report = lines.append
+
+    def full(*_: Any) -> Any:
+        raise DgssError('The GPU is out of memory; close other programs on it.')
+
+    monkeypatch.setattr(tensor_rt, 'Lane', full)
+    made._add_lanes(2)
+    assert lines == [
+        'TensorRT 10 runs 1 calls at once instead of 2: The GPU is out of memory; close other '
+        'programs on it.'
+    ]
+    assert made.run(np.zeros((1, 2, 2, 3), np.uint8))[MASK].shape == (1, 2, 2)
+
+
+class Allocations:
+    """Stands in for the CUDA runtime: counts what is allocated; `failing` is a call that fails."""
+
+    def __init__(self, failing: str) -> None:
+        self.failing, self.held, self.memory = failing, [], {}
+
+    def __getattr__(self, name: str) -> Callable[..., tuple]:
+        def call(*arguments: Any) -> tuple:
+            if name == self.failing:
+                return (real_cuda.cudart.cudaError_t.cudaErrorMemoryAllocation, None)
+            if name in ('cudaMalloc', 'cudaMallocHost'):
+                block = ctypes.create_string_buffer(arguments[0])
+                address = ctypes.addressof(block)
+                self.memory[address] = block
+                self.held.append((name, address))
+                return (real_cuda.cudart.cudaError_t.cudaSuccess, address)
+            if name in ('cudaFree', 'cudaFreeHost'):
+                self.held.remove((name.replace('Free', 'Malloc'), arguments[0]))
+            return (real_cuda.cudart.cudaError_t.cudaSuccess, name)
+
+        return call
+
+
+@pytest.mark.parametrize('failing', ['cudaMallocHost', 'cudaFree', 'cudaFreeHost'])
+def test_no_memory_is_lost_when_a_call_fails(
+    monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    fake, real = Allocations(failing), real_cuda.cudart
+    names = ('cudaMalloc', 'cudaMallocHost', 'cudaFree', 'cudaFreeHost')
+    functions = {name: getattr(fake, name) for name in names}
+    monkeypatch.setattr(real_cuda, 'cudart', SimpleNamespace(**vars(real) | functions))
+    with pytest.raises(DgssError, match='out of memory'):
+        real_cuda.Buffer((4, 2), np.dtype(np.uint8)).close()
+    left = {'cudaFree': ['cudaMalloc'], 'cudaFreeHost': ['cudaMallocHost']}
+    assert [name for name, _ in fake.held] == left.get(failing, [])
+
+
+def test_a_graph_that_cannot_be_instantiated_is_destroyed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, destroyed = real_cuda.cudart, []
+    success = real.cudaError_t.cudaSuccess
+    functions = {
+        'cudaStreamCreateWithFlags': lambda flags: (success, 'stream'),
+        'cudaStreamBeginCapture': lambda *_: (success,),
+        'cudaStreamEndCapture': lambda stream: (success, 'graph'),
+        'cudaGraphInstantiate': lambda *_: (real.cudaError_t.cudaErrorMemoryAllocation, None),
+        'cudaGraphDestroy': lambda graph: (success, destroyed.append(graph)),
+    }
+    monkeypatch.setattr(real_cuda, 'cudart', SimpleNamespace(**vars(real) | functions))
+    with pytest.raises(DgssError, match='out of memory'):
+        real_cuda.Stream().record(lambda: None)
+    assert destroyed == ['graph']

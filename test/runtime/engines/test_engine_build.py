@@ -15,7 +15,8 @@ from probe import HEIGHT, WIDTH
 from small_networks import write_classifier
 
 from dgss_core.errors import DgssError
-from dgss_core.runtime.bundle import Bundle, write_bundle
+from dgss_core.runtime.bundle import Bundle
+from dgss_core.runtime.bundle.writing import write_bundle
 from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.engines.build import build_engine, engine_key, import_flavour, make_logger
 from dgss_core.runtime.engines.progress import every
