@@ -17,7 +17,7 @@ from dgss_core.networks.checkpoint import About, read_about, save_checkpoint
 from dgss_core.networks.encoders.weights import read_weights
 from dgss_core.networks.systems import SYSTEMS, build_system
 from dgss_core.networks.systems.importers import import_system, load_system
-from dgss_core.runtime.bundle import sha256_of
+from dgss_core.runtime.bundle.contents import sha256_of
 
 PUBLISHED = (
     'rein-dinov2-s',

@@ -20,7 +20,8 @@ from dgss_core.images.frames import Frame
 from dgss_core.images.paint import contact_sheet, overlay
 from dgss_core.inputs import read_frames
 from dgss_core.labels import IGNORE
-from dgss_core.runtime.bundle import open_bundle, sha256_of
+from dgss_core.runtime.bundle import open_bundle
+from dgss_core.runtime.bundle.contents import sha256_of
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_core.synthetic import CONDITIONS
 from dgss_core.training.generation.journal import Journal, read_entries, unwritable

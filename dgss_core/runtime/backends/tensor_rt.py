@@ -298,5 +298,5 @@ class Lane:
 
 
 def open_backend(bundle: Bundle, options: BackendOptions) -> TensorRtBackend:
-    cache = EngineCache(options.cache_dir)
-    return TensorRtBackend(bundle, options.name, cache, options.report, options.lanes)
+    name, cache = options.name, EngineCache(options.cache_dir)
+    return TensorRtBackend(bundle, name, cache, options.report, options.lanes)

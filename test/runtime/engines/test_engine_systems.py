@@ -12,7 +12,8 @@ from exported import HEIGHT, WIDTH, exported
 from probe import manifest_of
 
 from dgss_core.networks.systems import SYSTEMS
-from dgss_core.runtime.bundle import Bundle, sha256_of
+from dgss_core.runtime.bundle import Bundle
+from dgss_core.runtime.bundle.contents import sha256_of
 from dgss_core.runtime.engines.build import build_engine, import_flavour
 
 
