@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from dgss_core.errors import DgssError, unknown
+from dgss_core.files import Kind, refuse_file, write_whole
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import About, read_about, save_checkpoint
 from dgss_core.networks.encoders.weights import read_weights
@@ -72,7 +73,7 @@ def convert(
         output: the .safetensors file to write; a .json beside it repeats its metadata
         base: file of the frozen encoder, if the published file does not contain it (Rein, SoMA)
         labels: label set of the training, a name or a YAML file
-        overwrite: replace the output if it exists
+        overwrite: replace the output if it is a checkpoint of this package
     """
     about = convert_file(source, system, output, base, LabelSet.load(labels), overwrite)
     print(f'{output}: {about.system} from {about.source}; licence: {about.licence}')
@@ -96,6 +97,9 @@ def convert_file(
     for path in (output, manifest):
         if path.exists() and not overwrite:
             raise DgssError(f'{path} exists; give another --output, or --overwrite to replace it.')
+    inputs = [source] if base is None else [source, base]
+    refuse_file(output, CHECKPOINT, inputs)
+    refuse_file(manifest, METADATA, inputs)
     with torch.serialization.safe_globals(NUMBERS):
         weights = import_system(
             system, read_weights(source), None if base is None else read_weights(base)
@@ -134,11 +138,29 @@ def encoder_options(system: str, weights: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
+def _why_no_checkpoint(path: Path) -> str:
+    read_about(path)  # Raises DgssError with the reason.
+    return ''
+
+
+def _why_no_metadata(path: Path) -> str:
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        return f'it is not JSON: {error}'
+    known = isinstance(content, dict) and {'system', 'sizes', 'label_set'} <= content.keys()
+    return '' if known else 'it describes no checkpoint'
+
+
+CHECKPOINT = Kind('a checkpoint of dgss', _why_no_checkpoint)
+METADATA = Kind('the metadata of a checkpoint', _why_no_metadata)
+
+
 def _write_manifest(checkpoint: Path, path: Path) -> None:
     about, labels = read_about(checkpoint)
     content = {**asdict(about), 'label_set': labels.to_dict()}
     try:
-        path.write_text(json.dumps(content, indent=2) + '\n')
+        write_whole(path, f'{json.dumps(content, indent=2)}\n'.encode())
     except OSError as error:
         raise DgssError(
             f'{checkpoint} is written, but {path} could not be written ({error}); choose a '

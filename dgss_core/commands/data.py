@@ -20,12 +20,14 @@ from dgss_core.datasets.storage import Storage
 from dgss_core.datasets.synthetic import SYNTHETIC
 from dgss_core.datasets.unlabelled import UNLABELLED
 from dgss_core.errors import DgssError
-from dgss_core.files import write_whole
+from dgss_core.files import Kind, refuse_file, write_whole
 from dgss_core.images.compressed import encode_jpeg
 from dgss_core.images.paint import colorize, contact_sheet, overlay
 
 SHOWN = 20
 ON_SHEET = 3
+MARK = b'dgss data check'
+"""Comment in the JPEG of a sheet, by which it is known."""
 
 
 def check(
@@ -50,7 +52,7 @@ def check(
         split: check only this split (default: all splits found)
         mapping: label map, if the dataset has several
         sample: read only this number of frames of each split, evenly spread; 0 reads all
-        sheet: image file to write
+        sheet: JPEG to write; only an earlier sheet is replaced
         good: write a list of the frames without a problem, to use as a listing for training
         threads: CPU threads, 0 for all cores
 
@@ -61,6 +63,9 @@ def check(
         raise DgssError(f'{name} is no copy of a dataset; there is nothing to check.')
     layout, storage = load_layout(name), Storage(root)
     datasets = _open(layout, storage, split, mapping)
+    refuse_file(sheet, SHEET)
+    if good is not None:
+        refuse_file(good, _listing_of(datasets))
     reports = []
     for part, dataset in datasets.items():
         count = min(sample, len(dataset)) or len(dataset)
@@ -88,6 +93,23 @@ def _open(
     if failure and not datasets:
         raise failure
     return datasets
+
+
+COMMENT = b'\xff\xfe' + (len(MARK) + 2).to_bytes(2, 'big') + MARK
+SHEET = Kind(
+    'a sheet of dgss data check',
+    lambda path: '' if path.read_bytes()[2:].startswith(COMMENT) else 'it has no mark of one',
+)
+
+
+def _listing_of(datasets: dict[str, Pairs]) -> Kind:
+    names = {pair.name for dataset in datasets.values() for pair in dataset.pairs}
+
+    def why_not(path: Path) -> str:
+        others = [line for line in path.read_text(errors='replace').split() if line not in names]
+        return f'it holds {others[0]!r}' if others else ''
+
+    return Kind('a list of frames of this dataset', why_not)
 
 
 def _print(layout: Layout, reports: list[CheckReport]) -> None:
@@ -147,7 +169,8 @@ def _write_sheet(path: Path, datasets: dict[str, Pairs], reports: list[CheckRepo
             captions.append(f'{report.split}  {frame.name}  {frame.condition}')
     if rows:
         columns = ('image', 'both', 'labels')
-        _write(path, encode_jpeg(contact_sheet(rows, columns, captions, label_set)))
+        jpeg = encode_jpeg(contact_sheet(rows, columns, captions, label_set))
+        _write(path, jpeg[:2] + COMMENT + jpeg[2:])
         print(f'sheet: {path}')
 
 

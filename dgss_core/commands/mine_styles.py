@@ -13,6 +13,7 @@ from dgss_core.commands.progress import with_progress
 from dgss_core.datasets import Dataset, build_dataset
 from dgss_core.documents import read_yaml
 from dgss_core.errors import DgssError
+from dgss_core.files import Kind, refuse_file
 from dgss_core.networks.encoders import build_encoder
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.text.embeddings import TextTower
@@ -24,6 +25,8 @@ from dgss_core.training.augmentation import (
     training_augmentation,
 )
 from dgss_core.training.mining import mine_bank
+from dgss_core.training.styles import SCHEMA
+from dgss_core.training.tensors import read_tensors
 
 EMBEDDINGS = {'clip-rn50': ('RN50/openai', 1024), 'clip-rn101': ('RN101/openai', 512)}
 """Text tower and embedding width of each encoder."""
@@ -63,6 +66,7 @@ def mine_styles(
         seed: seed of all random numbers
     """
     _check(crop, batch)
+    refuse_file(output, BANK)
     options = {} if listing is None else {'listing': listing}
     frames = build_dataset(dataset, data / Path(dataset).stem, split, **options)
     count = len(frames) // batch if batches is None else batches
@@ -77,6 +81,14 @@ def mine_styles(
     bank.save(output, frames.label_set, encoder)
     sizes = (f'{name} {len(found)}' for name, found in bank.named(frames.label_set).items())
     print(f'{output}: {", ".join(sizes)}')
+
+
+def _why_no_bank(path: Path) -> str:
+    metadata, _ = read_tensors(path)
+    return '' if metadata.get('schema') == SCHEMA else 'it has another schema'
+
+
+BANK = Kind('a style bank', _why_no_bank)
 
 
 def _check(crop: int, batch: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from dgss_core.errors import DgssError
+from dgss_core.files import Kind, refuse_file, write_whole
 from dgss_core.runtime.bundle import open_bundle
 from dgss_ros.bench.scenarios import SCENARIOS, TURNS, Load
 from dgss_ros.client.domain import use_private_domain
@@ -53,6 +54,10 @@ def node(
         raise DgssError(f'{frames} frames are too few; give at least {2 * TURNS}.')
     width, height = _parse_size(size or usual.size)
     opened = open_bundle(bundle)
+    if output is not None:
+        refuse_file(output, FIGURES)
+        if not output.parent.is_dir():
+            raise DgssError(f'There is no folder {output.parent}; choose another --output.')
     use_private_domain()
     report = usual.measure(Load(width, height, frames, rate, bundle))
     load = {
@@ -62,9 +67,26 @@ def node(
         'rate_hz': rate,
     }
     if output is not None:
-        output.write_text(json.dumps(load | report.to_dict(), indent=2) + '\n')
+        text = json.dumps(load | report.to_dict(), indent=2)
+        try:
+            write_whole(output, f'{text}\n'.encode())
+        except OSError as error:
+            print(text)
+            raise DgssError(f'{output} cannot be written ({error}); see above.') from error
     pace = f'{rate:g} Hz' if rate else 'next frame when the mask has arrived'
     report.print(f'{scenario}: {opened.identity}, {width}x{height}, {pace}')
+
+
+def _why_no_figures(path: Path) -> str:
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        return f'it is not JSON: {error}'
+    known = isinstance(content, dict) and {'scenario', 'bundle', 'size'} <= content.keys()
+    return '' if known else 'it has other keys'
+
+
+FIGURES = Kind('a result of dgss bench node', _why_no_figures)
 
 
 def _parse_size(size: str) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from typing import Any
 from rclpy.node import Node
 
 from dgss_core.errors import DgssError
+from dgss_core.files import no_link
 from dgss_ros.client.lifecycle import LifecycleClient
 from dgss_ros.client.session import ros_session
 
@@ -80,7 +81,7 @@ def active_node(
     for name, value in parameters.items():
         arguments += ['-p', f'{name}:={value}']
     with (
-        open(log, 'w') as output,
+        open(log, 'w', opener=no_link) as output,
         ros_session('dgss_client') as ros,
         node_process(*arguments, stdout=output, stderr=output) as process,
     ):

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
-import cv2
 from rich.console import Console
 
 from dgss_core.bags import IMAGE_TOPIC, write_bag
 from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError
+from dgss_core.files import write_whole
+from dgss_core.images.compressed import encode_png
 from dgss_core.runtime.bundle import open_bundle
 from dgss_ros.client.domain import use_private_domain
 from dgss_ros.client.process import active_node
 from dgss_ros.demo.drive import DemoDrive, find_camvid
 from dgss_ros.demo.report import draw_sheet, make_report, print_report, score
 from dgss_ros.replay.replay import Drive, play_through_node
+
+MARK = '.dgss-demo'
+"""Marks the output folder, so that the next run may replace what this one leaves."""
+DRIVE, MASKS, LOG, SHEET, REPORT = RESULTS = (
+    'drive',
+    'masks',
+    'node.log',
+    'contact_sheet.png',
+    'report.json',
+)
 
 
 def demo(
@@ -40,19 +52,54 @@ def demo(
         raise DgssError(f'frames is {frames}; give 1 or more.')
     opened = open_bundle(bundle)
     drive = DemoDrive(find_camvid(data), frames, seed)
-    output.mkdir(parents=True, exist_ok=True)
-    drive_bag, mask_bag = output / 'drive', output / 'masks'
-
+    _begin(output)
+    drive_bag, mask_bag = output / DRIVE, output / MASKS
     shown = with_progress(drive, 'Writing the drive', len(drive))
     write_bag(drive_bag, shown, overwrite=True)
     use_private_domain()
-    with active_node(bundle, output / 'node.log', IMAGE_TOPIC) as node:
+    with active_node(bundle, output / LOG, IMAGE_TOPIC) as node:
         played = Drive(drive_bag, IMAGE_TOPIC)
         times = play_through_node(node.ros, played, mask_bag, check=node.check)
     scores = score(drive_bag, mask_bag, drive.legs, opened.labels)
 
-    sheet = draw_sheet(scores, opened.labels)
-    cv2.imwrite(str(output / 'contact_sheet.png'), sheet[..., ::-1])
+    _write(output / SHEET, encode_png(draw_sheet(scores, opened.labels)))
     report = make_report(scores, times, opened.identity)
-    (output / 'report.json').write_text(json.dumps(report, indent=2) + '\n')
+    _write(output / REPORT, f'{json.dumps(report, indent=2)}\n'.encode())
     print_report(Console(), report, output)
+
+
+def _begin(output: Path) -> None:
+    """Make and mark the folder. Raises DgssError if it holds such files of others."""
+    if not (output / MARK).exists() and not _is_report(output / REPORT):
+        for name in RESULTS:
+            if os.path.lexists(output / name):
+                raise DgssError(
+                    f'{output / name} is not from dgss demo and is not overwritten; choose '
+                    'another --output.'
+                )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / LOG).unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(output, error) from error
+    _write(output / MARK, b'')
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> DgssError:
+    return DgssError(f'{path} cannot be written ({error}); choose another --output.')
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a file is a report; earlier versions left no mark."""
+    try:
+        report = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(report, dict) and {'bundle', 'latency_ms', 'conditions'} <= report.keys()

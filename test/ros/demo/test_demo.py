@@ -138,3 +138,21 @@ def test_wrong_arguments_are_refused_before_anything_is_written(tmp_path: Path) 
         assert (done.returncode, done.stdout) == (2, '')
         assert sentence in done.stderr
         assert not output.exists()
+
+
+def test_files_of_others_are_not_overwritten(tmp_path: Path, probe_bundle: Path) -> None:
+    command = [*DGSS, 'demo', '--bundle', str(probe_bundle), '--output']
+    for name in ('drive', 'masks', 'node.log', 'contact_sheet.png', 'report.json'):
+        output = tmp_path / f'with {name}'
+        output.mkdir()
+        (output / name).write_text('mine')
+        done = subprocess.run([*command, str(output)], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2
+        assert f'{name} is not from dgss demo and is not overwritten' in done.stderr
+        assert [path.read_text() for path in output.iterdir()] == ['mine']
+    done = subprocess.run(
+        [*command, str(output / name)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert 'cannot be written' in done.stderr
+    assert done.stderr.count('\n') == 1
