@@ -16,8 +16,9 @@ import pytest
 pytest.importorskip('cuda.bindings', reason='needs pip install cuda-python')
 from dgss_core.errors import DgssError
 from dgss_core.runtime.backends import cuda as real_cuda
-from dgss_core.runtime.backends import tensor_rt
-from dgss_core.runtime.backends.tensor_rt import MAX_BATCH, Lane, TensorRtBackend
+from dgss_core.runtime.backends import lanes, tensor_rt
+from dgss_core.runtime.backends.lanes import MAX_BATCH, Lane
+from dgss_core.runtime.backends.tensor_rt import TensorRtBackend
 from dgss_core.runtime.bundle import INPUT, MASK
 
 SHAPES = {INPUT: (-1, 2, 2, 3), MASK: (-1, 2, 2)}
@@ -92,7 +93,8 @@ class Engine:
 @pytest.fixture(autouse=True)
 def cuda(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     fake = SimpleNamespace(Stream=Stream, Buffer=Buffer, destroy_graph=lambda graph: None)
-    monkeypatch.setattr(tensor_rt, 'cuda', fake)
+    for module in (lanes, tensor_rt):
+        monkeypatch.setattr(module, 'cuda', fake)
     return fake
 
 
