@@ -21,6 +21,7 @@ from dgss_core.images.frames import Frame, FrameSource
 from dgss_core.images.paint import overlay
 from dgss_core.inputs import read_frames
 from dgss_core.progress import with_progress
+from dgss_core.runtime.backend import silent
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.segmenter import Segmenter
 
@@ -65,7 +66,10 @@ def segment(
         raise DgssError(f'opacity is {opacity}; give a value from 0 to 1.')
     failed: list[tuple[str, str]] = []
     frames = read_frames(source, topic, on_error=lambda *failure: failed.append(failure))
-    segmenter = Segmenter(open_bundle(bundle), backend, threads)
+    opened = open_bundle(bundle)
+    # A network in fp32 runs as it is; for any other the user must see what runs in its place.
+    say = silent if opened.manifest.precision == 'fp32' else _say
+    segmenter = Segmenter(opened, backend, threads, report=say)
     _prepare(output, Path(source), overwrite)
     result = _Result(frames, segmenter, failed)
     try:
@@ -73,6 +77,10 @@ def segment(
     except OSError as error:
         raise DgssError(f'{output} cannot be written: {error}; choose another folder.') from error
     return result.report(output)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _segment_all(result: _Result, output: Path, opacity: float) -> None:
@@ -112,7 +120,7 @@ class _Result:
             'facts': [
                 ('frames', f'{len(self.names)} of a {self.frames.kind}'),
                 ('bundle', self.segmenter.bundle.identity),
-                ('backend', self.segmenter.backend.name),
+                ('backend', self.segmenter.backend.identity),
                 ('per frame', f'{statistics.median(self.seconds) * 1000:.1f} ms'),
                 ('labels', labels.name),
             ],

@@ -11,6 +11,7 @@ import onnxruntime as ort
 from dgss_core.errors import DgssError
 from dgss_core.runtime.backend import BackendOptions, Report, closed_error, silent
 from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK, Bundle
+from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.key import EngineKey, processor
 
 CPU = 'CPUExecutionProvider'
@@ -82,7 +83,8 @@ class OnnxRuntimeBackend:
             return ort.InferenceSession(str(bundle.onnx_path), options, providers=providers)
         # ONNX Runtime's own exception classes share no base but Exception.
         except Exception as error:
-            raise DgssError(
+            # Refused, not failed: not every processor runs every precision.
+            raise RefusedError(
                 f'{bundle.onnx_path} cannot be loaded by ONNX Runtime {ort.__version__}: '
                 f'{str(error).splitlines()[0]}; export the bundle again.'
             ) from error

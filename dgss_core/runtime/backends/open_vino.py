@@ -11,6 +11,7 @@ import numpy as np
 from dgss_core.errors import DgssError
 from dgss_core.runtime.backend import BackendOptions, closed_error
 from dgss_core.runtime.bundle import INPUT, Bundle
+from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.key import EngineKey, processor
 
 try:
@@ -61,7 +62,7 @@ class OpenVinoBackend:
             network = core.compile_model(model, 'CPU', properties)
         except RuntimeError as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
-            raise DgssError(
+            raise RefusedError(
                 f'{bundle.onnx_path} cannot be loaded by OpenVINO {ov.__version__}: '
                 f'{lines[-1].strip()}; use the backend onnxruntime.'
             ) from error
