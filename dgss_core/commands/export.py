@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,10 @@ from dgss_core.export.frames import Images
 from dgss_core.export.graph import OPSET
 from dgss_core.inputs import read_frames
 from dgss_core.networks.checkpoint import load_checkpoint, read_about
+from dgss_core.runtime.backends.onnx_runtime import CPU, OnnxRuntimeBackend
+from dgss_core.runtime.bundle import Bundle
 from dgss_core.runtime.bundle.writing import refuse_existing
+from dgss_core.runtime.engines.verify import GATES, compare
 
 
 def export(
@@ -79,3 +83,20 @@ def export(
     print(f'{output}: {bundle.identity}, {width}x{height}, {precision}, {size / 1e6:.1f} MB')
     for figure, value in bundle.manifest.metrics.items():
         print(f'{figure}: {value:.2%}')
+    if precision in ('fp16', 'int8') and (reason := _refusal(bundle)):
+        print(
+            f'{output} will be run in a higher precision, because a backend refuses it in '
+            f'{precision}: {reason} (ONNX Runtime, CPU). Pass --frames of your own drives if '
+            'the network was not trained on frames like the reference frames, or export another '
+            'precision.',
+            file=sys.stderr,
+        )
+
+
+def _refusal(bundle: Bundle) -> str:
+    """The first reason why a backend will refuse the narrow network of `bundle`, or nothing."""
+    backend = OnnxRuntimeBackend(bundle, 0, (CPU,))
+    frames = ((frame, None) for frame in bundle.frames())
+    outcome = compare(backend, frames, bundle.labels, GATES[bundle.manifest.precision])
+    backend.close()
+    return next(iter(outcome.reasons), '')

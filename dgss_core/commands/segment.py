@@ -23,6 +23,7 @@ from dgss_core.images.compressed import encode_jpeg
 from dgss_core.images.frames import Frame, FrameSource
 from dgss_core.images.paint import fitted, overlay
 from dgss_core.inputs import read_frames
+from dgss_core.runtime.backend import silent
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.segmenter import Segmenter
 
@@ -64,7 +65,10 @@ def segment(
         raise DgssError(f'opacity is {opacity}; give a value from 0 to 1.')
     failed: list[tuple[str, str]] = []
     frames = read_frames(source, topic, on_error=lambda *failure: failed.append(failure))
-    segmenter = Segmenter(open_bundle(bundle), backend, threads)
+    opened = open_bundle(bundle)
+    # A network in fp32 runs as it is; for any other the user must see what runs in its place.
+    say = silent if opened.manifest.precision == 'fp32' else _say
+    segmenter = Segmenter(opened, backend, threads, report=say)
     result = _Result(frames, segmenter, failed)
     try:
         with result_folder(output, Path(source), overwrite, result.page()) as folder:
@@ -75,6 +79,10 @@ def segment(
         print(f'Finished {len(result.names)} frames: {output / PAGE}', file=sys.stderr)
         raise KeyboardInterrupt
     return result.report(output)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _segment_all(result: _Result, output: Path, opacity: float) -> None:
@@ -131,7 +139,7 @@ class _Result:
             'facts': [
                 ('frames', f'{len(self.names)} of a {self.frames.kind}{part}'),
                 ('bundle', self.segmenter.identity),
-                ('backend', self.segmenter.backend.name),
+                ('backend', self.segmenter.backend.identity),
                 ('per frame', pace),
                 ('labels', labels.name),
             ],

@@ -18,6 +18,7 @@ from dgss_core.runtime.backend import (
     silent,
 )
 from dgss_core.runtime.bundle import INPUT, Bundle
+from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.key import EngineKey, processor
 
 CPU = 'CPUExecutionProvider'
@@ -90,7 +91,8 @@ class OnnxRuntimeBackend:
                 return ort.InferenceSession(str(path), options, providers=providers)
             # ONNX Runtime's own exception classes share no base but Exception.
             except Exception as error:
-                raise DgssError(
+                # Refused, not failed: not every processor runs every precision.
+                raise RefusedError(
                     f'{bundle.onnx_path} cannot be loaded by ONNX Runtime {ort.__version__}: '
                     f'{first_line(error, path, bundle.onnx_path)}; export the bundle again.'
                 ) from error

@@ -15,6 +15,7 @@ from dgss_core.runtime.backend import (
     closed_error,
 )
 from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK, STATISTICS, UNCERTAINTY, Bundle
+from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.key import EngineKey, processor
 
 try:
@@ -77,7 +78,7 @@ class OpenVinoBackend:
             except DgssError:
                 raise
             except Exception as error:  # UnicodeDecodeError for a name, RuntimeError for the rest
-                raise DgssError(
+                raise RefusedError(
                     f'{bundle.onnx_path} cannot be loaded by OpenVINO {ov.__version__}: '
                     f'{_reason(error)}; use the backend onnxruntime.'.replace(
                         str(path), str(bundle.onnx_path)
