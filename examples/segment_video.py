@@ -21,7 +21,8 @@ def main(source: str, output: str) -> None:
     with dgss.Segmenter(dgss.open_bundle()) as segmenter:
         for frame in dgss.frames(source):
             prediction = segmenter(frame.image)
-            cv2.imwrite(str(folder / f'{frame.name}.png'), prediction.mask)
+            png = cv2.imencode('.png', prediction.mask)[1]
+            (folder / f'{frame.name}.png').write_bytes(png)  # imwrite fails without an error
             share = (prediction.confidence > 127).mean()
             print(f'{frame.name}: {share:.0%} of the pixels are more certain than not')
 
