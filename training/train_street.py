@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from jsonargparse import auto_cli
 
+from dgss_core.commands.parser import Parser
 from dgss_core.datasets.synthetic import SYNTHETIC
 from dgss_core.evaluation.evaluate import evaluate
 from dgss_core.export import export_bundle
@@ -89,4 +90,4 @@ def source_images(recipe: TrainConfig, data: Path) -> Iterator[np.ndarray]:
 
 
 if __name__ == '__main__':
-    auto_cli(street, as_positional=False)
+    auto_cli(street, as_positional=False, parser_class=Parser)

@@ -55,7 +55,7 @@ def prompts(*, output: Path, model: str | None = None, count: int = 100, seed: i
         from dgss_core.training.generation.language import LanguageModel
 
         writer = LanguageModel(model)
-    taken = {folded(entry['prompt']) for entry in journal.entries}
+    taken = {folded(prompt) for prompt in journal.texts('prompt')}
     todo = islice(scenes(seed), done, max(done, count))
     with closing(with_progress(todo, 'Describing', max(0, count - done))) as bar:
         for index, scene in enumerate(bar, done):
@@ -211,7 +211,8 @@ def _read_prompts(path: Path) -> list[dict[str, Any]]:
         raise DgssError(f'There is no {path}; write one with dgss generate prompts.')
     lines = read_entries(path, killed=False)
     for number, line in enumerate(lines, 1):
-        if not line.get('prompt') or line.setdefault('condition', 'day') not in CONDITIONS:
+        prompt, condition = line.get('prompt'), line.setdefault('condition', 'day')
+        if not prompt or not isinstance(prompt, str) or str(condition) not in CONDITIONS:
             raise DgssError(
                 f'{path}, line {number}, needs a "prompt", and a "condition" of '
                 f'{", ".join(CONDITIONS)}.'
@@ -252,7 +253,7 @@ def _refuse_others(output: Path, journal: str, folders: tuple[str, ...]) -> None
 
 def _whole_files(output: Path, journal: Journal) -> set[str]:
     """Files of the journal that exist with the recorded checksum."""
-    written = {entry['file']: entry['sha256'] for entry in journal.entries}
+    written = dict(zip(journal.texts('file'), journal.texts('sha256'), strict=True))
     return {
         file
         for file, sha256 in written.items()

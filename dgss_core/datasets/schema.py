@@ -51,6 +51,7 @@ OPTIONAL = {'listing', 'count', 'map'}
 """Keys that may be null."""
 MOST_FIELDS = 12
 """Fields and stars of a path; a search for files takes longer with each."""
+IDS = {str(stored) for stored in range(256)}
 
 
 def faults(data: Any) -> Iterator[str]:
@@ -117,7 +118,8 @@ def _kinds(where: str, content: Mapping[str, Any], kinds: Kinds) -> Iterator[str
 def _meaning(entry: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the map of stored ids to labels."""
     for stored, label in _entries(entry.get('ids')):
-        if type(stored) is not int or not 0 <= stored <= 255 or not isinstance(label, str):
+        known = type(stored) in (int, str) and str(stored) in IDS
+        if not known or not isinstance(label, str):
             yield f'ids has {shown(stored)}: {shown(label)} where an id (0 to 255) and a name'
     for rule, label in _entries(entry.get('names')):
         if not isinstance(rule, str) or not isinstance(label, str | None):

@@ -13,11 +13,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dgss_core.documents import load_json
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, one_line, shown
 from dgss_core.files import replacing
 from dgss_core.labels import LabelSet
 from dgss_core.networks.importers.keys import load_exactly
 from dgss_core.networks.systems import SegmentationModel, build_system
+
+UNFIT = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError),
+    *(RuntimeError, TypeError, ValueError),
+)
+"""What a constructor raises for options that do not fit it."""
 
 SCHEMA = 'dgss-checkpoint/1'
 
@@ -88,23 +94,30 @@ def read_about(path: Path) -> tuple[About, LabelSet]:
         raise DgssError(f'{path} is not a whole safetensors file ({error}).') from None
     if metadata.get('schema') != SCHEMA:
         raise DgssError(
-            f'{path} is no checkpoint of this package (schema {metadata.get("schema")!r}, not '
-            f'{SCHEMA!r}); convert published weights with dgss convert.'
+            f'{path} is no checkpoint of this package (schema {shown(metadata.get("schema"))}, '
+            f'not {SCHEMA!r}); convert published weights with dgss convert.'
         )
     try:
         about = About(
             metadata['system'],
-            load_json(metadata['sizes'], f'sizes of {path}'),
+            _mapping(metadata['sizes'], f'sizes of {path}'),
             metadata['source'],
             metadata['source_sha256'],
             metadata['licence'],
         )
-        labels = load_json(metadata['label_set'], f'label_set of {path}')
+        labels = _mapping(metadata['label_set'], f'label_set of {path}')
     except KeyError as error:
         raise DgssError(
             f'{path} has a damaged description ({error!r}); write it again.'
         ) from error
     return about, LabelSet.from_dict(labels, str(path))
+
+
+def _mapping(text: str, origin: str) -> dict[str, Any]:
+    value = load_json(text, origin)
+    if not isinstance(value, dict):
+        raise DgssError(f'{origin} is no mapping; write the checkpoint again.')
+    return value
 
 
 def load_checkpoint(path: str | Path) -> SegmentationModel:
@@ -115,12 +128,14 @@ def load_checkpoint(path: str | Path) -> SegmentationModel:
     """
     path = Path(path)
     about, label_set = read_about(path)
+    if 'weights' in about.sizes or 'pretrained' in about.sizes:
+        raise DgssError(f'{path} names other weights than its own; write it again.')
     try:
         model = build_system(about.system, label_set=label_set, **about.sizes)
-    except TypeError as error:
+    except UNFIT as error:
         raise DgssError(
-            f'{path} was written with options this version does not know ({error}); convert the '
-            'published file again.'
+            f'{path} was written with options this version does not know ({one_line(error)}); '
+            'convert the published file again.'
         ) from error
     with safe_open(path, framework='pt') as file:
         weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

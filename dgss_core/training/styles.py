@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Beta
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, shown
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.networks.checkpoint import write_tensors
 from dgss_core.training.tensors import read_tensors
@@ -129,10 +129,17 @@ class StyleBank:
         found = tuple(metadata.get(key) for key in ('schema', 'label_set', 'encoder'))
         if found != (SCHEMA, label_set.name, encoder):
             raise DgssError(
-                f'{path} holds styles of {found[1]} for {found[2]}, not of {label_set.name} for '
-                f'{encoder}; mine a bank for this training with dgss mine-styles.'
+                f'{path} holds styles of {shown(found[1])} for {shown(found[2])}, not of '
+                f'{label_set.name} for {encoder}; mine a bank for this training with '
+                'dgss mine-styles.'
             )
         ids = {name: index for index, name in enumerate(label_set.names)} | {VOID: IGNORE}
+        channels = {tuple(styles.shape[1:]) for styles in tensors.values()}
+        empty = any(styles.ndim != 3 or not len(styles) for styles in tensors.values())
+        if set(tensors) - set(ids) or empty or len(channels) != 1 or min(channels)[0] != 2:
+            raise DgssError(
+                f'{path} is a damaged style bank; mine it again with dgss mine-styles.'
+            )
         return cls({ids[name]: styles for name, styles in tensors.items()})
 
     def add(self, classes: Sequence[int], means: Tensor, stds: Tensor) -> None:

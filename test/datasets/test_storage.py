@@ -24,9 +24,7 @@ def frames(folder: Path) -> Path:
     for name in ('a.jpg', 'a.png'):
         cv2.imwrite(str(folder / name), np.zeros((8, 8), np.uint8))
     description = folder.with_suffix('.yaml')
-    description.write_text(
-        '{label_set: cityscapes19, images: "{name}.png", labels: "{name}_l.png"}'
-    )
+    description.write_text('{label_set: cityscapes19, images: "{name}.jpg", labels: "{name}.png"}')
     return description
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import timm
@@ -11,6 +11,7 @@ from timm.models.convnext import ConvNeXtStage
 from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 
+from dgss_core.errors import DgssError, one_line, shown
 from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
 
 
@@ -32,6 +33,7 @@ class StagedEncoder(Encoder):
         pad: bool = True,
         **options: Any,
     ) -> None:
+        _check_options(name, options)
         network = timm.create_model(name, features_only=True, **options)
         assert isinstance(network, FeatureListNet)
         info = [
@@ -61,6 +63,23 @@ class StagedEncoder(Encoder):
             if name in self.ends[:-1]:
                 stages.append([])
         return stages
+
+
+def _check_options(name: object, options: Mapping[str, Any]) -> None:
+    """Raise DgssError for an option that makes timm load a file or a download.
+
+    Options come with recipes and checkpoints; the sizes of a network are numbers.
+    """
+    if not isinstance(name, str) or not timm.is_model(name):
+        raise DgssError(f'timm has no network {shown(name)}; leave the name out of the options.')
+    for key, value in options.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        plain = all(isinstance(entry, bool | int | float | None) for entry in values)
+        if not plain or key.startswith('pretrained'):
+            raise DgssError(
+                f'The encoder takes no {one_line(key, 60)} {shown(value)}; give sizes of the '
+                'network as numbers, and a file as weights.'
+            )
 
 
 def _ends_in_relu(block: nn.Module) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from dgss_core.errors import DgssError
-from dgss_core.training.generation.hub import library, load
+from dgss_core.training.generation.hub import library, load_pipeline
 
 Precision = Literal['auto', 'fp32', 'fp16', 'bf16']
 DTYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
@@ -53,12 +53,7 @@ class Painter:
         if precision == 'auto':
             precision = 'fp16' if device == 'cuda' else 'fp32'
         self.drawing = drawing
-        pipeline = load(
-            diffusers.AutoPipelineForText2Image,
-            drawing.model,
-            dtype=DTYPES[precision],
-            use_safetensors=True,
-        )
+        pipeline = load_pipeline(drawing.model, dtype=DTYPES[precision], use_safetensors=True)
         euler = diffusers.EulerDiscreteScheduler
         if euler in pipeline.scheduler.compatibles:
             pipeline.scheduler = euler.from_config(pipeline.scheduler.config)

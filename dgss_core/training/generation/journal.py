@@ -52,6 +52,18 @@ class Journal:
             raise unwritable(self.path, error) from error
         self.entries.append(whole)
 
+    def texts(self, key: str) -> list[str]:
+        """The value of `key` in every entry. Raises DgssError if one is no text."""
+        values = []
+        for number, entry in enumerate(self.entries, 1):
+            value = entry.get(key)
+            if not isinstance(value, str):
+                raise DgssError(
+                    f'{self.path}, line {number}, has no text for {key}; take that line out.'
+                )
+            values.append(value)
+        return values
+
 
 def unwritable(path: Path, error: OSError) -> DgssError:
     """The error for an output file that cannot be written."""
