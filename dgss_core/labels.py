@@ -16,12 +16,15 @@ from dgss_core.errors import DgssError, unknown
 IGNORE = 255
 """Id of a pixel without a label, in every label set."""
 
+MOST_LABELS = 254
+"""Two values of a byte are no class: 255, and 254, which marks ids outside a map."""
+
 LABEL_SETS = Path(__file__).parent / 'label_sets'
 
 
 @dataclass(frozen=True)
 class Label:
-    """One class: its id in a mask (0 to 254), its name and its RGB colour."""
+    """One class: its id in a mask (0 to 253), its name and its RGB colour."""
 
     id: int
     name: str
@@ -43,9 +46,9 @@ class LabelSet:
     subsets: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.labels) <= IGNORE:
+        if not 0 < len(self.labels) <= MOST_LABELS:
             raise DgssError(
-                f'Label set {self.name!r} has {len(self.labels)} labels; give 1 to {IGNORE}.'
+                f'Label set {self.name!r} has {len(self.labels)} labels; give 1 to {MOST_LABELS}.'
             )
         if [label.id for label in self.labels] != list(range(len(self.labels))):
             raise DgssError(
@@ -85,7 +88,7 @@ class LabelSet:
         Raises DgssError if the sets differ and this set has no merge to `other`.
         """
         table = np.full(256, IGNORE, np.uint8)
-        if self.names == other.names:
+        if set(self.names) == set(other.names):
             pairs = {name: name for name in self.names}
         elif other.name in self.merges:
             pairs = dict(self.merges[other.name])
@@ -118,7 +121,7 @@ class LabelSet:
         """Build from the YAML or manifest form; DgssError names `origin` and the fault."""
         try:
             labels = tuple(
-                Label(int(entry['id']), str(entry['name']), _color(entry['color']))
+                Label(int(entry['id']), _name(entry['name'], origin), _color(entry['color']))
                 for entry in data['labels']
             )
             ids = {label.name: label.id for label in labels}
@@ -149,6 +152,15 @@ class LabelSet:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise DgssError(f'{path} is not readable as YAML: {error}') from error
         return cls.from_dict(data, str(path))
+
+
+def _name(value: object, origin: str) -> str:
+    if not isinstance(value, str):
+        raise DgssError(
+            f'{origin} names a class {value!r}, which YAML does not read as text; write the name '
+            'in quotes.'
+        )
+    return value
 
 
 def _color(values: Sequence[int]) -> tuple[int, int, int]:
