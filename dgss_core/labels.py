@@ -18,13 +18,15 @@ IGNORE = 255
 
 LONGEST = 200
 """Characters of a name."""
+MOST_LABELS = 254
+"""Two values of a byte are no class: 255, and 254, which marks ids outside a map."""
 
 LABEL_SETS = Path(__file__).parent / 'label_sets'
 
 
 @dataclass(frozen=True)
 class Label:
-    """One class: its id in a mask (0 to 254), its name and its RGB colour."""
+    """One class: its id in a mask (0 to 253), its name and its RGB colour."""
 
     id: int
     name: str
@@ -46,9 +48,9 @@ class LabelSet:
     subsets: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.labels) <= IGNORE:
+        if not 0 < len(self.labels) <= MOST_LABELS:
             raise DgssError(
-                f'Label set {self.name!r} has {len(self.labels)} labels; give 1 to {IGNORE}.'
+                f'Label set {self.name!r} has {len(self.labels)} labels; give 1 to {MOST_LABELS}.'
             )
         if [label.id for label in self.labels] != list(range(len(self.labels))):
             raise DgssError(
@@ -88,7 +90,7 @@ class LabelSet:
         Raises DgssError if the sets differ and this set has no merge to `other`.
         """
         table = np.full(256, IGNORE, np.uint8)
-        if self.names == other.names:
+        if set(self.names) == set(other.names):
             pairs = {name: name for name in self.names}
         elif other.name in self.merges:
             pairs = dict(self.merges[other.name])
@@ -121,7 +123,7 @@ class LabelSet:
         """Build from the YAML or manifest form; DgssError names `origin` and the fault."""
         try:
             labels = tuple(
-                Label(_integer(entry['id']), _text(entry['name']), _color(entry['color']))
+                Label(_integer(entry['id']), _name(entry['name'], origin), _color(entry['color']))
                 for entry in data['labels']
             )
             ids = {label.name: label.id for label in labels}
@@ -153,6 +155,15 @@ class LabelSet:
             also = ' or the path of a YAML file'
             raise unknown('label set', str(name_or_path), known, also=also)
         return cls.from_dict(read_yaml(path), str(path))
+
+
+def _name(value: object, origin: str) -> str:
+    if not isinstance(value, str):
+        raise DgssError(
+            f'{origin} names a class {shown(value)}, which YAML does not read as text; write the '
+            'name in quotes.'
+        )
+    return _text(value)
 
 
 def _text(value: Any) -> str:

@@ -153,3 +153,27 @@ def test_unknown_names_and_missing_merges_are_refused(tmp_path: Path) -> None:
     typo = write(tmp_path / 'typo.yaml', labels=small, merges={'camvid11': {'lane': 'raod'}})
     with pytest.raises(DgssError, match='raod'):
         LabelSet.load(typo).merge_to(CAMVID)
+
+
+def made(*names: object, count: int = 0) -> LabelSet:
+    known = [*names, *(f'class{i}' for i in range(count))]
+    labels = [{'id': i, 'name': name, 'color': [0, 0, 0]} for i, name in enumerate(known)]
+    return LabelSet.from_dict({'name': 'own', 'labels': labels}, 'own.yaml')
+
+
+def test_a_name_that_yaml_reads_as_something_else_is_refused():
+    with pytest.raises(DgssError, match=r'own\.yaml names a class False.*in quotes'):
+        made('road', False)
+    with pytest.raises(DgssError, match='names a class 3'):
+        made(3)
+
+
+def test_254_marks_unknown_ids_and_is_no_class():
+    assert len(made(count=254)) == 254
+    with pytest.raises(DgssError, match='give 1 to 254'):
+        made(count=255)
+
+
+def test_equal_names_merge_in_any_order():
+    table = made('a', 'b', 'c').merge_to(made('c', 'a', 'b'))
+    assert table[:4].tolist() == [1, 2, 0, 255]

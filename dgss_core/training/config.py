@@ -24,6 +24,9 @@ from dgss_core.training.mixing import MixingConfig
 from dgss_core.training.optimiser import OptimiserConfig
 from dgss_core.training.self_training import SelfTrainingConfig
 
+MAX_LABEL_STRIDE = 16
+"""The coarsest stride of a head of ours; above it a score would have several labels to match."""
+
 
 @dataclass
 class SplitConfig:
@@ -155,7 +158,7 @@ class TrainConfig:
         options: options of the system (rank, train, width, ...)
         sources: frames to train on
         augmentation: augmentation of the sources
-        label_stride: the loss uses every n-th row and column of the labels
+        label_stride: the loss uses the middle of every n rows and columns of the labels
         mixing: style mixing; null disables it
         self_training: pseudo-labels for sources without labels; null leaves them unlabelled
         distillation: train against a teacher's answers; null uses no teacher
@@ -200,6 +203,11 @@ class TrainConfig:
             raise DgssError(
                 'label_stride, steps, batch, evaluation.every and save_every are at least 1 and '
                 f'seed at least 0, not {counts} and {self.seed}.'
+            )
+        if self.label_stride > MAX_LABEL_STRIDE:
+            raise DgssError(
+                f'label_stride is 1 to {MAX_LABEL_STRIDE}, not {self.label_stride}; more than the '
+                'stride of the head leaves labels out.'
             )
         if not self.sources:
             raise DgssError('A training needs sources; name at least one dataset.')

@@ -15,6 +15,7 @@ from tiny_training import CPU, exact_system, parse, recipe, write_frames, write_
 from torch import Tensor
 from two_processes import run_two
 
+from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 from dgss_core.networks.losses.counts import Counts
 from dgss_core.networks.losses.merged import MergedLoss
@@ -24,6 +25,7 @@ from dgss_core.training.config import HardwareConfig
 from dgss_core.training.data import batches
 from dgss_core.training.distill import Frame, divergence
 from dgss_core.training.loop import setup, train
+from dgss_core.training.objective import subsample
 from dgss_core.training.parallel import build_fabric
 from dgss_core.training.record import Record
 
@@ -154,3 +156,20 @@ def test_the_divergence_does_not_count_the_fill() -> None:
     expected = divergence(scores[:, :, :4], target[:, :, :4], 1.0)
     torch.testing.assert_close(divergence(scores, target, 1.0, frame), expected)
     assert np.isfinite(expected.item())
+
+
+@pytest.mark.parametrize('stride', [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize('side', [64, 63, 24])
+def test_labels_are_taken_where_scores_are_compared(stride: int, side: int) -> None:
+    places = torch.arange(side).float().view(1, -1, 1).expand(1, side, side)
+    taken = subsample(places, stride)[0, :, 0] + 0.5
+    assert len(taken) == -(-side // stride)
+    scored = (torch.arange(len(taken)) + 0.5) * side / len(taken)
+    assert (taken - scored).abs().max() <= 0.5 + 1e-4
+    if stride % 2 and side % stride == 0:
+        torch.testing.assert_close(taken, scored)
+
+
+def test_a_label_stride_has_a_bound(tmp_path: Path) -> None:
+    with pytest.raises(DgssError, match='label_stride is 1 to 16, not 17'):
+        parse(recipe(tmp_path, label_stride=17))

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.tv_tensors import Mask
@@ -89,13 +90,28 @@ def training_augmentation(
     }
     cut: torch.nn.Module = ScaleCrop(crop, base, scale, step, long_edge, cat_max_ratio, fill=fill)
     if shapes is not None:
-        cut = v2.RandomResizedCrop(crop, scale, shapes)
+        cut = RegionCrop(crop, scale, shapes)
     return TrainingAugmentation(
         cut,
         v2.RandomHorizontalFlip(flip),
         *colors[color],
         *([] if corruption is None else [RandomCorruption(corruption)]),
     )
+
+
+class RegionCrop(v2.RandomResizedCrop):
+    """RandomResizedCrop whose masks are resized on the grid of the image.
+
+    torchvision resizes masks by 'nearest', which moves them by up to half an output pixel.
+    """
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if not isinstance(inpt, Mask):
+            return super().transform(inpt, params)
+        top, left = params['top'], params['left']
+        part = inpt[top : top + params['height'], left : left + params['width']]
+        part = part.as_subclass(Tensor)[None, None]
+        return Mask(F.interpolate(part, tuple(self.size), mode='nearest-exact')[0, 0])
 
 
 def exposure_changes() -> list[v2.Transform]:
