@@ -13,7 +13,7 @@ RUNTIME = [
     'onnxruntime',
     'pyyaml',
     'rosbags>=0.11.7',
-    'jsonargparse[signatures]>=4.49',
+    'jsonargparse[signatures]>=4.52',
     'rich',
 ]
 GENERATE = ['accelerate', 'diffusers>=0.42', 'transformers>=5']
