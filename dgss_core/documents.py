@@ -133,9 +133,8 @@ def _decoded(text: str | bytes, origin: str, largest: int) -> str:
 
 def _unusable(origin: str, kind: str, error: Exception) -> DgssError:
     reason = f'deeper than {DEEPEST} levels' if isinstance(error, RecursionError) else str(error)
-    return DgssError(
-        f'{origin} is not readable as {kind}: {one_line(reason)}; correct it, or write it again.'
-    )
+    fault = 'is not JSON' if kind == 'JSON' else 'is not readable as YAML'
+    return DgssError(f'{origin} {fault}: {one_line(reason)}; correct it, or write it again.')
 
 
 def _check_events(text: str) -> None:

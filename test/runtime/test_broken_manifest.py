@@ -145,7 +145,7 @@ def test_the_network_is_not_listed_a_second_time(probe_bundle: Bundle) -> None:
 
 def test_a_manifest_that_could_not_be_opened_is_not_written(probe_bundle: Bundle) -> None:
     before = text_of(probe_bundle)
-    with pytest.raises(DgssError, match='it holds NaN'):
+    with pytest.raises(DgssError, match='NaN is not a finite number'):
         update_manifest(probe_bundle, metrics={'mIoU': float('nan')})
     bad = SourceStatistics(2, {'image': (0.5,)}, {'image': (-1.0,)})
     with pytest.raises(DgssError, match='holds no source statistics'):
