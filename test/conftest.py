@@ -24,6 +24,8 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 # A shell starts background jobs with SIGINT ignored, and every process under test inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# nohup does the same with SIGHUP.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SHARED = os.environ.get('DGSS_SHARED', '')
 
