@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dgss_core.errors import DgssError, unknown
+from dgss_core.errors import DgssError
 from dgss_core.networks.resize import resize
 
 Model = Callable[[Tensor], Tensor]
@@ -58,7 +58,7 @@ def window_weight(size: Size, weighting: Weighting, like: Tensor) -> Tensor:
     if weighting == 'uniform':
         return torch.ones(size, device=like.device)
     if weighting != 'hann':
-        raise unknown('window weighting', weighting, ('uniform', 'hann'))
+        raise DgssError(f"unknown window weighting '{weighting}'; choose 'uniform' or 'hann'.")
     # Longer by two and cropped, so that no weight is zero.
     rows, columns = (torch.hann_window(n + 2, periodic=False)[1:-1] for n in size)
     return (rows[:, None] * columns).to(like.device)

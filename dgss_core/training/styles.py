@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Beta
 
-from dgss_core.errors import DgssError, shown
+from dgss_core.errors import DgssError, one_line
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.networks.checkpoint import write_tensors
 from dgss_core.training.tensors import read_tensors
@@ -129,7 +129,7 @@ class StyleBank:
         found = tuple(metadata.get(key) for key in ('schema', 'label_set', 'encoder'))
         if found != (SCHEMA, label_set.name, encoder):
             raise DgssError(
-                f'{path} holds styles of {shown(found[1])} for {shown(found[2])}, not of '
+                f'{path} holds styles of {one_line(found[1])} for {one_line(found[2])}, not of '
                 f'{label_set.name} for {encoder}; mine a bank for this training with '
                 'dgss mine-styles.'
             )

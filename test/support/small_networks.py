@@ -20,8 +20,8 @@ from dgss_core.runtime.bundle import (
     STATISTICS,
     Bundle,
     ReferenceFrame,
-    sha256_of,
 )
+from dgss_core.runtime.bundle.contents import sha256_of
 from dgss_core.runtime.bundle.writing import update_manifest, write_bundle
 from dgss_core.synthetic import StreetDrive
 
