@@ -17,7 +17,8 @@ from dgss_core.files import tidy
 from dgss_core.runtime.bundle import open_bundle
 
 BUNDLE = """
-from dgss_core.runtime.bundle import open_bundle, write_bundle, update_manifest
+from dgss_core.runtime.bundle import open_bundle
+from dgss_core.runtime.bundle.writing import write_bundle, update_manifest
 from dataclasses import replace
 given = open_bundle(folder / 'given')
 def write(number):

@@ -14,7 +14,8 @@ from small_networks import reference_frames, write_classifier
 from dgss_core.cli import main
 from dgss_core.errors import DgssError
 from dgss_core.runtime.backends import load_backend
-from dgss_core.runtime.bundle import Bundle, write_bundle
+from dgss_core.runtime.bundle import Bundle, open_bundle
+from dgss_core.runtime.bundle.writing import write_bundle
 
 CPU_BACKENDS = ['onnxruntime', 'auto', *(['openvino'] if find_spec('openvino') else [])]
 
@@ -45,7 +46,9 @@ def test_it_goes_on_to_fp32(name: str, unusable: Bundle, tmp_path: Path) -> None
     lines: list[str] = []
     backend = load_backend(unusable, name, cache_dir=tmp_path / 'cache', report=lines.append)
     assert backend.identity.endswith(('fp32', 'bf16'))
-    assert f'Runs {unusable.identity} on {backend.identity}' in lines[-1]
+    # The identity is that of the network which answers.
+    answers = open_bundle(unusable.folder / 'fp32').identity
+    assert f'Runs {answers} on {backend.identity}' in lines[-1]
     text = ' '.join(lines)
     assert text.count('Trying a higher precision.') == 2
     assert 'bf16/model.onnx cannot be loaded' in text

@@ -215,9 +215,9 @@ with EngineCache(Path({str(tmp_path)!r}))._lock(print):
 
 def test_whoever_takes_the_lines_can_stop_the_wait(tmp_path: Path) -> None:
     def stop(line: str) -> None:
-        raise StopIteration(line)
+        raise InterruptedError(line)
 
     cache = EngineCache(tmp_path)
-    with cache._lock(print), pytest.raises(StopIteration, match='Another process builds'):
+    with cache._lock(print), pytest.raises(InterruptedError, match='Another process builds'):
         EngineCache(tmp_path).obtain(WANTED, Builds(), stop)
     assert obtain(cache, Builds()) == b'engine'
