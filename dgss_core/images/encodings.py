@@ -189,8 +189,8 @@ def check_size(*, width: int, height: int, max_pixels: int = MAX_PIXELS) -> None
     """Raise DgssError for a size in pixels that no image has, before memory is taken for it."""
     if not 0 < width <= MAX_SIDE or not 0 < height <= MAX_SIDE or width * height > max_pixels:
         raise DgssError(
-            f'The image says it is {width}x{height}; it may have up to {MAX_SIDE} pixels a side '
-            f'and {max_pixels} in all, a larger size is taken for a damaged header.'
+            f'The image says it is {width}x{height}; sizes from 1 to {MAX_SIDE} pixels a side and '
+            f'{max_pixels} in all are accepted, a larger one is taken for a damaged header.'
         )
 
 
