@@ -115,7 +115,7 @@ def parse(values: dict[str, Any]) -> TrainConfig:
     """Parse a recipe as `dgss train --config` does."""
     parser = ArgumentParser()
     parser.add_class_arguments(TrainConfig, 'config')
-    return parser.instantiate(parser.parse_object({'config': values})).config
+    return parser.instantiate(parser.parse_object({'config': deepcopy(values)})).config
 
 
 def write_recipe(path: Path, values: dict[str, Any]) -> Path:
