@@ -91,12 +91,12 @@ class FrameCounts:
                 f'counts of {self.confusion.shape[-2]} classes and a band of {self.band} do not '
                 f'add to counts of {other.confusion.shape[-2]} classes and a band of {other.band}'
             )
-        sums = {
-            field.name: getattr(self, field.name) + getattr(other, field.name)
-            for field in fields(self)
-            if field.name != 'band'
-        }
+        sums = {name: getattr(self, name) + getattr(other, name) for name in SUMMED}
         return FrameCounts(band=self.band, **sums)
+
+
+SUMMED = tuple(field.name for field in fields(FrameCounts) if field.name != 'band')
+"""The fields that add."""
 
 
 def near_boundary(labels: np.ndarray, band: int) -> np.ndarray:
