@@ -34,14 +34,13 @@ class BagOptions:
     `topic`: of the images, if there are several. `labels`: a topic of id images, a folder of PNGs
     of ids, or None for the topic `labels` beside the images, where there is one. `tolerance_ns`:
     largest difference of the stamps of an image and its labels. `conditions`: by time; None for
-    the topic `condition` beside the images. `prefix`: before the names of the frames.
+    the topic `condition` beside the images.
     """
 
     topic: str | None = None
     labels: str | None = None
     tolerance_ns: int = 0
     conditions: TimeRanges | None = None
-    prefix: str = ''
 
 
 @dataclass(frozen=True)
@@ -114,11 +113,10 @@ class BagFrames:
         changes = Changes(*condition_changes(self.path, sibling(self._topic, 'condition')))
         first = min((times.best for times in self._times), default=0)
         ranges = options.conditions
-        drive = f'{options.prefix}{self.path.resolve().name}'
         keys = [
             FrameKey(
-                f'{options.prefix}{index:06d}',
-                drive,
+                f'{index:06d}',
+                str(self.path),
                 ranges.at(times.best, first) if ranges else changes.at(times.recorded),
                 times.best,
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -20,20 +19,14 @@ DRIVES = ('drive', 'sequence', 'city')
 
 
 class DatasetFrames:
-    """`dataset` under the view of a protocol. Open it with `labelled=False`, where it can be.
-
-    `prefix`: put before the names of its frames, to tell several sets apart.
-    """
+    """`dataset` under the view of a protocol. Open it with `labelled=False`, where it can be."""
 
     is_film = False
 
-    def __init__(
-        self, dataset: Dataset, view: ProtocolView | None = None, prefix: str = ''
-    ) -> None:
+    def __init__(self, dataset: Dataset, view: ProtocolView | None = None) -> None:
         self.dataset, self.view = dataset, view or ProtocolView()
         self.title, self.label_set = dataset.title, dataset.label_set
         self.problems = Problems()
-        self._prefix = prefix
 
     @property
     def fingerprint(self) -> str:
@@ -43,17 +36,15 @@ class DatasetFrames:
     def keys(self) -> list[FrameKey]:
         dataset = self.dataset
         if isinstance(dataset, Pairs):
-            keys = [
+            return [
                 FrameKey(pair.name, _drive(dataset, pair.image), pair.condition)
                 for pair in dataset.pairs
             ]
-        elif isinstance(dataset, Synthetic):
-            keys = [
+        if isinstance(dataset, Synthetic):
+            return [
                 FrameKey(name, name.split('_')[1], name.split('_')[0]) for name in dataset.names
             ]
-        else:
-            keys = [FrameKey(f'{index:06d}', '', UNKNOWN) for index in range(len(dataset))]
-        return [replace(key, name=f'{self._prefix}{key.name}') for key in keys]
+        return [FrameKey(f'{index:06d}', '', UNKNOWN) for index in range(len(dataset))]
 
     def images(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         for index in wanted:
