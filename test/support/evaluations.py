@@ -24,7 +24,7 @@ BLOCK = 8
 
 
 class Drives:
-    """Frames of a few drives, one for each condition; masks and confidences of a made-up predictor.
+    """A drive for each condition, and masks and confidences of a made-up predictor.
 
     `each`: frames of a drive.
     """

@@ -59,7 +59,7 @@ def _page(
             'Frames',
             gallery(pictures, missing, frames, results['label_set']) if pictures else [],
         ),
-        Section('next', 'Frames to label next', _if(results, 'label_next', sections.label_next)),
+        Section('label-next', 'Frames to label next', _if(results, 'label_next', sections.label_next)),
         Section('problems', 'Problems', _if(results, 'problems', sections.problems)),
         Section('made', 'How it was made', sections.made(results)),
     ]
