@@ -32,7 +32,7 @@ from dgss_core.evaluation.predictors import BagMasks, FolderMasks, Predictor, Se
 from dgss_core.evaluation.results import ALL
 from dgss_core.evaluation.run import common_label_set, run
 from dgss_core.labels import LabelSet
-from dgss_core.runtime.bundle import open_bundle
+from dgss_core.runtime.bundle import Bundle, open_bundle
 from dgss_core.runtime.manifest import SourceStatistics
 from dgss_core.runtime.segmenter import Segmenter
 
@@ -117,20 +117,23 @@ def evaluate(
         round(tolerance * 1e6),
         TimeRanges.load(conditions) if conditions is not None else None,
     )
+    opened = open_bundle(bundle) if checkpoint is None and predictions is None else None
+    sets: list[FrameSet] = [_dataset(spec, root, ways) for spec in data or ()]
+    of_bags = asked or of_masks or (opened and opened.labels)
+    for path in bag or ():
+        if of_bags is None:
+            raise DgssError(f'The labels of {path} may mean anything; give their --label-set.')
+        sets.append(BagFrames(path, of_bags, options))
+    scored_in = common_label_set(sets, asked)
     with ExitStack() as stack:
-        model = None
-        if predictions is None:
-            model = _model(stack, bundle, checkpoint, backend, threads, ways)
-        sets: list[FrameSet] = [_dataset(spec, root, ways) for spec in data or ()]
-        of_bags = asked or of_masks or (model and model.predictor.labels)
-        for path in bag or ():
-            if of_bags is None:
-                raise DgssError(f'Give the label set of {path} by --label-set.')
-            sets.append(BagFrames(path, of_bags, options))
-        scored_in = common_label_set(sets, asked)
-        if model is None:
-            assert predictions is not None
-            model = _masks(predictions, of_masks or scored_in, mask_topic, options.tolerance_ns)
+        if predictions is not None:
+            of_masks = of_masks or scored_in
+            model = _masks(predictions, of_masks, mask_topic, options.tolerance_ns)
+        elif checkpoint is not None:
+            model = _checkpoint(checkpoint, ways, threads)
+        else:
+            assert opened is not None
+            model = _bundle(stack, opened, backend, threads, ways)
         done = run(
             sets,
             model.predictor,
@@ -147,7 +150,11 @@ def evaluate(
         'environment': environment(),
         'predictor': model.about | {'merge': f'{model.predictor.labels.name} to {scored_in.name}'},
         'protocol': ways.title,
-        'settings': {**asdict(settings), 'tolerance_ms': tolerance},
+        'settings': {
+            **asdict(settings),
+            'tolerance_ms': tolerance,
+            'ignored': options.conditions.ignored() if options.conditions else [],
+        },
         **done.results,
     }
     folder.write(results, arrays(done.frames, scored_in, band))
@@ -164,30 +171,26 @@ class _Model:
     statistics: SourceStatistics | None = None
 
 
-def _model(
-    stack: ExitStack,
-    bundle: Path | None,
-    checkpoint: Path | None,
-    backend: str,
-    threads: int,
-    ways: Protocol,
+def _checkpoint(path: Path, ways: Protocol, threads: int) -> _Model:
+    predictor = import_module(CHECKPOINTS).CheckpointPredictor(path, ways, threads)
+    about = {'kind': 'checkpoint', 'identity': predictor.identity, 'backend': 'torch'}
+    return _Model(predictor, about)
+
+
+def _bundle(
+    stack: ExitStack, bundle: Bundle, backend: str, threads: int, ways: Protocol
 ) -> _Model:
-    if checkpoint is not None:
-        predictor = import_module(CHECKPOINTS).CheckpointPredictor(checkpoint, ways, threads)
-        about = {'kind': 'checkpoint', 'identity': predictor.identity, 'backend': 'torch'}
-        return _Model(predictor, about)
     if ways.window is not None:
         raise DgssError(
             f'The {ways.title} needs --checkpoint: a bundle runs whole images at its own size.'
         )
-    opened = open_bundle(bundle)
-    segmenter = stack.enter_context(Segmenter(opened, backend, threads, report=_say))
+    segmenter = stack.enter_context(Segmenter(bundle, backend, threads, report=_say))
     about = {
         'kind': 'bundle',
         'identity': segmenter.identity,
         'backend': segmenter.backend.identity,
     }
-    return _Model(SegmenterPredictor(segmenter), about, opened.manifest.source)
+    return _Model(SegmenterPredictor(segmenter), about, bundle.manifest.source)
 
 
 def _masks(path: Path, labels: LabelSet, topic: str | None, tolerance_ns: int) -> _Model:
