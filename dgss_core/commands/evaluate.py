@@ -12,10 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from dgss_core.bags.reader import is_bag
+from dgss_core.commands.evaluate_output import print_results
 from dgss_core.commands.progress import with_progress
 from dgss_core.datasets import build_dataset
 from dgss_core.datasets.protocols import Protocol, load_protocol
@@ -25,12 +23,13 @@ from dgss_core.errors import DgssError
 from dgss_core.evaluation.assembly import FORMAT, Settings, arrays, environment
 from dgss_core.evaluation.bag_frames import BagFrames, BagOptions
 from dgss_core.evaluation.conditions import TimeRanges
+from dgss_core.evaluation.criteria import exit_code, judge, load_criteria
 from dgss_core.evaluation.dataset_frames import DatasetFrames
-from dgss_core.evaluation.folder import RESULTS, EvaluationFolder
+from dgss_core.evaluation.folder import JUNIT, LINES, RESULTS, EvaluationFolder
 from dgss_core.evaluation.frames import FrameSet
 from dgss_core.evaluation.predictors import BagMasks, FolderMasks, Predictor, SegmenterPredictor
-from dgss_core.evaluation.results import ALL
 from dgss_core.evaluation.run import common_label_set, run
+from dgss_core.evaluation.verdict_files import to_jsonl, to_junit
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.bundle import Bundle, open_bundle
 from dgss_core.runtime.manifest import SourceStatistics
@@ -62,6 +61,7 @@ def evaluate(
     band: int = 5,
     resamples: int = 1000,
     seed: int = 0,
+    criteria: Path | None = None,
     overwrite: bool = False,
 ) -> int:
     """Score a bundle, a checkpoint or masks on data sets and bags, per condition.
@@ -93,10 +93,12 @@ def evaluate(
         band: of the boundary IoU, in pixels
         resamples: of the bootstrap intervals
         seed: of the resamples
+        criteria: YAML file of bounds, such as mIoU: {night: ">= 0.45"}; they decide the exit code
+            too, and criteria.xml (JUnit) and criteria.jsonl are written
         overwrite: replace the results in the output folder
 
     Returns:
-        0, or 1 if frames were not scored.
+        0, or 1 if frames were not scored or a criterion is not met.
     """
     if sum(given is not None for given in (bundle, checkpoint, predictions)) > 1:
         raise DgssError('Give one of --bundle, --checkpoint and --predictions.')
@@ -105,9 +107,10 @@ def evaluate(
     for name, value, least in (('band', band, 1), ('resamples', resamples, 2)):
         if value < least:
             raise DgssError(f'--{name} is {value}; give at least {least}.')
-    given = (root, bundle, checkpoint, predictions, conditions, labels and Path(labels))
+    given = (root, bundle, checkpoint, predictions, conditions, criteria, labels and Path(labels))
     inputs = [path for path in (*given, *(bag or [])) if path and path.exists()]
     folder = EvaluationFolder(output, overwrite=overwrite, inputs=inputs)
+    bounds = load_criteria(criteria) if criteria is not None else []
     ways, settings = load_protocol(protocol), Settings(band, resamples, seed)
     asked = LabelSet.load(label_set) if label_set is not None else None
     of_masks = LabelSet.load(mask_labels) if mask_labels is not None else None
@@ -143,7 +146,7 @@ def evaluate(
             statistics=model.statistics,
             show=_show,
         )
-    results = {
+    about = {
         'format': FORMAT,
         'made': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'command': shlex.join(['dgss', *sys.argv[1:]]),
@@ -155,11 +158,15 @@ def evaluate(
             'tolerance_ms': tolerance,
             'ignored': options.conditions.ignored() if options.conditions else [],
         },
-        **done.results,
     }
+    results = about | done.results
+    results['verdicts'] = judge(bounds, results)
     folder.write(results, arrays(done.frames, scored_in, band))
-    _print(results, output / RESULTS)
-    return 1 if results['problems'] else 0
+    if bounds:
+        folder.put(JUNIT, to_junit(results['verdicts']))
+        folder.put(LINES, to_jsonl(results['verdicts']))
+    print_results(results, output / RESULTS)
+    return 1 if results['problems'] or exit_code(results['verdicts']) else 0
 
 
 @dataclass(frozen=True)
@@ -229,34 +236,3 @@ def _show(items: Iterable[Any], title: str, count: int) -> Iterable[Any]:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
-
-
-def _print(results: dict[str, Any], path: Path) -> None:
-    table = Table(box=None)
-    for column in ('condition', 'frames', 'mIoU', '95 %', 'boundary IoU', 'ECE', 'AUROC'):
-        table.add_column(column, justify='left' if column == 'condition' else 'right')
-    for name, found in results['conditions'].items():
-        if name == ALL and len(results['conditions']) == 2:
-            continue  # It repeats the only condition.
-        interval = found.get('intervals', {}).get('miou')
-        table.add_row(
-            name,
-            str(found['frames']),
-            _percent(found['miou']),
-            '-'.join(map(_percent, interval)) if interval else '',
-            *(_percent(found[key]) for key in ('boundary_iou', 'ece', 'auroc')),
-        )
-    console = Console(markup=False, highlight=False)
-    console.print(table)
-    console.print(
-        f'{results["predictor"]["identity"]} in {results["label_set"]["name"]}, '
-        f'{results["protocol"]}: {path}',
-        soft_wrap=True,
-    )
-    for problem in results['problems']:
-        frames = ', '.join(problem['frames'][:3]) + (', ...' if problem['count'] > 3 else '')
-        _say(f'{problem["count"]} x {problem["what"]} ({frames})')
-
-
-def _percent(value: float | None) -> str:
-    return '' if value is None else f'{100 * value:.1f}'

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -299,3 +300,27 @@ def test_a_folder_of_other_things_stays_as_it_is(
     )
     assert code == 2
     assert 'must stay' in err
+
+
+def test_criteria_decide_the_exit_code(
+    bag: Path, tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    criteria, output = tmp_path / 'criteria.yaml', tmp_path / 'out'
+    given = ('--bag', bag, '--bundle', probe_bundle.folder, '--output', output)
+    given = (*given, '--criteria', criteria, '--overwrite')
+    criteria.write_text('mIoU: {night: ">= 0.9", all: ">= 0.9"}\n')
+    code, out, _ = evaluate(capsys, *given)
+    assert (code, out.count('pass: mIoU')) == (0, 2)
+    criteria.write_text('mIoU: {night: "< 0.9"}\nlatency_p99_ms: "<= 50"\n')
+    code, out, _ = evaluate(capsys, *given)
+    assert code == 1
+    assert 'fail: mIoU night < 0.9' in out
+    assert 'not measured: latency_p99_ms' in out
+    verdicts = results(output)['verdicts']
+    assert [verdict['outcome'] for verdict in verdicts] == ['fail', 'not measured']
+    suite = ElementTree.parse(output / 'criteria.xml').getroot()[0]
+    assert (suite.get('tests'), suite.get('failures')) == ('2', '2')
+    assert [json.loads(line) for line in (output / 'criteria.jsonl').open()] == verdicts
+    criteria.write_text('mIoU: {night: 3}\n')
+    assert evaluate(capsys, *given)[0] == 2
+    assert results(output)['verdicts'] == verdicts
