@@ -127,8 +127,9 @@ def run_verb(verb: str, arguments: Sequence[str]) -> Any:
     switches = {f'--{p.name}' for p in parameters if isinstance(p.default, bool)}
     kinds = get_type_hints(function)
     sections = {f'--{name}' for name in options if is_dataclass(kinds.get(name))}
-    lists = {f'--{name}'.replace('_', '-') for name in options if _is_list(kinds.get(name))}
-    parsed = parser.parse_args(list(checked([*each(arguments, lists)], switches, sections)))
+    lists = {f'--{name}' for name in options if _is_list(kinds.get(name))}
+    arguments = [*each(arguments, lists, {f'--{name}' for name in options})]
+    parsed = parser.parse_args(list(checked(arguments, switches, sections)))
     try:
         values = parser.instantiate(parsed)
     except ValueError as error:

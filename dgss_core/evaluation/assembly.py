@@ -16,6 +16,7 @@ import numpy as np
 from dgss_core import __version__
 from dgss_core.evaluation.bootstrap import RESAMPLES, intervals
 from dgss_core.evaluation.counts import BAND, FrameCounts
+from dgss_core.evaluation.detection import detection
 from dgss_core.evaluation.frames import Problem
 from dgss_core.evaluation.measures import measures
 from dgss_core.evaluation.results import ALL
@@ -59,6 +60,7 @@ def assemble(
     drives = sorted({frame.key.drive for frame in frames} - {''})
     by_condition = {name: _scores(group, labels, settings) for name, group in groups.items()}
     adverse = {name: by_condition[name] for name in conditions}
+    facts = [_facts(frame) for frame in frames]
     return {
         'label_set': {
             'name': labels.name,
@@ -73,7 +75,8 @@ def assemble(
         },
         'retention': retention(adverse, NORMAL),
         'bravo': bravo(adverse),
-        'frames': [_facts(frame) for frame in frames],
+        'monitor': detection(frames, [fact['miou'] for fact in facts], NORMAL),
+        'frames': facts,
     }
 
 

@@ -87,7 +87,9 @@ def score(
             key, source, counts.get(index), stored.certainty, seconds=stored.seconds
         )
         if statistics is not None and stored.descriptors:
-            monitor = monitors.setdefault(key.drive, DomainShiftMonitor(statistics))
+            # The frames of a data set do not follow each other, and each is judged by itself.
+            new = DomainShiftMonitor(statistics)
+            monitor = monitors.setdefault(key.drive, new) if frames.is_film else new
             values = {name: np.array(v) for name, v in stored.descriptors.items()}
             frame.shift = max(monitor.add(values).values(), default=None)
         scored.append(frame)
