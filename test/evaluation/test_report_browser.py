@@ -4,7 +4,10 @@ import browser
 import pytest
 from evaluations import Drives, everything
 
+from dgss_core.evaluation.compare import compare_runs, read_run
+from dgss_core.evaluation.folder import EvaluationFolder
 from dgss_core.evaluation.report import write_report
+from dgss_core.evaluation.report.comparison import build_comparison
 
 pytest.importorskip('selenium', reason='needs selenium: pip install dgss_ros[dev]')
 from selenium.webdriver.common.by import By
@@ -27,6 +30,21 @@ def page(tmp_path_factory):
 def bare(tmp_path_factory):
     path = tmp_path_factory.mktemp('bare') / 'report.html'
     write_report(Drives(each=1, errors={'day': 0.1}).results(), (), path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def comparison(tmp_path_factory):
+    root, runs = tmp_path_factory.mktemp('comparison'), []
+    for name, error in (('plain', 0.5), ('ours', 0.2)):
+        drives = Drives(each=3, errors={'day': 0.1, 'night': error})
+        EvaluationFolder(root / name, overwrite=False, inputs=()).write(
+            drives.results(), drives.counts()
+        )
+        runs.append(read_run(root / name))
+    found = {'made': 'today', 'command': 'dgss compare', 'environment': {}}
+    path = root / 'comparison.html'
+    path.write_text(build_comparison(found | compare_runs(runs, resamples=50)))
     return path
 
 
@@ -55,6 +73,8 @@ def press(driver, *keys):
         ('page', True, 1280),
         ('bare', True, 360),
         ('bare', False, 1280),
+        ('comparison', False, 360),
+        ('comparison', True, 1280),
     ],
 )
 def test_nothing_is_wrong_with_the_page(chromium, request, which, dark, width):

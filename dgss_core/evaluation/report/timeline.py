@@ -49,14 +49,17 @@ def drives(results: Mapping[str, Any]) -> tuple[list[Drive], int]:
 
 
 def timelines(
-    shown: Sequence[Drive], left_out: int, frames: Sequence[Mapping[str, Any]]
+    shown: Sequence[Drive],
+    left_out: int,
+    frames: Sequence[Mapping[str, Any]],
+    threshold: float | None = None,
 ) -> list[Element]:
-    """A figure for each drive; the first is open."""
+    """A figure for each drive; the first is open. `threshold`: of the shift, drawn beside it."""
     made = [
         element(
             'details',
             element('summary', title, ' ', element('small', count_of(len(places), 'frame'))),
-            _figure(number, title, [frames[place] for place in places]),
+            _figure(number, title, [frames[place] for place in places], threshold),
             open=number == 0,
         )
         for number, (title, places) in enumerate(shown)
@@ -67,12 +70,20 @@ def timelines(
     return made
 
 
-def _figure(number: int, title: str, frames: Sequence[Mapping[str, Any]]) -> Element:
+def _figure(
+    number: int, title: str, frames: Sequence[Mapping[str, Any]], threshold: float | None
+) -> Element:
     used = [key for key in SERIES if any(frame.get(key) is not None for frame in frames)]
     last = len(frames) - 1
     height = AXIS + len(used) * (LANE + GAP)
     lanes = [
-        _lane(key, [frame.get(key) for frame in frames], AXIS + place * (LANE + GAP), height)
+        _lane(
+            key,
+            [frame.get(key) for frame in frames],
+            AXIS + place * (LANE + GAP),
+            height,
+            threshold if key == 'shift' else None,
+        )
         for place, key in enumerate(used)
     ]
     plot = Plot(WIDTH, height, x=(0, last), left=LEFT, right=RIGHT, top=AXIS, bottom=0)
@@ -105,10 +116,16 @@ def _figure(number: int, title: str, frames: Sequence[Mapping[str, Any]]) -> Ele
     )
 
 
-def _lane(key: str, values: Sequence[float | None], top: float, height: float) -> list[Element]:
+def _lane(
+    key: str,
+    values: Sequence[float | None],
+    top: float,
+    height: float,
+    threshold: float | None,
+) -> list[Element]:
     title, is_share = SERIES[key]
     known = [value for value in values if value is not None]
-    low, high = (0.0, 1.0) if is_share else (0.0, max(known) or 1.0)
+    low, high = (0.0, 1.0) if is_share else (0.0, max([*known, threshold or 0]) or 1.0)
     plot = Plot(
         WIDTH,
         height,
@@ -125,6 +142,7 @@ def _lane(key: str, values: Sequence[float | None], top: float, height: float) -
         label(title, LEFT - 40, y, anchor='end', class_='lane'),
         label(f'{high:.3g}', LEFT - 8, top + 9, anchor='end'),
         label(f'{low:g}', LEFT - 8, top + LANE, anchor='end'),
+        *([plot.rule((0, threshold), (len(values) - 1, threshold), 'ideal')] if threshold else []),
         plot.line(columns(values), 'main thin'),
         *_lonely(plot, values),
     ]

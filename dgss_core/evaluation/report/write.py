@@ -51,15 +51,18 @@ def _page(
     left_out: int,
 ) -> str:
     frames = results['frames']
+    threshold = (results.get('monitor') or {}).get('threshold')
     parts = [
         *_measured(results),
-        Section('timeline', 'Time line', timelines(shown, left_out, frames)),
+        Section('timeline', 'Time line', timelines(shown, left_out, frames, threshold)),
         Section(
             'gallery',
             'Frames',
             gallery(pictures, missing, frames, results['label_set']) if pictures else [],
         ),
-        Section('label-next', 'Frames to label next', _if(results, 'label_next', sections.label_next)),
+        Section(
+            'label-next', 'Frames to label next', _if(results, 'label_next', sections.label_next)
+        ),
         Section('problems', 'Problems', _if(results, 'problems', sections.problems)),
         Section('made', 'How it was made', sections.made(results)),
     ]
