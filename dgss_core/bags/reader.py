@@ -159,12 +159,12 @@ def read_bag(
         name = f'{images:06d}' if is_image else f'{message.topic} at {message.stamp_ns} ns'
         images += is_image
         try:
-            stamp_ns, image = _decode(message)
+            stamp_ns, image = decode_message(message)
             if is_image:
                 condition = conditions.at(message.stamp_ns)
                 pairs.images.append(Frame(name, image, stamp_ns, condition=condition))
             else:
-                pairs.add_labels(stamp_ns, _ids(image, message))
+                pairs.add_labels(stamp_ns, label_ids(image, message))
         except DgssError as error:
             _report(on_error, name, error)
         yield from pairs.complete(on_error)
@@ -208,17 +208,25 @@ class _Conditions:
     """The condition at a time, from the messages of the condition topic."""
 
     def __init__(self, path: str | Path, topic: str) -> None:
-        messages = [m for m in read_messages(path, {topic}) if m.msgtype == STRING]
-        self._starts = [message.stamp_ns for message in messages]
-        self._names = [_deserialized(message).data for message in messages]
+        self._starts, self._names = condition_changes(path, topic)
 
     def at(self, stamp_ns: int) -> str | None:
         index = bisect_right(self._starts, stamp_ns) - 1
         return self._names[index] if index >= 0 else None
 
 
-def _decode(message: BagMessage) -> tuple[int, np.ndarray]:
-    """Stamp in nanoseconds and RGB image of an Image or CompressedImage."""
+def condition_changes(path: str | Path, topic: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The times of recording of the messages of a condition topic, and the conditions."""
+    messages = [m for m in read_messages(path, {topic}) if m.msgtype == STRING]
+    times = tuple(message.stamp_ns for message in messages)
+    return times, tuple(_deserialized(message).data for message in messages)
+
+
+def decode_message(message: BagMessage) -> tuple[int, np.ndarray]:
+    """Stamp in nanoseconds and RGB image of an Image or CompressedImage.
+
+    Raises DgssError for a message that is damaged.
+    """
     content = _deserialized(message)
     stamp = content.header.stamp
     # Some drivers leave the stamp at zero; use the time of recording then.
@@ -236,7 +244,8 @@ def _decode(message: BagMessage) -> tuple[int, np.ndarray]:
     return stamp_ns, image
 
 
-def _ids(image: np.ndarray, message: BagMessage) -> np.ndarray:
+def label_ids(image: np.ndarray, message: BagMessage) -> np.ndarray:
+    """The ids of a decoded label message, uint8 (H, W); DgssError for another encoding."""
     encoding = _deserialized(message).encoding
     if encoding not in ('mono8', '8UC1'):
         raise DgssError(f'{message.topic} is {shown(encoding)}; labels are mono8 images of ids.')
