@@ -158,6 +158,49 @@ class Monitor(TypedDict, total=False):
     """Of the frames whose mIoU has dropped."""
 
 
+class Strength(TypedDict):
+    """Scores of all frames under one corruption at one severity, or of the clean frames."""
+
+    miou: float | None
+    accuracy: float | None
+    ece: float | None
+
+
+class Summary(TypedDict):
+    """The mIoU over corruptions and severities."""
+
+    mean: float | None
+    worst: float | None
+    worst_at: str
+    """'fog 5'; '' without any."""
+    level5: float | None
+    """The mean at severity 5 alone."""
+    retention: float | None
+    """`mean`, divided by the mIoU of the clean frames."""
+    retention_level5: float | None
+
+
+class Corrupted(TypedDict):
+    """One corruption. `severities`: by '1' to '5'."""
+
+    family: str
+    severities: dict[str, Strength]
+    summary: Summary
+
+
+class Suite(TypedDict):
+    """One predictor under corruptions."""
+
+    frames: int
+    clean: Strength
+    corruptions: dict[str, Corrupted]
+    families: dict[str, Summary]
+    benchmark: Summary
+    """Of the 16 corruptions that others measure too."""
+    all: Summary
+    """With the four on streets."""
+
+
 class Verdict(TypedDict):
     """One line of the criteria."""
 
