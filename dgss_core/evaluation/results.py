@@ -158,47 +158,34 @@ class Monitor(TypedDict, total=False):
     """Of the frames whose mIoU has dropped."""
 
 
-class Strength(TypedDict):
-    """Scores of all frames under one corruption at one severity, or of the clean frames."""
-
-    miou: float | None
-    accuracy: float | None
-    ece: float | None
-
-
 class Summary(TypedDict):
     """The mIoU over corruptions and severities."""
 
     mean: float | None
-    worst: float | None
-    worst_at: str
-    """'fog 5'; '' without any."""
-    level5: float | None
+    severest: float | None
     """The mean at severity 5 alone."""
+    worst: tuple[str, int, float] | None
+    """Corruption, severity and mIoU; a list in JSON."""
     retention: float | None
     """`mean`, divided by the mIoU of the clean frames."""
-    retention_level5: float | None
+    retention_severest: float | None
 
 
-class Corrupted(TypedDict):
-    """One corruption. `severities`: by '1' to '5'."""
-
-    family: str
-    severities: dict[str, Strength]
-    summary: Summary
-
-
-class Suite(TypedDict):
+class Suite(Summary):
     """One predictor under corruptions."""
 
     frames: int
-    clean: Strength
-    corruptions: dict[str, Corrupted]
-    families: dict[str, Summary]
+    severities: list[int]
+    clean: float | None
+    """The mIoU of the clean frames."""
+    clean_ece: float | None
+    scores: dict[str, list[float | None]]
+    """The mIoU by corruption, one for each of `severities`."""
+    ece: dict[str, list[float | None]]
+    families: dict[str, float | None]
+    """The mean mIoU by family."""
     benchmark: Summary
-    """Of the 16 corruptions that others measure too."""
-    all: Summary
-    """With the four on streets."""
+    """Without the corruptions on streets: of the 16 that others measure too."""
 
 
 class Verdict(TypedDict):
@@ -224,6 +211,7 @@ class Results(TypedDict, total=False):
     drives: dict[str, Scores]
     retention: Retention
     bravo: Bravo
+    corruptions: Suite
     live: Live | None
     """None without a replay."""
     monitor: Monitor | None

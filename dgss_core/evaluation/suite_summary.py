@@ -12,67 +12,51 @@ from collections.abc import Iterable, Mapping
 
 from dgss_core.corruptions import CORRUPTIONS
 from dgss_core.evaluation.corruption_suite import CLEAN, Cell, Counts
-from dgss_core.evaluation.counts import FrameCounts
 from dgss_core.evaluation.measures import measures
-from dgss_core.evaluation.results import Corrupted, Strength, Suite, Summary
+from dgss_core.evaluation.results import Suite, Summary
 from dgss_core.evaluation.scores import number
 
 STREET = 'street'
 """The family that is not part of the benchmark."""
-STRONGEST = 5
+SEVEREST = 5
 
 
 def suite_results(counts: Counts) -> Suite:
-    """The results of one predictor, in the form `results.Suite`. `counts`: as of `run_suite`."""
-    scores = {cell: _strength(one) for cell, one in counts.items()}
-    miou = {cell: found['miou'] for cell, found in scores.items()}
-    clean = miou[CLEAN]
-    names = list(dict.fromkeys(cell.name for cell in miou if cell != CLEAN))
-    families = list(dict.fromkeys(CORRUPTIONS[name].family for name in names))
-
-    def summary(chosen: Iterable[str]) -> Summary:
-        inside = {*chosen}
-        return _summary({c: v for c, v in miou.items() if c.name in inside}, clean)
-
-    def members(family: str) -> list[str]:
-        return [name for name in names if CORRUPTIONS[name].family == family]
-
+    """The results of one predictor, from what `run_suite` counted."""
+    found = {cell: measures(one) for cell, one in counts.items()}
+    miou = {cell: number(values['miou']) for cell, values in found.items()}
+    ece = {cell: number(values['ece']) for cell, values in found.items()}
+    clean = miou.pop(CLEAN)
+    severities = sorted({cell.severity for cell in miou})
+    family = {cell.name: CORRUPTIONS[cell.name].family for cell in miou}
+    known = {cell: value for cell, value in miou.items() if value is not None}
+    benchmark = {c: value for c, value in known.items() if family[c.name] != STREET}
     return {
         'frames': int(counts[CLEAN].frames),
-        'clean': scores[CLEAN],
-        'corruptions': {
-            name: Corrupted(
-                family=CORRUPTIONS[name].family,
-                severities={str(c.severity): scores[c] for c in miou if c.name == name},
-                summary=summary([name]),
-            )
-            for name in names
+        'severities': severities,
+        'clean': clean,
+        'clean_ece': ece.pop(CLEAN),
+        'scores': {name: [miou[Cell(name, s)] for s in severities] for name in family},
+        'ece': {name: [ece[Cell(name, s)] for s in severities] for name in family},
+        'families': {
+            one: _mean(value for c, value in known.items() if family[c.name] == one)
+            for one in dict.fromkeys(family.values())
         },
-        'families': {family: summary(members(family)) for family in families},
-        'benchmark': summary(n for n in names if CORRUPTIONS[n].family != STREET),
-        'all': summary(names),
+        'benchmark': _summary(benchmark, clean),
+        **_summary(known, clean),
     }
 
 
-def _strength(counts: FrameCounts) -> Strength:
-    found = measures(counts)
-    return Strength(
-        miou=number(found['miou']), accuracy=number(found['accuracy']), ece=number(found['ece'])
-    )
-
-
-def _summary(miou: Mapping[Cell, float | None], clean: float | None) -> Summary:
-    known = {cell: value for cell, value in miou.items() if value is not None}
-    strong = [value for cell, value in known.items() if cell.severity == STRONGEST]
-    worst = min(known, key=lambda cell: known[cell], default=None)
-    mean, level5 = _mean(known.values()), _mean(strong)
+def _summary(miou: Mapping[Cell, float], clean: float | None) -> Summary:
+    mean = _mean(miou.values())
+    severest = _mean(value for cell, value in miou.items() if cell.severity == SEVEREST)
+    worst = min(miou, key=lambda cell: miou[cell], default=None)
     return {
         'mean': mean,
-        'worst': None if worst is None else known[worst],
-        'worst_at': '' if worst is None else f'{worst.name} {worst.severity}',
-        'level5': level5,
+        'severest': severest,
+        'worst': None if worst is None else (*worst, miou[worst]),
         'retention': mean / clean if mean is not None and clean else None,
-        'retention_level5': level5 / clean if level5 is not None and clean else None,
+        'retention_severest': severest / clean if severest is not None and clean else None,
     }
 
 

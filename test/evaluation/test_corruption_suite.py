@@ -1,5 +1,6 @@
 """The corruption suite on a network whose answer is known: mask = red // 16."""
 
+import json
 import os
 import zlib
 
@@ -144,34 +145,29 @@ def test_the_summary_is_by_corruption_family_and_benchmark():
         Cell('street_night', 5): 10,
     }
     found = suite_results({CLEAN: counts_of(80)} | {c: counts_of(n) for c, n in miou.items()})
-    assert found['clean']['miou'] == pytest.approx(0.8)
-    noise = found['families']['noise']
-    assert noise['mean'] == pytest.approx(0.5)
-    assert noise['level5'] == pytest.approx(0.35)
-    assert (noise['worst'], noise['worst_at']) == (pytest.approx(0.2), 'gaussian_noise 5')
-    assert noise['retention'] == pytest.approx(0.5 / 0.8)
+    assert found['clean'] == pytest.approx(0.8)
+    assert found['severities'] == [1, 5]
+    assert found['scores']['fog'] == pytest.approx([0.75, 0.45])
+    assert found['families'] == pytest.approx({'noise': 0.5, 'weather': 0.6, 'street': 0.25})
     benchmark = found['benchmark']
     assert benchmark['mean'] == pytest.approx((60 + 20 + 70 + 50 + 75 + 45) / 600)
-    assert benchmark['retention_level5'] == pytest.approx((20 + 50 + 45) / 300 / 0.8)
-    assert found['all']['worst_at'] == 'street_night 5'
-    fog = found['corruptions']['fog']
-    assert fog['family'] == 'weather'
-    assert fog['severities']['5']['miou'] == pytest.approx(0.45)
-    assert fog['summary']['retention'] == pytest.approx(0.6 / 0.8)
+    assert benchmark['severest'] == pytest.approx((20 + 50 + 45) / 300)
+    assert benchmark['worst'] == ('gaussian_noise', 5, pytest.approx(0.2))
+    assert benchmark['retention_severest'] == pytest.approx((20 + 50 + 45) / 300 / 0.8)
+    assert found['mean'] == pytest.approx(sum(miou.values()) / 800)
+    assert found['retention'] == pytest.approx(sum(miou.values()) / 800 / 0.8)
+    assert found['worst'] == ('street_night', 5, pytest.approx(0.1))
 
 
 def test_without_labelled_pixels_the_summary_is_null():
     labels = np.full((2, 2), 255, np.uint8)
     nothing = FrameCounts.of(labels, labels, classes=2)
     found = suite_results({CLEAN: nothing, Cell('fog', 5): nothing})
-    assert found['all'] == {
-        'mean': None,
-        'worst': None,
-        'worst_at': '',
-        'level5': None,
-        'retention': None,
-        'retention_level5': None,
-    }
+    json.dumps(found, allow_nan=False)
+    assert found['scores'] == {'fog': [None]}
+    assert found['families'] == {'weather': None}
+    for name in ('mean', 'severest', 'worst', 'retention', 'retention_severest', 'clean'):
+        assert found[name] is None
 
 
 def test_all_twenty_corruptions_at_five_severities_are_measured():
