@@ -26,7 +26,7 @@ from dgss_core.evaluation.criteria import exit_code, judge, load_criteria
 from dgss_core.evaluation.dataset_frames import DatasetFrames
 from dgss_core.evaluation.folder import JUNIT, LINES, RESULTS, EvaluationFolder
 from dgss_core.evaluation.frames import FrameSet
-from dgss_core.evaluation.run import common_label_set, run
+from dgss_core.evaluation.run import common_label_set, corrupted, run
 from dgss_core.evaluation.run import label_next as write_label_next
 from dgss_core.evaluation.verdict_files import to_jsonl, to_junit
 from dgss_core.labels import LabelSet
@@ -58,6 +58,7 @@ def evaluate(
     criteria: Path | None = None,
     against: Path | None = None,
     label_next: int = 0,
+    corruptions: list[int] | None = None,
     overwrite: bool = False,
 ) -> int:
     """Score a bundle, a checkpoint or masks on data sets and bags, per condition.
@@ -94,6 +95,8 @@ def evaluate(
         against: a second bundle, to measure in how many pixels both agree
         label_next: write so many frames that are most worth labelling to label_next/, with their
             masks as a draft
+        corruptions: severities, 1 to 5, at which the frames are scored under 20 corruptions too;
+            each takes twenty times as long as the clean frames, which should be of the day
         overwrite: replace the results in the output folder
 
     Returns:
@@ -152,12 +155,20 @@ def evaluate(
         chosen = []
         if label_next:
             chosen = write_label_next(sets, model.predictor, folder, label_next)
+        suites = [None, None]
+        if corruptions:
+            both = [m.predictor for m in (model, second) if m]
+            suites = [
+                *corrupted(sets, both, scored_in, folder, settings, corruptions, _show),
+                None,
+            ]
     about = {
         'format': FORMAT,
         'made': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'command': shlex.join(['dgss', *sys.argv[1:]]),
         'environment': environment(),
-        'against': second.about if second else None,
+        'against': second.about | {'corruptions': suites[1]} if second else None,
+        'corruptions': suites[0],
         'label_next': chosen,
         'predictor': model.about | {'merge': f'{model.predictor.labels.name} to {scored_in.name}'},
         'protocol': ways.title,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,17 @@ import numpy as np
 
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.assembly import Settings, assemble, problems_of
-from dgss_core.evaluation.folder import TO_LABEL, EvaluationFolder
+from dgss_core.evaluation.corruption_suite import SuiteOptions, run_suite
+from dgss_core.evaluation.folder import CORRUPTIONS, PREDICTIONS, TO_LABEL, EvaluationFolder
 from dgss_core.evaluation.frames import FrameSet
 from dgss_core.evaluation.observing import Second
 from dgss_core.evaluation.predict import Show, predict, quietly
 from dgss_core.evaluation.predictors import Predictor
+from dgss_core.evaluation.results import Suite
 from dgss_core.evaluation.scoring import Classes, ScoredFrame, score
 from dgss_core.evaluation.selection import choose, feature
 from dgss_core.evaluation.store import PredictionStore
+from dgss_core.evaluation.suite_summary import suite_results
 from dgss_core.evaluation.to_label import write_to_label
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.manifest import SourceStatistics
@@ -101,6 +106,26 @@ def run(
         raise DgssError(f'No frame could be evaluated: {reason}')
     results = {'sources': sources, **assemble(scored, label_set, settings), 'problems': problems}
     return Evaluation(scored, label_set, results)
+
+
+def corrupted(
+    sets: Sequence[FrameSet],
+    predictors: Sequence[Predictor],
+    label_set: LabelSet,
+    folder: EvaluationFolder,
+    settings: Settings,
+    severities: Sequence[int],
+    show: Show = quietly,
+) -> list[Suite]:
+    """The corruption suite of each predictor, over the frames of all `sets` together."""
+    named = {str(number): predictor for number, predictor in enumerate(predictors)}
+    options = SuiteOptions(severities=severities, seed=settings.seed, band=settings.band)
+    kept = folder.path / PREDICTIONS / CORRUPTIONS
+    found = [run_suite(one, named, label_set, kept, options, show) for one in sets]
+    return [
+        suite_results({cell: reduce(add, (one[name][cell] for one in found)) for cell in cells})
+        for name, cells in found[0].items()
+    ]
 
 
 def label_next(
