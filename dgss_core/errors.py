@@ -74,6 +74,17 @@ class DgssError(Exception):
     """
 
 
+class IncompleteError(DgssError):
+    """A source that held less than it promised; raised after everything in it was read.
+
+    `missing`: how many of its frames or messages did not come, 0 if that is not known.
+    """
+
+    def __init__(self, sentence: str, missing: int = 0) -> None:
+        super().__init__(sentence)
+        self.missing = missing
+
+
 def unknown(
     what: str, name: str, known: Iterable[str], *, owner: str = '', also: str = ''
 ) -> DgssError:
