@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,11 +135,15 @@ class Bag:
             faults=tuple(_few(self.faults)),
         )
 
-    def messages(self, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
+    def messages(
+        self,
+        topics: Collection[str] | None = None,
+        on_short: Callable[[IncompleteError], object] | None = None,
+    ) -> Iterator[BagMessage]:
         """Iterate the messages of `topics` (None: all) in the order of recording.
 
-        A file in which the order is not kept is read in its own. Raises IncompleteError at the end
-        if the bag holds less than it promises, or not all of it can be read.
+        A file in which that order is not kept is read in its own. `on_short` is called at the end
+        if the bag holds less than it promises, or not all of it can be read; None raises.
         """
         wanted = {t.name for t in self.topics if topics is None or t.name in topics}
         faults = dict.fromkeys(self.faults)
@@ -158,7 +162,10 @@ class Bag:
             reasons = '; '.join(_few([*counts, *faults]))
             if not faults:
                 reasons += f'; the rest was never written, or the counts of {METADATA} are wrong'
-            raise IncompleteError(f'{self.path} is incomplete: {reasons}.', sum(short.values()))
+            error = IncompleteError(f'{self.path} is incomplete: {reasons}.', sum(short.values()))
+            if on_short is None:
+                raise error
+            on_short(error)
 
     def _messages(self, topics: set[str], faults: dict[str, None]) -> Iterator[BagMessage]:
         def damage(fault: str) -> None:
@@ -201,14 +208,23 @@ def is_bag(path: Path) -> bool:
     return bool(why_not(path)) and not why_not(path, 'mcap', 'sqlite')
 
 
-def bag_info(path: str | Path) -> BagInfo:
+def opened(bag: str | Path | Bag) -> Bag:
+    """The bag itself, or the one at a path."""
+    return bag if isinstance(bag, Bag) else Bag(bag)
+
+
+def bag_info(bag: str | Path | Bag) -> BagInfo:
     """Summarise a bag folder or storage file; DgssError if it cannot be read."""
-    return Bag(path).info()
+    return opened(bag).info()
 
 
-def read_messages(path: str | Path, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
+def read_messages(
+    bag: str | Path | Bag,
+    topics: Collection[str] | None = None,
+    on_short: Callable[[IncompleteError], object] | None = None,
+) -> Iterator[BagMessage]:
     """Iterate the messages of a bag as `Bag.messages` does."""
-    yield from Bag(path).messages(topics)
+    yield from opened(bag).messages(topics, on_short)
 
 
 def _merged(

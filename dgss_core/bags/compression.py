@@ -57,6 +57,22 @@ def unpack_chunk(data: bytes, compression: str, size: int) -> bytes:
     return unpacked
 
 
+def unpack_part(data: bytes, compression: str, size: int) -> bytes:
+    """What can be unpacked of a chunk that is cut off, at most `size` bytes.
+
+    Raises UnpackError if they are more than `LARGEST`.
+    """
+    check_length(size)
+    if not compression:
+        return data[:size]
+    try:
+        if compression == 'lz4':
+            return lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=size)
+        return next(_blocks(data, size), b'') if compression == 'zstd' else b''
+    except (RuntimeError, zstandard.ZstdError):
+        return b''
+
+
 def unpack_message(data: bytes) -> bytes:
     """A message as it was sent; rosbag2 compresses each on its own where it is told to.
 
@@ -117,7 +133,7 @@ def _unpack_zstd(data: bytes, size: int) -> bytes:
     return b''.join(blocks)
 
 
-def _blocks(packed: bytes | IO[bytes]) -> Iterator[bytes]:
+def _blocks(packed: bytes | IO[bytes], length: int = BLOCK) -> Iterator[bytes]:
     reader: Any = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
-    while block := reader.read(BLOCK):
+    while block := reader.read(length):
         yield block

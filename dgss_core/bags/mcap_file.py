@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-import struct
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from io import BytesIO
 from operator import itemgetter
 from pathlib import Path
 from typing import IO
 from zlib import crc32
 
-from mcap.data_stream import ReadDataStream
-from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Channel, ChunkIndex, Footer, Header, Schema, Statistics
 
-from dgss_core.bags.compression import UnpackError, check_length, unpack_chunk, unpack_message
+from dgss_core.bags.compression import (
+    UnpackError,
+    unpack_message,
+)
+from dgss_core.bags.mcap_records import (
+    BROKEN,
+    MAGIC,
+    MESSAGE,
+    RECORD,
+    bounded,
+    records_in,
+    records_of,
+    stream,
+)
 from dgss_core.bags.stored import CDR, BagMessage, Damage, StoredTopic, full_name, is_latched
 from dgss_core.errors import DgssError
 
-MAGIC = b'\x89MCAP0\r\n'
-RECORD = struct.Struct('<BQ')
-"""What every record begins with: opcode and length."""
-MESSAGE = struct.Struct('<HIQQ')
-"""What a message begins with: channel, sequence, time of recording, time of publication."""
-CHUNK = struct.Struct('<QQQII')
-"""What a chunk begins with: two times, size unpacked, checksum, length of the compression."""
 TAIL = RECORD.size + 20 + len(MAGIC)
 """Bytes of the footer and what follows."""
 ROS2 = ('ros2msg', 'ros2idl', 'omgidl', '')
 """Encodings of the schemas of ROS 2 messages."""
-BROKEN = (McapError, UnpackError, struct.error, ValueError, OverflowError)
-"""What reading a damaged record can raise."""
-
 Found = list[tuple[int, int, memoryview | bytes]]
 """Times, channels and data of messages."""
 
@@ -104,9 +103,9 @@ class McapFile:
         if opcode == Opcode.MESSAGE:
             channel, _, stamp_ns, _ = MESSAGE.unpack(file.read(MESSAGE.size))
             if channel in wanted:
-                found.append((stamp_ns, channel, _bounded(file, length - MESSAGE.size)))
+                found.append((stamp_ns, channel, bounded(file, length - MESSAGE.size)))
         elif opcode == Opcode.CHUNK:
-            for inner, content in _records_of(_unpacked(file, length)):
+            for inner, content in records_in(file, length):
                 if inner == Opcode.MESSAGE:
                     channel, _, stamp_ns, _ = MESSAGE.unpack_from(content)
                     if channel in wanted:
@@ -116,7 +115,8 @@ class McapFile:
     def _records(self, file: IO[bytes], damage: Damage) -> Iterator[tuple[int, int, int]]:
         """Offset, opcode and length of the records until the end of the data.
 
-        The file stands at their content. Behind a damaged one the index leads on.
+        The file stands at their content. Behind a damaged one the index leads on. A chunk that is
+        cut off is the last, with the length that is there.
         """
         offset, indexed = len(MAGIC), sorted(self._chunks)
         while True:
@@ -133,7 +133,10 @@ class McapFile:
                 continue
             after = bisect_right(indexed, offset)
             if after == len(indexed):
-                return damage(self._cut(offset) if opcode else self._damaged(offset))
+                damage(self._cut(offset) if opcode else self._damaged(offset))
+                if opcode == Opcode.CHUNK:
+                    yield offset, opcode, self._size - offset - RECORD.size
+                return None
             damage(self._damaged(offset))
             offset = indexed[after]
 
@@ -143,7 +146,7 @@ class McapFile:
         try:
             opcode, length = RECORD.unpack(file.read(RECORD.size))
             if opcode == Opcode.HEADER:
-                return Header.read(_stream(_bounded(file, length))).profile
+                return Header.read(stream(bounded(file, length))).profile
         except BROKEN:
             pass
         self.faults.append(self._damaged(len(MAGIC)))
@@ -154,24 +157,24 @@ class McapFile:
         try:
             file.seek(max(self._size - TAIL, 0))
             tail = file.read()
-            footer = Footer.read(_stream(tail[RECORD.size :]))
+            footer = Footer.read(stream(tail[RECORD.size :]))
             if not tail.endswith(MAGIC) or not footer.summary_start:
                 return None
             file.seek(footer.summary_start)
-            summary = _bounded(file, self._size - TAIL - footer.summary_start)
+            summary = bounded(file, self._size - TAIL - footer.summary_start)
             if footer.summary_crc and footer.summary_crc != crc32(tail[:25], crc32(summary)):
                 return None
             found = _Contents({}, {}, {}, {})
             total = None
-            for opcode, content in _records_of(summary):
+            for opcode, content in records_of(summary):
                 self._define(found, opcode, content)
                 if opcode == Opcode.CHUNK_INDEX:
-                    index = ChunkIndex.read(_stream(content))
+                    index = ChunkIndex.read(stream(content))
                     if index.message_index_offsets:
                         held = frozenset(index.message_index_offsets)
                         found.chunks[index.chunk_start_offset] = held
                 elif opcode == Opcode.STATISTICS:
-                    statistics = Statistics.read(_stream(content))
+                    statistics = Statistics.read(stream(content))
                     total, found.counts = (
                         statistics.message_count,
                         statistics.channel_message_counts,
@@ -193,11 +196,11 @@ class McapFile:
             held: Counter[int] = Counter()
             try:
                 if opcode == Opcode.CHUNK:
-                    inner: Iterator[tuple[int, memoryview]] = _records_of(_unpacked(file, length))
+                    inner: Iterator[tuple[int, memoryview]] = records_in(file, length)
                 elif opcode == Opcode.MESSAGE:
                     inner = iter([(opcode, memoryview(file.read(MESSAGE.size)))])
                 elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
-                    inner = iter([(opcode, memoryview(_bounded(file, length)))])
+                    inner = iter([(opcode, memoryview(bounded(file, length)))])
                 else:
                     continue
                 for kind, content in inner:
@@ -222,10 +225,10 @@ class McapFile:
     def _define(self, found: _Contents, opcode: int, content: memoryview) -> None:
         """Take a schema or a channel."""
         if opcode == Opcode.SCHEMA:
-            schema = Schema.read(_stream(content))
+            schema = Schema.read(stream(content))
             found.schemas[schema.id] = schema.name, schema.encoding
         elif opcode == Opcode.CHANNEL:
-            channel = Channel.read(_stream(content))
+            channel = Channel.read(stream(content))
             name, encoding = found.schemas.get(channel.schema_id, ('', ''))
             found.channels[channel.id] = StoredTopic(
                 channel.topic,
@@ -243,47 +246,11 @@ class McapFile:
 
     def _cut(self, offset: int) -> str:
         return (
-            f'{self._path.name} was cut off at byte {offset}, while it was recorded or copied; '
-            'copy it again, or index what is there with mcap recover'
+            f'{self._path.name} was cut off while it was recorded or copied, after byte {offset} '
+            f'of {self._size} comes no whole record; copy it again, or index what is there with '
+            'mcap recover'
         )
 
     def _damaged(self, offset: int, error: Exception | None = None) -> str:
         reason = f' ({error})' if error else ''
         return f'{self._path.name} is damaged at byte {offset}{reason}; copy it again'
-
-
-def _records_of(data: bytes | memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Opcode and content of the records in `data`. Raises struct.error or ValueError."""
-    view, at = memoryview(data), 0
-    while at < len(view):
-        opcode, length = RECORD.unpack_from(view, at)
-        at += RECORD.size
-        if length > len(view) - at:
-            raise ValueError('a record is longer than what holds it')
-        yield opcode, view[at : at + length]
-        at += length
-
-
-def _unpacked(file: IO[bytes], length: int) -> bytes:
-    """The records of the chunk at the position of `file`."""
-    end = file.tell() + length
-    _, _, size, crc, named = CHUNK.unpack(file.read(CHUNK.size))
-    compression = _bounded(file, min(named, 64)).decode()
-    (packed,) = struct.unpack('<Q', file.read(8))
-    if packed > end - file.tell():
-        raise ValueError('a chunk is shorter than it says')
-    data = unpack_chunk(_bounded(file, packed), compression, size)
-    if crc and crc32(data) != crc:
-        raise ValueError('its checksum is wrong')
-    return data
-
-
-def _bounded(file: IO[bytes], length: int) -> bytes:
-    if length < 0:
-        raise ValueError('a place is beyond the end')
-    check_length(length)
-    return file.read(length)
-
-
-def _stream(content: bytes | memoryview) -> ReadDataStream:
-    return ReadDataStream(BytesIO(content))

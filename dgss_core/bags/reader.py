@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dgss_core.bags.bag import Bag, BagTopic
+from dgss_core.bags.bag import Bag, BagTopic, opened
 from dgss_core.bags.interfaces import COMPRESSED, IMAGE, IMAGE_TOPIC, STRING, sibling, typestore
 from dgss_core.bags.stored import CDR, BagMessage
 from dgss_core.errors import HEAD, DgssError, IncompleteError, plain, shown, what_it_is
@@ -33,7 +32,7 @@ def image_topic(bag: str | Path | Bag, topic: str | None = None) -> BagTopic:
     Raises DgssError, with a list of the image topics, if `topic` is not one of them, or if it is
     None and there are several.
     """
-    bag = _opened(bag)
+    bag = opened(bag)
     path = bag.path
     images = [t for t in bag.topics if t.msgtype in (IMAGE, COMPRESSED) and t.encoding == CDR]
     cameras = [t for t in images if not t.name.endswith('/labels')]
@@ -61,7 +60,7 @@ def read_bag(
     DgssError as `image_topic` does, and for a damaged message; IncompleteError at the end for a
     bag that is cut off, damaged, or holds fewer images than it promises.
     """
-    bag = _opened(bag)
+    bag = opened(bag)
     chosen = image_topic(bag, topic)
     labels_topic = sibling(chosen.name, 'labels')
     has_labels = any(
@@ -71,34 +70,25 @@ def read_bag(
     conditions = _Conditions(bag, sibling(chosen.name, 'condition'))
     pairs = _Pairs(WAITING if has_labels else 0)
     images = 0
-    messages = bag.messages(topics)
-    while True:
-        try:
-            message = next(messages)
-        except StopIteration:
-            break
-        except IncompleteError as error:
-            yield from pairs.complete(on_error, last=True)
-            missing = max(chosen.count - images, 0)
-            return _report(on_error, chosen.name, IncompleteError(str(error), missing))
+    short: list[IncompleteError] = []
+    for message in bag.messages(topics, short.append):
         is_image = message.topic == chosen.name
         name = f'{images:06d}' if is_image else f'{message.topic} at {message.stamp_ns} ns'
         images += is_image
         try:
-            stamp_ns, image = _decode(message)
+            stamp_ns, image = decode_message(message)
             if is_image:
                 condition = conditions.at(message.stamp_ns)
                 pairs.images.append(Frame(name, image, stamp_ns, condition=condition))
             else:
-                pairs.add_labels(stamp_ns, _ids(image, message))
+                pairs.add_labels(stamp_ns, label_ids(image, message))
         except DgssError as error:
             _report(on_error, name, error)
         yield from pairs.complete(on_error)
     yield from pairs.complete(on_error, last=True)
-
-
-def _opened(bag: str | Path | Bag) -> Bag:
-    return bag if isinstance(bag, Bag) else Bag(bag)
+    for shortfall in short:
+        missing = max(chosen.count - images, 0)
+        _report(on_error, chosen.name, IncompleteError(str(shortfall), missing))
 
 
 def _why_no_images(bag: Bag) -> str:
@@ -161,23 +151,34 @@ class _Conditions:
     """The condition at a time, from the messages of the condition topic."""
 
     def __init__(self, bag: Bag, topic: str) -> None:
-        found: list[tuple[int, str]] = []
-        # What is missing is told when the images are read.
-        with suppress(IncompleteError):
-            for message in bag.messages({topic}):
-                if message.msgtype == STRING:
-                    found.append((message.stamp_ns, _deserialized(message).data))
-        found.sort(key=itemgetter(0))
-        self._starts = [stamp_ns for stamp_ns, _ in found]
-        self._names = [name for _, name in found]
+        self._starts, self._names = condition_changes(bag, topic)
 
     def at(self, stamp_ns: int) -> str | None:
         index = bisect_right(self._starts, stamp_ns) - 1
         return self._names[index] if index >= 0 else None
 
 
-def _decode(message: BagMessage) -> tuple[int, np.ndarray]:
-    """Stamp in nanoseconds and RGB image of an Image or CompressedImage."""
+def condition_changes(
+    bag: str | Path | Bag, topic: str
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The times of recording of the messages of a condition topic, sorted, and the conditions.
+
+    A message that is missing is not told here, but when the images are read.
+    """
+    found = [
+        (message.stamp_ns, _deserialized(message).data)
+        for message in opened(bag).messages({topic}, lambda _: None)
+        if message.msgtype == STRING
+    ]
+    found.sort(key=itemgetter(0))
+    return tuple(stamp_ns for stamp_ns, _ in found), tuple(name for _, name in found)
+
+
+def decode_message(message: BagMessage) -> tuple[int, np.ndarray]:
+    """Stamp in nanoseconds and RGB image of an Image or CompressedImage.
+
+    Raises DgssError for a message that is damaged.
+    """
     content = _deserialized(message)
     stamp = content.header.stamp
     # Some drivers leave the stamp at zero; use the time of recording then.
@@ -200,7 +201,8 @@ def _decode(message: BagMessage) -> tuple[int, np.ndarray]:
     return stamp_ns, image
 
 
-def _ids(image: np.ndarray, message: BagMessage) -> np.ndarray:
+def label_ids(image: np.ndarray, message: BagMessage) -> np.ndarray:
+    """The ids of a decoded label message, uint8 (H, W); DgssError for another encoding."""
     encoding = _deserialized(message).encoding
     if encoding not in ('mono8', '8UC1'):
         raise DgssError(f'{message.topic} is {shown(encoding)}; labels are mono8 images of ids.')

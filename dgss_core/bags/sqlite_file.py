@@ -18,6 +18,8 @@ from dgss_core.errors import DgssError, shown
 MAGIC = b'SQLite format 3\0'
 HOT = bytes.fromhex('d9d505f920a163d7')
 """How a rollback journal begins that was not played back."""
+BROKEN = (sqlite3.Error, ValueError, OverflowError)
+"""What a damaged file can raise: names in it need not be text."""
 STEPS = 100_000
 """Steps of SQLite between two looks for Ctrl-C, well below a second."""
 
@@ -67,7 +69,7 @@ class SqliteFile:
                 topic = wanted[topic_id]
                 try:
                     data = unpack_message(self._data(file, row))
-                except (UnpackError, sqlite3.DatabaseError) as error:
+                except (UnpackError, *BROKEN) as error:
                     _raise_interrupt(error)
                     damage(f'{self._path.name} is damaged ({error}); copy it again')
                 else:
@@ -93,7 +95,7 @@ class SqliteFile:
                     rows.extend(row)
                 else:
                     refused += 1
-        except (sqlite3.DatabaseError, OverflowError) as error:
+        except BROKEN as error:
             _raise_interrupt(error)
             self.faults.append(
                 f'{self._path.name} is damaged or cut off behind {len(rows) // 3} messages '
@@ -158,7 +160,7 @@ class SqliteFile:
                 file.set_progress_handler(lambda: 0, STEPS)
                 file.text_factory = lambda text: text.decode(errors='replace')
                 yield file
-        except sqlite3.Error as error:
+        except BROKEN as error:
             _raise_interrupt(error)
             raise DgssError(
                 f'{self._path} cannot be read ({error}); copy it again, or take what is there '
