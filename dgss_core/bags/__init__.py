@@ -5,7 +5,7 @@ A drive has one namespace: `/camera/image_raw` (or `/camera/image_raw/compressed
 `/camera/condition`, written at the time of the first image in that condition.
 """
 
-from dgss_core.bags.bag import Bag, BagInfo, BagTopic, bag_info, read_messages
+from dgss_core.bags.bag import Bag, BagInfo, BagTopic, bag_info, read_messages, span
 from dgss_core.bags.interfaces import FRAME_ID, IMAGE_TOPIC
 from dgss_core.bags.reader import image_topic, read_bag
 from dgss_core.bags.recorder import STORAGES, BagRecorder
@@ -25,5 +25,6 @@ __all__ = [
     'image_topic',
     'read_bag',
     'read_messages',
+    'span',
     'write_bag',
 ]

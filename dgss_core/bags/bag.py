@@ -8,7 +8,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dgss_core.bags import mcap_file, sqlite_file
@@ -28,6 +28,8 @@ MOST_FAULTS = 5
 """More are counted only."""
 LONGEST_GAP_NS = 3600 * 10**9
 """A pause that is longer is taken for a clock that jumped."""
+UNITS = (('years', 31_557_600), ('days', 86_400), ('hours', 3600), ('s', 1))
+"""Of time, in seconds."""
 LOOK_NS = 24 * LONGEST_GAP_NS
 """A bag that lasts longer is searched for such pauses, which reads it once."""
 
@@ -36,7 +38,7 @@ LOOK_NS = 24 * LONGEST_GAP_NS
 class BagTopic:
     """`count`: the messages that the bag promises, of which `stored` are counted in its files.
 
-    `rate`: in Hz over the whole bag; `latched`: late subscribers get the last message.
+    `rate`: in Hz over the bag without its gaps; `latched`: late subscribers get the last message.
     `encoding`: of the messages, cdr for those of ROS 2.
     """
 
@@ -115,14 +117,8 @@ class Bag:
 
     def info(self) -> BagInfo:
         """Summarise the bag; reads it once if it seems to last more than a day."""
-        gaps: list[tuple[int, int]] = []
-        if self.duration_ns > LOOK_NS:
-            times = (m.stamp_ns for m in self._messages({t.name for t in self.topics}, {}))
-            before = self.start_ns
-            for stamp_ns in times:
-                if stamp_ns - before > LONGEST_GAP_NS:
-                    gaps.append((before, stamp_ns - before))
-                before = max(before, stamp_ns)
+        gaps = tuple(self._gaps()) if self.duration_ns > LOOK_NS else ()
+        length_ns = self.duration_ns - sum(gap for _, gap in gaps)
         files = [self.path] if self.path.is_file() else self.path.iterdir()
         return BagInfo(
             path=self.path,
@@ -130,8 +126,8 @@ class Bag:
             size=sum(file.stat().st_size for file in files if file.is_file()),
             start_ns=self.start_ns,
             duration_ns=self.duration_ns,
-            topics=self.topics,
-            gaps=tuple(gaps),
+            topics=tuple(replace(t, rate=_rate(t.count, length_ns)) for t in self.topics),
+            gaps=gaps,
             faults=tuple(_few(self.faults)),
         )
 
@@ -175,6 +171,13 @@ class Bag:
         with _reading(self.path):
             for file in self._files:
                 yield from file.messages(topics, damage)
+
+    def _gaps(self) -> Iterator[tuple[int, int]]:
+        names, before = {topic.name for topic in self.topics}, self.start_ns
+        for message in self._messages(names, {}):
+            if message.stamp_ns - before > LONGEST_GAP_NS:
+                yield before, message.stamp_ns - before
+            before = max(before, message.stamp_ns)
 
     def _open_file(self, path: Path, faults: list[str]) -> StorageFile:
         head = _head(path)
@@ -245,13 +248,24 @@ def _merged(
             name=name,
             msgtype=msgtype,
             count=(count := max(counted[name, msgtype], stored[name, msgtype])),
-            rate=(count - 1) * 1e9 / duration_ns if duration_ns and count else 0.0,
+            rate=_rate(count, duration_ns),
             latched=name in latched,
             stored=stored[name, msgtype],
             encoding=encodings[name, msgtype],
         )
         for name, msgtype in sorted(encodings)
     )
+
+
+def _rate(count: int, length_ns: int) -> float:
+    return (count - 1) * 1e9 / length_ns if length_ns > 0 and count else 0.0
+
+
+def span(length_ns: int) -> str:
+    """A length of time in words: '54.0 years'."""
+    seconds = length_ns / 1e9
+    unit, size = next(((u, n) for u, n in UNITS if seconds >= n), UNITS[-1])
+    return f'{seconds / size:.1f} {unit}'
 
 
 def _head(path: Path) -> bytes:

@@ -246,9 +246,9 @@ class McapFile:
 
     def _cut(self, offset: int) -> str:
         return (
-            f'{self._path.name} was cut off while it was recorded or copied, after byte {offset} '
-            f'of {self._size} comes no whole record; copy it again, or index what is there with '
-            'mcap recover'
+            f'{self._path.name} was cut off while it was recorded or copied (after byte {offset} '
+            f'of {self._size} there is no whole record); copy it again, or index what is there '
+            'with mcap recover'
         )
 
     def _damaged(self, offset: int, error: Exception | None = None) -> str:
