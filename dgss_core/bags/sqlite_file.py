@@ -156,6 +156,8 @@ class SqliteFile:
                 # Keeps the index of the log in memory; no other process may write meanwhile.
                 file.execute('PRAGMA locking_mode = EXCLUSIVE')
                 file.execute('PRAGMA trusted_schema = OFF')
+                # Only so is a file read that is shorter than its header says.
+                file.execute('PRAGMA writable_schema = ON')
                 # During a query, which is one call, Python handles signals in this function.
                 file.set_progress_handler(lambda: 0, STEPS)
                 file.text_factory = lambda text: text.decode(errors='replace')
