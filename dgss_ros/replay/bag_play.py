@@ -220,7 +220,7 @@ class _Clock:
             self._first_ns += step_ns
             jump = 'is without a message' if step_ns > 0 else 'goes back in time'
             self._report(
-                f'The bag {jump} for {span(abs(step_ns))}, as a clock jumped; skips that.'
+                f'The bag {jump} for {span(abs(step_ns))}, as a clock jumped; that is skipped.'
             )
         self._last_ns = stamp_ns
         due = self._start + (stamp_ns - self._first_ns) / 1e9 / self._rate

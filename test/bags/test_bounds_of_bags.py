@@ -101,7 +101,7 @@ def test_a_file_is_unpacked_only_where_it_fits(
     monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
     path = packed(mcap(tmp_path / 'a.mcap'))
     monkeypatch.setattr(compression, 'SPARE', 1 << 60)
-    with pytest.raises(DgssError, match='does not fit into .* let TMPDIR name a larger disk'):
+    with pytest.raises(DgssError, match=r'does not fit into .* let TMPDIR name'):
         list(read_messages(path))
     monkeypatch.undo()
     (tmp_path / 'b.mcap.zstd').write_bytes(

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from foreign_bags import images, mcap, metadata, sqlite
+from foreign_bags import mcap, metadata, sqlite
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcap.writer import CompressionType

@@ -52,7 +52,8 @@ class Mcap:
         self.path = path
         self._file = path.open('wb')
         self._writer = Writer(
-            self._file, **{'compression': CompressionType.NONE, **options}  # type: ignore[arg-type]
+            self._file,
+            **{'compression': CompressionType.NONE, **options},  # type: ignore[arg-type]
         )
         self._writer.start(profile=profile, library='test')
 
@@ -142,5 +143,3 @@ def packed(path: Path) -> Path:
     target.write_bytes(zstandard.compress(path.read_bytes()))
     path.unlink()
     return target
-
-
