@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dgss_core.bags.reader import is_bag
+from dgss_core.bags.bag import is_bag
 from dgss_core.datasets.protocols import Protocol
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.predictors import BagMasks, FolderMasks, Predictor, SegmenterPredictor
