@@ -91,6 +91,10 @@ MEASURES = {
         for name in ('latency', 'age')
         for percentile in ('p50', 'p95', 'p99')
     },
+    'corruption_mean': Measure(('corruptions', 'benchmark', 'mean'), 'the corruption suite'),
+    'corruption_retention': Measure(
+        ('corruptions', 'benchmark', 'retention'), 'the corruption suite'
+    ),
     'bravo_index': Measure(('bravo', 'index'), 'every semantic and OOD score'),
 }
 

@@ -158,6 +158,36 @@ class Monitor(TypedDict, total=False):
     """Of the frames whose mIoU has dropped."""
 
 
+class Summary(TypedDict):
+    """The mIoU over corruptions and severities."""
+
+    mean: float | None
+    severest: float | None
+    """The mean at severity 5 alone."""
+    worst: tuple[str, int, float] | None
+    """Corruption, severity and mIoU; a list in JSON."""
+    retention: float | None
+    """`mean`, divided by the mIoU of the clean frames."""
+    retention_severest: float | None
+
+
+class Suite(Summary):
+    """One predictor under corruptions."""
+
+    frames: int
+    severities: list[int]
+    clean: float | None
+    """The mIoU of the clean frames."""
+    clean_ece: float | None
+    scores: dict[str, list[float | None]]
+    """The mIoU by corruption, one for each of `severities`."""
+    ece: dict[str, list[float | None]]
+    families: dict[str, float | None]
+    """The mean mIoU by family."""
+    benchmark: Summary
+    """Without the corruptions on streets: of the 16 that others measure too."""
+
+
 class Verdict(TypedDict):
     """One line of the criteria."""
 
@@ -181,6 +211,7 @@ class Results(TypedDict, total=False):
     drives: dict[str, Scores]
     retention: Retention
     bravo: Bravo
+    corruptions: Suite
     live: Live | None
     """None without a replay."""
     monitor: Monitor | None
