@@ -147,6 +147,7 @@ def _viewer(first: Encoded) -> Element:
             element('div', id='divider'),
             id='stage',
         ),
+        element('noscript', 'The viewer and the time line need a script.'),
         element(
             'div',
             element('label', 'Image', for_='cut', class_='end'),
