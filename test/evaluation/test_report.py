@@ -120,6 +120,14 @@ def test_the_heat_map_names_absent_classes_and_how_they_count(results):
     )
 
 
+def test_many_sources_are_named_in_a_table(results):
+    source = results['sources'][0]
+    results['sources'] = [source | {'title': f'bag {number}'} for number in range(40)]
+    html = build_report(results)
+    assert 'on bag 0, bag 1, bag 2 and 37 more' in html
+    assert [*Page(html).rows('What was evaluated on')][1:] == [f'bag {n}' for n in range(40)]
+
+
 def test_a_single_condition_is_not_told_twice(results):
     day = Drives(each=3, errors={'day': 0.1}).results()
     rows = Page(build_report(day)).rows('Scores by condition')

@@ -188,9 +188,9 @@ def _beside(suites: Mapping[str, Mapping[str, Any]]) -> Element | None:
     ours, theirs = (suite['scores'] for suite in suites.values())
     rows: list[list[Content]] = []
     for name in ours:
-        pair = [_mean(scores.get(name, [])) for scores in (ours, theirs)]
-        better = None if None in pair else pair[0] - pair[1]  # type: ignore[operator]
-        rows.append([name, *map(figure, pair), signed(better)])
+        one, other = (_mean(scores.get(name, [])) for scores in (ours, theirs))
+        difference = None if one is None or other is None else one - other
+        rows.append([name, figure(one), figure(other), signed(difference)])
     return table('Mean mIoU by corruption', ['corruption', *suites, 'difference'], rows)
 
 
