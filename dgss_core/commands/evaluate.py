@@ -170,6 +170,7 @@ def evaluate(
         'against': second.about | {'corruptions': suites[1]} if second else None,
         'corruptions': suites[0],
         'label_next': chosen,
+        'live': model.live,
         'predictor': model.about | {'merge': f'{model.predictor.labels.name} to {scored_in.name}'},
         'protocol': ways.title,
         'settings': {
