@@ -373,3 +373,20 @@ def test_a_recorded_replay_tells_latency_and_drops(
     assert sum(live['latency_histogram']['counts']) == 6
     assert 'fail: drop_rate <= 0.2' in out
     assert 'pass: latency_p99_ms' in out
+
+
+def test_a_bag_that_is_cut_off_is_scored_and_told(
+    tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bag(tmp_path / 'drive', film(40))
+    whole = next((tmp_path / 'drive').glob('*.mcap')).read_bytes()
+    (tmp_path / 'cut.mcap').write_bytes(whole[: len(whole) * 2 // 3])
+    code, _, err = evaluate(
+        capsys, '--bag', tmp_path / 'cut.mcap', '--bundle', probe_bundle.folder,
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    found = results(tmp_path / 'out')
+    assert code == 1
+    assert 'incomplete' in err
+    assert 0 < found['sources'][0]['labelled'] < 40
+    assert found['conditions']['all']['miou'] == 1
