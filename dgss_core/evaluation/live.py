@@ -24,8 +24,6 @@ ARRAY = 'diagnostic_msgs/msg/DiagnosticArray'
 LARGEST = 1 << 30
 """Bytes of the times of a replay."""
 PERCENTILES = (50, 95, 99)
-BINS = 40
-"""Of the histogram of latencies."""
 MEASURED = {'cpu_percent': 'cpu_percent', 'memory_mib': 'memory_mib'}
 """Values of the status `model`, by their keys in the results; each is averaged."""
 
@@ -57,7 +55,7 @@ def live_results(bag: Path, mask_topic: str) -> dict[str, Any] | None:
             f'p{p}': float(np.percentile(latencies, p)) if latencies.size else None
             for p in PERCENTILES
         },
-        'latency_histogram': _histogram(latencies),
+        'latencies_ms': latencies.round(2).tolist(),
         **_of_node(bag),
     }
 
@@ -74,13 +72,6 @@ def _unpack(text: str, origin: str) -> tuple[dict[int, float], dict[int, float]]
             f'{origin} holds no times of a replay ({error}); record the replay again.'
         ) from error
     return sent, received
-
-
-def _histogram(latencies: np.ndarray) -> dict[str, list[float]] | None:
-    if not latencies.size:
-        return None
-    counts, edges = np.histogram(latencies, BINS)
-    return {'edges': edges.tolist(), 'counts': counts.tolist()}
 
 
 def _of_node(bag: Path) -> dict[str, float | None]:
