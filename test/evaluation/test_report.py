@@ -37,18 +37,20 @@ def test_the_order_is_verdict_summary_conditions(drives, results):
     page = Page(build_report(everything(results), drives.pictures([0])))
     assert [*page.sections] == [
         'verdict', 'summary', 'conditions', 'classes', 'reliability', 'retention', 'ood',
-        'corruptions', 'monitor', 'live', 'drives', 'timeline', 'gallery', 'label-next',
-        'problems', 'made',
+        'bravo', 'corruptions', 'monitor', 'live', 'drives', 'observed', 'timeline', 'gallery',
+        'label-next', 'problems', 'made',
     ]  # fmt: skip
     links = [a['href'] for tag, a in page.elements if tag == 'a' and a['href'] != '#content']
     assert links == [f'#{name}' for name in page.sections]
 
 
 def test_what_the_results_lack_is_left_out(results):
-    for key in ('bravo', 'retention', 'drives', 'command', 'settings', 'problems'):
+    for key in ('bravo', 'retention', 'monitor', 'drives', 'command', 'settings', 'problems'):
         results.pop(key)
     for frame in results['frames']:
         frame.update(confidence=None, shift=None)
+    for found in results['conditions'].values():
+        found['confidence'] = None
     page = Page(build_report(results))
     assert [*page.sections] == [
         'summary', 'conditions', 'classes', 'reliability', 'timeline', 'made'
@@ -63,7 +65,9 @@ def test_results_without_labels(results):
         frame.counts = None
     found = results | assemble(scored, LABELS, Settings())
     page = Page(build_report(found, unlabelled.pictures([0])))
-    assert [*page.sections] == ['summary', 'timeline', 'gallery', 'made']
+    assert [*page.sections] == [
+        'summary', 'monitor', 'observed', 'timeline', 'gallery', 'made'
+    ]  # fmt: skip
     assert 'of which 0 have labels' in page.sections['summary']
 
 
@@ -120,6 +124,45 @@ def test_a_single_condition_is_not_told_twice(results):
     day = Drives(each=3, errors={'day': 0.1}).results()
     rows = Page(build_report(day)).rows('Scores by condition')
     assert [*rows] == ['condition', 'day']
+
+
+def test_what_needs_no_labels(results):
+    found = everything(results)
+    rows = Page(build_report(found)).rows('Means by condition')
+    assert rows['condition'] == ['confidence', 'shift', *(f'flicker {n}' for n in (1, 2, 5, 10))]
+    night = [frame for frame in found['frames'] if frame['condition'] == 'night']
+    for place, key, text in ((0, 'confidence', '{:.1%}'), (1, 'shift', '{:.2f}')):
+        expected = sum(frame[key] for frame in night) / len(night)
+        assert rows['night'][place] == text.format(expected).replace('%', ' %')
+    assert rows['day'][2] == '1.0 %'
+
+
+def test_corruptions_of_two_bundles(results):
+    found = everything(results)
+    ours, theirs = found['corruptions'], found['against']['corruptions']
+    page = Page(build_report(found))
+    rows = page.rows('mIoU by corruption and severity')
+    assert rows['corruption'] == ['1', '3', '5']
+    assert rows['fog'] == [f'{value:.3f}' for value in ours['scores']['fog']]
+    summary = page.rows('Means over corruptions')
+    assert summary['all, street@12345678'][0] == f'{ours["mean"]:.3f}'
+    other = summary['the 16 of the benchmark, against other@87654321']
+    assert other[0] == f'{theirs["benchmark"]["mean"]:.3f}'
+    means = [sum(suite['scores']['street_night']) / 3 for suite in (ours, theirs)]
+    pair = page.rows('Mean mIoU by corruption')['street_night']
+    assert pair[:2] == [f'{mean:.3f}' for mean in means]
+    assert pair[2] == f'{means[0] - means[1]:+.3f}'.replace('-', '\N{MINUS SIGN}')
+
+
+def test_corruptions_of_one_bundle_that_scored_nothing(results):
+    found = everything(results) | {'against': None}
+    suite = found['corruptions']
+    suite['scores']['fog'] = [None] * 3
+    suite.update(worst=None, clean=None, mean=None, severest=None)
+    page = Page(build_report(found))
+    assert page.rows('mIoU by corruption and severity')['fog'] == ['not measured'] * 3
+    assert 'Mean mIoU by corruption' not in page.tables
+    assert page.rows('Means over corruptions')['all'][-1] == 'not measured'
 
 
 @pytest.mark.parametrize('failed', [False, True])

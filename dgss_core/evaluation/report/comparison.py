@@ -102,7 +102,6 @@ def _pair(found: Mapping[str, Any], pair: Mapping[str, Any]) -> list[Content]:
     # The sum over one condition repeats it.
     shown = {n: g for n, g in groups.items() if n != ALL} if len(groups) == 2 else groups
     return [
-        element('p', _sentence(found, pair)),
         _score_table(shown),
         element('p', NOTE, class_='note'),
         _chart(shown),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import mean
 from typing import Any
 
 from dgss_core.evaluation.report.charts import Plot, label, margin_for, short, ticks
 from dgss_core.evaluation.report.elements import (
+    NOT_MEASURED,
     Content,
     Element,
     element,
@@ -16,6 +18,7 @@ from dgss_core.evaluation.report.elements import (
     whole,
 )
 from dgss_core.evaluation.report.tables import heat_table, scrolling, table
+from dgss_core.evaluation.results import ALL
 from dgss_core.evaluation.scores import OOD
 
 COLUMNS = {
@@ -40,7 +43,6 @@ def interval(found: Mapping[str, Any], score: str) -> Sequence[float] | None:
 def condition_table(conditions: Mapping[str, Mapping[str, Any]], what: str) -> list[Element]:
     """One row for each set of frames. A column that nothing fills is left out and named."""
     used = [key for key in COLUMNS if any(f.get(key) is not None for f in conditions.values())]
-    strides = _strides(conditions)
     rows: list[list[Content]] = [
         [
             name,
@@ -48,7 +50,6 @@ def condition_table(conditions: Mapping[str, Mapping[str, Any]], what: str) -> l
             whole(found['labelled_pixels']),
             _with_interval(found, 'miou', strong=True),
             *(_with_interval(found, key) for key in used),
-            *(percent(_flicker(found, stride)) for stride in strides),
         ]
         for name, found in conditions.items()
     ]
@@ -58,18 +59,57 @@ def condition_table(conditions: Mapping[str, Mapping[str, Any]], what: str) -> l
         'labelled pixels',
         'mIoU',
         *(element('abbr', COLUMNS[key][0], title=COLUMNS[key][1]) for key in used),
-        *(f'flicker {stride}' for stride in strides),
     ]
     made = [table(f'Scores by {what}', heads, rows, class_='scores')]
     missing = [COLUMNS[key][0] for key in COLUMNS if key not in used]
-    notes = [f'Not measured: {", ".join(missing)}.'] if missing else []
-    if strides:
-        notes.append(
-            'Flicker is the share of pixels that change their class over so many frames, after '
-            'the motion of the scene is taken out.'
-        )
-    made += [element('p', ' '.join(notes), class_='note')] if notes else []
+    note = f'Not measured: {", ".join(missing)}.'
+    made += [element('p', note, class_='note')] if missing else []
     return [part for part in made if part is not None]
+
+
+def observed_table(
+    conditions: Mapping[str, Mapping[str, Any]], frames: Sequence[Mapping[str, Any]]
+) -> list[Element]:
+    """What needs no labels: confidence, agreement, shift and flicker of each condition."""
+    shifts = {
+        name: [
+            frame['shift']
+            for frame in frames
+            if frame.get('shift') is not None and name in (ALL, frame['condition'])
+        ]
+        for name in conditions
+    }
+    columns: dict[str, list[str | None]] = {
+        'confidence': [_share(found.get('confidence')) for found in conditions.values()],
+        'agreement': [_share(found.get('agreement')) for found in conditions.values()],
+        'shift': [f'{mean(values):.2f}' if values else None for values in shifts.values()],
+        **{
+            f'flicker {stride}': [_share(_flicker(f, stride)) for f in conditions.values()]
+            for stride in _strides(conditions)
+        },
+    }
+    used = {head: cells for head, cells in columns.items() if any(cells)}
+    if not used:
+        return []
+    rows = [
+        [name, *(cells[place] or NOT_MEASURED for cells in used.values())]
+        for place, name in enumerate(conditions)
+    ]
+    made = table('Means by condition', ['condition', *used], rows)
+    notes = {
+        'agreement': 'Agreement: the share of pixels to which the second bundle gives the same '
+        'class.',
+        'shift': 'Shift: standard deviations of the source.',
+        'flicker 1': 'Flicker: the share of pixels that change their class over so many frames, '
+        'after the motion of the scene is taken out.',
+    }
+    said = ' '.join(text for head, text in notes.items() if head in used)
+    note = element('p', said, class_='note') if said else None
+    return [part for part in (made, note) if part is not None]
+
+
+def _share(value: float | None) -> str | None:
+    return None if value is None else percent(value)
 
 
 def _with_interval(found: Mapping[str, Any], key: str, *, strong: bool = False) -> Content:
@@ -200,7 +240,7 @@ def bravo_table(found: Mapping[str, Any]) -> Element | None:
         ['out of distribution', figure(found['ood'])],
         *([name, figure(value)] for name, value in found['conditions'].items()),
     ]
-    return table('BRAVO: harmonic means of the scores above', ['mean over', 'value'], rows)
+    return table('Harmonic means of the scores above', ['mean over', 'value'], rows)
 
 
 def subset_table(conditions: Mapping[str, Mapping[str, Any]]) -> Element | None:

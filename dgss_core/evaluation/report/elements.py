@@ -99,4 +99,6 @@ def signed(value: float | None, digits: int = DIGITS) -> str:
     """A difference with its sign (a true minus), or `NOT_MEASURED`."""
     if value is None:
         return NOT_MEASURED
-    return f'{value:+.{digits}f}'.replace('-', '\N{MINUS SIGN}')
+    rounded = round(value, digits)
+    text = f'{rounded:+.{digits}f}' if rounded else f'{0:.{digits}f}'
+    return text.replace('-', '\N{MINUS SIGN}')

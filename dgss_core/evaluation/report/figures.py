@@ -7,12 +7,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dgss_core.evaluation.report.charts import Plot, label, margin_for, short, ticks
-from dgss_core.evaluation.report.elements import Content, Element, count_of, element, figure, whole
-from dgss_core.evaluation.report.tables import heat_table, scrolling, side_by_side, table
+from dgss_core.evaluation.report.elements import (
+    NOT_MEASURED,
+    Content,
+    Element,
+    count_of,
+    element,
+    figure,
+    signed,
+    whole,
+)
+from dgss_core.evaluation.report.tables import heat_table, scrolling, side_by_side, table, words
 
 SHARES = {0.0: '0', 0.5: '0.5', 1.0: '1'}
 BARS = 40
 """Of a histogram."""
+SUMMARY = {
+    'mean': 'mIoU',
+    'severest': 'mIoU at severity 5',
+    'retention': 'retention',
+    'retention_severest': 'retention at severity 5',
+}
 
 
 def reliability(conditions: Mapping[str, Mapping[str, Any]]) -> list[Content]:
@@ -85,7 +100,7 @@ def retention(found: Mapping[str, Any]) -> list[Element]:
         bars.append(label(short(name), plot.left - 8, y + 4, anchor='end'))
         bars.append(label(figure(known[name], 2), end + 6, y + 4, anchor='start', class_='value'))
     listed = ', '.join(f'{name} {figure(known[name], 2)}' for name in names)
-    words = [
+    said = [
         f'mIoU divided by that of {found["normal"]}.',
         f' Mean: {figure(found["mean"], 2)}.' if found.get('mean') is not None else '',
         f' Not measured: {", ".join(unknown)}.' if unknown else '',
@@ -96,46 +111,110 @@ def retention(found: Mapping[str, Any]) -> list[Element]:
         plot.rule((1, 0), (1, 1), 'ideal'),
         [label(text, plot.at(v, 0)[0], plot.height - 8) for v, text in ticks(0, 1).items()],
     )
-    return [element('p', words), *([scrolling(drawing, 'Retention')] if names else [])]
+    return [element('p', said), *([scrolling(drawing, 'Retention')] if names else [])]
 
 
-def severity(found: Mapping[str, Any]) -> list[Content]:
-    """mIoU under every corruption at five severities, as curves and as a table of colours."""
-    scores: Mapping[str, Sequence[float | None]] = found['scores']
-    plot = Plot(640, 270, x=(0, 5), y=(0, 1), right=130, top=22)
-    lines = {name: [found['clean'], *values] for name, values in scores.items()}
-    mean = [_mean([values[k] for values in lines.values()]) for k in range(6)]
-    worst = found['worst'][0] if found.get('worst') else None
-    drawing = plot.draw(
-        f'mIoU over severity: clean {figure(found["clean"])}, mean {figure(found["mean"])}, '
-        f'at severity 5 {figure(found["severest"])}.',
-        plot.grid({k: str(k) if k else 'clean' for k in range(6)}, ticks(0, 1, 5)),
-        [plot.line(_points(values), 'faint') for values in lines.values()],
-        _named(plot, lines[worst], worst, 'second') if worst in lines else None,
-        _named(plot, mean, 'mean', 'main'),
-        plot.titles('severity', 'mIoU'),
-    )
-    families = [[name, figure(value)] for name, value in found.get('families', {}).items()]
-    heads = [str(level) for level in range(1, 6)]
+def severity(
+    found: Mapping[str, Any], name: str, against: Mapping[str, Any] | None = None
+) -> list[Content]:
+    """mIoU under every corruption over its severity, as curves and as tables of colours.
+
+    `name`: of the predictor. `against`: the second one, whose `corruptions` are drawn beside.
+    """
+    suites = {name: found}
+    if against and against.get('corruptions'):
+        suites[f'against {against["identity"]}'] = against['corruptions']
+    heads = [str(level) for level in found['severities']]
+    families = [
+        [family, *(figure(suite['families'].get(family)) for suite in suites.values())]
+        for family in found['families']
+    ]
     return [
-        element('figure', scrolling(drawing, 'mIoU over severity')),
-        side_by_side(
-            heat_table('mIoU by corruption and severity', 'corruption', heads, scores),
-            table('Mean mIoU by family', ['family', 'mIoU'], families),
+        table(
+            'Means over corruptions',
+            ['corruptions', *SUMMARY.values(), 'worst'],
+            _summaries(suites),
         ),
+        _curves(suites),
+        side_by_side(
+            heat_table('mIoU by corruption and severity', 'corruption', heads, found['scores']),
+            table('Mean mIoU by family', ['family', *suites], families),
+        ),
+        _beside(suites),
     ]
 
 
-def _named(plot: Plot, values: Sequence[float | None], name: str, class_: str) -> list[Element]:
-    drawn = [plot.line(_points(values), class_)]
-    if values[-1] is not None:
-        x, y = plot.at(5, values[-1])
-        drawn.append(label(name, x + 8, y + 4, anchor='start', class_=class_))
+def _summaries(suites: Mapping[str, Mapping[str, Any]]) -> list[list[Content]]:
+    """The summary of all corruptions and of the benchmark, for each predictor."""
+    rows: list[list[Content]] = []
+    for name, suite in suites.items():
+        parts = {'all': suite, 'the 16 of the benchmark': suite['benchmark']}
+        for part, summary in parts.items():
+            worst = summary['worst']
+            said = f'{worst[0]} {worst[1]}: {figure(worst[2])}' if worst else NOT_MEASURED
+            title = f'{part}, {name}' if len(suites) > 1 else part
+            rows.append([title, *(figure(summary[key]) for key in SUMMARY), words(said)])
+    return rows
+
+
+def _curves(suites: Mapping[str, Mapping[str, Any]]) -> Element:
+    """The mean of every predictor, the corruption that hurts the first most, and the others."""
+    (name, found), *others = suites.items()
+    levels = [0, *found['severities']]
+    lines = {key: [found['clean'], *values] for key, values in found['scores'].items()}
+    worst = (found['worst'] or [None])[0]
+    named = {
+        'mean': ('main', _means(found)),
+        **({worst: ('second', lines[worst])} if worst in lines else {}),
+        **{key: ('other', _means(suite)) for key, suite in others},
+    }
+    plot = Plot(680, 270, x=(0, levels[-1]), y=(0, 1), right=170, top=22)
+    drawing = plot.draw(
+        f'mIoU over severity of {name}: clean {figure(found["clean"])}, mean '
+        f'{figure(found["mean"])}, at severity 5 {figure(found["severest"])}.',
+        plot.grid({k: str(k) if k else 'clean' for k in levels}, ticks(0, 1, 5)),
+        [plot.line(_points(levels, values), 'faint') for values in lines.values()],
+        [plot.line(_points(levels, values), kind) for kind, values in named.values()],
+        _ends(plot, {key: (kind, values[-1]) for key, (kind, values) in named.items()}),
+        plot.titles('severity', 'mIoU'),
+    )
+    return element('figure', scrolling(drawing, 'mIoU over severity'))
+
+
+def _ends(plot: Plot, lines: Mapping[str, tuple[str, float | None]]) -> list[Element]:
+    """The names of lines at their ends, moved apart where they would cover each other."""
+    drawn, last = [], -math.inf
+    known = {name: (kind, end) for name, (kind, end) in lines.items() if end is not None}
+    for name, (kind, end) in sorted(known.items(), key=lambda line: -line[1][1]):
+        x, y = plot.at(plot.x[1], end)
+        last = max(y + 4, last + 14)
+        drawn.append(label(short(name), x + 8, last, anchor='start', class_=kind))
     return drawn
 
 
-def _points(values: Sequence[float | None]) -> list[tuple[float, float] | None]:
-    return [None if v is None else (place, v) for place, v in enumerate(values)]
+def _means(suite: Mapping[str, Any]) -> list[float | None]:
+    """The mIoU of the clean frames, and the mean over the corruptions at each severity."""
+    columns = zip(*suite['scores'].values(), strict=True)
+    return [suite['clean'], *map(_mean, columns)]
+
+
+def _beside(suites: Mapping[str, Mapping[str, Any]]) -> Element | None:
+    """The mean over the severities of each corruption, of two predictors, and the difference."""
+    if len(suites) < 2:
+        return None
+    ours, theirs = (suite['scores'] for suite in suites.values())
+    rows: list[list[Content]] = []
+    for name in ours:
+        pair = [_mean(scores.get(name, [])) for scores in (ours, theirs)]
+        better = None if None in pair else pair[0] - pair[1]  # type: ignore[operator]
+        rows.append([name, *map(figure, pair), signed(better)])
+    return table('Mean mIoU by corruption', ['corruption', *suites, 'difference'], rows)
+
+
+def _points(
+    levels: Sequence[int], values: Sequence[float | None]
+) -> list[tuple[float, float] | None]:
+    return [None if v is None else (level, v) for level, v in zip(levels, values, strict=True)]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -241,5 +241,6 @@ def _plain(value: Any) -> str:
     if value is None:
         return NOT_MEASURED
     if isinstance(value, list):
-        return ', '.join(map(_plain, value)) or 'none'
+        parts = [' to '.join(map(str, v)) if isinstance(v, list) else str(v) for v in value]
+        return ', '.join(parts) or 'none'
     return str(value)

@@ -15,7 +15,7 @@ from dgss_core.evaluation.report.elements import (
     signed,
 )
 
-HEAT = np.array([(179, 88, 6), (224, 150, 72), (247, 232, 214), (146, 197, 222), (33, 102, 172)])
+HEAT = np.array([(179, 88, 6), (224, 150, 72), (242, 238, 232), (146, 197, 222), (33, 102, 172)])
 """Orange, pale, blue, for 0 to 1: told apart also by people who see red and green as one."""
 LUMA = np.array([0.2126, 0.7152, 0.0722])
 EVEN = 0.179

@@ -10,7 +10,6 @@ from dgss_core.evaluation.report import conditions, figures, sections
 from dgss_core.evaluation.report.elements import NOT_MEASURED, Content, count_of, element
 from dgss_core.evaluation.report.gallery import Encoded, Picture, encode_all, gallery, palette_of
 from dgss_core.evaluation.report.page import Section, build_page
-from dgss_core.evaluation.report.tables import side_by_side
 from dgss_core.evaluation.report.timeline import SERIES, Drive, drives, timelines
 from dgss_core.evaluation.results import ALL
 from dgss_core.files import write_whole
@@ -111,11 +110,13 @@ def _measured(results: Mapping[str, Any]) -> list[Section]:
         ),
         Section('reliability', 'Reliability', ranked),
         Section('retention', 'Retention', _retention(results)),
-        Section('ood', 'Outside the distribution', _summaries(results, shown)),
-        Section('corruptions', 'Corruptions', _if(results, 'corruptions', figures.severity)),
+        Section('ood', 'Outside the distribution', [conditions.ood_table(shown)]),
+        Section('bravo', 'BRAVO', _bravo(results)),
+        Section('corruptions', 'Corruptions', _corruptions(results)),
         Section('monitor', 'Domain shift monitor', _if(results, 'monitor', sections.monitor)),
         Section('live', 'Live replay', _if(results, 'live', _live)),
         Section('drives', 'Drives', _drives(results) if is_scored else []),
+        Section('observed', 'Without labels', conditions.observed_table(shown, results['frames'])),
     ]
 
 
@@ -140,11 +141,16 @@ def _retention(results: Mapping[str, Any]) -> Sequence[Content]:
     return figures.retention(found)
 
 
-def _summaries(results: Mapping[str, Any], shown: Mapping[str, Any]) -> list[Content]:
+def _bravo(results: Mapping[str, Any]) -> list[Content]:
     found = results.get('bravo') or {}
     known = any(value is not None for key, value in found.items() if key != 'conditions')
-    bravo = conditions.bravo_table(found) if known else None
-    return [side_by_side(conditions.ood_table(shown), bravo)]
+    return [conditions.bravo_table(found)] if known else []
+
+
+def _corruptions(results: Mapping[str, Any]) -> Sequence[Content]:
+    found = results.get('corruptions')
+    name = results['predictor']['identity']
+    return figures.severity(found, name, results.get('against')) if found else []
 
 
 def _live(found: Mapping[str, Any]) -> list[Content]:
