@@ -13,15 +13,17 @@ from rich.console import Console
 from rich.table import Table
 
 from dgss_core.documents import read_json
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, one_line
 from dgss_core.evaluation.assembly import environment
 from dgss_core.evaluation.compare import FORMAT, compare_runs, read_run
-from dgss_core.evaluation.report.comparison import build_comparison
+from dgss_core.evaluation.report.comparison import build_comparison, is_sure
+from dgss_core.evaluation.report.elements import harmless
 from dgss_core.evaluation.results import ALL
 from dgss_core.files import Kind, refuse_replacing, replacing_folder
 
 DATA, PAGE = 'comparison.json', 'comparison.html'
-COLUMNS = {'miou': 'mIoU', 'boundary_iou': 'boundary IoU', 'ece': 'ECE', 'auroc': 'AUROC'}
+OTHERS = {'boundary_iou': 'boundary IoU', 'ece': 'ECE', 'auroc': 'AUROC'}
+"""Scores beside the mIoU."""
 SHOWN = 5
 """Changed frames that are printed."""
 
@@ -64,7 +66,7 @@ def compare(
     for pair in found['pairs']:
         _print(pair, found)
     for problem in found['problems']:
-        print(f'{problem["count"]} x {problem["what"]}', file=sys.stderr)
+        print(f'{problem["count"]} x {_plain(problem["what"])}', file=sys.stderr)
     if output is not None:
         _write(output, found, runs, overwrite)
         print(output / PAGE)
@@ -98,32 +100,41 @@ RESULT = Kind('a comparison of dgss compare', _why_none)
 def _print(pair: dict[str, Any], found: dict[str, Any]) -> None:
     first, other = (found['runs'][place] for place in pair['runs'])
     table = Table(box=None)
-    for column in ('condition', 'frames', *COLUMNS.values()):
-        table.add_column(column, justify='left' if column == 'condition' else 'right')
+    table.add_column('condition')
+    for column in ('frames', 'mIoU ', '95 %', *(f'{head} ' for head in OTHERS.values())):
+        table.add_column(column, justify='right')
     for name, group in pair['conditions'].items():
-        if name != ALL or len(pair['conditions']) != 2:
-            cells = (_told(group['differences'].get(key)) for key in COLUMNS)
-            table.add_row(name, str(group['frames']), *cells)
+        if name != ALL or len(pair['conditions']) != 2:  # It repeats the only condition.
+            entries = group['differences']
+            others = (_told(entries[key]) for key in OTHERS)
+            miou = (_told(entries['miou']), _between(entries['miou']))
+            table.add_row(_plain(name), str(group['frames']), *miou, *others)
     console = Console(markup=False, highlight=False)
-    title = f'{_shown(other)} minus {_shown(first)}, on {pair["frames"]} frames, in points'
+    title = f'{_shown(other)} minus {_shown(first)}, on {pair["frames"]} frames, in points '
+    title += '(*: the interval leaves out 0)'
     console.print(title, soft_wrap=True)
     console.print(table)
     for frame in pair['changed'][:SHOWN]:
         change = f'{100 * frame["difference"]:+.1f} mIoU'
-        console.print(f'  {change}  {frame["name"]} ({frame["condition"]})', soft_wrap=True)
+        name = f'{_plain(frame["name"])} ({_plain(frame["condition"])})'
+        console.print(f'  {change}  {name}', soft_wrap=True)
 
 
-def _told(entry: dict[str, Any] | None) -> str:
-    """A difference in points with its interval; * where the interval leaves out 0."""
-    if entry is None or entry['difference'] is None:
+def _told(entry: dict[str, Any]) -> str:
+    """A difference in points; * where its interval leaves out 0."""
+    if entry['difference'] is None:
         return ''
-    text = f'{100 * entry["difference"]:+.1f}'
-    if entry['interval'] is None:
-        return text
-    low, high = entry['interval']
-    sure = '*' if low > 0 or high < 0 else ' '
-    return f'{text}{sure} [{100 * low:+.1f}, {100 * high:+.1f}]'
+    return f'{100 * entry["difference"]:+.1f}{"*" if is_sure(entry) else " "}'
+
+
+def _between(entry: dict[str, Any]) -> str:
+    return ' to '.join(f'{100 * end:+.1f}' for end in entry['interval'] or ())
 
 
 def _shown(run: dict[str, Any]) -> str:
-    return f'{run["identity"]} ({run["folder"]})'
+    return _plain(f'{run["identity"]} ({run["folder"]})')
+
+
+def _plain(name: str) -> str:
+    """A name from outside, on one line, that does nothing to a terminal."""
+    return harmless(one_line(name))

@@ -1,6 +1,8 @@
 """`dgss compare`: its table, its files, and what it refuses."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from evaluations import Drives
@@ -67,6 +69,19 @@ def test_an_earlier_comparison_is_replaced_only_if_asked(runs, tmp_path, capsys)
     assert main([*command, '--overwrite']) == 2
     assert 'notes.txt' in capsys.readouterr().err
     assert (tmp_path / 'out' / 'notes.txt').read_text() == 'mine'
+
+
+def test_names_do_nothing_to_a_terminal(runs, tmp_path, capsys):
+    paths = []
+    for run in runs:
+        paths.append(tmp_path / Path(run).name)
+        shutil.copytree(run, paths[-1])
+        file = paths[-1] / 'results.json'
+        file.write_text(file.read_text().replace('night', '\\u001b[2J\\nnight[bold]'))
+    assert main(['compare', *map(str, paths), '--resamples', '20']) == 0
+    printed = capsys.readouterr().out
+    assert '\x1b' not in printed
+    assert '\\x1b[2J night[bold]-00' in printed
 
 
 @pytest.mark.parametrize(

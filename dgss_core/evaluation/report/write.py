@@ -116,7 +116,11 @@ def _measured(results: Mapping[str, Any]) -> list[Section]:
         Section('monitor', 'Domain shift monitor', _if(results, 'monitor', sections.monitor)),
         Section('live', 'Live replay', _if(results, 'live', _live)),
         Section('drives', 'Drives', _drives(results) if is_scored else []),
-        Section('observed', 'Without labels', conditions.observed_table(shown, results['frames'])),
+        Section(
+            'observed',
+            'What needs no labels',
+            conditions.observed_table(shown, results['frames']),
+        ),
     ]
 
 
