@@ -26,6 +26,11 @@ VERBS = {
         'evaluate',
         'score a model on data sets and bags, per condition',
     ),
+    'compare': (
+        'dgss_core.commands.compare',
+        'compare',
+        'show what differs between evaluations of the same frames, and how surely',
+    ),
     'demo': (
         'dgss_ros.demo.command',
         'demo',

@@ -26,9 +26,10 @@ def units_of(
 ) -> tuple[str, list[FrameCounts]]:
     """What is resampled: ('drive', the sum of each drive), or ('frame', frames) of one drive.
 
-    `drives`: the drive of each frame. Two runs on the same frames get the same units.
+    `drives`: the drive of each frame, '' for a picture of its own; one of these, and frames are
+    resampled. Two runs on the same frames get the same units.
     """
-    if len(set(drives)) < 2:
+    if len(set(drives)) < 2 or not all(drives):
         return 'frame', list(frames)
     found: dict[str, FrameCounts] = {}
     for frame, drive in zip(frames, drives, strict=True):
@@ -86,14 +87,13 @@ def differences(
     drawn = _weights(len(first), resamples, seed)
     weights = np.concatenate([np.ones((1, len(first))), drawn])  # The first row is the whole set.
     left, right = (measures(_resampled(units, weights)) for units in (first, second))
-    found = {name: left[name] - right[name] for name in left}
-    iou = zip(labels.names, found.pop('iou').T, strict=True)
+    iou = zip(labels.names, left.pop('iou').T, right.pop('iou').T, strict=True)
     return {
         'unit': unit,
         'units': len(first),
         'resamples': resamples,
-        'iou': {name: _difference(values[0], values[1:]) for name, values in iou},
-        **{name: _difference(values[0], values[1:]) for name, values in found.items()},
+        'iou': {name: _difference(*pair) for name, *pair in iou},
+        **{name: _difference(values, right[name]) for name, values in left.items()},
     }
 
 
@@ -139,12 +139,17 @@ def _pair(low: float | None, high: float | None) -> list[float] | None:
     return None if low is None or high is None else [low, high]
 
 
-def _difference(value: np.ndarray, drawn: np.ndarray) -> dict[str, Any]:
+def _difference(ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
+    """Both (1 + resamples,); the first value is that of the whole set."""
+    difference = ours - theirs
+    drawn = difference[1:]
     defined = drawn[~np.isnan(drawn)]
     smaller = min((defined <= 0).sum(), (defined >= 0).sum())
     sure = defined.size > 0
     return {
-        'difference': number(value),
+        'ours': number(ours[0]),
+        'theirs': number(theirs[0]),
+        'difference': number(difference[0]),
         'interval': _pair(*map(number, _bounds(drawn))) if sure else None,
         'p': min(1.0, 2 * float(smaller + 1) / (defined.size + 1)) if sure else None,
     }

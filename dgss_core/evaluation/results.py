@@ -123,11 +123,34 @@ class Bravo(TypedDict):
 
 
 class Difference(TypedDict):
-    """Ours minus theirs on the same frames; `p` is two-sided."""
+    """A score of two runs on the same frames, and ours minus theirs; `p` is two-sided."""
 
+    ours: float | None
+    theirs: float | None
     difference: float | None
     interval: Interval
     p: float | None
+
+
+class Differences(TypedDict, total=False):
+    """The differences of the scores of the same name, and what was resampled."""
+
+    frames: int
+    unit: str
+    units: int
+    resamples: int
+    iou: dict[str, Difference]
+    miou: Difference
+    accuracy: Difference
+    boundary_iou: Difference
+    ece: Difference
+    auroc: Difference
+    fpr95: Difference
+    aupr_success: Difference
+    aupr_error: Difference
+    ood_auroc: Difference
+    ood_fpr95: Difference
+    ood_auprc: Difference
 
 
 class Percentiles(TypedDict):

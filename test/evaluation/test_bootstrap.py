@@ -69,6 +69,8 @@ def test_drives_are_resampled_where_there_are_several():
     assert (found['unit'], found['units']) == ('drive', 3)
     expected = np.quantile(slowly(drives, 2, 'miou'), [0.025, 0.975])
     np.testing.assert_allclose(found['miou'], expected, atol=1e-12)
+    single = intervals(frames, [*names[:-1], ''], LABELS, resamples=RESAMPLES)
+    assert (single['unit'], single['units']) == ('frame', 6)
 
 
 def test_intervals_are_seeded_and_json():
@@ -132,9 +134,11 @@ def test_a_paired_difference_is_surer_than_two_intervals():
 def test_equal_runs_do_not_differ():
     frames = drive(0)
     found = differences(frames, frames, ['a'] * 8, LABELS, resamples=RESAMPLES)
-    assert found['miou'] == {'difference': 0, 'interval': [0, 0], 'p': 1}
+    miou = measures(sum(frames[1:], frames[0]))['miou']
+    same = {'difference': 0, 'interval': [0, 0], 'p': 1}
+    assert found['miou'] == {'ours': miou, 'theirs': miou, **same}
     assert found['iou']['class 0']['p'] == 1
-    assert found['ood_auroc'] == {'difference': None, 'interval': None, 'p': None}
+    assert not any(found['ood_auroc'].values())
     json.dumps(found, allow_nan=False)
 
 
