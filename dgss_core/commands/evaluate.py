@@ -6,13 +6,12 @@ import shlex
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timezone
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dgss_core.bags.reader import is_bag
+from dgss_core.commands.evaluate_models import of_bundle, of_checkpoint, of_masks
 from dgss_core.commands.evaluate_output import print_results
 from dgss_core.commands.progress import with_progress
 from dgss_core.datasets import build_dataset
@@ -27,16 +26,11 @@ from dgss_core.evaluation.criteria import exit_code, judge, load_criteria
 from dgss_core.evaluation.dataset_frames import DatasetFrames
 from dgss_core.evaluation.folder import JUNIT, LINES, RESULTS, EvaluationFolder
 from dgss_core.evaluation.frames import FrameSet
-from dgss_core.evaluation.predictors import BagMasks, FolderMasks, Predictor, SegmenterPredictor
-from dgss_core.evaluation.run import common_label_set, run
+from dgss_core.evaluation.run import common_label_set, corrupted, run
+from dgss_core.evaluation.run import label_next as write_label_next
 from dgss_core.evaluation.verdict_files import to_jsonl, to_junit
 from dgss_core.labels import LabelSet
-from dgss_core.runtime.bundle import Bundle, open_bundle
-from dgss_core.runtime.manifest import SourceStatistics
-from dgss_core.runtime.segmenter import Segmenter
-
-CHECKPOINTS = 'dgss_core.training.predictor'
-"""Where checkpoints are run, by torch: imported only for them."""
+from dgss_core.runtime.bundle import open_bundle
 
 
 def evaluate(
@@ -62,6 +56,9 @@ def evaluate(
     resamples: int = 1000,
     seed: int = 0,
     criteria: Path | None = None,
+    against: Path | None = None,
+    label_next: int = 0,
+    corruptions: list[int] | None = None,
     overwrite: bool = False,
 ) -> int:
     """Score a bundle, a checkpoint or masks on data sets and bags, per condition.
@@ -95,6 +92,11 @@ def evaluate(
         seed: of the resamples
         criteria: YAML file of bounds, such as mIoU: {night: ">= 0.45"}; they decide the exit code
             too, and criteria.xml (JUnit) and criteria.jsonl are written
+        against: a second bundle, to measure in how many pixels both agree
+        label_next: write so many frames that are most worth labelling to label_next/, with their
+            masks as a draft
+        corruptions: severities, 1 to 5, at which the frames are scored under 20 corruptions too;
+            each takes twenty times as long as the clean frames, which should be of the day
         overwrite: replace the results in the output folder
 
     Returns:
@@ -107,13 +109,14 @@ def evaluate(
     for name, value, least in (('band', band, 1), ('resamples', resamples, 2)):
         if value < least:
             raise DgssError(f'--{name} is {value}; give at least {least}.')
-    given = (root, bundle, checkpoint, predictions, conditions, criteria, labels and Path(labels))
-    inputs = [path for path in (*given, *(bag or [])) if path and path.exists()]
+    given = (root, bundle, against, checkpoint, predictions, conditions, criteria)
+    read = [*given, Path(labels) if labels else None, *(bag or [])]
+    inputs = [path for path in read if path and path.exists()]
     folder = EvaluationFolder(output, overwrite=overwrite, inputs=inputs)
     bounds = load_criteria(criteria) if criteria is not None else []
     ways, settings = load_protocol(protocol), Settings(band, resamples, seed)
     asked = LabelSet.load(label_set) if label_set is not None else None
-    of_masks = LabelSet.load(mask_labels) if mask_labels is not None else None
+    named = LabelSet.load(mask_labels) if mask_labels is not None else None
     options = BagOptions(
         topic,
         labels,
@@ -122,7 +125,7 @@ def evaluate(
     )
     opened = open_bundle(bundle) if checkpoint is None and predictions is None else None
     sets: list[FrameSet] = [_dataset(spec, root, ways) for spec in data or ()]
-    of_bags = asked or of_masks or (opened and opened.labels)
+    of_bags = asked or named or (opened and opened.labels)
     for path in bag or ():
         if of_bags is None:
             raise DgssError(f'The labels of {path} may mean anything; give their --label-set.')
@@ -130,13 +133,15 @@ def evaluate(
     scored_in = common_label_set(sets, asked)
     with ExitStack() as stack:
         if predictions is not None:
-            of_masks = of_masks or scored_in
-            model = _masks(predictions, of_masks, mask_topic, options.tolerance_ns)
+            model = of_masks(predictions, named or scored_in, mask_topic, options.tolerance_ns)
         elif checkpoint is not None:
-            model = _checkpoint(checkpoint, ways, threads)
+            model = of_checkpoint(checkpoint, ways, threads)
         else:
             assert opened is not None
-            model = _bundle(stack, opened, backend, threads, ways)
+            model = of_bundle(stack, opened, backend, threads, ways)
+        second = None
+        if against is not None:
+            second = of_bundle(stack, open_bundle(against), backend, threads, ways)
         done = run(
             sets,
             model.predictor,
@@ -144,13 +149,27 @@ def evaluate(
             scored_in,
             settings,
             statistics=model.statistics,
+            against=second.predictor if second else None,
             show=_show,
         )
+        chosen = []
+        if label_next:
+            chosen = write_label_next(sets, model.predictor, folder, label_next)
+        suites = [None, None]
+        if corruptions:
+            both = [m.predictor for m in (model, second) if m]
+            suites = [
+                *corrupted(sets, both, scored_in, folder, settings, corruptions, _show),
+                None,
+            ]
     about = {
         'format': FORMAT,
         'made': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'command': shlex.join(['dgss', *sys.argv[1:]]),
         'environment': environment(),
+        'against': second.about | {'corruptions': suites[1]} if second else None,
+        'corruptions': suites[0],
+        'label_next': chosen,
         'predictor': model.about | {'merge': f'{model.predictor.labels.name} to {scored_in.name}'},
         'protocol': ways.title,
         'settings': {
@@ -167,46 +186,6 @@ def evaluate(
         folder.put(LINES, to_jsonl(results['verdicts']))
     print_results(results, output / RESULTS)
     return 1 if results['problems'] or exit_code(results['verdicts']) else 0
-
-
-@dataclass(frozen=True)
-class _Model:
-    """What predicts. `about`: what the results say of it."""
-
-    predictor: Predictor
-    about: dict[str, Any]
-    statistics: SourceStatistics | None = None
-
-
-def _checkpoint(path: Path, ways: Protocol, threads: int) -> _Model:
-    predictor = import_module(CHECKPOINTS).CheckpointPredictor(path, ways, threads)
-    about = {'kind': 'checkpoint', 'identity': predictor.identity, 'backend': 'torch'}
-    return _Model(predictor, about)
-
-
-def _bundle(
-    stack: ExitStack, bundle: Bundle, backend: str, threads: int, ways: Protocol
-) -> _Model:
-    if ways.window is not None:
-        raise DgssError(
-            f'The {ways.title} needs --checkpoint: a bundle runs whole images at its own size.'
-        )
-    segmenter = stack.enter_context(Segmenter(bundle, backend, threads, report=_say))
-    about = {
-        'kind': 'bundle',
-        'identity': segmenter.identity,
-        'backend': segmenter.backend.identity,
-    }
-    return _Model(SegmenterPredictor(segmenter), about, bundle.manifest.source)
-
-
-def _masks(path: Path, labels: LabelSet, topic: str | None, tolerance_ns: int) -> _Model:
-    if not path.is_dir() and not is_bag(path):
-        raise DgssError(f'There are no masks at {path}; give a folder of PNGs, or a bag.')
-    predictor: Predictor = (
-        BagMasks(path, labels, topic, tolerance_ns) if is_bag(path) else FolderMasks(path, labels)
-    )
-    return _Model(predictor, {'kind': 'masks', 'identity': predictor.identity, 'backend': None})
 
 
 def _dataset(spec: str, root: Path | None, ways: Protocol) -> DatasetFrames:
@@ -232,7 +211,3 @@ def _dataset(spec: str, root: Path | None, ways: Protocol) -> DatasetFrames:
 def _show(items: Iterable[Any], title: str, count: int) -> Iterable[Any]:
     with closing(with_progress(items, title, count)) as shown:
         yield from shown
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -324,3 +324,22 @@ def test_criteria_decide_the_exit_code(
     criteria.write_text('mIoU: {night: 3}\n')
     assert evaluate(capsys, *given)[0] == 2
     assert results(output)['verdicts'] == verdicts
+
+
+def test_two_bundles_are_scored_under_corruptions(
+    tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = tmp_path / 'drive'
+    write_bag(bag, film(2))
+    code, _, err = evaluate(
+        capsys, '--bag', bag, '--bundle', probe_bundle.folder, '--against', probe_bundle.folder,
+        '--output', tmp_path / 'out', '--corruptions', 2,
+    )  # fmt: skip
+    assert code == 0, err
+    found = results(tmp_path / 'out')
+    suite = found['corruptions']
+    assert len(suite['scores']) == 20
+    assert suite['clean'] == found['conditions']['all']['miou'] == 1
+    assert 0 < suite['mean'] < 1
+    assert found['against']['corruptions'] == suite
+    assert found['conditions']['all']['agreement'] == 1
