@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dgss_core.bags.reader import image_topic, is_bag, read_bag
-from dgss_core.errors import DgssError
+from dgss_core.bags.bag import Bag, is_bag
+from dgss_core.bags.reader import image_topic, read_bag
+from dgss_core.errors import DgssError, why_not
 from dgss_core.images.frames import (
     IMAGE_SUFFIXES,
     FrameSource,
@@ -14,6 +15,9 @@ from dgss_core.images.frames import (
     raise_error,
     video_source,
 )
+
+VIDEOS = ('mp4', 'matroska', 'h264')
+"""Kinds of files that OpenCV may read as a video."""
 
 
 def read_frames(
@@ -48,13 +52,16 @@ def read_frames(
         _refuse(
             labels is not None, f'labels= is for images, and {path} is a bag; it brings its own.'
         )
-        chosen = image_topic(path, topic)
+        bag = Bag(path)
+        chosen = image_topic(bag, topic)
         return FrameSource(
-            path, 'bag', chosen.count, lambda: read_bag(path, chosen.name, on_error=report)
+            path, 'bag', chosen.count, lambda: read_bag(bag, chosen.name, on_error=report)
         )
     _refuse(topic is not None, f'A topic was named, but {path} is not a bag; leave it out.')
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         return image_source(path, labels, fps, report)
+    if why := why_not(path, *VIDEOS):
+        raise DgssError(f'{path} is {why}.')
     _refuse(labels is not None, f'Labels were named, but {path} is a video; leave them out.')
     return video_source(path, fps)
 

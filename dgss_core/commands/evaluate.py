@@ -19,15 +19,16 @@ from dgss_core.datasets.protocols import Protocol, load_protocol
 from dgss_core.datasets.registry import is_copy, takes_protocol_map
 from dgss_core.datasets.synthetic import SYNTHETIC
 from dgss_core.errors import DgssError
+from dgss_core.evaluation import revisit
 from dgss_core.evaluation.assembly import FORMAT, Settings, arrays, environment
 from dgss_core.evaluation.bag_frames import BagFrames, BagOptions
 from dgss_core.evaluation.conditions import TimeRanges
 from dgss_core.evaluation.criteria import exit_code, judge, load_criteria
 from dgss_core.evaluation.dataset_frames import DatasetFrames
-from dgss_core.evaluation.folder import JUNIT, LINES, RESULTS, EvaluationFolder
+from dgss_core.evaluation.folder import JUNIT, LINES, REPORT, EvaluationFolder
 from dgss_core.evaluation.frames import FrameSet
+from dgss_core.evaluation.report import build_report
 from dgss_core.evaluation.run import common_label_set, corrupted, run
-from dgss_core.evaluation.run import label_next as write_label_next
 from dgss_core.evaluation.verdict_files import to_jsonl, to_junit
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.bundle import open_bundle
@@ -154,7 +155,8 @@ def evaluate(
         )
         chosen = []
         if label_next:
-            chosen = write_label_next(sets, model.predictor, folder, label_next)
+            chosen = revisit.label_next(sets, model.predictor, folder, label_next)
+        pictures = revisit.report_pictures(sets, model.predictor, folder, done)
         suites = [None, None]
         if corruptions:
             both = [m.predictor for m in (model, second) if m]
@@ -170,6 +172,7 @@ def evaluate(
         'against': second.about | {'corruptions': suites[1]} if second else None,
         'corruptions': suites[0],
         'label_next': chosen,
+        'live': model.live,
         'predictor': model.about | {'merge': f'{model.predictor.labels.name} to {scored_in.name}'},
         'protocol': ways.title,
         'settings': {
@@ -184,7 +187,8 @@ def evaluate(
     if bounds:
         folder.put(JUNIT, to_junit(results['verdicts']))
         folder.put(LINES, to_jsonl(results['verdicts']))
-    print_results(results, output / RESULTS)
+    page = folder.put(REPORT, build_report(results, pictures).encode())
+    print_results(results, page)
     return 1 if results['problems'] or exit_code(results['verdicts']) else 0
 
 

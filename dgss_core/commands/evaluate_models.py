@@ -9,9 +9,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dgss_core.bags.reader import is_bag
+from dgss_core.bags.bag import is_bag
 from dgss_core.datasets.protocols import Protocol
 from dgss_core.errors import DgssError
+from dgss_core.evaluation.live import live_results
 from dgss_core.evaluation.predictors import BagMasks, FolderMasks, Predictor, SegmenterPredictor
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.bundle import Bundle
@@ -24,11 +25,12 @@ CHECKPOINTS = 'dgss_core.training.predictor'
 
 @dataclass(frozen=True)
 class Model:
-    """What predicts. `about`: what the results say of it."""
+    """What predicts. `about`: what the results say of it. `live`: of a replay through the node."""
 
     predictor: Predictor
     about: dict[str, Any]
     statistics: SourceStatistics | None = None
+    live: dict[str, Any] | None = None
 
 
 def of_checkpoint(path: Path, ways: Protocol, threads: int) -> Model:
@@ -56,10 +58,13 @@ def of_bundle(
 def of_masks(path: Path, labels: LabelSet, topic: str | None, tolerance_ns: int) -> Model:
     if not path.is_dir() and not is_bag(path):
         raise DgssError(f'There are no masks at {path}; give a folder of PNGs, or a bag.')
-    predictor: Predictor = (
-        BagMasks(path, labels, topic, tolerance_ns) if is_bag(path) else FolderMasks(path, labels)
-    )
-    return Model(predictor, {'kind': 'masks', 'identity': predictor.identity, 'backend': None})
+    about = {'kind': 'masks', 'backend': None}
+    if not is_bag(path):
+        folder = FolderMasks(path, labels)
+        return Model(folder, about | {'identity': folder.identity})
+    bag = BagMasks(path, labels, topic, tolerance_ns)
+    live = live_results(path, bag.topic)
+    return Model(bag, about | {'identity': bag.identity}, live=live)
 
 
 def _say(line: str) -> None:

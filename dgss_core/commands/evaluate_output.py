@@ -18,7 +18,7 @@ COLUMNS = {'boundary IoU': 'boundary_iou', 'ECE': 'ece', 'AUROC': 'auroc'}
 
 
 def print_results(results: Mapping[str, Any], path: Path) -> None:
-    """Print results in the form of `results.json`, which lies at `path`."""
+    """Print results in the form of `results.json`. `path`: of their report."""
     console = Console(markup=False, highlight=False)
     console.print(_table(results['conditions']))
     predictor, label_set = results['predictor'], results['label_set']['name']

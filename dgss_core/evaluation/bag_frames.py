@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dgss_core.bags import BagMessage, bag_info, image_topic, read_messages
+from dgss_core.bags import Bag, BagMessage, image_topic
 from dgss_core.bags.interfaces import IMAGE, sibling
 from dgss_core.bags.reader import condition_changes, decode_message, label_ids
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, IncompleteError
 from dgss_core.evaluation.conditions import Changes, TimeRanges
 from dgss_core.evaluation.frames import FrameKey, Problems
 from dgss_core.evaluation.pairing import Pairing, pair
@@ -67,14 +67,15 @@ class BagFrames:
         options = options or BagOptions()
         self.path, self.label_set = path, label_set
         self.problems = Problems()
-        self._topic = image_topic(path, options.topic).name
+        self._bag = Bag(path)
+        self._topic = image_topic(self._bag, options.topic).name
         self.title = f'{path.resolve().name} {self._topic}'
-        self._times = message_times(path, self._topic)
+        self._times = message_times(self._bag, self._topic, self.problems)
         self.keys = self._keys(options)
         self._labels_topic = self._find_labels_topic(options.labels)
         self._files: list[Path] = []
         if self._labels_topic is not None:
-            times = message_times(path, self._labels_topic)
+            times = message_times(self._bag, self._labels_topic, self.problems)
             self._pairs = self._paired([t.best for t in times], options.tolerance_ns)
         elif options.labels is not None:
             self._pairs = self._pair_files(Path(options.labels), options.tolerance_ns)
@@ -90,7 +91,7 @@ class BagFrames:
 
     def images(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         places = set(wanted)
-        for index, message in enumerate(read_messages(self.path, {self._topic})):
+        for index, message in enumerate(self._bag.messages({self._topic}, told)):
             if index in places:
                 try:
                     yield index, decode_message(message)[1]
@@ -105,12 +106,12 @@ class BagFrames:
             return
         places = set(wanted)
         image_of = {number: index for index, number in self._pairs.items() if index in places}
-        for number, message in enumerate(read_messages(self.path, {self._labels_topic})):
+        for number, message in enumerate(self._bag.messages({self._labels_topic}, told)):
             if number in image_of:
                 yield image_of[number], partial(_ids, message)
 
     def _keys(self, options: BagOptions) -> list[FrameKey]:
-        changes = Changes(*condition_changes(self.path, sibling(self._topic, 'condition')))
+        changes = Changes(*condition_changes(self._bag, sibling(self._topic, 'condition')))
         first = min((times.best for times in self._times), default=0)
         ranges = options.conditions
         keys = [
@@ -131,7 +132,7 @@ class BagFrames:
         return keys
 
     def _find_labels_topic(self, labels: str | None) -> str | None:
-        topics = {topic.name: topic.msgtype for topic in bag_info(self.path).topics}
+        topics = {topic.name: topic.msgtype for topic in self._bag.topics}
         if labels is None:
             beside = sibling(self._topic, 'labels')
             return beside if topics.get(beside) == IMAGE and beside != self._topic else None
@@ -202,9 +203,17 @@ class BagFrames:
             )
 
 
-def message_times(path: Path, topic: str) -> list[Times]:
-    """The times of the messages of a topic whose type begins with a header, in order."""
-    return [Times(header_stamp_ns(m), m.stamp_ns) for m in read_messages(path, {topic})]
+def message_times(bag: Bag, topic: str, problems: Problems) -> list[Times]:
+    """The times of the messages of a topic whose type begins with a header, in order.
+
+    What the bag promised and does not hold becomes a problem.
+    """
+    messages = bag.messages({topic}, lambda error: problems.add(str(error)))
+    return [Times(header_stamp_ns(message), message.stamp_ns) for message in messages]
+
+
+def told(error: IncompleteError) -> None:
+    """Passes over what `message_times` made a problem."""
 
 
 def header_stamp_ns(message: BagMessage) -> int:

@@ -150,8 +150,6 @@ def _difference(ours: np.ndarray, theirs: np.ndarray, least: float) -> dict[str,
     sure = defined.size > 0
     p = max(least, min(1.0, 2 * float(smaller + 1) / (defined.size + 1)))
     return {
-        'ours': number(ours[0]),
-        'theirs': number(theirs[0]),
         'difference': number(difference[0]),
         'interval': _pair(*map(number, _bounds(drawn))) if sure else None,
         'p': p if sure else None,

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from dgss_core.bags import BagMessage, bag_info, read_messages
+from dgss_core.bags import Bag, BagMessage
 from dgss_core.bags.interfaces import IMAGE, sibling
 from dgss_core.bags.reader import decode_message, label_ids
 from dgss_core.errors import DgssError
-from dgss_core.evaluation.bag_frames import message_times
+from dgss_core.evaluation.bag_frames import message_times, told
 from dgss_core.evaluation.frames import FrameKey, FrameSet
 from dgss_core.evaluation.pairing import pair
 from dgss_core.evaluation.store import Predicted
@@ -26,6 +26,8 @@ from dgss_core.runtime.segmenter import Segmenter
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
+RESTAMPED_NS = 1000
+"""`dgss bag replay` sends an image with the stamp of another a few nanoseconds later."""
 WINDOW = 64
 """Masks of a bag that may be out of the order of their images by so many places."""
 
@@ -116,25 +118,26 @@ class BagMasks:
     def __init__(
         self, path: Path, labels: LabelSet, topic: str | None = None, tolerance_ns: int = 0
     ) -> None:
-        self.path, self.labels, self._tolerance_ns = path, labels, tolerance_ns
-        topics = [t.name for t in bag_info(path).topics if t.msgtype == IMAGE]
-        self._topic = _mask_topic(path, topics, topic)
-        beside = sibling(self._topic, 'confidence')
-        self._confidence = beside if beside in topics and beside != self._topic else None
+        self.labels, self._tolerance_ns = labels, tolerance_ns
+        self._bag = Bag(path)
+        topics = [t.name for t in self._bag.topics if t.msgtype == IMAGE]
+        self.topic = _mask_topic(path, topics, topic)
+        beside = sibling(self.topic, 'confidence')
+        self._confidence = beside if beside in topics and beside != self.topic else None
         files = [path] if path.is_file() else sorted(path.iterdir())
         stamps = ' '.join(f'{file.name} {file.stat().st_mtime_ns}' for file in files)
-        self.identity = f'masks {path.resolve()} {self._topic} {_hash(stamps)}'
+        self.identity = f'masks {path.resolve()} {self.topic} {_hash(stamps)}'
 
     def begin(self, frames: FrameSet) -> None:
-        self._masks = _Planes(self.path, self._topic, frames, self._tolerance_ns)
+        self._masks = _Planes(self._bag, self.topic, frames, self._tolerance_ns)
         self._confidences = (
-            _Planes(self.path, self._confidence, frames, self._tolerance_ns)
+            _Planes(self._bag, self._confidence, frames, self._tolerance_ns)
             if self._confidence
             else None
         )
         if self._masks.unused:
             frames.problems.add(
-                f'A mask of {self._topic} has the stamp of no image, or of an image that has a '
+                f'A mask of {self.topic} has the stamp of no image, or of an image that has a '
                 'mask already; look whether two nodes publish there.',
                 *map(str, self._masks.unused),
             )
@@ -153,12 +156,12 @@ class BagMasks:
 class _Planes:
     """The mono8 images of a topic by the frames with their stamps, read in order, once."""
 
-    def __init__(self, path: Path, topic: str, frames: FrameSet, tolerance_ns: int) -> None:
-        stamps = [times.best for times in message_times(path, topic)]
+    def __init__(self, bag: Bag, topic: str, frames: FrameSet, tolerance_ns: int) -> None:
+        stamps = [times.best for times in message_times(bag, topic, frames.problems)]
         pairing = pair([key.stamp_ns or 0 for key in frames.keys], stamps, tolerance_ns)
         self.unused = [stamps[place] for place in pairing.unused]
         self._number_of = {frames.keys[i].name: place for i, place in pairing.partner.items()}
-        self._messages = enumerate(read_messages(path, {topic}))
+        self._messages = enumerate(bag.messages({topic}, told))
         self._kept: dict[int, BagMessage] = {}
 
     def take(self, name: str) -> np.ndarray | None:

@@ -123,10 +123,8 @@ class Bravo(TypedDict):
 
 
 class Difference(TypedDict):
-    """A score of two runs on the same frames, and ours minus theirs; `p` is two-sided."""
+    """Ours minus theirs on the same frames; `p` is two-sided."""
 
-    ours: float | None
-    theirs: float | None
     difference: float | None
     interval: Interval
     p: float | None

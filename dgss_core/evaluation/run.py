@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import reduce
@@ -10,22 +10,18 @@ from operator import add
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.assembly import Settings, assemble, problems_of
 from dgss_core.evaluation.corruption_suite import SuiteOptions, run_suite
-from dgss_core.evaluation.folder import CORRUPTIONS, PREDICTIONS, TO_LABEL, EvaluationFolder
+from dgss_core.evaluation.folder import CORRUPTIONS, PREDICTIONS, EvaluationFolder
 from dgss_core.evaluation.frames import FrameSet
 from dgss_core.evaluation.observing import Second
 from dgss_core.evaluation.predict import Show, predict, quietly
 from dgss_core.evaluation.predictors import Predictor
 from dgss_core.evaluation.results import Suite
 from dgss_core.evaluation.scoring import Classes, ScoredFrame, score
-from dgss_core.evaluation.selection import choose, feature
 from dgss_core.evaluation.store import PredictionStore
 from dgss_core.evaluation.suite_summary import suite_results
-from dgss_core.evaluation.to_label import write_to_label
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.manifest import SourceStatistics
 
@@ -128,51 +124,8 @@ def corrupted(
     ]
 
 
-def label_next(
-    sets: Sequence[FrameSet],
-    predictor: Predictor,
-    folder: EvaluationFolder,
-    count: int,
-) -> list[str]:
-    """Write the `count` frames most worth labelling as a folder, after `run`; returns their names.
-
-    Raises DgssError for a predictor without confidences.
-    """
-    features, certainty, places = [], [], []
-    for number, frames in enumerate(sets):
-        with PredictionStore(*_place(frames, predictor, folder)) as store:
-            names = store.names()
-            for index, key in enumerate(frames.keys):
-                if key.name in names and (stored := store.get(key.name)).certainty is not None:
-                    features.append(feature(stored))
-                    certainty.append(stored.certainty)
-                    places.append((number, index))
-    if not places:
-        raise DgssError('The masks have no confidences, by which frames to label are chosen.')
-    chosen = [places[place] for place in choose(features, certainty, count)]
-    write_to_label(
-        folder.path / TO_LABEL, _chosen(sets, predictor, folder, chosen), predictor.labels
-    )
-    return [sets[number].keys[index].name for number, index in chosen]
-
-
-def _chosen(
-    sets: Sequence[FrameSet],
-    predictor: Predictor,
-    folder: EvaluationFolder,
-    chosen: list[tuple[int, int]],
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    for number, frames in enumerate(sets):
-        wanted = sorted(index for other, index in chosen if other == number)
-        prefix = f'{number}_' if len(sets) > 1 else ''
-        with PredictionStore(*_place(frames, predictor, folder)) as store:
-            for index, image in frames.images(wanted):
-                name = frames.keys[index].name
-                answer = store.get(name).unpacked().at_size(*image.shape[:2])
-                yield f'{prefix}{name}', image, answer.mask
-
-
-def _place(frames: FrameSet, predictor: Predictor, folder: EvaluationFolder) -> tuple[Path, str]:
+def place_of(frames: FrameSet, predictor: Predictor, folder: EvaluationFolder) -> tuple[Path, str]:
+    """The file of the predictions on a set of frames, and the line that names them."""
     identity = f'{predictor.identity} on {frames.fingerprint}'
     return folder.store(identity), identity
 
@@ -185,6 +138,6 @@ def _predicted(
     show: Show,
 ) -> PredictionStore:
     """The store of a predictor, with all frames that can be predicted."""
-    store = stack.enter_context(PredictionStore(*_place(frames, predictor, folder)))
+    store = stack.enter_context(PredictionStore(*place_of(frames, predictor, folder)))
     predict(frames, predictor, store, show)
     return store

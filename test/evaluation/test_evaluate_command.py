@@ -14,7 +14,9 @@ import pytest
 from streets import blocks, film, picture, write_street
 
 from dgss_core.bags import BagRecorder, read_messages, write_bag
+from dgss_core.bags.interfaces import STRING, typestore
 from dgss_core.cli import main
+from dgss_core.evaluation.live import pack
 from dgss_core.images.frames import FIRST_STAMP_NS, Frame
 from dgss_core.runtime.bundle import Bundle
 
@@ -68,8 +70,11 @@ def test_the_scores_of_a_dataset_are_those_of_its_pixels(
     assert found['conditions']['all']['intervals']['unit'] == 'drive'
     assert {frame['drive'] for frame in found['frames']} == {'drive0', 'drive1'}
     assert all(frame['accuracy'] == 0.75 for frame in found['frames'])
+    page = (output / 'report.html').read_text()
+    assert page.count('data:image/jpeg') == 6  # every frame is among the worst or the typical
+    assert 'night_drive1_1' in page
     assert 'night' in out
-    assert str(output / 'results.json') in out
+    assert str(output / 'report.html') in out
 
 
 def test_the_counts_beside_the_results_are_those_of_the_frames(
@@ -343,3 +348,48 @@ def test_two_bundles_are_scored_under_corruptions(
     assert 0 < suite['mean'] < 1
     assert found['against']['corruptions'] == suite
     assert found['conditions']['all']['agreement'] == 1
+
+
+def test_a_recorded_replay_tells_latency_and_drops(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stamps = [frame.stamp_ns for frame in film(8)]
+    received = {stamp: i + 0.01 * (i + 1) for i, stamp in enumerate(stamps[:6])}
+    text = pack({stamp: float(i) for i, stamp in enumerate(stamps)}, received)
+    masks = masks_bag(tmp_path / 'made_masks', film(6))
+    with BagRecorder(tmp_path / 'masks') as recorder:
+        for message in read_messages(masks):
+            recorder.record(message.topic, message.msgtype, message.stamp_ns, message.data)
+        data = typestore().serialize_cdr(typestore().types[STRING](data=text), STRING)
+        recorder.record('/dgss/replay', STRING, stamps[-1], data)
+    criteria = tmp_path / 'criteria.yaml'
+    criteria.write_text('drop_rate: "<= 0.2"\nlatency_p99_ms: "<= 60.5"\n')
+    code, out, _ = evaluate(
+        capsys, '--bag', bag, '--predictions', tmp_path / 'masks', '--label-set', 'cityscapes19',
+        '--output', tmp_path / 'out', '--criteria', criteria,
+    )  # fmt: skip
+    live = results(tmp_path / 'out')['live']
+    assert code == 1
+    assert (live['sent'], live['received'], live['drop_rate']) == (8, 6, 0.25)
+    assert live['latency_ms']['p50'] == pytest.approx(35)
+    assert live['rate_hz'] == pytest.approx(1 / 1.01)
+    assert live['latencies_ms'] == [10, 20, 30, 40, 50, 60]
+    assert 'fail: drop_rate <= 0.2' in out
+    assert 'pass: latency_p99_ms' in out
+
+
+def test_a_bag_that_is_cut_off_is_scored_and_told(
+    tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bag(tmp_path / 'drive', film(40))
+    whole = next((tmp_path / 'drive').glob('*.mcap')).read_bytes()
+    (tmp_path / 'cut.mcap').write_bytes(whole[: len(whole) * 2 // 3])
+    code, _, err = evaluate(
+        capsys, '--bag', tmp_path / 'cut.mcap', '--bundle', probe_bundle.folder,
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    found = results(tmp_path / 'out')
+    assert code == 1
+    assert 'incomplete' in err
+    assert 0 < found['sources'][0]['labelled'] < 40
+    assert found['conditions']['all']['miou'] == 1
