@@ -133,7 +133,6 @@ class Difference(TypedDict):
 class Differences(TypedDict, total=False):
     """The differences of the scores of the same name, and what was resampled."""
 
-    frames: int
     unit: str
     units: int
     resamples: int
