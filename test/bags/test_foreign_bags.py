@@ -52,6 +52,14 @@ def test_messages_outside_chunks_and_out_of_order_are_read(tmp_path: Path) -> No
     assert values(mcap(tmp_path / 'b.mcap', sent)) == [*range(6)]
 
 
+def test_rows_that_are_not_in_the_order_of_their_times_are_read(tmp_path: Path) -> None:
+    sent = images(9)
+    sqlite(tmp_path / 'a.db3', [*sent[1::2], *sent[::2], sent[0]][:9]).close()
+    assert values(tmp_path / 'a.db3') == [*range(9)]
+    sqlite(tmp_path / 'b.db3', sent[::-1]).close()
+    assert values(tmp_path / 'b.db3') == [*range(9)]
+
+
 def test_metadata_without_qos_finds_its_messages(tmp_path: Path) -> None:
     """Also where the parts of a split bag offer different QoS."""
     parts = images()
