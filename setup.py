@@ -12,6 +12,7 @@ RUNTIME = [
     'opencv-python<5',  # cv_bridge reads the type numbers of OpenCV 4
     'onnxruntime',
     'pyyaml',
+    'mcap>=1.2',
     'rosbags>=0.11.7',
     'jsonargparse[signatures]>=4.52',
     'rich',

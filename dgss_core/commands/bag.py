@@ -38,7 +38,7 @@ def write(
     conditions: str | None = None,
     seed: int = 0,
     overwrite: bool = False,
-) -> None:
+) -> int:
     """Write images, a video or the synthetic street drive as a rosbag2 recording.
 
     The bag has the topics /camera/image_raw, /camera/camera_info, /camera/labels if there are
@@ -56,7 +56,11 @@ def write(
         conditions: synthetic: separated by commas (default: all); others: that of all frames
         seed: seed of the synthetic street
         overwrite: replace an existing bag
+
+    Returns:
+        0, or 1 if frames are left out or the source holds less than it promised.
     """
+    failed: list[tuple[str, DgssError]] = []
     if frames is not None and frames < 1:
         raise DgssError(f'frames is {frames}; give 1 or more.')
     named = _conditions(conditions)
@@ -72,19 +76,26 @@ def write(
     else:
         if seed:
             raise DgssError('--seed is for the synthetic drive; leave it out.')
-        found = read_frames(source, topic, labels=labels, fps=fps)
+        found = read_frames(
+            source, topic, labels=labels, fps=fps, on_error=lambda *failure: failed.append(failure)
+        )
         drive = _in_condition(islice(found, frames), named)
         total = min(filter(None, (found.length, frames)), default=None)
-    with closing(with_progress(drive, 'Writing', total)) as shown:
-        written = write_bag(
-            output,
-            shown,
-            storage=storage,
-            compressed=compressed,
-            overwrite=overwrite,
-            inputs=[*inputs, labels] if labels else inputs,
-        )
+    try:
+        with closing(with_progress(drive, 'Writing', total)) as shown:
+            written = write_bag(
+                output,
+                shown,
+                storage=storage,
+                compressed=compressed,
+                overwrite=overwrite,
+                inputs=[*inputs, labels] if labels else inputs,
+            )
+    finally:
+        for name, reason in failed:
+            print(f'{name}: {reason}', file=sys.stderr)
     _print(written)
+    return 1 if failed else 0
 
 
 def info(bag: Path) -> int:
