@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dgss_core.datasets.contents import count_ids, has_own_ids, label_problem
-from dgss_core.datasets.decode import palette_of
 from dgss_core.datasets.pairs import LabelFile, Pairs
 from dgss_core.errors import DgssError
-from dgss_core.images.compressed import is_turned
+from dgss_core.images.label_files import palette_of
+from dgss_core.images.stills import is_turned
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dgss_core.datasets.decode import RED, decode_ids
 from dgss_core.datasets.label_map import LabelMap, label_map
 from dgss_core.datasets.layout import Layout, path_fields, path_pattern
 from dgss_core.datasets.polygons import draw_polygons
@@ -21,6 +20,7 @@ from dgss_core.datasets.storage import Storage
 from dgss_core.documents import read_bounded
 from dgss_core.errors import DgssError
 from dgss_core.images.compressed import decode_compressed
+from dgss_core.images.label_files import RED, decode_ids
 from dgss_core.labels import IGNORE
 
 LARGEST_LISTING = 1 << 26
