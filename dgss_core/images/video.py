@@ -26,8 +26,8 @@ WITH_DURATION = ('mov', 'matroska', 'flv', 'asf')
 """Containers whose header says how long they are; of others FFmpeg knows only what is there."""
 DECODER = {'err_detect': 'explode', 'max_pixels': str(MAX_PIXELS)}
 """Damage is an error, not a picture with grey blocks."""
-PROBING: list[Any] = [{'max_pixels': str(MAX_PIXELS)}] * 64
-"""For the streams of a file, of which FFmpeg decodes the start."""
+OPTIONS = {'format_whitelist': CONTAINERS, 'max_pixels': str(MAX_PIXELS)}
+"""FFmpeg also decodes the start of a file when it opens it."""
 KINDS_OF_VIDEO = ('mp4', 'matroska', 'h264')
 FASTEST = 1000
 """Frames per second; a rate from here on is a time base, not a rate."""
@@ -95,12 +95,11 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
 def _container(file: BinaryIO) -> Any:
     import av
 
-    options = {'format_whitelist': CONTAINERS}
     try:
-        return av.open(file, container_options=options, stream_options=PROBING)
-    except ValueError:  # A format that lists no streams in its header, MPEG-PS.
+        return av.open(file, options=OPTIONS)
+    except UnicodeDecodeError:  # PyAV before 19 reads the texts in a file strictly.
         file.seek(0)
-        return av.open(file, container_options=options)
+        return av.open(file, options=OPTIONS, metadata_errors='replace')
 
 
 def _why_no_video(path: Path, error: Exception) -> str:

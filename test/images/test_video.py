@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 from clips import HEIGHT, LEFT, RIGHT, WIDTH, packets, picture, row_of_bar, write_video
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dgss_core.errors import DgssError, IncompleteError
@@ -205,6 +205,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 KINDS = {'a.mp4': 'h264', 'a.mkv': 'mpeg4', 'a.avi': 'mjpeg', 'a.ts': 'h264'}
 
 
+@example('a.mp4', 1.0, [(1.0, b'\x80')])  # A text that is not UTF-8.
 @settings(max_examples=60, deadline=None)
 @given(
     name=st.sampled_from([*KINDS]),
