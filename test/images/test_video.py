@@ -205,7 +205,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 KINDS = {'a.mp4': 'h264', 'a.mkv': 'mpeg4', 'a.avi': 'mjpeg', 'a.ts': 'h264'}
 
 
-@example('a.mp4', 1.0, [(1.0, b'\x80')])  # A text that is not UTF-8.
+@example(name='a.mp4', cut=1.0, changes=[(1.0, b'\x80')])  # A text that is not UTF-8.
 @settings(max_examples=60, deadline=None)
 @given(
     name=st.sampled_from([*KINDS]),
