@@ -10,10 +10,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
-from dgss_core.errors import HEAD, DgssError, IncompleteError, one_line, what_it_is
-from dgss_core.images.encodings import MAX_PIXELS, check_size
+from dgss_core.errors import HEAD, DgssError, IncompleteError, what_it_is
+from dgss_core.images.coded import DECODER, pyav, reason_of, to_rgb
+from dgss_core.images.encodings import MAX_PIXELS
 from dgss_core.images.frames import FIRST_STAMP_NS, FPS, Frame, FrameSource, OnError, period_ns
 from dgss_core.images.stills import IMAGE_SUFFIXES
 
@@ -24,15 +23,11 @@ CONTAINERS = (
 """Formats of FFmpeg that hold their pictures themselves; others, as playlists, name files."""
 WITH_DURATION = ('mov', 'matroska', 'flv', 'asf')
 """Containers whose header says how long they are; of others FFmpeg knows only what is there."""
-DECODER = {'err_detect': 'explode', 'max_pixels': str(MAX_PIXELS)}
-"""Damage is an error, not a picture with grey blocks."""
 OPTIONS = {'format_whitelist': CONTAINERS, 'max_pixels': str(MAX_PIXELS)}
 """FFmpeg also decodes the start of a file when it opens it."""
 KINDS_OF_VIDEO = ('mp4', 'matroska', 'h264')
 FASTEST = 1000
 """Frames per second; a rate from here on is a time base, not a rate."""
-
-
 LAST = 1 << 63
 """After every time stamp."""
 
@@ -62,13 +57,7 @@ def video_source(path: Path, fps: float | None, report: OnError) -> FrameSource:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """The container and its video stream, checked before anything is decoded."""
-    try:
-        import av
-    except ImportError as error:
-        raise DgssError(
-            f'{path} is read through PyAV, which is not installed; install it with pip install '
-            'av, or save the frames as images.'
-        ) from error
+    av = pyav(path)
     try:
         # A file object and not a name: FFmpeg takes what stands before a colon for a protocol.
         with path.open('rb') as file, _container(file) as container:
@@ -93,8 +82,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _container(file: BinaryIO) -> Any:
-    import av
-
+    av = pyav('The video')
     try:
         return av.open(file, options=OPTIONS)
     except UnicodeDecodeError:  # PyAV before 19 reads the texts in a file strictly.
@@ -107,19 +95,15 @@ def _why_no_video(path: Path, error: Exception) -> str:
         head = file.read(HEAD)
     if head.startswith(b'RIFF') or (what_it_is(head) and not what_it_is(head, *KINDS_OF_VIDEO)):
         return (
-            f'{path} is a video that is damaged or cut short ({_reason(error)}); copy or download '
-            'it again.'
+            f'{path} is a video that is damaged or cut short ({reason_of(error)}); copy or '
+            'download it again.'
         )
     if meaning := what_it_is(head):
         return f'{path} is {meaning}.'
     return (
         f'{path} is neither an image ({", ".join(IMAGE_SUFFIXES)}), a bag (.mcap, .db3) nor a '
-        f'video that FFmpeg can read ({_reason(error)}).'
+        f'video that FFmpeg can read ({reason_of(error)}).'
     )
-
-
-def _reason(error: Exception) -> str:
-    return one_line(getattr(error, 'strerror', None) or error, 80)
 
 
 def _length(container: Any, stream: Any) -> int | None:
@@ -180,14 +164,13 @@ class _Reading:
         self._report_end()
 
     def _decoded(self) -> Iterator[Any]:
-        import av
-
+        av = pyav(self.path)
         packets = self.container.demux()
         while True:
             try:
                 packet = next(packets, None)
             except (OSError, av.error.FFmpegError) as error:
-                self._note(LAST, _reason(error))
+                self._note(LAST, reason_of(error))
                 return
             if packet is None:
                 return
@@ -203,7 +186,7 @@ class _Reading:
             try:
                 yield from packet.decode()
             except av.error.FFmpegError as error:
-                self._note(packet.pts, _reason(error))
+                self._note(packet.pts, reason_of(error))
 
     def _note(self, pts: int | None, reason: str) -> None:
         self.is_damaged = True
@@ -288,22 +271,3 @@ class _Stamps:
             stamp = round((pts - self._start) * self._base * 10**9)
         self._last = max(stamp, self._last + 1)
         return self._last
-
-
-def to_rgb(decoded: Any) -> np.ndarray:
-    """A frame of PyAV as RGB uint8 (H, W, 3), upright; DgssError for a size as in `check_size`."""
-    check_size(width=decoded.width, height=decoded.height)
-    image = decoded.to_ndarray(format='rgb24')
-    matrix = decoded.side_data.get('DISPLAYMATRIX')
-    return image if matrix is None else _upright(image, np.frombuffer(matrix, np.int32))
-
-
-def _upright(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Turn and mirror an image by the nine numbers of a display matrix, if it is square."""
-    # A pixel at (x, y) is shown at (a x + c y, b x + d y).
-    a, b, _, c, d = matrix[:5]
-    if not (b or c) and (a < 0 or d < 0):
-        image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-    elif not (a or d) and b and c:
-        image = image.transpose(1, 0, 2)[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1]
-    return np.ascontiguousarray(image)
