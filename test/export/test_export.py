@@ -13,7 +13,7 @@ from torch import nn
 
 from dgss_core.errors import DgssError
 from dgss_core.export import DeployedNetwork, export_bundle, graph, images_by_condition
-from dgss_core.export.frames import images_by_condition, predict
+from dgss_core.export.frames import predict
 from dgss_core.networks.systems import SegmentationModel
 from dgss_core.runtime.backends.onnx_runtime import OnnxRuntimeBackend
 from dgss_core.runtime.bundle import (
