@@ -61,6 +61,7 @@ EXTRAS = {
         'pytest-xdist',
         'ruff',
         'setuptools>=70,<82',  # builds the example plugin without a network
+        'torchmetrics',
     ],
     'test': ['hypothesis', 'onnx', 'pytest', 'pytest-timeout'],
 }

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 from importlib import import_module
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from dgss_core import __version__
 from dgss_core.commands.interrupts import end_on_repeated_interrupts
-from dgss_core.commands.parser import Parser, checked
+from dgss_core.commands.parser import Parser, checked, each
 from dgss_core.errors import DgssError, similar
 
 VERBS = {
@@ -20,6 +20,11 @@ VERBS = {
         'dgss_core.commands.segment',
         'segment',
         'write masks of images, a video or a bag',
+    ),
+    'evaluate': (
+        'dgss_core.commands.evaluate',
+        'evaluate',
+        'score a model on data sets and bags, per condition',
     ),
     'demo': (
         'dgss_ros.demo.command',
@@ -122,7 +127,8 @@ def run_verb(verb: str, arguments: Sequence[str]) -> Any:
     switches = {f'--{p.name}' for p in parameters if isinstance(p.default, bool)}
     kinds = get_type_hints(function)
     sections = {f'--{name}' for name in options if is_dataclass(kinds.get(name))}
-    parsed = parser.parse_args(list(checked(arguments, switches, sections)))
+    lists = {f'--{name}'.replace('_', '-') for name in options if _is_list(kinds.get(name))}
+    parsed = parser.parse_args(list(checked([*each(arguments, lists)], switches, sections)))
     try:
         values = parser.instantiate(parsed)
     except ValueError as error:
@@ -135,6 +141,11 @@ def run_verb(verb: str, arguments: Sequence[str]) -> Any:
             raise
         raise cause from None
     return function(**{name: values[name] for name in positional | options})
+
+
+def _is_list(kind: Any) -> bool:
+    """Whether an option takes several values: its type is a list, or a list or None."""
+    return any(get_origin(part) is list for part in (kind, *get_args(kind)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

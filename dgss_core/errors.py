@@ -112,6 +112,14 @@ def shown(value: object, longest: int = SHOWN) -> str:
     return text if len(text) <= longest else f'{text[:longest]}...'
 
 
+def plain(name: str) -> str:
+    """A name from outside as it is, or as `shown` does if it is long or holds control characters.
+
+    Rich takes parts of it for markup unless it is told not to.
+    """
+    return name if name.isprintable() and 0 < len(name) <= SHOWN else shown(name)
+
+
 def one_line(text: object, longest: int = 300) -> str:
     """A text on one line, cut to about `longest` characters, for a message."""
     line = ' '.join(str(text).split())

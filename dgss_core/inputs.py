@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from dgss_core.bags.reader import BAG_SUFFIXES, image_topic, is_bag, read_bag
+from dgss_core.bags.bag import Bag, is_bag
+from dgss_core.bags.metadata import METADATA, is_metadata, is_stored
+from dgss_core.bags.reader import image_topic, read_bag
 from dgss_core.errors import HEAD, DgssError, IncompleteError, shown
 from dgss_core.images.folder import image_source, why_no_file
 from dgss_core.images.frames import Frame, FrameSource, OnError, raise_error
@@ -49,10 +51,11 @@ def read_frames(
             labels is not None, f'labels= is for images, and {path} is a bag; it brings its own.'
         )
         _refuse(fps is not None, f'{path} is a bag and brings its own stamps; leave fps out.')
-        chosen = image_topic(path, topic)
+        bag = Bag(path)
+        chosen = image_topic(bag, topic)
 
         def frames() -> Iterator[Frame]:
-            yield from read_bag(path, chosen.name, on_error=report)
+            yield from read_bag(bag, chosen.name, on_error=report)
             if pictures:
                 report(pictures[0].name, _beside(path, pictures))
 
@@ -74,8 +77,7 @@ def _is_whole_bag(path: Path) -> bool:
     """Whether a folder is a bag by its metadata, and not only holds a recording."""
     if not path.is_dir():
         return True
-    stored = any(entry.suffix in BAG_SUFFIXES for entry in path.iterdir())
-    return stored and (path / 'metadata.yaml').is_file()
+    return is_metadata(path / METADATA) and any(map(is_stored, path.iterdir()))
 
 
 def _beside(path: Path, pictures: list[Path]) -> IncompleteError:

@@ -22,11 +22,6 @@ def typestore() -> Typestore:
     return get_typestore(Stores.ROS2_JAZZY)
 
 
-def full_name(msgtype: str) -> str:
-    """sensor_msgs/Image, as older recorders write it, as sensor_msgs/msg/Image."""
-    return msgtype.replace('/', '/msg/') if msgtype.count('/') == 1 else msgtype
-
-
 def sibling(image_topic: str, name: str) -> str:
     """The topic `name` beside an image topic: /camera/image_raw/compressed -> /camera/labels."""
     namespace = image_topic.removesuffix('/compressed').rpartition('/')[0]

@@ -62,6 +62,24 @@ def checked(
         yield f'{argument}=true' if alone else argument
 
 
+def each(arguments: Sequence[str], lists: Collection[str]) -> Iterator[str]:
+    """The arguments with each value of an option in `lists` as one argument, --data+=VALUE.
+
+    `--data A B --data C` gives it three values.
+    """
+    option = ''
+    for argument in arguments:
+        name, given, value = argument.partition('=')
+        if argument.startswith('--'):
+            option = name if name in lists else ''
+            if not option:
+                yield argument
+            elif given:
+                yield f'{option}+={value}'
+        else:
+            yield f'{option}+={argument}' if option else argument
+
+
 def _section(option: str, value: str) -> str:
     """The value of an option that takes a YAML file or a mapping, after a check of its content."""
     path = Path(value)

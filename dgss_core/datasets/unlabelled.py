@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from dgss_core.bags.reader import is_bag
+from dgss_core.bags.bag import is_bag
 from dgss_core.datasets.sample import Sample
 from dgss_core.errors import DgssError
 from dgss_core.images.compressed import decode_compressed, encode_jpeg

@@ -1,0 +1,89 @@
+"""One evaluation: predict what is missing, score, and collect the results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dgss_core.errors import DgssError
+from dgss_core.evaluation.assembly import Settings, assemble, problems_of
+from dgss_core.evaluation.folder import EvaluationFolder
+from dgss_core.evaluation.frames import FrameSet
+from dgss_core.evaluation.predict import Show, predict, quietly
+from dgss_core.evaluation.predictors import Predictor
+from dgss_core.evaluation.scoring import Classes, ScoredFrame, score
+from dgss_core.evaluation.store import PredictionStore
+from dgss_core.labels import LabelSet
+from dgss_core.runtime.manifest import SourceStatistics
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was evaluated. `frames`: those that were predicted. `results`: for `results.json`."""
+
+    frames: list[ScoredFrame]
+    label_set: LabelSet
+    results: dict[str, Any]
+
+
+def common_label_set(sets: Sequence[FrameSet], asked: LabelSet | None) -> LabelSet:
+    """The label set in which all `sets` are scored. Raises DgssError if they have several."""
+    found = {frames.label_set.name: frames.label_set for frames in sets}
+    if asked is not None:
+        return asked
+    if len(found) > 1:
+        raise DgssError(
+            f'The labels are of {" and of ".join(sorted(found))}; choose the one to score in by '
+            '--label-set, or evaluate them one by one.'
+        )
+    return next(iter(found.values()))
+
+
+def run(
+    sets: Sequence[FrameSet],
+    predictor: Predictor,
+    folder: EvaluationFolder,
+    label_set: LabelSet,
+    settings: Settings,
+    *,
+    statistics: SourceStatistics | None = None,
+    show: Show = quietly,
+) -> Evaluation:
+    """Evaluate `predictor` on `sets`, in the classes of `label_set`.
+
+    Predictions that `folder` holds are used again. Raises DgssError if label sets have no merge to
+    `label_set`, and if no frame at all could be predicted.
+    """
+    classes = [Classes.of(predictor.labels, frames.label_set, label_set) for frames in sets]
+    scored: list[ScoredFrame] = []
+    sources = []
+    for number, frames in enumerate(sets):
+        identity = f'{predictor.identity} on {frames.fingerprint}'
+        with PredictionStore(folder.store(identity), identity) as store:
+            predict(frames, predictor, store, show)
+            found = score(
+                frames,
+                store,
+                classes[number],
+                source=number,
+                band=settings.band,
+                statistics=statistics,
+                show=show,
+            )
+        scored += found
+        sources.append(
+            {
+                'title': frames.title,
+                'kind': 'bag' if frames.is_film else 'dataset',
+                'frames': len(frames.keys),
+                'predicted': len(found),
+                'labelled': sum(frame.counts is not None for frame in found),
+            }
+        )
+    problems = problems_of(frames.problems for frames in sets)
+    if not scored:
+        reason = problems[0]['what'] if problems else 'the data holds none.'
+        raise DgssError(f'No frame could be evaluated: {reason}')
+    results = {'sources': sources, **assemble(scored, label_set, settings), 'problems': problems}
+    return Evaluation(scored, label_set, results)
