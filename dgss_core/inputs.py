@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dgss_core.bags.bag import Bag, is_bag
+from dgss_core.bags.interfaces import IMAGES, VIDEOS
 from dgss_core.bags.metadata import METADATA, is_metadata, is_stored
 from dgss_core.bags.reader import image_topic, read_bag
 from dgss_core.errors import HEAD, DgssError, IncompleteError, shown
@@ -52,7 +53,7 @@ def read_frames(
         )
         _refuse(fps is not None, f'{path} is a bag and brings its own stamps; leave fps out.')
         bag = Bag(path)
-        chosen = image_topic(bag, topic)
+        chosen = image_topic(bag, topic, (*IMAGES, *VIDEOS))
 
         def frames() -> Iterator[Frame]:
             yield from read_bag(bag, chosen.name, on_error=report)

@@ -33,10 +33,10 @@ DEPTHS = ('16UC1', '32FC1', '64FC1', '16SC1', '32SC1')
 
 
 def decode_compressed(
-    data: Any, max_pixels: int = MAX_PIXELS, *, upright: bool = False
+    data: Any, max_pixels: int = MAX_PIXELS, *, upright: bool = False, declared: str = ''
 ) -> np.ndarray:
     """Decode as `open_compressed` does, to RGB uint8 (H, W, 3)."""
-    return open_compressed(data, max_pixels, upright=upright).rgb
+    return open_compressed(data, max_pixels, upright=upright, declared=declared).rgb
 
 
 def open_compressed(

@@ -131,3 +131,21 @@ def _meta(start: int, tiles: list[tuple[bytes, bytes]], grid: bytes, side: int) 
         full_box(b'iref', 0, 0, box(b'dimg', struct.pack('>HHHH', 3, 2, 1, 2))),
         box(b'iprp', properties, full_box(b'ipma', 0, 0, struct.pack('>I', 3), *links)),
     )
+
+
+def coded(
+    codec: str = 'libx264', count: int = 12, *, gop: int = 6, b_frames: int = 0
+) -> list[bytes]:
+    """Each picture as a camera sends it: Annex B, with the parameter sets before key frames."""
+    encoder: Any = av.CodecContext.create(codec, 'w')
+    encoder.width, encoder.height, encoder.pix_fmt = WIDTH, HEIGHT, 'yuv420p'
+    encoder.time_base, encoder.gop_size = Fraction(1, 10), gop
+    encoder.max_b_frames = b_frames
+    if codec == 'libx265':
+        encoder.options = {'x265-params': f'log-level=0:bframes={b_frames}:keyint={gop}'}
+    out = []
+    for index in range(count):
+        frame = av.VideoFrame.from_ndarray(picture(index), format='rgb24')
+        frame.pts = index
+        out += encoder.encode(frame)
+    return [bytes(packet) for packet in out + encoder.encode(None)]
