@@ -148,8 +148,14 @@ def _compressed_size(content: memoryview) -> tuple[int, int]:
             f'The compressed image ends within its header ({len(content)} bytes); '
             'send or save it again.'
         ) from error
-    if meaning := what_it_is(bytes(content[:HEAD])):
+    start = bytes(content[:HEAD])
+    if meaning := what_it_is(start, 'h264'):
         raise DgssError(f'The compressed image is {meaning}.')
+    if what_it_is(start):
+        raise DgssError(
+            'The compressed image is part of a H.264 or H.265 video; send JPEG or PNG, or decode '
+            'it first.'
+        )
     raise DgssError(
         f'The compressed image starts with {head[:8].hex(" ")} and is neither JPEG, '
         'PNG, WebP nor BMP; send one of these.'

@@ -33,8 +33,8 @@ RARE = {
     'PPM': tuple(b'P%d%c' % (kind, space) for kind in range(1, 7) for space in b' \t\n\r#'),
 }
 """First bytes of the formats of Pillow; those of AVIF and HEIF follow the length of a box."""
-ORIENTATION = 0x0112
-"""The tag of EXIF and TIFF."""
+ORIENTATION, BITS = 0x0112, 0x0102
+"""Tags of TIFF, the first also of EXIF."""
 DEEP = ('I;16', 'I;16B', 'I;16L', 'I;16N')
 DEEPER = ('I', 'F')
 """The modes of Pillow with 16 and 32 bits a sample."""
@@ -55,7 +55,7 @@ def decode_still(data: bytes, *, upright: bool = False) -> np.ndarray:
     """Decode a picture file in memory to RGB uint8 (H, W, 3).
 
     `upright`: turn the image as its EXIF orientation says. HEIC is always upright, since its turn
-    is part of the coding. 16-bit samples are scaled to 8 bits, and transparency is left out.
+    is part of the coding. Samples of 12 and 16 bits are scaled to 8, and transparency is left out.
 
     Raises DgssError for another format, a file of several pictures, samples of 32 bits, a size as
     in `check_size`, a TIFF that is turned and not to be `upright`, and data that is damaged or cut
@@ -91,7 +91,10 @@ def _decode_rare(data: bytes, name: str, upright: bool) -> np.ndarray:
             # Pillow turns a TIFF when it loads it.
             raise DgssError('The TIFF image has an orientation; save it upright without the tag.')
         if image.mode in DEEP or (image.mode == 'I' and name == 'PPM'):
-            grey = cv2.convertScaleAbs(np.asarray(image).astype(np.float32), alpha=255 / 65535)
+            # Pillow leaves the 12 bits of a TIFF as they are.
+            bits = image.tag_v2.get(BITS, (16,))[0] if name == 'TIFF' else 16
+            samples = np.asarray(image).astype(np.float32)
+            grey = cv2.convertScaleAbs(samples, alpha=255 / (2**bits - 1))
             return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
         if image.mode in DEEPER:
             raise DgssError(

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from clips import coded, row_of_bar
 from foreign_bags import Mcap, stamps
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dgss_core.bags import image_topic
 from dgss_core.bags.interfaces import COMPRESSED, FFMPEG_PACKET, FOXGLOVE_VIDEO, typestore
 from dgss_core.bags.reader import decode_message
 from dgss_core.bags.stored import BagMessage
+from dgss_core.bags.video_messages import Place, VideoMessages
 from dgss_core.cli import main
 from dgss_core.errors import DgssError
 from dgss_core.images.frames import Frame
@@ -111,3 +114,30 @@ def test_one_message_of_a_video_is_no_picture_by_itself() -> None:
     data = message(FOXGLOVE_VIDEO, 5, 'h264', coded(count=2)[1])
     with pytest.raises(DgssError, match='only in the order of the messages'):
         decode_message(BagMessage(TOPIC, FOXGLOVE_VIDEO, 5, data))
+
+
+MESSAGES = coded(count=4, gop=2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    changes=st.lists(
+        st.tuples(st.integers(0, 3), st.floats(0, 1), st.binary(max_size=6)), max_size=4
+    ),
+    order=st.permutations(range(4)),
+)
+def test_changed_messages_give_pictures_or_sentences(
+    changes: list[tuple[int, float, bytes]], order: list[int]
+) -> None:
+    data = [bytearray(part) for part in MESSAGES]
+    for which, share, new in changes:
+        at = int(share * len(data[which]))
+        data[which][at : at + len(new)] = new
+    video, came = VideoMessages(), []
+    for index in order:
+        try:
+            came += video.take(Place(str(index), 1, 1), 'h264', data[index])
+        except DgssError:
+            came.append((Place(str(index), 1, 1), None))
+    came += video.rest()
+    assert sorted(place.name for place, _ in came) == ['0', '1', '2', '3']

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from clips import picture
+from clips import coded, picture
 
 from dgss_core.errors import DgssError
 from dgss_core.images.compressed import encode_png, open_compressed
@@ -55,3 +55,8 @@ def test_a_depth_image_is_no_picture(declared: str) -> None:
     data = header + cv2.imencode('.png', np.full((8, 8), 1234, np.uint16))[1].tobytes()
     with pytest.raises(DgssError, match=r'depth image .*topic of a camera'):
         open_compressed(data, declared=declared)
+
+
+def test_a_part_of_a_video_is_named() -> None:
+    with pytest.raises(DgssError, match=r'part of a H\.264 or H\.265 video; send JPEG'):
+        open_compressed(coded(count=1)[0])

@@ -77,6 +77,17 @@ def test_16_bits_are_scaled_to_8(suffix: str) -> None:
     assert np.abs(image[0, ::8, 0].astype(int) - [0, 1, 128, 255]).max() <= 1
 
 
+def test_12_bits_are_scaled_to_8() -> None:
+    levels = [0, 1000, 2048, 4095]
+    data = int(''.join(f'{level:012b}' for level in levels), 2).to_bytes(6, 'big')
+    tags = [(256, 4), (257, 1), (258, 12), (259, 1), (262, 1), (273, 122), (277, 1), (279, 6)]
+    entries = b''.join(struct.pack('<HHII', tag, 4, 1, value) for tag, value in tags)
+    tiff = (b'II*\0' + struct.pack('<IH', 8, len(tags)) + entries).ljust(122, b'\0') + data
+    pgm = b'P5 4 1 4095\n' + np.array(levels, '>u2').tobytes()
+    for content in (tiff, pgm):
+        assert decode_still(content)[0, :, 0].tolist() == [0, 62, 128, 255]
+
+
 @pytest.mark.parametrize('name', ['TIFF', 'AVIF', 'JPEG'])
 def test_an_orientation_turns_a_file(name: str, tmp_path: Path) -> None:
     exif = Image.Exif()
