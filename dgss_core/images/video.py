@@ -124,10 +124,14 @@ class _Reading:
     report: OnError
     count: int = 0
     """Frames so far, with those that are lost."""
+    sent: int = 0
+    """Packets for the decoder."""
     discarded: int = 0
     """Packets that an edit list leaves out."""
     end: Fraction = Fraction(0)
     """Seconds at which the last packet of any stream ends."""
+    own_end: Fraction = Fraction(0)
+    """Seconds from its start at which the last packet of the video that is shown ends."""
     waiting: list[int] = field(default_factory=list)
     """Time stamps of packets whose frames have not come; a heap."""
     faults: dict[int, str] = field(default_factory=dict)
@@ -182,7 +186,10 @@ class _Reading:
             if packet.is_discard:
                 self.discarded += 1
             elif packet.pts is not None:
+                self.sent += 1
                 heapq.heappush(self.waiting, packet.pts)
+                start = (self.stream.start_time or 0) * packet.time_base
+                self.own_end = max(self.own_end, end * packet.time_base - start)
             try:
                 yield from packet.decode()
             except av.error.FFmpegError as error:
@@ -203,7 +210,7 @@ class _Reading:
             before = heapq.heappop(self.waiting)
             if before < pts and self.is_damaged:
                 self._lose(self.faults.pop(before, 'no picture'))
-        return self.faults.pop(pts, None) is not None if pts is not None else False
+        return pts is not None and self.faults.pop(pts, None) is not None
 
     def _lose(self, reason: str) -> None:
         self.report(
@@ -236,10 +243,25 @@ class _Reading:
                 'again.'
             )
 
+    def _own_length(self) -> Fraction:
+        """Seconds to the start of the last frame, as the header says; a large number if unknown.
+
+        An edit list leaves counted frames out, and AVI counts places that show a frame again.
+        """
+        rate = self.stream.average_rate
+        if self.container.format.name == 'avi' and rate:
+            return (self.stream.frames - 1) / rate
+        if self.stream.duration and self.count:
+            length = self.stream.duration * self.stream.time_base
+            return length - length / self.count / 2
+        return Fraction(LAST)
+
     def _promised(self) -> int:
         """The number of frames, exact or by the length of the video; 0 if nothing is promised."""
         if self.stream.frames:
-            return self.stream.frames - self.discarded
+            if not self.own_end or self.own_end < self._own_length():
+                return self.stream.frames - self.discarded
+            return self.sent if self.container.format.name != 'avi' else 0
         is_headed = self.container.format.name.startswith(WITH_DURATION)
         if not is_headed or not self.container.duration or not self.end or not self.count:
             return 0

@@ -64,7 +64,7 @@ def test_what_is_there_is_written_and_what_is_missing_is_said(
 def test_the_rate_is_heeded_for_a_video_and_refused_for_a_bag(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = write_video(tmp_path / 'a.webm', 'libvpx', 5, times_ms=[0, 100, 2100, 2200, 2300])
+    path = write_video(tmp_path / 'a.webm', 'libvpx', 5, times=[0, 100, 2100, 2200, 2300])
     for options, seconds in (([], 2.3), (['--fps', '4'], 1.0)):
         bag = tmp_path / f'bag{seconds}'
         assert main(['bag', 'write', str(path), '--output', str(bag), *options]) == 0

@@ -59,12 +59,31 @@ def test_every_frame_comes_once_and_in_order(codec: str, name: str, tmp_path: Pa
 
 @pytest.mark.parametrize(('codec', 'name'), [('h264', 'a.mp4'), ('libvpx', 'a.webm')])
 def test_stamps_are_those_of_the_video(codec: str, name: str, tmp_path: Path) -> None:
-    path = write_video(tmp_path / name, codec, len(PAUSES), times_ms=PAUSES)
+    path = write_video(tmp_path / name, codec, len(PAUSES), times=PAUSES)
     frames, failed = read(path)
     assert times_ms(frames) == PAUSES
     assert not failed
     given, _ = read(path, fps=4)
     assert times_ms(given) == [250 * index for index in range(len(PAUSES))], '--fps is heeded'
+
+
+def test_frames_that_are_shown_again_are_not_missing(tmp_path: Path) -> None:
+    """An AVI has empty places where nothing new came, and counts them."""
+    path = write_video(tmp_path / 'a.avi', 'mjpeg', 5, times=[0, 1, 2, 6, 7], tick=10)
+    frames, failed = read(path)
+    assert times_ms(frames) == [0, 100, 200, 600, 700]
+    assert not failed
+
+
+def test_frames_that_an_edit_list_leaves_out_are_not_missing(tmp_path: Path) -> None:
+    path = write_video(tmp_path / 'a.mp4', count=90)
+    data = bytearray(path.read_bytes())
+    # The length of the part that is shown, in ms, follows version and count.
+    struct.pack_into('>I', data, data.index(b'elst') + 12, 1000)
+    path.write_bytes(data)
+    frames, failed = read(path)
+    assert times_ms(frames) == [100 * index for index in range(10)]
+    assert not failed
 
 
 def test_a_name_with_a_colon_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,21 +35,25 @@ def write_video(
     count: int = 10,
     *,
     rate: int = 10,
-    times_ms: list[int] | None = None,
+    times: list[int] | None = None,
+    tick: int = 1000,
     gop: int = 12,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """A video of `count` pictures, every 1/`rate` s or at `times_ms`; B-frames where usual."""
+    """A video of `count` pictures, every 1/`rate` s, or at `times` in 1/`tick` s.
+
+    It has B-frames where that is usual.
+    """
     with av.open(str(path), 'w', options=options or {}) as container:
         stream: Any = container.add_stream(codec, rate=rate)
         stream.width, stream.height = WIDTH, HEIGHT
         stream.pix_fmt = 'yuvj420p' if codec == 'mjpeg' else 'yuv420p'
-        if times_ms is not None:
-            stream.codec_context.time_base = Fraction(1, 1000)
+        if times is not None:
+            stream.codec_context.time_base = Fraction(1, tick)
         stream.codec_context.gop_size = gop
         for index in range(count):
             frame = av.VideoFrame.from_ndarray(picture(index), format='rgb24')
-            frame.pts = index if times_ms is None else times_ms[index]
+            frame.pts = index if times is None else times[index]
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
