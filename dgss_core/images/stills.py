@@ -64,9 +64,19 @@ def decode_still(data: bytes, *, upright: bool = False) -> np.ndarray:
     name = format_of(data[:HEAD])
     if name in RARE:
         return _decode_rare(data, name, upright)
+    if _is_animated(data, name):
+        raise DgssError(
+            'The file is an animation; save each of its pictures as a file of its own.'
+        )
     if name is None and (meaning := what_it_is(data[:HEAD])):
         raise DgssError(f'It is {meaning}.')
     return decode_compressed(data, upright=upright)
+
+
+def _is_animated(data: bytes, name: str | None) -> bool:
+    if name == 'WEBP':
+        return data[12:16] == b'VP8X' and len(data) > 20 and bool(data[20] & 2)
+    return name == 'PNG' and b'acTL' in data[: data.find(b'IDAT')][:HEAD]
 
 
 def is_turned(data: bytes) -> bool:

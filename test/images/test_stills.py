@@ -105,11 +105,12 @@ def test_an_orientation_turns_a_file(name: str, tmp_path: Path) -> None:
         assert decode_still(file.getvalue()).shape == SMALL.shape
 
 
-def test_a_file_of_several_pictures_is_refused() -> None:
+@pytest.mark.parametrize('name', ['TIFF', 'AVIF', 'WEBP', 'PNG'])
+def test_a_file_of_several_pictures_is_refused(name: str) -> None:
     file = io.BytesIO()
-    pages = [Image.fromarray(SMALL) for _ in range(3)]
-    pages[0].save(file, 'TIFF', save_all=True, append_images=pages[1:])
-    with pytest.raises(DgssError, match='holds 3 pictures; save each'):
+    pages = [Image.fromarray(SMALL + index) for index in range(3)]
+    pages[0].save(file, name, save_all=True, append_images=pages[1:])
+    with pytest.raises(DgssError, match=r'holds 3 pictures; save each|is an animation; save each'):
         decode_still(file.getvalue())
 
 
