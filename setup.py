@@ -15,6 +15,7 @@ RUNTIME = [
     'pi-heif',
     'pillow',
     'pyyaml',
+    'mcap>=1.2',
     'rosbags>=0.11.7',
     'jsonargparse[signatures]>=4.52',
     'rich',
@@ -52,6 +53,7 @@ EXTRAS = {
         *GENERATE,
         # Engines are built, and the CPU is used best, on any x86-64 machine.
         *(f'{name}; {WHEELS}' for name in ('cuda-python', 'openvino', 'tensorrt-rtx')),
+        'axe-core-python',  # axe.min.js, for the tests of the reports in Chromium
         'hypothesis',
         'import-linter>=2.17',
         'mypy',
@@ -60,6 +62,7 @@ EXTRAS = {
         'pytest-timeout',
         'pytest-xdist',
         'ruff',
+        'selenium>=4.20',
         'setuptools>=70,<82',  # builds the example plugin without a network
         'torchmetrics',
     ],
@@ -85,6 +88,7 @@ setup(
             '*.pyi',
             'py.typed',
             'commands/*.in',
+            'evaluation/report/report.*',
             'networks/text/data/*',
             'runtime/bundles/*/*',
             'runtime/bundles/*/frames/*',

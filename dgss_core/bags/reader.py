@@ -90,6 +90,8 @@ def read_bag(
     short: list[IncompleteError] = []
     for message in bag.messages(topics, short.append):
         is_image = message.topic == chosen.name
+        if message.msgtype != (chosen.msgtype if is_image else IMAGE):
+            continue
         name = f'{images:06d}' if is_image else f'{message.topic} at {message.stamp_ns} ns'
         images += is_image
         try:

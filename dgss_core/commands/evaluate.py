@@ -6,38 +6,32 @@ import shlex
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timezone
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from dgss_core.bags.bag import is_bag
+from dgss_core.commands.evaluate_models import of_bundle, of_checkpoint, of_masks
+from dgss_core.commands.evaluate_output import print_results
 from dgss_core.commands.progress import with_progress
 from dgss_core.datasets import build_dataset
 from dgss_core.datasets.protocols import Protocol, load_protocol
 from dgss_core.datasets.registry import is_copy, takes_protocol_map
 from dgss_core.datasets.synthetic import SYNTHETIC
 from dgss_core.errors import DgssError
+from dgss_core.evaluation import revisit
 from dgss_core.evaluation.assembly import FORMAT, Settings, arrays, environment
 from dgss_core.evaluation.bag_frames import BagFrames, BagOptions
 from dgss_core.evaluation.conditions import TimeRanges
+from dgss_core.evaluation.criteria import exit_code, judge, load_criteria
 from dgss_core.evaluation.dataset_frames import DatasetFrames
-from dgss_core.evaluation.folder import RESULTS, EvaluationFolder
+from dgss_core.evaluation.folder import JUNIT, LINES, REPORT, EvaluationFolder
 from dgss_core.evaluation.frames import FrameSet
-from dgss_core.evaluation.predictors import BagMasks, FolderMasks, Predictor, SegmenterPredictor
-from dgss_core.evaluation.results import ALL
-from dgss_core.evaluation.run import common_label_set, run
+from dgss_core.evaluation.report import build_report
+from dgss_core.evaluation.run import common_label_set, corrupted, run
+from dgss_core.evaluation.verdict_files import to_jsonl, to_junit
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.bundle import open_bundle
-from dgss_core.runtime.manifest import SourceStatistics
-from dgss_core.runtime.segmenter import Segmenter
-
-CHECKPOINTS = 'dgss_core.training.predictor'
-"""Where checkpoints are run, by torch: imported only for them."""
 
 
 def evaluate(
@@ -62,6 +56,10 @@ def evaluate(
     band: int = 5,
     resamples: int = 1000,
     seed: int = 0,
+    criteria: Path | None = None,
+    against: Path | None = None,
+    label_next: int = 0,
+    corruptions: list[int] | None = None,
     overwrite: bool = False,
 ) -> int:
     """Score a bundle, a checkpoint or masks on data sets and bags, per condition.
@@ -93,10 +91,17 @@ def evaluate(
         band: of the boundary IoU, in pixels
         resamples: of the bootstrap intervals
         seed: of the resamples
+        criteria: YAML file of bounds, such as mIoU: {night: ">= 0.45"}; they decide the exit code
+            too, and criteria.xml (JUnit) and criteria.jsonl are written
+        against: a second bundle, to measure in how many pixels both agree
+        label_next: write so many frames that are most worth labelling to label_next/, with their
+            masks as a draft
+        corruptions: severities, 1 to 5, at which the frames are scored under 20 corruptions too;
+            each takes twenty times as long as the clean frames, which should be of the day
         overwrite: replace the results in the output folder
 
     Returns:
-        0, or 1 if frames were not scored.
+        0, or 1 if frames were not scored or a criterion is not met.
     """
     if sum(given is not None for given in (bundle, checkpoint, predictions)) > 1:
         raise DgssError('Give one of --bundle, --checkpoint and --predictions.')
@@ -105,32 +110,39 @@ def evaluate(
     for name, value, least in (('band', band, 1), ('resamples', resamples, 2)):
         if value < least:
             raise DgssError(f'--{name} is {value}; give at least {least}.')
-    given = (root, bundle, checkpoint, predictions, conditions, labels and Path(labels))
-    inputs = [path for path in (*given, *(bag or [])) if path and path.exists()]
+    given = (root, bundle, against, checkpoint, predictions, conditions, criteria)
+    read = [*given, Path(labels) if labels else None, *(bag or [])]
+    inputs = [path for path in read if path and path.exists()]
     folder = EvaluationFolder(output, overwrite=overwrite, inputs=inputs)
+    bounds = load_criteria(criteria) if criteria is not None else []
     ways, settings = load_protocol(protocol), Settings(band, resamples, seed)
     asked = LabelSet.load(label_set) if label_set is not None else None
-    of_masks = LabelSet.load(mask_labels) if mask_labels is not None else None
+    named = LabelSet.load(mask_labels) if mask_labels is not None else None
     options = BagOptions(
         topic,
         labels,
         round(tolerance * 1e6),
         TimeRanges.load(conditions) if conditions is not None else None,
     )
+    opened = open_bundle(bundle) if checkpoint is None and predictions is None else None
+    sets: list[FrameSet] = [_dataset(spec, root, ways) for spec in data or ()]
+    of_bags = asked or named or (opened and opened.labels)
+    for path in bag or ():
+        if of_bags is None:
+            raise DgssError(f'The labels of {path} may mean anything; give their --label-set.')
+        sets.append(BagFrames(path, of_bags, options))
+    scored_in = common_label_set(sets, asked)
     with ExitStack() as stack:
-        model = None
-        if predictions is None:
-            model = _model(stack, bundle, checkpoint, backend, threads, ways)
-        sets: list[FrameSet] = [_dataset(spec, root, ways) for spec in data or ()]
-        of_bags = asked or of_masks or (model and model.predictor.labels)
-        for path in bag or ():
-            if of_bags is None:
-                raise DgssError(f'Give the label set of {path} by --label-set.')
-            sets.append(BagFrames(path, of_bags, options))
-        scored_in = common_label_set(sets, asked)
-        if model is None:
-            assert predictions is not None
-            model = _masks(predictions, of_masks or scored_in, mask_topic, options.tolerance_ns)
+        if predictions is not None:
+            model = of_masks(predictions, named or scored_in, mask_topic, options.tolerance_ns)
+        elif checkpoint is not None:
+            model = of_checkpoint(checkpoint, ways, threads)
+        else:
+            assert opened is not None
+            model = of_bundle(stack, opened, backend, threads, ways)
+        second = None
+        if against is not None:
+            second = of_bundle(stack, open_bundle(against), backend, threads, ways)
         done = run(
             sets,
             model.predictor,
@@ -138,65 +150,46 @@ def evaluate(
             scored_in,
             settings,
             statistics=model.statistics,
+            against=second.predictor if second else None,
             show=_show,
         )
-    results = {
+        chosen = []
+        if label_next:
+            chosen = revisit.label_next(sets, model.predictor, folder, label_next)
+        pictures = revisit.report_pictures(sets, model.predictor, folder, done)
+        suites = [None, None]
+        if corruptions:
+            both = [m.predictor for m in (model, second) if m]
+            suites = [
+                *corrupted(sets, both, scored_in, folder, settings, corruptions, _show),
+                None,
+            ]
+    about = {
         'format': FORMAT,
         'made': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'command': shlex.join(['dgss', *sys.argv[1:]]),
         'environment': environment(),
+        'against': second.about | {'corruptions': suites[1]} if second else None,
+        'corruptions': suites[0],
+        'label_next': chosen,
+        'live': model.live,
         'predictor': model.about | {'merge': f'{model.predictor.labels.name} to {scored_in.name}'},
         'protocol': ways.title,
-        'settings': {**asdict(settings), 'tolerance_ms': tolerance},
-        **done.results,
+        'settings': {
+            **asdict(settings),
+            'tolerance_ms': tolerance,
+            'ignored': options.conditions.ignored() if options.conditions else [],
+        },
     }
+    results = about | done.results
+    results['verdicts'] = judge(bounds, results)
     folder.write(results, arrays(done.frames, scored_in, band))
-    _print(results, output / RESULTS)
-    return 1 if results['problems'] else 0
-
-
-@dataclass(frozen=True)
-class _Model:
-    """What predicts. `about`: what the results say of it."""
-
-    predictor: Predictor
-    about: dict[str, Any]
-    statistics: SourceStatistics | None = None
-
-
-def _model(
-    stack: ExitStack,
-    bundle: Path | None,
-    checkpoint: Path | None,
-    backend: str,
-    threads: int,
-    ways: Protocol,
-) -> _Model:
-    if checkpoint is not None:
-        predictor = import_module(CHECKPOINTS).CheckpointPredictor(checkpoint, ways, threads)
-        about = {'kind': 'checkpoint', 'identity': predictor.identity, 'backend': 'torch'}
-        return _Model(predictor, about)
-    if ways.window is not None:
-        raise DgssError(
-            f'The {ways.title} needs --checkpoint: a bundle runs whole images at its own size.'
-        )
-    opened = open_bundle(bundle)
-    segmenter = stack.enter_context(Segmenter(opened, backend, threads, report=_say))
-    about = {
-        'kind': 'bundle',
-        'identity': segmenter.identity,
-        'backend': segmenter.backend.identity,
-    }
-    return _Model(SegmenterPredictor(segmenter), about, opened.manifest.source)
-
-
-def _masks(path: Path, labels: LabelSet, topic: str | None, tolerance_ns: int) -> _Model:
-    if not path.is_dir() and not is_bag(path):
-        raise DgssError(f'There are no masks at {path}; give a folder of PNGs, or a bag.')
-    predictor: Predictor = (
-        BagMasks(path, labels, topic, tolerance_ns) if is_bag(path) else FolderMasks(path, labels)
-    )
-    return _Model(predictor, {'kind': 'masks', 'identity': predictor.identity, 'backend': None})
+    if bounds:
+        folder.put(JUNIT, to_junit(results['verdicts']))
+        folder.put(LINES, to_jsonl(results['verdicts']))
+    page = folder.put(REPORT, build_report(results, pictures).encode())
+    print_results(results, page)
+    return 1 if results['problems'] or exit_code(results['verdicts']) else 0
 
 
 def _dataset(spec: str, root: Path | None, ways: Protocol) -> DatasetFrames:
@@ -222,38 +215,3 @@ def _dataset(spec: str, root: Path | None, ways: Protocol) -> DatasetFrames:
 def _show(items: Iterable[Any], title: str, count: int) -> Iterable[Any]:
     with closing(with_progress(items, title, count)) as shown:
         yield from shown
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def _print(results: dict[str, Any], path: Path) -> None:
-    table = Table(box=None)
-    for column in ('condition', 'frames', 'mIoU', '95 %', 'boundary IoU', 'ECE', 'AUROC'):
-        table.add_column(column, justify='left' if column == 'condition' else 'right')
-    for name, found in results['conditions'].items():
-        if name == ALL and len(results['conditions']) == 2:
-            continue  # It repeats the only condition.
-        interval = found.get('intervals', {}).get('miou')
-        table.add_row(
-            name,
-            str(found['frames']),
-            _percent(found['miou']),
-            '-'.join(map(_percent, interval)) if interval else '',
-            *(_percent(found[key]) for key in ('boundary_iou', 'ece', 'auroc')),
-        )
-    console = Console(markup=False, highlight=False)
-    console.print(table)
-    console.print(
-        f'{results["predictor"]["identity"]} in {results["label_set"]["name"]}, '
-        f'{results["protocol"]}: {path}',
-        soft_wrap=True,
-    )
-    for problem in results['problems']:
-        frames = ', '.join(problem['frames'][:3]) + (', ...' if problem['count'] > 3 else '')
-        _say(f'{problem["count"]} x {problem["what"]} ({frames})')
-
-
-def _percent(value: float | None) -> str:
-    return '' if value is None else f'{100 * value:.1f}'

@@ -62,22 +62,27 @@ def checked(
         yield f'{argument}=true' if alone else argument
 
 
-def each(arguments: Sequence[str], lists: Collection[str]) -> Iterator[str]:
+def each(
+    arguments: Sequence[str], lists: Collection[str], options: Collection[str]
+) -> Iterator[str]:
     """The arguments with each value of an option in `lists` as one argument, --data+=VALUE.
 
-    `--data A B --data C` gives it three values.
+    `--data A B --data C` gives it three values. --label-set is taken for --label_set, if that is
+    one of the `options`.
     """
-    option = ''
+    several = ''
     for argument in arguments:
         name, given, value = argument.partition('=')
-        if argument.startswith('--'):
-            option = name if name in lists else ''
-            if not option:
-                yield argument
-            elif given:
-                yield f'{option}+={value}'
-        else:
-            yield f'{option}+={argument}' if option else argument
+        if not argument.startswith('--'):
+            yield f'{several}+={argument}' if several else argument
+            continue
+        known = f'--{name[2:].replace("-", "_")}'
+        name = known if known in options else name
+        several = name if name in lists else ''
+        if not several:
+            yield f'{name}{given}{value}'
+        elif given:
+            yield f'{several}+={value}'
 
 
 def _section(option: str, value: str) -> str:

@@ -16,6 +16,8 @@ import numpy as np
 from dgss_core import __version__
 from dgss_core.evaluation.bootstrap import RESAMPLES, intervals
 from dgss_core.evaluation.counts import BAND, FrameCounts
+from dgss_core.evaluation.detection import detection
+from dgss_core.evaluation.flicker import flicker_scores, total
 from dgss_core.evaluation.frames import Problem
 from dgss_core.evaluation.measures import measures
 from dgss_core.evaluation.results import ALL
@@ -59,6 +61,7 @@ def assemble(
     drives = sorted({frame.key.drive for frame in frames} - {''})
     by_condition = {name: _scores(group, labels, settings) for name, group in groups.items()}
     adverse = {name: by_condition[name] for name in conditions}
+    facts = [_facts(frame) for frame in frames]
     return {
         'label_set': {
             'name': labels.name,
@@ -73,7 +76,8 @@ def assemble(
         },
         'retention': retention(adverse, NORMAL),
         'bravo': bravo(adverse),
-        'frames': [_facts(frame) for frame in frames],
+        'monitor': detection(frames, [fact['miou'] for fact in facts], NORMAL),
+        'frames': facts,
     }
 
 
@@ -113,6 +117,11 @@ def arrays(frames: Sequence[ScoredFrame], labels: LabelSet, band: int) -> dict[s
     return {**found, 'band': np.array(band)}
 
 
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
 def _in_order(conditions: set[str]) -> list[str]:
     known = [name for name in CONDITIONS if name in conditions]
     return known + sorted(conditions - {*known})
@@ -121,6 +130,9 @@ def _in_order(conditions: set[str]) -> list[str]:
 def _scores(frames: Sequence[ScoredFrame], labels: LabelSet, settings: Settings) -> dict[str, Any]:
     counted = [frame.counts for frame in frames if frame.counts is not None]
     found = scores(_sum(frames, labels, settings), labels)
+    found['flicker'] = flicker_scores(total([frame.flicker for frame in frames]))
+    found['confidence'] = _mean(frame.confidence for frame in frames)
+    found['agreement'] = _mean(frame.agreement for frame in frames)
     if counted:
         drives = [frame.key.drive for frame in frames if frame.counts is not None]
         # Pictures of no drive are drawn one by one, as are the frames of a single drive.
@@ -156,5 +168,7 @@ def _facts(frame: ScoredFrame) -> dict[str, Any]:
         'accuracy': None if found is None else number(found['accuracy']),
         'confidence': frame.confidence,
         'shift': frame.shift,
+        'flicker': frame.flicker[1].value if 1 in frame.flicker else None,
+        'agreement': frame.agreement,
         'milliseconds': None if frame.seconds is None else 1e3 * frame.seconds,
     }

@@ -77,7 +77,7 @@ class FrameCounts:
             labels = np.where(ood == 1, np.uint8(IGNORE), labels)
         matrix, rim = ConfusionMatrix(classes), ConfusionMatrix(classes)
         matrix.add(mask, labels)
-        rim.add(mask, np.where(near, labels, np.uint8(IGNORE)))
+        rim.add(mask[near], labels[near])
         if confidence is not None:
             right, wrong = _by_confidence(confidence, labels != mask, labels == IGNORE)
         if confidence is not None and ood is not None:

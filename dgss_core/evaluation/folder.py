@@ -21,7 +21,7 @@ from dgss_core.files import is_empty, refuse_inputs, write_whole
 
 RESULTS, COUNTS, REPORT = 'results.json', 'counts.npz', 'report.html'
 JUNIT, LINES = 'criteria.xml', 'criteria.jsonl'
-PREDICTIONS = 'predictions'
+PREDICTIONS, TO_LABEL, CORRUPTIONS = 'predictions', 'label_next', 'corruptions'
 LARGEST = 1 << 30
 """Bytes of a results.json that is read."""
 

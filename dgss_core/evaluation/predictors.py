@@ -26,6 +26,8 @@ from dgss_core.runtime.segmenter import Segmenter
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
+RESTAMPED_NS = 1000
+"""`dgss bag replay` sends an image with the stamp of another a few nanoseconds later."""
 WINDOW = 64
 """Masks of a bag that may be out of the order of their images by so many places."""
 
@@ -119,15 +121,15 @@ class BagMasks:
         self.labels, self._tolerance_ns = labels, tolerance_ns
         self._bag = Bag(path)
         topics = [t.name for t in self._bag.topics if t.msgtype == IMAGE]
-        self._topic = _mask_topic(path, topics, topic)
-        beside = sibling(self._topic, 'confidence')
-        self._confidence = beside if beside in topics and beside != self._topic else None
+        self.topic = _mask_topic(path, topics, topic)
+        beside = sibling(self.topic, 'confidence')
+        self._confidence = beside if beside in topics and beside != self.topic else None
         files = [path] if path.is_file() else sorted(path.iterdir())
         stamps = ' '.join(f'{file.name} {file.stat().st_mtime_ns}' for file in files)
-        self.identity = f'masks {path.resolve()} {self._topic} {_hash(stamps)}'
+        self.identity = f'masks {path.resolve()} {self.topic} {_hash(stamps)}'
 
     def begin(self, frames: FrameSet) -> None:
-        self._masks = _Planes(self._bag, self._topic, frames, self._tolerance_ns)
+        self._masks = _Planes(self._bag, self.topic, frames, self._tolerance_ns)
         self._confidences = (
             _Planes(self._bag, self._confidence, frames, self._tolerance_ns)
             if self._confidence
@@ -135,7 +137,7 @@ class BagMasks:
         )
         if self._masks.unused:
             frames.problems.add(
-                f'A mask of {self._topic} has the stamp of no image, or of an image that has a '
+                f'A mask of {self.topic} has the stamp of no image, or of an image that has a '
                 'mask already; look whether two nodes publish there.',
                 *map(str, self._masks.unused),
             )

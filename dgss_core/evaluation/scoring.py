@@ -13,12 +13,13 @@ import numpy as np
 
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.counts import BAND, FrameCounts
+from dgss_core.evaluation.flicker import FlickerCounts
 from dgss_core.evaluation.frames import FrameKey, FrameSet
+from dgss_core.evaluation.observing import Second, agreements, flickers, shifts
 from dgss_core.evaluation.predict import Show, quietly
 from dgss_core.evaluation.store import Predicted, PredictionStore, Stored
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.manifest import SourceStatistics
-from dgss_core.runtime.monitoring.domain_shift import DomainShiftMonitor
 
 Given = TypeVar('Given')
 Made = TypeVar('Made')
@@ -30,8 +31,9 @@ class ScoredFrame:
 
     `counts`: None without labels. `confidence`: its mean, 0 to 1, None if the predictor gives
     none. `shift`: the largest distance of the domain shift monitor, in standard deviations of the
-    source, None for a bundle without statistics. `flicker`: by stride, the share of pixels that
-    disagree with an earlier frame; empty where that was not measured. `seconds`: of the network.
+    source, None for a bundle without statistics. `flicker`: by stride, of a film. `agreement`: the
+    share of pixels in which a second predictor gives the same class, None without one. `seconds`:
+    of the network.
     """
 
     key: FrameKey
@@ -39,7 +41,8 @@ class ScoredFrame:
     counts: FrameCounts | None
     confidence: float | None
     shift: float | None = None
-    flicker: dict[int, float] = field(default_factory=dict)
+    flicker: dict[int, FlickerCounts] = field(default_factory=dict)
+    agreement: float | None = None
     seconds: float | None = None
 
 
@@ -68,6 +71,7 @@ def score(
     source: int = 0,
     band: int = BAND,
     statistics: SourceStatistics | None = None,
+    second: Second | None = None,
     show: Show = quietly,
 ) -> list[ScoredFrame]:
     """Score the frames that the store holds, in their order.
@@ -77,20 +81,26 @@ def score(
     """
     names = store.names()
     places = [index for index, key in enumerate(frames.keys) if key.name in names]
+    keys = [frames.keys[index] for index in places]
     counts = dict(_counted(frames, places, store, classes, band, show))
-    monitors: dict[str, DomainShiftMonitor] = {}
+    flicker = flickers(frames, keys, store, show)
+    shift = shifts(frames, keys, store, statistics)
+    agreement = agreements(keys, store, second)
     scored = []
-    for index in places:
-        key = frames.keys[index]
+    for index, key in zip(places, keys, strict=True):
         stored = store.get(key.name)
-        frame = ScoredFrame(
-            key, source, counts.get(index), stored.certainty, seconds=stored.seconds
+        scored.append(
+            ScoredFrame(
+                key,
+                source,
+                counts.get(index),
+                stored.certainty,
+                next(shift),
+                flicker.get(key.name, {}),
+                next(agreement),
+                stored.seconds,
+            )
         )
-        if statistics is not None and stored.descriptors:
-            monitor = monitors.setdefault(key.drive, DomainShiftMonitor(statistics))
-            values = {name: np.array(v) for name, v in stored.descriptors.items()}
-            frame.shift = max(monitor.add(values).values(), default=None)
-        scored.append(frame)
     return scored
 
 

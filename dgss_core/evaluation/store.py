@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from dgss_core.documents import load_json
 from dgss_core.errors import DgssError
+from dgss_core.evaluation.flicker import FlickerCounts
 from dgss_core.images.compressed import decode_pixels, encode_jpeg
 from dgss_core.images.paint import fitted
 from dgss_core.runtime.prediction import Prediction
@@ -38,6 +39,7 @@ CREATE TABLE frames (
     name TEXT PRIMARY KEY, height INT, width INT, mask BLOB, confidence BLOB, thumbnail BLOB,
     certainty REAL, seconds REAL, descriptors TEXT
 ) WITHOUT ROWID;
+CREATE TABLE flicker (name TEXT PRIMARY KEY, counts TEXT) WITHOUT ROWID;
 """
 
 
@@ -154,6 +156,27 @@ class PredictionStore:
         if row is None:
             raise KeyError(name)
         return Stored((row[0], row[1]), *row[2:7], load_json(row[7], str(self.path)))
+
+    def put_flicker(self, flickers: Mapping[str, Mapping[int, FlickerCounts]]) -> None:
+        """Keep what was computed of frames, by name and stride: it takes as long as a network."""
+        rows = [
+            (name, json.dumps({stride: astuple(one) for stride, one in counts.items()}))
+            for name, counts in flickers.items()
+        ]
+        with _told(self.path), self._database:
+            self._database.executemany('INSERT OR REPLACE INTO flicker VALUES (?,?)', rows)
+
+    def flicker(self) -> dict[str, dict[int, FlickerCounts]]:
+        """What was kept."""
+        with _told(self.path):
+            rows = self._database.execute('SELECT name, counts FROM flicker').fetchall()
+        return {
+            name: {
+                int(stride): FlickerCounts(*counts)
+                for stride, counts in load_json(text, str(self.path)).items()
+            }
+            for name, text in rows
+        }
 
     def _about(self) -> str:
         if self._database.execute('PRAGMA application_id').fetchone() != (APPLICATION,):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -12,17 +12,20 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
 from rich.console import Console
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
+from std_msgs.msg import Header, String
 
 from dgss_core.bags import Bag, BagMessage, BagRecorder, image_topic
 from dgss_core.bags.bag import opened
+from dgss_core.bags.interfaces import IMAGE, STRING
 from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError
+from dgss_core.evaluation.live import ARRAY, DIAGNOSTICS, REPLAY, pack
 from dgss_core.images.compressed import encode_jpeg
 from dgss_ros.client.session import ros_session, wait_until
 from dgss_ros.node.messages import raw_stamp_ns, to_image
@@ -162,8 +165,9 @@ def play_through_node(
                             answers.wait_for(stamp_ns, again)
                     answers.record()
             wait_until(lambda: answers.complete(sent.keys()), LAST_ANSWER_S)
+            answers.record_times(sent)
         except BaseException:
-            answers.record()
+            answers.record_times(sent)
             print(f'{len(answers.received)} masks are kept in {masks}.', file=sys.stderr)
             raise
     return Replay(sent, answers.received, stamps.changed, player.is_short)
@@ -202,7 +206,7 @@ def _wait_for_answers(
 
 
 class _Answers:
-    """Receives masks and confidences, and writes them to the bag."""
+    """Receives masks, confidences and diagnostics, and writes them to the bag."""
 
     def __init__(self, ros: Node, bag: BagRecorder, node: str) -> None:
         topics = (f'{node}/mask', f'{node}/confidence')
@@ -212,9 +216,12 @@ class _Answers:
         self._waiting: SimpleQueue[tuple[str, float, bytes]] = SimpleQueue()
         self._times: dict[str, dict[int, float]] = {topic: {} for topic in topics}
         self.received = self._times[topics[0]]
+        self._replay = f'{node}/{REPLAY}'
         for topic in topics:
             keep = partial(self._keep, topic)
             ros.create_subscription(Image, topic, keep, QoSProfile(depth=50), raw=True)
+        self._diagnostics: SimpleQueue[bytes] = SimpleQueue()
+        ros.create_subscription(DiagnosticArray, DIAGNOSTICS, self._diagnostics.put, 10, raw=True)
 
     def connected(self) -> bool:
         """Return whether every topic has answered an image without a stamp."""
@@ -244,8 +251,17 @@ class _Answers:
             stamp_ns = raw_stamp_ns(raw)
             if stamp_ns in self._resent and stamp_ns in self._times[topic]:
                 continue
-            self._bag.record(topic, 'sensor_msgs/msg/Image', stamp_ns, raw)
+            self._bag.record(topic, IMAGE, stamp_ns, raw)
             self._times[topic][stamp_ns] = time_s
+        while not self._diagnostics.empty():
+            raw = self._diagnostics.get()
+            self._bag.record(DIAGNOSTICS, ARRAY, raw_stamp_ns(raw), raw)
+
+    def record_times(self, sent: Mapping[int, float]) -> None:
+        """Write the rest, and when each image was sent and each mask received."""
+        self.record()
+        text = serialize_message(String(data=pack(sent, self.received)))
+        self._bag.record(self._replay, STRING, max(sent, default=0), text)
 
     def _keep(self, topic: str, raw: bytes) -> None:
         # The recorder is not thread-safe, and this thread must not wait for the disk.

@@ -16,6 +16,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
 from dgss_core.bags import BagRecorder, bag_info, read_bag, read_messages, write_bag
+from dgss_core.evaluation.live import live_results
 from dgss_core.images.frames import Frame
 from dgss_ros.client.session import wait_until
 from dgss_ros.node.messages import raw_stamp_ns
@@ -48,7 +49,12 @@ def test_a_bag_goes_through_a_running_node(
     assert '8 frames sent, 8 masks' in done.stdout
     assert 'Latency p50' in done.stdout
     topics = {topic.name: topic.count for topic in bag_info(tmp_path / 'masks').topics}
-    assert topics == {'/dgss/mask': 8, '/dgss/confidence': 8}
+    assert topics.pop('/diagnostics', 0) >= 0  # One a second: perhaps none in so short a drive.
+    assert topics == {'/dgss/mask': 8, '/dgss/confidence': 8, '/dgss/replay': 1}
+    live = live_results(tmp_path / 'masks', '/dgss/mask')
+    assert live is not None
+    assert (live['sent'], live['received'], live['drop_rate']) == (8, 8, 0)
+    assert 0 < live['latency_ms']['p50'] <= live['latency_ms']['p99']
     masks = list(read_bag(tmp_path / 'masks', '/dgss/mask'))
     for sent, mask in zip(frames, masks, strict=True):
         assert mask.stamp_ns == sent.stamp_ns
