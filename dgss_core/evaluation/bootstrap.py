@@ -94,7 +94,7 @@ def differences(
         'unit': unit,
         'units': len(first),
         'resamples': resamples,
-        'iou': {name: _difference(*pair, least) for name, *pair in iou},
+        'iou': {name: _difference(a, b, least) for name, a, b in iou},
         **{name: _difference(values, right[name], least) for name, values in left.items()},
     }
 
