@@ -43,7 +43,7 @@ def image_source(
 ) -> FrameSource:
     """Frames of an image file or a folder of images; arguments as in `read_frames`."""
     files, left = ([path], []) if path.is_file() else images_in(path)
-    names = _unique_names(files)
+    names = unique_names(files)
     label_files: dict[str, Path] = {}
     if labels is not None:
         label_files = _label_files(Path(labels), names, files)
@@ -139,16 +139,22 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
 
 
-def _unique_names(files: list[Path]) -> list[str]:
+def unique_names(files: list[Path]) -> list[str]:
     """The stem of each file, or its whole name (a_png for a.png) if the stem occurs twice."""
-    stems = Counter(file.stem for file in files)
+    stems = [_stem(file) for file in files]
+    counts = Counter(stems)
     names: dict[str, None] = {}
-    for file in files:
-        name = file.stem if stems[file.stem] == 1 else f'{file.stem}_{file.suffix[1:]}'
+    for file, stem in zip(files, stems, strict=True):
+        name = stem if counts[stem] == 1 else f'{stem}_{file.suffix[1:]}'
         while name in names:
             name += '_'
         names[name] = None
     return list(names)
+
+
+def _stem(file: Path) -> str:
+    """The name without the suffix of an image; 12.5 has none."""
+    return file.stem if file.suffix.lower() in IMAGE_SUFFIXES else file.name
 
 
 def _label_files(folder: Path, names: list[str], files: list[Path]) -> dict[str, Path]:

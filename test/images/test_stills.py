@@ -63,9 +63,10 @@ def test_every_format_is_read_alike_alone_and_in_a_folder(suffix: str, tmp_path:
 
 
 def test_the_content_counts_and_not_the_name(tmp_path: Path) -> None:
-    (tmp_path / 'photo').write_bytes(encoded('.jpg'))
-    (frame,) = read_frames(tmp_path / 'photo')
-    assert frame.name == 'photo'
+    for name in ('photo', '1700000000.25'):
+        (tmp_path / name).write_bytes(encoded('.jpg'))
+        (frame,) = read_frames(tmp_path / name)
+        assert frame.name == name
     (tmp_path / 'a.jpg').write_bytes(encoded('.tiff'))
     assert np.array_equal(read_image(tmp_path / 'a.jpg'), SMALL)
 
