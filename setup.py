@@ -35,7 +35,7 @@ EXTRAS = {
         )
     ],
     'train': [
-        'lightning>=2.5',
+        'lightning-fabric>=2.5',
         'onnxscript',
         'open_clip_torch>=3.2',
         'safetensors',

@@ -54,7 +54,7 @@ def test_the_import_loads_nothing() -> None:
 
 def test_a_vehicle_loads_no_torch_onnx_rosbags_or_mcap() -> None:
     code = 'import dgss_core as dgss; dgss.Segmenter(dgss.open_bundle(), "onnxruntime")'
-    assert loaded_by(code, ('torch', 'onnx', 'rosbags', 'mcap', 'lightning')) == []
+    assert loaded_by(code, ('torch', 'onnx', 'rosbags', 'mcap', 'lightning_fabric')) == []
 
 
 def test_frames_of_a_folder_load_no_torch() -> None:
@@ -67,4 +67,4 @@ def test_frames_of_a_folder_load_no_torch() -> None:
 @pytest.mark.ros
 def test_the_node_loads_no_torch_onnx_rosbags_or_mcap() -> None:
     code = 'import dgss_ros.segment_node'
-    assert loaded_by(code, ('torch', 'onnx', 'rosbags', 'mcap', 'lightning')) == []
+    assert loaded_by(code, ('torch', 'onnx', 'rosbags', 'mcap', 'lightning_fabric')) == []
