@@ -78,11 +78,11 @@ class Bag:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.exists():
-            raise DgssError(
-                f'There is no bag {self.path}; give a bag folder or an .mcap or .db3 file.'
-            )
         with _reading(self.path):
+            if not self.path.exists():
+                raise DgssError(
+                    f'There is no bag {self.path}; give a bag folder or an .mcap or .db3 file.'
+                )
             self._open()
 
     def _open(self) -> None:
@@ -204,8 +204,9 @@ class Bag:
 
 def is_bag(path: Path) -> bool:
     """Whether `path` is a rosbag2 folder or one of its storage files, by name or first bytes."""
-    if path.is_dir():
-        return is_metadata(path / METADATA) or any(map(is_stored, path.iterdir()))
+    with _reading(path):
+        if path.is_dir():
+            return is_metadata(path / METADATA) or any(map(is_stored, path.iterdir()))
     if is_stored(path):
         return True
     return bool(why_not(path)) and not why_not(path, 'mcap', 'sqlite')

@@ -73,11 +73,13 @@ def unpack_part(data: bytes, compression: str, size: int) -> bytes:
         return b''
 
 
-def unpack_message(data: bytes) -> bytes:
+def unpack_message(data: Any) -> bytes:
     """A message as it was sent; rosbag2 compresses each on its own where it is told to.
 
-    Raises UnpackError if it is damaged or larger than `LARGEST`.
+    Raises UnpackError if it is no bytes, damaged, or larger than `LARGEST`.
     """
+    if not isinstance(data, bytes):
+        raise UnpackError('is not there or no data')
     if not data.startswith(ZSTD):
         return data
     try:

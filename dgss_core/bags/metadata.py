@@ -17,6 +17,8 @@ LARGEST = 1 << 24
 """Bytes; it lists every file of a recording in parts."""
 STORED = ('.mcap', '.db3')
 PACKED = '.zstd'
+PART = re.compile(r'_\d+(?=\.\w+(\.zstd)?$)|\.zstd$')
+"""What differs in the names of the parts of one recording."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +75,21 @@ def files_of(folder: Path, metadata: Metadata) -> tuple[list[Path], list[str]]:
     """
     present = {path.name: path for path in sorted(folder.iterdir(), key=_natural)}
     stored = [name for name, path in present.items() if is_stored(path) and path.is_file()]
+    # Who has unpacked a file may have kept the packed one.
+    stored = [name for name in stored if name.removesuffix(PACKED) not in {*stored} - {name}]
     if not metadata.files:
-        if not stored:
+        if len({PART.sub('', name) for name in stored}) != 1:
+            what = f'several recordings ({_listed(stored)})' if stored else 'no recording'
             raise DgssError(
-                f'{folder} holds no recording (.mcap or .db3); give the folder that holds it.'
+                f'{folder} holds {what} and no {METADATA}; give an .mcap or .db3 file, or the '
+                'folder that holds the parts of one recording.'
             )
         return [present[name] for name in stored], []
     taken: dict[str, str] = {}
     for name in metadata.files:
         alike = (name, name + PACKED, name.removesuffix(PACKED))
         taken[name] = next((n for n in alike if n in present and present[n].is_file()), '')
-    spare = [name for name in stored if name not in taken.values()]
+    spare = [name for name in stored if not {name, name + PACKED} & {*taken.values()}]
     missing = [name for name, there in taken.items() if not there]
     if len(missing) == len(spare) == 1:
         taken[missing.pop()] = spare.pop()

@@ -17,7 +17,7 @@ from dgss_core.bags import BagInfo, bag_info, span, write_bag
 from dgss_core.bags.stored import CDR
 from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError, plain
-from dgss_core.images.frames import FIRST_STAMP_NS, Frame
+from dgss_core.images.frames import FIRST_STAMP_NS, FPS, Frame
 from dgss_core.inputs import read_frames
 from dgss_core.synthetic import CONDITIONS, StreetDrive
 
@@ -33,16 +33,17 @@ def write(
     compressed: bool = False,
     topic: str | None = None,
     labels: Path | None = None,
-    fps: float = 10.0,
+    fps: float | None = None,
     frames: int | None = None,
     conditions: str | None = None,
     seed: int = 0,
     overwrite: bool = False,
-) -> None:
+) -> int:
     """Write images, a video or the synthetic street drive as a rosbag2 recording.
 
     The bag has the topics /camera/image_raw, /camera/camera_info, /camera/labels if there are
-    labels, and /camera/condition if conditions are known.
+    labels, and /camera/condition if conditions are known. Frames that cannot be read are left out
+    and listed at the end.
 
     Args:
         source: image folder, video or bag, or the word synthetic
@@ -51,12 +52,16 @@ def write(
         compressed: write JPEG to /camera/image_raw/compressed
         topic: image topic, if the source is a bag that has several
         labels: folder of PNGs of ids with the stems of the images
-        fps: frames per second, if the source has no rate
+        fps: frames per second (default: 10; of a video its own time stamps)
         frames: synthetic: frames per condition (default: 50); others: maximum number of frames
         conditions: synthetic: separated by commas (default: all); others: that of all frames
         seed: seed of the synthetic street
         overwrite: replace an existing bag
+
+    Returns:
+        0, or 1 if frames are left out or the source holds less than it promised.
     """
+    failed: list[tuple[str, DgssError]] = []
     if frames is not None and frames < 1:
         raise DgssError(f'frames is {frames}; give 1 or more.')
     named = _conditions(conditions)
@@ -67,24 +72,31 @@ def write(
         if topic is not None:
             raise DgssError('The synthetic drive has one camera; leave --topic out.')
         count = frames or FRAMES_PER_CONDITION
-        drive = synthetic_frames(named or CONDITIONS, count, fps, seed)
+        drive = synthetic_frames(named or CONDITIONS, count, FPS if fps is None else fps, seed)
         total: int | None = count * len(named or CONDITIONS)
     else:
         if seed:
             raise DgssError('--seed is for the synthetic drive; leave it out.')
-        found = read_frames(source, topic, labels=labels, fps=fps)
+        found = read_frames(
+            source, topic, labels=labels, fps=fps, on_error=lambda *failure: failed.append(failure)
+        )
         drive = _in_condition(islice(found, frames), named)
         total = min(filter(None, (found.length, frames)), default=None)
-    with closing(with_progress(drive, 'Writing', total)) as shown:
-        written = write_bag(
-            output,
-            shown,
-            storage=storage,
-            compressed=compressed,
-            overwrite=overwrite,
-            inputs=[*inputs, labels] if labels else inputs,
-        )
+    try:
+        with closing(with_progress(drive, 'Writing', total)) as shown:
+            written = write_bag(
+                output,
+                shown,
+                storage=storage,
+                compressed=compressed,
+                overwrite=overwrite,
+                inputs=[*inputs, labels] if labels else inputs,
+            )
+    finally:
+        for name, reason in failed:
+            print(f'{name}: {reason}', file=sys.stderr)
     _print(written)
+    return 1 if failed else 0
 
 
 def info(bag: Path) -> int:

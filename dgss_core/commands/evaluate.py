@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dgss_core.commands.evaluate_models import of_bundle, of_checkpoint, of_masks
 from dgss_core.commands.evaluate_output import print_results
@@ -28,6 +28,7 @@ from dgss_core.evaluation.dataset_frames import DatasetFrames
 from dgss_core.evaluation.folder import JUNIT, LINES, REPORT, EvaluationFolder
 from dgss_core.evaluation.frames import FrameSet
 from dgss_core.evaluation.report import build_report
+from dgss_core.evaluation.results import Results, Suite
 from dgss_core.evaluation.run import common_label_set, corrupted, run
 from dgss_core.evaluation.verdict_files import to_jsonl, to_junit
 from dgss_core.labels import LabelSet
@@ -126,7 +127,7 @@ def evaluate(
     )
     opened = open_bundle(bundle) if checkpoint is None and predictions is None else None
     sets: list[FrameSet] = [_dataset(spec, root, ways) for spec in data or ()]
-    of_bags = asked or named or (opened and opened.labels)
+    of_bags = asked or named or (opened.labels if opened else None)
     for path in bag or ():
         if of_bags is None:
             raise DgssError(f'The labels of {path} may mean anything; give their --label-set.')
@@ -157,20 +158,19 @@ def evaluate(
         if label_next:
             chosen = revisit.label_next(sets, model.predictor, folder, label_next)
         pictures = revisit.report_pictures(sets, model.predictor, folder, done)
-        suites = [None, None]
+        suites: list[Suite] = []
         if corruptions:
             both = [m.predictor for m in (model, second) if m]
-            suites = [
-                *corrupted(sets, both, scored_in, folder, settings, corruptions, _show),
-                None,
-            ]
+            suites = corrupted(sets, both, scored_in, folder, settings, corruptions, _show)
     about = {
         'format': FORMAT,
         'made': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'command': shlex.join(['dgss', *sys.argv[1:]]),
         'environment': environment(),
-        'against': second.about | {'corruptions': suites[1]} if second else None,
-        'corruptions': suites[0],
+        'against': second.about | {'corruptions': next(iter(suites[1:]), None)}
+        if second
+        else None,
+        'corruptions': next(iter(suites), None),
         'label_next': chosen,
         'live': model.live,
         'predictor': model.about | {'merge': f'{model.predictor.labels.name} to {scored_in.name}'},
@@ -182,7 +182,7 @@ def evaluate(
         },
     }
     results = about | done.results
-    results['verdicts'] = judge(bounds, results)
+    results['verdicts'] = judge(bounds, cast('Results', results))
     folder.write(results, arrays(done.frames, scored_in, band))
     if bounds:
         folder.put(JUNIT, to_junit(results['verdicts']))

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class EvaluationFolder:
     def write(self, results: Mapping[str, Any], counts: Mapping[str, np.ndarray]) -> None:
         """Write the results, and the counts of their frames first. Raises DgssError."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **counts)
+        np.savez_compressed(buffer, **cast('dict[str, Any]', counts))
         self.put(COUNTS, buffer.getvalue())
         text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
         self.put(RESULTS, text.encode())

@@ -71,8 +71,10 @@ class FrameSet(Protocol):
     title: str
     label_set: LabelSet
     is_film: bool
-    keys: Sequence[FrameKey]
     problems: Problems
+
+    @property
+    def keys(self) -> Sequence[FrameKey]: ...
 
     @property
     def fingerprint(self) -> str: ...

@@ -80,7 +80,8 @@ def _of_node(bag: Path) -> dict[str, float | None]:
     for message in read_messages(bag, {DIAGNOSTICS}):
         if message.msgtype != ARRAY:
             continue
-        for status in typestore().deserialize_cdr(message.data, ARRAY).status:
+        array: Any = typestore().deserialize_cdr(message.data, ARRAY)
+        for status in array.status:
             values = {entry.key: entry.value for entry in status.values}
             for key, name in MEASURED.items():
                 if status.name.endswith(': model') and name in values:
@@ -89,4 +90,5 @@ def _of_node(bag: Path) -> dict[str, float | None]:
 
 
 def _text(message: BagMessage) -> str:
-    return str(typestore().deserialize_cdr(message.data, STRING).data)
+    content: Any = typestore().deserialize_cdr(message.data, STRING)
+    return str(content.data)

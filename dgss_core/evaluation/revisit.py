@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -84,7 +84,7 @@ def _read(
     sets: Sequence[FrameSet],
     predictor: Predictor,
     folder: EvaluationFolder,
-    places: Sequence[Place] | dict[Place, object],
+    places: Collection[Place],
 ) -> Iterator[tuple[Place, np.ndarray, Predicted]]:
     """The images and answers of some frames, set by set, in the order of their frames."""
     for number, frames in enumerate(sets):
@@ -97,7 +97,7 @@ def _read(
 
 
 def _labels(
-    sets: Sequence[FrameSet], places: dict[Place, object]
+    sets: Sequence[FrameSet], places: Collection[Place]
 ) -> Iterator[tuple[Place, np.ndarray]]:
     for number, frames in enumerate(sets):
         for index, read in frames.labels(sorted(i for n, i in places if n == number)):

@@ -155,7 +155,11 @@ class PredictionStore:
             ).fetchone()
         if row is None:
             raise KeyError(name)
-        return Stored((row[0], row[1]), *row[2:7], load_json(row[7], str(self.path)))
+        height, width, mask, confidence, thumbnail, certainty, seconds, described = row
+        descriptors = load_json(described, str(self.path))
+        return Stored(
+            (height, width), mask, confidence, thumbnail, certainty, seconds, descriptors
+        )
 
     def put_flicker(self, flickers: Mapping[str, Mapping[int, FlickerCounts]]) -> None:
         """Keep what was computed of frames, by name and stride: it takes as long as a network."""

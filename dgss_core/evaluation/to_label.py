@@ -39,7 +39,9 @@ def write_to_label(
             flat = name.replace('/', '_')
             (staging / IMAGES / f'{flat}.jpg').write_bytes(encode_jpeg(image, QUALITY))
             painted = np.ascontiguousarray(labels.colors[mask][..., ::-1])
-            (staging / MASKS / f'{flat}.png').write_bytes(cv2.imencode('.png', painted)[1])
+            (staging / MASKS / f'{flat}.png').write_bytes(
+                cv2.imencode('.png', painted)[1].tobytes()
+            )
 
 
 def _why_not(folder: Path) -> str:

@@ -27,7 +27,7 @@ from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit
 from dgss_core.training.generation.journal import read_entries, unwritable
 
-PACKAGES = ('torch', 'torchvision', 'lightning', 'timm', 'numpy')
+PACKAGES = ('torch', 'torchvision', 'lightning-fabric', 'timm', 'numpy')
 PICTURE_WIDTH = 640
 """Width in pixels of each of the three parts of a logged picture."""
 

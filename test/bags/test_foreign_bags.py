@@ -28,6 +28,7 @@ def values(path: Path) -> list[int]:
         {'compression': CompressionType.ZSTD, 'chunk_size': 200},
         {'compression': CompressionType.LZ4, 'chunk_size': 200},
         {'index_types': IndexType.NONE, 'chunk_size': 200},
+        {'index_types': IndexType.CHUNK, 'chunk_size': 200},
         {'use_statistics': False, 'chunk_size': 200},
         {'use_chunking': False},
         {'use_chunking': False, 'use_statistics': False, 'repeat_channels': False},
@@ -52,6 +53,14 @@ def test_messages_outside_chunks_and_out_of_order_are_read(tmp_path: Path) -> No
     assert values(mcap(tmp_path / 'b.mcap', sent)) == [*range(6)]
 
 
+def test_rows_that_are_not_in_the_order_of_their_times_are_read(tmp_path: Path) -> None:
+    sent = images(9)
+    sqlite(tmp_path / 'a.db3', [*sent[1::2], *sent[::2], sent[0]][:9]).close()
+    assert values(tmp_path / 'a.db3') == [*range(9)]
+    sqlite(tmp_path / 'b.db3', sent[::-1]).close()
+    assert values(tmp_path / 'b.db3') == [*range(9)]
+
+
 def test_metadata_without_qos_finds_its_messages(tmp_path: Path) -> None:
     """Also where the parts of a split bag offer different QoS."""
     parts = images()
@@ -67,6 +76,32 @@ def test_parts_without_metadata_are_read_in_their_order(tmp_path: Path) -> None:
     for part in (10, 2, 1):
         mcap(tmp_path / f'a_{part}.mcap', [images(20)[part]])
     assert values(tmp_path) == [1, 2, 10]
+
+
+def test_several_recordings_without_metadata_are_named(tmp_path: Path) -> None:
+    mcap(tmp_path / 'a_0.mcap')
+    for other in ('b_0.mcap', 'a_0.db3'):
+        (tmp_path / other).write_bytes((tmp_path / 'a_0.mcap').read_bytes())
+        with pytest.raises(DgssError, match=r'several recordings \(.*a_0.*\) and no metadata'):
+            bag_info(tmp_path)
+        (tmp_path / other).unlink()
+    assert values(tmp_path) == [*range(6)]
+
+
+@pytest.mark.parametrize('listed', [None, 'a_0.mcap', 'a_0.mcap.zstd'])
+def test_a_file_that_was_unpacked_by_hand_is_read_once(listed: str | None, tmp_path: Path) -> None:
+    data = mcap(tmp_path / 'a_0.mcap').read_bytes()
+    packed(tmp_path / 'a_0.mcap')
+    (tmp_path / 'a_0.mcap').write_bytes(data)
+    if listed:
+        metadata(tmp_path, [listed], 6)
+    assert values(tmp_path) == [*range(6)]
+
+
+def test_a_topic_of_two_types_is_read_as_the_images(tmp_path: Path) -> None:
+    path = Mcap(tmp_path / 'a.mcap').add(images())
+    path.add([(images()[2][0], b'\0\1\0\0\2\0\0\0a\0')], kind='std_msgs/msg/String').close()
+    assert values(tmp_path / 'a.mcap') == [*range(6)]
 
 
 @pytest.mark.parametrize(

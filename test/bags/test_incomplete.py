@@ -157,8 +157,11 @@ def test_the_rows_of_a_damaged_table_are_read(tmp_path: Path) -> None:
         ("UPDATE messages SET timestamp = 'noon' WHERE id = 3", 'holds 1 messages without a time'),
         ('UPDATE messages SET timestamp = -5 WHERE id = 3', 'holds 1 messages without a time'),
         ('UPDATE messages SET topic_id = 7 WHERE id = 3', 'holds 1 messages without a topic'),
-        ('UPDATE messages SET data = NULL WHERE id = 3', 'message 3 is not there, no data'),
-        ('UPDATE messages SET data = 12 WHERE id = 3', 'message 3 is not there, no data'),
+        ('UPDATE messages SET data = NULL WHERE id = 3', '5 of 6 messages'),
+        (
+            'UPDATE messages SET data = 12 WHERE id = 3',
+            'message 3 of a.db3 is not there or no data',
+        ),
     ],
 )
 def test_a_row_that_no_recorder_writes_is_told(change: str, says: str, tmp_path: Path) -> None:

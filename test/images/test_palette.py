@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from dgss_core.datasets.decode import decode_ids, palette_of
+from dgss_core.images.label_files import decode_ids, palette_of
 from dgss_core.images.palette import encode_palette_png
 
 PALETTE = np.random.default_rng(0).integers(0, 256, (256, 3)).astype(np.uint8)
