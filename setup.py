@@ -8,9 +8,12 @@ from setuptools import find_packages, setup
 VERSION = '0.1.0'
 WHEELS = 'sys_platform == "linux" and platform_machine == "x86_64"'
 RUNTIME = [
+    'av',
     'numpy',
     'opencv-python<5',  # cv_bridge reads the type numbers of OpenCV 4
     'onnxruntime',
+    'pi-heif',
+    'pillow',
     'pyyaml',
     'mcap>=1.2',
     'rosbags>=0.11.7',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
@@ -13,8 +13,20 @@ from typing import Any
 import numpy as np
 
 from dgss_core.bags.bag import Bag, BagTopic, opened
-from dgss_core.bags.interfaces import COMPRESSED, IMAGE, IMAGE_TOPIC, STRING, sibling, typestore
+from dgss_core.bags.interfaces import (
+    COMPRESSED,
+    FFMPEG_PACKET,
+    FOXGLOVE_VIDEO,
+    IMAGE,
+    IMAGE_TOPIC,
+    IMAGES,
+    STRING,
+    VIDEOS,
+    sibling,
+    typestore,
+)
 from dgss_core.bags.stored import CDR, BagMessage
+from dgss_core.bags.video_messages import Decoded, Place, VideoMessages, codec_of
 from dgss_core.errors import HEAD, DgssError, IncompleteError, plain, shown, what_it_is
 from dgss_core.images.compressed import decode_compressed
 from dgss_core.images.encodings import decode_image
@@ -26,15 +38,19 @@ LAST_STAMP_NS = 10**9 << 31
 """The seconds of a stamp are an int32."""
 
 
-def image_topic(bag: str | Path | Bag, topic: str | None = None) -> BagTopic:
+def image_topic(
+    bag: str | Path | Bag, topic: str | None = None, kinds: tuple[str, ...] = IMAGES
+) -> BagTopic:
     """The image topic to read from a bag: `topic`, or else the only or the default one.
+
+    `kinds`: the types of message that the caller can read; `read_bag` also reads `VIDEOS`.
 
     Raises DgssError, with a list of the image topics, if `topic` is not one of them, or if it is
     None and there are several.
     """
     bag = opened(bag)
     path = bag.path
-    images = [t for t in bag.topics if t.msgtype in (IMAGE, COMPRESSED) and t.encoding == CDR]
+    images = [t for t in bag.topics if t.msgtype in kinds and t.encoding == CDR]
     cameras = [t for t in images if not t.name.endswith('/labels')]
     known = ', '.join(plain(t.name) for t in images)
     if not images:
@@ -61,7 +77,7 @@ def read_bag(
     bag that is cut off, damaged, or holds fewer images than it promises.
     """
     bag = opened(bag)
-    chosen = image_topic(bag, topic)
+    chosen = image_topic(bag, topic, (*IMAGES, *VIDEOS))
     labels_topic = sibling(chosen.name, 'labels')
     has_labels = any(
         t.name == labels_topic != chosen.name and t.msgtype == IMAGE for t in bag.topics
@@ -69,6 +85,7 @@ def read_bag(
     topics = {chosen.name, labels_topic} if has_labels else {chosen.name}
     conditions = _Conditions(bag, sibling(chosen.name, 'condition'))
     pairs = _Pairs(WAITING if has_labels else 0)
+    decoder = _Images()
     images = 0
     short: list[IncompleteError] = []
     for message in bag.messages(topics, short.append):
@@ -78,15 +95,15 @@ def read_bag(
         name = f'{images:06d}' if is_image else f'{message.topic} at {message.stamp_ns} ns'
         images += is_image
         try:
-            stamp_ns, image = decode_message(message)
             if is_image:
-                condition = conditions.at(message.stamp_ns)
-                pairs.images.append(Frame(name, image, stamp_ns, condition=condition))
+                pairs.add(decoder.take(message, name), conditions, on_error)
             else:
+                stamp_ns, image = decode_message(message)
                 pairs.add_labels(stamp_ns, label_ids(image, message))
         except DgssError as error:
             _report(on_error, name, error)
         yield from pairs.complete(on_error)
+    pairs.add(decoder.rest(), conditions, on_error)
     yield from pairs.complete(on_error, last=True)
     for shortfall in short:
         missing = max(chosen.count - images, 0)
@@ -105,8 +122,8 @@ def _why_no_images(bag: Bag) -> str:
             )
         if topic.msgtype.endswith(('Video', 'FFMPEGPacket')):
             return (
-                f'holds compressed video ({kind}), which is not read; decode it to '
-                f'{IMAGE} with image_transport, or save it as a video file'
+                f'holds compressed video ({kind}), of which not every message is an image; write '
+                'it as images first, with dgss bag write BAG --output IMAGES'
             )
         if topic.encoding != CDR and 'image' in topic.msgtype.lower():
             return (
@@ -129,6 +146,16 @@ class _Pairs:
         if len(self._labels) > WAITING:
             del self._labels[next(iter(self._labels))]
 
+    def add(
+        self, decoded: Iterable[Decoded], conditions: _Conditions, on_error: OnError | None
+    ) -> None:
+        for place, image in decoded:
+            if isinstance(image, DgssError):
+                _report(on_error, place.name, image)
+                continue
+            condition = conditions.at(place.recorded_ns)
+            self.images.append(Frame(place.name, image, place.stamp_ns, condition=condition))
+
     def complete(self, on_error: OnError | None, last: bool = False) -> Iterator[Frame]:
         """Take the images that have their labels or waited long enough; all of them if `last`."""
         images, waiting = self.images, 0 if last else self._waiting
@@ -147,6 +174,28 @@ class _Pairs:
                     'record labels at the size of the image.'
                 ),
             )
+
+
+class _Images:
+    """The pictures of the messages of one topic, of which each is one, or part of a video."""
+
+    def __init__(self) -> None:
+        self._video = VideoMessages()
+
+    def take(self, message: BagMessage, name: str) -> Iterator[Decoded]:
+        content = _deserialized(message)
+        place = Place(name, message.stamp_ns, _stamp_ns(message, content))
+        if message.msgtype == FFMPEG_PACKET:
+            yield from self._video.take(place, content.encoding, content.data)
+        elif message.msgtype == FOXGLOVE_VIDEO or (
+            message.msgtype == COMPRESSED and codec_of(content.format)
+        ):
+            yield from self._video.take(place, content.format, content.data)
+        else:
+            yield place, _decode(message, content)
+
+    def rest(self) -> Iterator[Decoded]:
+        return self._video.rest()
 
 
 class _Conditions:
@@ -179,10 +228,20 @@ def condition_changes(
 def decode_message(message: BagMessage) -> tuple[int, np.ndarray]:
     """Stamp in nanoseconds and RGB image of an Image or CompressedImage.
 
-    Raises DgssError for a message that is damaged.
+    Raises DgssError for a message that is damaged, or a part of a video.
     """
+    if message.msgtype in VIDEOS:
+        raise DgssError(
+            f'{plain(message.topic)} is a video, which can be decoded only in the order of the '
+            'messages; write it as images first, with dgss bag write BAG --output IMAGES.'
+        )
     content = _deserialized(message)
-    stamp = content.header.stamp
+    return _stamp_ns(message, content), _decode(message, content)
+
+
+def _stamp_ns(message: BagMessage, content: Any) -> int:
+    is_foxglove = message.msgtype == FOXGLOVE_VIDEO
+    stamp = content.timestamp if is_foxglove else content.header.stamp
     # Some drivers leave the stamp at zero; use the time of recording then.
     stamp_ns = stamp.sec * 10**9 + stamp.nanosec or message.stamp_ns
     if not 0 <= stamp_ns < LAST_STAMP_NS:
@@ -190,9 +249,13 @@ def decode_message(message: BagMessage) -> tuple[int, np.ndarray]:
             f'A message of {plain(message.topic)} has the time {stamp_ns} ns, which is no stamp; '
             'correct the clock of the sender.'
         )
+    return stamp_ns
+
+
+def _decode(message: BagMessage, content: Any) -> np.ndarray:
     if message.msgtype == COMPRESSED:
-        return stamp_ns, decode_compressed(content.data)
-    image = decode_image(
+        return decode_compressed(content.data, declared=content.format)
+    return decode_image(
         content.data,
         width=content.width,
         height=content.height,
@@ -200,7 +263,6 @@ def decode_message(message: BagMessage) -> tuple[int, np.ndarray]:
         encoding=content.encoding,
         is_bigendian=bool(content.is_bigendian),
     )
-    return stamp_ns, image
 
 
 def label_ids(image: np.ndarray, message: BagMessage) -> np.ndarray:

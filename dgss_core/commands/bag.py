@@ -17,7 +17,7 @@ from dgss_core.bags import BagInfo, bag_info, span, write_bag
 from dgss_core.bags.stored import CDR
 from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError, plain
-from dgss_core.images.frames import FIRST_STAMP_NS, Frame
+from dgss_core.images.frames import FIRST_STAMP_NS, FPS, Frame
 from dgss_core.inputs import read_frames
 from dgss_core.synthetic import CONDITIONS, StreetDrive
 
@@ -35,7 +35,7 @@ def write(
     compressed: bool = False,
     topic: str | None = None,
     labels: Path | None = None,
-    fps: float = 10.0,
+    fps: float | None = None,
     frames: int | None = None,
     conditions: str | None = None,
     seed: int = 0,
@@ -44,7 +44,8 @@ def write(
     """Write images, a video or the synthetic street drive as a rosbag2 recording.
 
     The bag has the topics /camera/image_raw, /camera/camera_info, /camera/labels if there are
-    labels, and /camera/condition if conditions are known.
+    labels, and /camera/condition if conditions are known. Frames that cannot be read are left out
+    and listed at the end.
 
     Args:
         source: image folder, video or bag, or the word synthetic
@@ -53,7 +54,7 @@ def write(
         compressed: write JPEG to /camera/image_raw/compressed
         topic: image topic, if the source is a bag that has several
         labels: folder of PNGs of ids with the stems of the images
-        fps: frames per second, if the source has no rate
+        fps: frames per second (default: 10; of a video its own time stamps)
         frames: synthetic: frames per condition (default: 50); others: maximum number of frames
         conditions: synthetic: separated by commas (default: all); others: that of all frames
         seed: seed of the synthetic street
@@ -73,7 +74,7 @@ def write(
         if topic is not None:
             raise DgssError('The synthetic drive has one camera; leave --topic out.')
         count = frames or FRAMES_PER_CONDITION
-        drive = synthetic_frames(named or CONDITIONS, count, fps, seed)
+        drive = synthetic_frames(named or CONDITIONS, count, FPS if fps is None else fps, seed)
         total: int | None = count * len(named or CONDITIONS)
     else:
         if seed:

@@ -15,7 +15,7 @@ import numpy as np
 
 from dgss_core import __version__
 from dgss_core.evaluation.bootstrap import RESAMPLES, intervals
-from dgss_core.evaluation.counts import BAND, FrameCounts
+from dgss_core.evaluation.counts import BAND, FrameCounts, to_arrays
 from dgss_core.evaluation.detection import detection
 from dgss_core.evaluation.flicker import flicker_scores, total
 from dgss_core.evaluation.frames import Problem
@@ -106,15 +106,9 @@ def problems_of(sets: Iterable[Iterable[Problem]]) -> list[dict[str, Any]]:
 
 
 def arrays(frames: Sequence[ScoredFrame], labels: LabelSet, band: int) -> dict[str, np.ndarray]:
-    """The counts of every frame, the first axis of each array; zeros without labels.
-
-    By the names of the fields of `FrameCounts`.
-    """
+    """The counts of every frame, as `to_arrays` gives them; zeros without labels."""
     empty = _nothing(labels, band)
-    counts = [frame.counts or empty for frame in frames] or [empty]
-    fields = (name for name in empty.__dataclass_fields__ if name != 'band')
-    found = {name: np.array([getattr(one, name) for one in counts]) for name in fields}
-    return {**found, 'band': np.array(band)}
+    return to_arrays([frame.counts or empty for frame in frames] or [empty])
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -135,8 +129,6 @@ def _scores(frames: Sequence[ScoredFrame], labels: LabelSet, settings: Settings)
     found['agreement'] = _mean(frame.agreement for frame in frames)
     if counted:
         drives = [frame.key.drive for frame in frames if frame.counts is not None]
-        # Pictures of no drive are drawn one by one, as are the frames of a single drive.
-        drives = drives if all(drives) else [''] * len(drives)
         found['intervals'] = intervals(
             counted, drives, labels, resamples=settings.resamples, seed=settings.seed
         )

@@ -26,9 +26,10 @@ def units_of(
 ) -> tuple[str, list[FrameCounts]]:
     """What is resampled: ('drive', the sum of each drive), or ('frame', frames) of one drive.
 
-    `drives`: the drive of each frame. Two runs on the same frames get the same units.
+    `drives`: the drive of each frame, '' for a picture of its own; one of these, and frames are
+    resampled. Two runs on the same frames get the same units.
     """
-    if len(set(drives)) < 2:
+    if len(set(drives)) < 2 or not all(drives):
         return 'frame', list(frames)
     found: dict[str, FrameCounts] = {}
     for frame, drive in zip(frames, drives, strict=True):
@@ -76,8 +77,9 @@ def differences(
     The same frames in the same order, scored in two runs: every resample takes the same units of
     both. `p` is two-sided: twice the smaller share of resamples whose difference is at most, or
     at least, 0, at least 2 / (resamples + 1) (Davison and Hinkley, "Bootstrap Methods and their
-    Application", 1997, sec. 4.2). `p` and the interval are None if there are fewer than two units
-    or a score is not defined. Raises ValueError for another number of frames.
+    Application", 1997, sec. 4.2). It is also at least 2^(1 - units), the least p of a sign test:
+    that two drives are both better proves nothing. `p` and the interval are None if there are
+    fewer than two units or a score is not defined. Raises ValueError for another number of frames.
     """
     if not len(ours) == len(theirs) == len(drives) or not ours:
         raise ValueError(f'{len(ours)} and {len(theirs)} frames of {len(drives)} are no pairs')
@@ -86,14 +88,14 @@ def differences(
     drawn = _weights(len(first), resamples, seed)
     weights = np.concatenate([np.ones((1, len(first))), drawn])  # The first row is the whole set.
     left, right = (measures(_resampled(units, weights)) for units in (first, second))
-    found = {name: left[name] - right[name] for name in left}
-    iou = zip(labels.names, found.pop('iou').T, strict=True)
+    least = 2.0 ** (1 - len(first))
+    iou = zip(labels.names, left.pop('iou').T, right.pop('iou').T, strict=True)
     return {
         'unit': unit,
         'units': len(first),
         'resamples': resamples,
-        'iou': {name: _difference(values[0], values[1:]) for name, values in iou},
-        **{name: _difference(values[0], values[1:]) for name, values in found.items()},
+        'iou': {name: _difference(a, b, least) for name, a, b in iou},
+        **{name: _difference(values, right[name], least) for name, values in left.items()},
     }
 
 
@@ -139,12 +141,16 @@ def _pair(low: float | None, high: float | None) -> list[float] | None:
     return None if low is None or high is None else [low, high]
 
 
-def _difference(value: np.ndarray, drawn: np.ndarray) -> dict[str, Any]:
+def _difference(ours: np.ndarray, theirs: np.ndarray, least: float) -> dict[str, Any]:
+    """Both (1 + resamples,); the first value is that of the whole set. `least`: p."""
+    difference = ours - theirs
+    drawn = difference[1:]
     defined = drawn[~np.isnan(drawn)]
     smaller = min((defined <= 0).sum(), (defined >= 0).sum())
     sure = defined.size > 0
+    p = max(least, min(1.0, 2 * float(smaller + 1) / (defined.size + 1)))
     return {
-        'difference': number(value),
+        'difference': number(difference[0]),
         'interval': _pair(*map(number, _bounds(drawn))) if sure else None,
-        'p': min(1.0, 2 * float(smaller + 1) / (defined.size + 1)) if sure else None,
+        'p': p if sure else None,
     }

@@ -261,8 +261,6 @@ def _scored(
 ) -> dict[str, Any]:
     sides = [[run.counts[key] for key in keys] for run in (first, other)]
     drives = [drive for drive, _ in keys]
-    # As in the evaluation: pictures of no drive are drawn one by one.
-    drives = drives if all(drives) else [''] * len(drives)
     return {
         'frames': len(keys),
         'scores': [_scores(side, first.labels) for side in sides],

@@ -17,7 +17,7 @@ import numpy as np
 from dgss_core.corruptions import CORRUPTIONS, EVALUATED, SEVERITIES, corrupt
 from dgss_core.errors import DgssError, unknown
 from dgss_core.evaluation.conditions import IGNORE
-from dgss_core.evaluation.counts import BAND, SUMMED, FrameCounts
+from dgss_core.evaluation.counts import BAND, FrameCounts, from_arrays, to_arrays
 from dgss_core.evaluation.frames import FrameSet
 from dgss_core.evaluation.predict import Show, quietly
 from dgss_core.evaluation.predictors import Predictor
@@ -191,24 +191,18 @@ class _Bench:
 
 def _packed(places: Sequence[int], sums: Sequence[FrameCounts]) -> bytes:
     buffer = io.BytesIO()
-    arrays: dict[str, Any] = {
-        name: np.array([getattr(one, name) for one in sums]) for name in SUMMED
-    }
-    np.savez_compressed(buffer, places=np.array(places), band=np.array(sums[0].band), **arrays)
+    np.savez_compressed(buffer, places=np.array(places), **to_arrays(sums))
     return buffer.getvalue()
 
 
 def _load(path: Path, predictors: int) -> tuple[list[int], list[FrameCounts]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            sums = [
-                FrameCounts(
-                    band=int(arrays['band']), **{name: arrays[name][index] for name in SUMMED}
-                )
-                for index in range(predictors)
-            ]
+            sums = from_arrays(arrays)
+            if len(sums) != predictors:
+                raise ValueError(f'it holds {len(sums)} predictors')
             return arrays['places'].tolist(), sums
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DgssError(
             f'{path} cannot be read ({error}); delete it, and it is measured again.'
         ) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import cv2
 import numpy as np
@@ -97,6 +99,32 @@ class FrameCounts:
 
 SUMMED = tuple(field.name for field in fields(FrameCounts) if field.name != 'band')
 """The fields that add."""
+
+
+def to_arrays(counts: Sequence[FrameCounts]) -> dict[str, Any]:
+    """Counts as arrays for a file, by the names of the fields, the first axis over `counts`.
+
+    All of them have the same band and classes; there is at least one.
+    """
+    arrays = {name: np.array([getattr(one, name) for one in counts]) for name in SUMMED}
+    return {**arrays, 'band': np.array(counts[0].band)}
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> list[FrameCounts]:
+    """The counts that `to_arrays` took. Raises KeyError, TypeError or ValueError for others."""
+    found = {name: arrays[name] for name in SUMMED}
+    count, classes = found['confusion'].shape[:2]
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(SUMMED, (count, LEVELS))
+    shapes |= dict.fromkeys(('frames', 'pixels'), (count,))
+    shapes |= dict.fromkeys(('confusion', 'boundary'), (count, classes, classes + 1))
+    for name, array in found.items():
+        if array.shape != shapes[name] or array.dtype != np.int64:
+            raise ValueError(f'{name} is {array.dtype} {array.shape}, not int64 {shapes[name]}')
+    band = int(arrays['band'])
+    return [
+        FrameCounts(band=band, **{name: array[index] for name, array in found.items()})
+        for index in range(count)
+    ]
 
 
 def near_boundary(labels: np.ndarray, band: int) -> np.ndarray:

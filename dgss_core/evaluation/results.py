@@ -130,6 +130,26 @@ class Difference(TypedDict):
     p: float | None
 
 
+class Differences(TypedDict, total=False):
+    """The differences of the scores of the same name, and what was resampled."""
+
+    unit: str
+    units: int
+    resamples: int
+    iou: dict[str, Difference]
+    miou: Difference
+    accuracy: Difference
+    boundary_iou: Difference
+    ece: Difference
+    auroc: Difference
+    fpr95: Difference
+    aupr_success: Difference
+    aupr_error: Difference
+    ood_auroc: Difference
+    ood_fpr95: Difference
+    ood_auprc: Difference
+
+
 class Percentiles(TypedDict):
     p50: float | None
     p95: float | None

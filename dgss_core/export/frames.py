@@ -15,6 +15,7 @@ from dgss_core.runtime.bundle import ReferenceFrame
 from dgss_core.runtime.prediction import Prediction
 from dgss_core.runtime.segmenter import resize_to_network
 from dgss_core.synthetic import CONDITIONS, StreetDrive
+from dgss_core.synthetic.drive import SMALLEST
 
 SEED = 20260
 """First seed of the synthetic drives; higher than all seeds for training and scores."""
@@ -72,8 +73,11 @@ def reference_frames(network: DeployedNetwork, images: Images) -> list[Reference
 
 
 def _rendered(condition: str, index: int, *, height: int, width: int) -> np.ndarray:
-    drive = StreetDrive(SEED + index, condition, width=width, height=height)
-    return drive.frame(30 * index).image
+    # The street is not drawn at sizes below SMALLEST, which a network may have.
+    drive = StreetDrive(
+        SEED + index, condition, width=max(width, SMALLEST), height=max(height, SMALLEST)
+    )
+    return resize_to_network(drive.frame(30 * index).image, height=height, width=width)
 
 
 def _spread(folder: Path, count: int, topic: str | None) -> Iterator[np.ndarray]:

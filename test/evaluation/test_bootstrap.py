@@ -69,6 +69,8 @@ def test_drives_are_resampled_where_there_are_several():
     assert (found['unit'], found['units']) == ('drive', 3)
     expected = np.quantile(slowly(drives, 2, 'miou'), [0.025, 0.975])
     np.testing.assert_allclose(found['miou'], expected, atol=1e-12)
+    single = intervals(frames, [*names[:-1], ''], LABELS, resamples=RESAMPLES)
+    assert (single['unit'], single['units']) == ('frame', 6)
 
 
 def test_intervals_are_seeded_and_json():
@@ -109,7 +111,7 @@ def test_a_difference_equals_a_loop_over_the_same_resamples(name):
     drawn = slowly(ours, 3, name) - slowly(theirs, 3, name)
     np.testing.assert_allclose(found['interval'], np.quantile(drawn, [0.025, 0.975]), atol=1e-12)
     tail = min((drawn <= 0).sum(), (drawn >= 0).sum())
-    assert found['p'] == pytest.approx(min(1, 2 * (tail + 1) / (RESAMPLES + 1)))
+    assert found['p'] == pytest.approx(max(2**-7, min(1, 2 * (tail + 1) / (RESAMPLES + 1))))
     total = [sum(frames[1:], frames[0]) for frames in (ours, theirs)]
     assert found['difference'] == pytest.approx(
         float(measures(total[0])[name] - measures(total[1])[name])
@@ -127,6 +129,15 @@ def test_a_paired_difference_is_surer_than_two_intervals():
     found = differences(ours, theirs, names, LABELS)['miou']
     assert found['p'] < 0.05  # and yet the difference is significant.
     assert found['interval'][0] > 0
+
+
+def test_a_few_drives_prove_nothing():
+    """With three drives that are all better, every resample is, and yet a coin does as well."""
+    ours, theirs = drive(0, 6, error=0.1), drive(0, 6, error=0.5)
+    found = differences(ours, theirs, ['a', 'a', 'b', 'b', 'c', 'c'], LABELS)['miou']
+    assert found['interval'][0] > 0
+    assert found['p'] == 0.25
+    assert differences(ours, theirs, ['a'] * 6, LABELS)['miou']['p'] < 0.05
 
 
 def test_equal_runs_do_not_differ():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dgss_core.errors import DgssError
-from dgss_core.evaluation.counts import FrameCounts, near_boundary
+from dgss_core.evaluation.counts import FrameCounts, from_arrays, near_boundary, to_arrays
 
 ARRAYS = ('confusion', 'boundary', 'right', 'wrong', 'known', 'unknown')
 CLASSES = 3
@@ -101,6 +101,25 @@ def test_counts_of_other_classes_or_another_band_do_not_add():
             counts + FrameCounts.of(labels, labels, **other)
     with pytest.raises(ValueError, match='at least 1'):
         FrameCounts.of(labels, labels, classes=2, band=0)
+
+
+def test_arrays_give_the_same_counts_back():
+    rng = np.random.default_rng(0)
+    counts = [
+        FrameCounts.of(*rng.integers(0, 3, (3, 5, 6)).astype(np.uint8), classes=3, band=2)
+        for _ in range(4)
+    ]
+    arrays = to_arrays(counts)
+    for before, after in zip(counts, from_arrays(arrays), strict=True):
+        assert (before.frames, before.pixels, before.band) == (1, 30, 2)
+        assert (after.frames, after.pixels, after.band) == (1, 30, 2)
+        for name in ARRAYS:
+            np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
+    with pytest.raises(KeyError, match='boundary'):
+        from_arrays({name: array for name, array in arrays.items() if name != 'boundary'})
+    for name, bad in (('right', arrays['right'][:, :9]), ('frames', arrays['frames'] * 1.0)):
+        with pytest.raises(ValueError, match=f'{name} is'):
+            from_arrays({**arrays, name: bad})
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,14 @@ def test_the_heat_map_names_absent_classes_and_how_they_count(results):
     )
 
 
+def test_many_sources_are_named_in_a_table(results):
+    source = results['sources'][0]
+    results['sources'] = [source | {'title': f'bag {number}'} for number in range(40)]
+    html = build_report(results)
+    assert 'on bag 0, bag 1, bag 2 and 37 more' in html
+    assert [*Page(html).rows('What was evaluated on')][1:] == [f'bag {n}' for n in range(40)]
+
+
 def test_a_single_condition_is_not_told_twice(results):
     day = Drives(each=3, errors={'day': 0.1}).results()
     rows = Page(build_report(day)).rows('Scores by condition')
@@ -165,6 +173,18 @@ def test_corruptions_of_one_bundle_that_scored_nothing(results):
     assert page.rows('Means over corruptions')['all'][-1] == 'not measured'
 
 
+def test_retention_as_numbers_and_bars(results):
+    results['retention']['conditions']['rain'] = None
+    page = Page(build_report(results))
+    rows = page.rows('Retention')
+    retained = results['retention']['conditions']
+    assert [*rows][1:] == ['rain', *sorted(('fog', 'night'), key=lambda name: retained[name])]
+    assert rows['night'] == [f'{retained["night"]:.2f}']
+    assert rows['rain'] == ['not measured']
+    widths = [a['style'] for _, a in page.elements if a.get('class') == 'meter']
+    assert f'width:{100 * retained["night"]:.1f}%' in widths
+
+
 @pytest.mark.parametrize('failed', [False, True])
 def test_the_verdict(results, failed):
     found = everything(results)
@@ -201,9 +221,9 @@ def test_the_command_and_the_environment(results):
 def test_charts_have_a_text_that_says_what_they_show(drives, results):
     page = Page(build_report(everything(results), drives.pictures([0])))
     charts = [a['aria-label'] for tag, a in page.elements if tag == 'svg']
-    assert len(charts) == 5 + 1 + 1 + 1 + 1 + 4
-    retained = results['retention']['conditions']['night']
-    assert any(f'night {retained:.2f}' in text for text in charts)
+    assert len(charts) == 5 + 1 + 1 + 1 + 4
+    night = results['conditions']['night']['miou']
+    assert any(f'night {night:.3f}' in text for text in charts)
     latency = next(text for text in charts if text.startswith('Latency'))
     assert latency.startswith('Latency of 400 frames: p50 ')
 

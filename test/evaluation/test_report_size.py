@@ -89,6 +89,17 @@ def test_long_drives_keep_their_spikes_and_the_page_small(results):
     assert len(html) < 2_000_000
 
 
+def test_thousands_of_drives_do_not_fill_the_page(results):
+    frames = [dict(results['frames'][0], drive=f'd{k // 2:04d}') for k in range(8000)]
+    scores = {f'd{k:04d}': results['conditions']['day'] for k in range(4000)}
+    html = build_report(results | {'frames': frames, 'drives': scores})
+    page = Page(html)
+    assert len(html) < 5_000_000
+    assert len(page.data['timelines']) == 200
+    assert '3\u202f800 more drives' in page.sections['timeline']
+    assert '3\u202f800 more drives' in page.sections['drives']
+
+
 def test_more_frames_than_time_lines_hold_are_named(results):
     frames = [dict(results['frames'][0], drive=f'd{k // 9000}') for k in range(27_000)]
     page = Page(build_report(results | {'frames': frames}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dgss_core.evaluation.report.elements import Content, Element, element
@@ -95,9 +95,33 @@ class Plot:
         )
 
 
-def margin_for(names: Iterable[str]) -> float:
-    """Room for the longest name on the left of a chart."""
-    return 20 + 6.5 * max(len(short(name)) for name in names)
+def dots(
+    values: Mapping[str, tuple[float, Sequence[float] | None]],
+    x: tuple[float, float],
+    title: str,
+    say: Callable[[float], str],
+    origin: float | None = None,
+) -> Element:
+    """A row for each name: its value as a dot, its interval, if it has one, as a line.
+
+    `x`: the range of the axis. `say`: writes a value. `origin`: marked by a line.
+    """
+    rows = len(values)
+    left = 20 + 6.5 * max(len(short(name)) for name in values)
+    plot = Plot(640, 44 + 26 * rows, x=x, y=(0, rows), left=left)
+    drawn: list[Content] = []
+    if origin is not None:
+        drawn.append(plot.rule((origin, 0), (origin, rows), 'ideal'))
+    for place, (name, (value, ends)) in enumerate(values.items()):
+        y = rows - place - 0.5
+        drawn.append(plot.rule((x[0], y), (x[1], y)))
+        drawn.append(label(short(name), left - 8, plot.at(0, y)[1] + 4, anchor='end'))
+        if ends is not None:
+            drawn.append(plot.rule((ends[0], y), (ends[1], y), 'whisker'))
+        drawn.append(plot.dot(value, y, 'main', 5))
+    marks = [label(say(tick), plot.at(tick, 0)[0], plot.height - 18) for tick in ticks(*x)]
+    listed = ', '.join(f'{name} {say(value)}' for name, (value, _) in values.items())
+    return plot.draw(f'{title}: {listed}.', drawn, marks, plot.titles(title))
 
 
 def short(name: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dgss_core.evaluation.report import sections
-from dgss_core.evaluation.report.charts import Plot, label, margin_for, short, ticks
+from dgss_core.evaluation.report.charts import dots
+from dgss_core.evaluation.report.conditions import SMALLEST_CHART
 from dgss_core.evaluation.report.elements import (
     NOT_MEASURED,
     Content,
@@ -142,29 +143,19 @@ def _cell(entry: Mapping[str, Any]) -> Content:
 
 
 def _chart(shown: Mapping[str, Any]) -> Element | None:
-    """The difference of the mIoU of each condition as a dot, its interval as a line."""
+    """The difference of the mIoU of each condition with its interval."""
     entries = {name: group['differences']['miou'] for name, group in shown.items()}
-    known = {name: e for name, e in entries.items() if e['difference'] is not None}
-    if len(known) < 2:
+    known = {
+        name: (entry['difference'], entry['interval'])
+        for name, entry in entries.items()
+        if entry['difference'] is not None
+    }
+    if len(known) < SMALLEST_CHART:
         return None
-    spans = {name: entry['interval'] or [entry['difference']] for name, entry in known.items()}
-    far = 1.1 * max(0.01, *(abs(end) for ends in spans.values() for end in ends))
-    rows = len(known)
-    plot = Plot(640, 44 + 26 * rows, x=(-far, far), y=(0, rows), left=margin_for(known))
-    drawn: list[Content] = [plot.rule((0, 0), (0, rows), 'ideal')]
-    for place, (name, entry) in enumerate(known.items()):
-        y = rows - place - 0.5
-        drawn.append(plot.rule((-far, y), (far, y)))
-        drawn.append(label(short(name), plot.left - 8, plot.at(0, y)[1] + 4, anchor='end'))
-        drawn.append(plot.rule((min(spans[name]), y), (max(spans[name]), y), 'whisker'))
-        drawn.append(plot.dot(entry['difference'], y, 'main', 5))
-    marks = [
-        label(signed(value, 2), plot.at(value, 0)[0], plot.height - 18)
-        for value in ticks(-far, far)
-    ]
-    titles = plot.titles('difference of the mIoU: better on the right')
-    listed = ', '.join(f'{name} {signed(entry["difference"])}' for name, entry in known.items())
-    drawing = plot.draw(f'Difference of the mIoU: {listed}.', drawn, marks, titles)
+    reached = [end for value, ends in known.values() for end in (value, *(ends or ()))]
+    far = 1.1 * max(0.01, *map(abs, reached))
+    title = 'Difference of the mIoU, better on the right'
+    drawing = dots(known, (-far, far), title, signed, origin=0)
     return element('figure', scrolling(drawing, 'Difference of the mIoU'))
 
 

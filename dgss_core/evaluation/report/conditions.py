@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from dgss_core.evaluation.report.charts import Plot, label, margin_for, short, ticks
+from dgss_core.evaluation.report.charts import dots
 from dgss_core.evaluation.report.elements import (
     NOT_MEASURED,
     Content,
@@ -147,33 +147,22 @@ def column_words(conditions: Mapping[str, Mapping[str, Any]]) -> Element:
 
 
 def interval_chart(conditions: Mapping[str, Mapping[str, Any]]) -> Element | None:
-    """The mIoU of each condition as a dot, its 95 % interval as a line."""
-    known = {name: found for name, found in conditions.items() if found.get('miou') is not None}
+    """The mIoU of each condition with its interval; None where a table says as much."""
+    known = {
+        name: (found['miou'], interval(found, 'miou'))
+        for name, found in conditions.items()
+        if found.get('miou') is not None
+    }
     if len(known) < SMALLEST_CHART:
         return None
-    spans = {name: interval(found, 'miou') or [found['miou']] for name, found in known.items()}
-    low = max(0.0, min(map(min, spans.values())) - 0.05)
-    high = min(1.0, max(map(max, spans.values())) + 0.05)
-    rows = len(known)
-    plot = Plot(640, 40 + 26 * rows, x=(low, high), y=(0, rows), left=margin_for(known), bottom=34)
-    drawn: list[Content] = []
-    for place, (name, found) in enumerate(known.items()):
-        y = rows - place - 0.5
-        drawn.append(plot.rule((low, y), (high, y)))
-        drawn.append(label(short(name), plot.left - 8, plot.at(0, y)[1] + 4, anchor='end'))
-        drawn.append(plot.rule((min(spans[name]), y), (max(spans[name]), y), 'whisker'))
-        drawn.append(plot.dot(found['miou'], y, 'main', 5))
-    marks = [
-        label(text, plot.at(v, 0)[0], plot.height - 18) for v, text in ticks(low, high).items()
-    ]
-    listed = ', '.join(f'{name} {figure(found["miou"])}' for name, found in known.items())
-    titles = plot.titles('mIoU, with 95 % interval')
-    drawing = plot.draw(f'mIoU by condition: {listed}.', drawn, marks, titles)
+    reached = [end for value, ends in known.values() for end in (value, *(ends or ()))]
+    x = max(0.0, min(reached) - 0.05), min(1.0, max(reached) + 0.05)
+    drawing = dots(known, x, 'mIoU, with 95 % interval', figure)
     return element('figure', scrolling(drawing, 'mIoU by condition'))
 
 
 def resampling(conditions: Mapping[str, Mapping[str, Any]]) -> str:
-    """What the intervals are made of, in one sentence; '' without intervals."""
+    """What the intervals are made of, in one sentence."""
     found = [scores.get('intervals') for scores in conditions.values()]
     known = [entry for entry in found if entry and entry.get('miou')]
     if not known:

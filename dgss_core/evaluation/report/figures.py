@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dgss_core.evaluation.report.charts import Plot, label, margin_for, short, ticks
+from dgss_core.evaluation.report.charts import Plot, label, short, ticks
 from dgss_core.evaluation.report.elements import (
     NOT_MEASURED,
     Content,
@@ -77,41 +77,24 @@ def _bins(conditions: Mapping[str, Mapping[str, Any]]) -> Element | None:
     return table('Bins of confidence that hold pixels', heads, rows)
 
 
-def retention(found: Mapping[str, Any]) -> list[Element]:
+def retention(found: Mapping[str, Any]) -> list[Content]:
     """A bar for each condition: its mIoU as a share of that of the normal condition."""
-    known = {name: value for name, value in found['conditions'].items() if value is not None}
-    unknown = [name for name, value in found['conditions'].items() if value is None]
-    names = sorted(known, key=lambda name: known[name])
-    rows = len(names)
-    plot = Plot(
-        640,
-        30 + 26 * rows,
-        x=(0, max([1.0, *known.values()])),
-        left=margin_for(names),
-        right=50,
-        top=4,
-        bottom=26,
-    )
-    bars = []
-    for place, name in enumerate(names):
-        low = 1 - (place + 0.8) / rows
-        bars.append(plot.bar((0, known[name]), (low, low + 0.6 / rows), 'fill'))
-        end, y = plot.at(known[name], low + 0.3 / rows)
-        bars.append(label(short(name), plot.left - 8, y + 4, anchor='end'))
-        bars.append(label(figure(known[name], 2), end + 6, y + 4, anchor='start', class_='value'))
-    listed = ', '.join(f'{name} {figure(known[name], 2)}' for name in names)
-    said = [
-        f'mIoU divided by that of {found["normal"]}.',
-        f' Mean: {figure(found["mean"], 2)}.' if found.get('mean') is not None else '',
-        f' Not measured: {", ".join(unknown)}.' if unknown else '',
+    shares = {name: value or 0.0 for name, value in found['conditions'].items()}
+    longest = max([1.0, *shares.values()])
+    rows = [
+        [name, figure(found['conditions'][name], 2), _meter(shares[name] / longest)]
+        for name in sorted(shares, key=lambda name: shares[name])
     ]
-    drawing = plot.draw(
-        f'Retention: {listed}.',
-        bars,
-        plot.rule((1, 0), (1, 1), 'ideal'),
-        [label(text, plot.at(v, 0)[0], plot.height - 8) for v, text in ticks(0, 1).items()],
-    )
-    return [element('p', said), *([scrolling(drawing, 'Retention')] if names else [])]
+    mean = f' The mean is {figure(found["mean"], 2)}.' if found['mean'] is not None else ''
+    return [
+        element('p', f'Retention is the mIoU divided by that of {found["normal"]}.{mean}'),
+        table('Retention', ['condition', 'retention', f'0 to {longest:.2g}'], rows),
+    ]
+
+
+def _meter(share: float) -> Element:
+    bar = element('span', class_='meter', style=f'width:{share:.1%}')
+    return element('td', bar, class_='wide')
 
 
 def severity(
@@ -168,7 +151,7 @@ def _curves(suites: Mapping[str, Mapping[str, Any]]) -> Element:
         **({worst: ('second', lines[worst])} if worst in lines else {}),
         **{key: ('other', _means(suite)) for key, suite in others},
     }
-    plot = Plot(680, 270, x=(0, levels[-1]), y=(0, 1), right=170, top=22)
+    plot = Plot(680, 270, x=(0, levels[-1]), y=(0, 1), right=190, top=22)
     drawing = plot.draw(
         f'mIoU over severity of {name}: clean {figure(found["clean"])}, mean '
         f'{figure(found["mean"])}, at severity 5 {figure(found["severest"])}.',
@@ -205,9 +188,9 @@ def _beside(suites: Mapping[str, Mapping[str, Any]]) -> Element | None:
     ours, theirs = (suite['scores'] for suite in suites.values())
     rows: list[list[Content]] = []
     for name in ours:
-        pair = [_mean(scores.get(name, [])) for scores in (ours, theirs)]
-        better = None if None in pair else pair[0] - pair[1]  # type: ignore[operator]
-        rows.append([name, *map(figure, pair), signed(better)])
+        one, other = (_mean(scores.get(name, [])) for scores in (ours, theirs))
+        difference = None if one is None or other is None else one - other
+        rows.append([name, figure(one), figure(other), signed(difference)])
     return table('Mean mIoU by corruption', ['corruption', *suites, 'difference'], rows)
 
 

@@ -147,6 +147,7 @@ def _viewer(first: Encoded) -> Element:
             element('div', id='divider'),
             id='stage',
         ),
+        element('noscript', 'The viewer and the time line need a script.'),
         element(
             'div',
             element('label', 'Image', for_='cut', class_='end'),
@@ -188,7 +189,8 @@ def _legend(label_set: Mapping[str, Any]) -> Element:
 
 def _thumbnail(place: int, picture: Encoded, frames: Sequence[Mapping[str, Any]]) -> Element:
     frame = frames[picture.frame]
-    image = element('img', src=picture.image, alt='', decoding='async', **_shape(picture.size))
+    width, height = picture.size
+    image = element('img', src=picture.image, alt='', decoding='async', width=width, height=height)
     values = [
         f'{SERIES[key][0]} {figure(frame[key])}' for key in SERIES if frame.get(key) is not None
     ]
@@ -196,7 +198,3 @@ def _thumbnail(place: int, picture: Encoded, frames: Sequence[Mapping[str, Any]]
     words = [element('span', frame['name'], class_='name'), element('small', note)]
     button = element('button', image, words, type='button', data_picture=place)
     return element('li', button)
-
-
-def _shape(size: tuple[int, int]) -> dict[str, object]:
-    return {'width': size[0], 'height': size[1]}

@@ -27,7 +27,7 @@ class Section:
 
     @property
     def is_empty(self) -> bool:
-        return not any(self.content)
+        return all(part is None for part in self.content)
 
 
 def build_page(

@@ -22,6 +22,8 @@ from dgss_core.evaluation.results import ALL
 
 SHOWN = 12
 """Names of frames beside a problem; the others are in a list that opens."""
+TITLES = 3
+"""Sources in the head of the page; a table has them all."""
 MARKS = {'pass': '\N{CHECK MARK}', 'fail': '\N{BALLOT X}', NOT_MEASURED: '?'}
 
 
@@ -31,7 +33,9 @@ def title(results: Mapping[str, Any]) -> str:
 
 def head(results: Mapping[str, Any]) -> list[Element]:
     """What was evaluated, on what, and when."""
-    sources = ', '.join(source['title'] for source in results['sources'])
+    sources = ', '.join(source['title'] for source in results['sources'][:TITLES])
+    more = len(results['sources']) - TITLES
+    sources += f' and {whole(more)} more' if more > 0 else ''
     against = results.get('against')
     beside = f', against {against["identity"]}' if against else ''
     return [

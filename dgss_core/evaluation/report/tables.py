@@ -36,7 +36,10 @@ def table(
     made = [(first, [_cell(cell) for cell in rest]) for first, *rest in rows]
     if not made:
         return None
-    body = [element('tr', element('th', first, scope='row'), cells) for first, cells in made]
+    body = [
+        element('tr', element('th', element('span', first), scope='row'), cells)
+        for first, cells in made
+    ]
     kinds = [None, *('words' if cell.get('class') == 'words' else None for cell in made[0][1])]
     head = element(
         'tr',

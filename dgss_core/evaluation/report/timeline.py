@@ -21,6 +21,7 @@ WIDTH, LEFT, RIGHT, LANE, GAP, AXIS = 940, 130, 16, 56, 16, 20
 SHORTEST = 2
 MOST = 20_000
 """Frames in time lines. Those of longer evaluations would fill the page."""
+MOST_DRIVES = 200
 
 Drive = tuple[str, list[int]]
 """A title, and the places of its frames."""
@@ -35,11 +36,12 @@ def drives(results: Mapping[str, Any]) -> tuple[list[Drive], int]:
     for place, frame in enumerate(results['frames']):
         if any(frame.get(key) is not None for key in SERIES):
             groups.setdefault((frame['source'], frame['drive']), []).append(place)
-    shown, left_out, total = [], 0, 0
+    shown: list[Drive] = []
+    left_out = total = 0
     for (source, drive), places in groups.items():
         if len(places) < SHORTEST:
             continue
-        if total + len(places) > MOST:
+        if total + len(places) > MOST or len(shown) == MOST_DRIVES:
             left_out += 1
             continue
         total += len(places)

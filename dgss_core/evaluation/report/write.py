@@ -10,7 +10,7 @@ from dgss_core.evaluation.report import conditions, figures, sections
 from dgss_core.evaluation.report.elements import NOT_MEASURED, Content, count_of, element
 from dgss_core.evaluation.report.gallery import Encoded, Picture, encode_all, gallery, palette_of
 from dgss_core.evaluation.report.page import Section, build_page
-from dgss_core.evaluation.report.timeline import SERIES, Drive, drives, timelines
+from dgss_core.evaluation.report.timeline import MOST_DRIVES, SERIES, Drive, drives, timelines
 from dgss_core.evaluation.results import ALL
 from dgss_core.files import write_whole
 
@@ -161,8 +161,17 @@ def _drives(results: Mapping[str, Any]) -> list[Content]:
     found = results.get('drives') or {}
     if len(found) < 2:
         return []
-    summary = element('summary', count_of(len(found), 'drive'))
-    return [element('details', summary, conditions.condition_table(found, 'drive'))]
+    shown = {name: found[name] for name in sorted(found)[:MOST_DRIVES]}
+    missing = len(found) - len(shown)
+    more = f'{count_of(missing, "more drive")}: see results.json.' if missing else ''
+    return [
+        element(
+            'details',
+            element('summary', count_of(len(found), 'drive')),
+            conditions.condition_table(shown, 'drive'),
+            element('p', more, class_='note') if more else None,
+        )
+    ]
 
 
 def _facts(frame: Mapping[str, Any]) -> dict[str, Any]:
