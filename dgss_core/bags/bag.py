@@ -21,11 +21,11 @@ from dgss_core.bags.metadata import (
     is_stored,
     read_metadata,
 )
-from dgss_core.bags.stored import CDR, BagMessage, StorageFile, StoredTopic
+from dgss_core.bags.stored import CDR, MOST_FAULTS, BagMessage, StorageFile, StoredTopic
 from dgss_core.errors import HEAD, DgssError, IncompleteError, plain, what_it_is, why_not
 
-MOST_FAULTS = 5
-"""More are counted only."""
+TOLD = 5
+"""Faults in a sentence; more are counted only."""
 LONGEST_GAP_NS = 3600 * 10**9
 """A pause that is longer is taken for a clock that jumped."""
 UNITS = (('years', 31_557_600), ('days', 86_400), ('hours', 3600), ('s', 1))
@@ -104,7 +104,9 @@ class Bag:
             faults += file.faults
             held, counted = sum(t.count for t in file.topics), metadata.counts.get(path.name, 0)
             if held < counted:
-                faults.append(f'{path.name} holds {held} of {counted} messages; copy it again')
+                faults.append(
+                    f'{plain(path.name)} holds {held} of {counted} messages; copy it again'
+                )
         if not self._files:
             raise refused[0]
         spans = [(f.start_ns, f.end_ns) for f in self._files if any(t.count for t in f.topics)]
@@ -157,7 +159,7 @@ class Bag:
             ]
             reasons = '; '.join(_few([*counts, *faults]))
             if not faults:
-                reasons += f'; the rest was never written, or the counts of {METADATA} are wrong'
+                reasons += '; the rest was never written, or ros2 bag reindex counts anew'
             error = IncompleteError(f'{self.path} is incomplete: {reasons}.', sum(short.values()))
             if on_short is None:
                 raise error
@@ -165,7 +167,7 @@ class Bag:
 
     def _messages(self, topics: set[str], faults: dict[str, None]) -> Iterator[BagMessage]:
         def damage(fault: str) -> None:
-            if len(faults) < 10 * MOST_FAULTS:
+            if len(faults) < MOST_FAULTS:
                 faults[fault] = None
 
         with _reading(self.path):
@@ -193,7 +195,7 @@ class Bag:
             f'neither an mcap nor an SQLite recording, as it starts with {head[:8].hex(" ")}; '
             'copy it again'
         )
-        raise DgssError(f'{path} is {what}.')
+        raise DgssError(f'{path.parent / plain(path.name)} is {what}.')
 
     def _folder(self) -> Path:
         """A folder for unpacked files that is removed with this object."""
@@ -277,8 +279,8 @@ def _head(path: Path) -> bytes:
 
 
 def _few(faults: list[str]) -> list[str]:
-    more = len(faults) - MOST_FAULTS
-    return faults if more <= 0 else [*faults[:MOST_FAULTS], f'and {more} more']
+    more = len(faults) - TOLD
+    return faults if more <= 0 else [*faults[:TOLD], f'and {more} more']
 
 
 @contextmanager

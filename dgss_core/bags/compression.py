@@ -10,7 +10,7 @@ from typing import IO, Any
 import lz4.frame
 import zstandard
 
-from dgss_core.errors import DgssError, shown
+from dgss_core.errors import DgssError, plain, shown
 from dgss_core.images.encodings import MAX_PIXELS
 
 LARGEST = 8 * MAX_PIXELS + (1 << 20)
@@ -105,7 +105,10 @@ def unpack_file(path: Path, folder: Path) -> tuple[Path, str]:
                 _check_disk(path, folder, len(block))
                 file.write(block)
         except zstandard.ZstdError as error:
-            return target, f'{path.name} cannot be unpacked to its end ({error}); copy it again'
+            return (
+                target,
+                f'{plain(path.name)} cannot be unpacked to its end ({error}); copy it again',
+            )
     return target, ''
 
 
@@ -113,8 +116,8 @@ def _check_disk(path: Path, folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < SPARE + size:
         raise DgssError(
-            f'{path} does not fit into {folder} unpacked, where {free >> 20} MiB are free; let '
-            'TMPDIR name a larger disk, or unpack it with zstd -d.'
+            f'{path.parent / plain(path.name)} does not fit into {folder} unpacked, where '
+            f'{free >> 20} MiB are free; let TMPDIR name a larger disk, or unpack it with zstd -d.'
         )
 
 

@@ -14,10 +14,7 @@ from zlib import crc32
 from mcap.opcode import Opcode
 from mcap.records import Channel, ChunkIndex, Footer, Header, Schema, Statistics
 
-from dgss_core.bags.compression import (
-    UnpackError,
-    unpack_message,
-)
+from dgss_core.bags.compression import UnpackError, unpack_message
 from dgss_core.bags.mcap_records import (
     BROKEN,
     MAGIC,
@@ -28,8 +25,16 @@ from dgss_core.bags.mcap_records import (
     records_of,
     stream,
 )
-from dgss_core.bags.stored import CDR, BagMessage, Damage, StoredTopic, full_name, is_latched
-from dgss_core.errors import DgssError
+from dgss_core.bags.stored import (
+    CDR,
+    MOST_FAULTS,
+    BagMessage,
+    Damage,
+    StoredTopic,
+    full_name,
+    is_latched,
+)
+from dgss_core.errors import DgssError, plain
 
 TAIL = RECORD.size + 20 + len(MAGIC)
 """Bytes of the footer and what follows."""
@@ -41,7 +46,10 @@ Found = list[tuple[int, int, memoryview | bytes]]
 
 @dataclass
 class _Contents:
-    """What a file holds. `chunks`: the channels of the chunk at an offset, where known."""
+    """What a file holds. `chunks`: the channels of the chunk at an offset, where known.
+
+    `nameless`: the type of a channel is not there.
+    """
 
     schemas: dict[int, tuple[str, str]]
     channels: dict[int, StoredTopic]
@@ -49,6 +57,7 @@ class _Contents:
     counts: Mapping[int, int]
     start_ns: int = 0
     end_ns: int = 0
+    nameless: bool = False
 
 
 class McapFile:
@@ -60,7 +69,7 @@ class McapFile:
     storage = 'mcap'
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._name = path, plain(path.name)
         self._size = path.stat().st_size
         self.faults: list[str] = []
         self._chunks: dict[int, frozenset[int]] = {}
@@ -83,12 +92,13 @@ class McapFile:
                 held = self._chunks.get(offset)
                 if held is not None and held.isdisjoint(wanted):
                     continue
+                found: Found = []
                 try:
-                    found = self._messages_in(file, opcode, length, wanted)
+                    for message in self._messages_in(file, opcode, length, wanted):
+                        found.append(message)
                 except BROKEN as error:
                     damage(self._damaged(offset, error))
-                    continue
-                for stamp_ns, channel, data in found:
+                for stamp_ns, channel, data in sorted(found, key=itemgetter(0)):
                     name, msgtype = wanted[channel].name, wanted[channel].msgtype
                     try:
                         yield BagMessage(name, msgtype, stamp_ns, unpack_message(bytes(data)))
@@ -97,20 +107,18 @@ class McapFile:
 
     def _messages_in(
         self, file: IO[bytes], opcode: int, length: int, wanted: Collection[int]
-    ) -> Found:
-        """The messages of the record at the position of `file`, in the order of their times."""
-        found: Found = []
+    ) -> Iterator[tuple[int, int, memoryview | bytes]]:
+        """The messages of the record at the position of `file`."""
         if opcode == Opcode.MESSAGE:
             channel, _, stamp_ns, _ = MESSAGE.unpack(file.read(MESSAGE.size))
             if channel in wanted:
-                found.append((stamp_ns, channel, bounded(file, length - MESSAGE.size)))
+                yield stamp_ns, channel, bounded(file, length - MESSAGE.size)
         elif opcode == Opcode.CHUNK:
             for inner, content in records_in(file, length):
                 if inner == Opcode.MESSAGE:
                     channel, _, stamp_ns, _ = MESSAGE.unpack_from(content)
                     if channel in wanted:
-                        found.append((stamp_ns, channel, content[MESSAGE.size :]))
-        return sorted(found, key=itemgetter(0))
+                        yield stamp_ns, channel, content[MESSAGE.size :]
 
     def _records(self, file: IO[bytes], damage: Damage) -> Iterator[tuple[int, int, int]]:
         """Offset, opcode and length of the records until the end of the data.
@@ -122,7 +130,7 @@ class McapFile:
         while True:
             file.seek(offset)
             head = file.read(RECORD.size)
-            if not head or len(head) < RECORD.size:
+            if len(head) < RECORD.size:
                 return damage(self._cut(offset))
             opcode, length = RECORD.unpack(head)
             if opcode in (Opcode.DATA_END, Opcode.FOOTER):
@@ -142,14 +150,16 @@ class McapFile:
 
     def _read_header(self, file: IO[bytes]) -> str:
         if file.read(len(MAGIC)) != MAGIC:
-            raise DgssError(f'{self._path} does not begin as an mcap file; copy it again.')
+            raise DgssError(
+                f'{self._path.parent / self._name} does not begin as an mcap file; copy it again.'
+            )
         try:
             opcode, length = RECORD.unpack(file.read(RECORD.size))
             if opcode == Opcode.HEADER:
                 return Header.read(stream(bounded(file, length))).profile
         except BROKEN:
             pass
-        self.faults.append(self._damaged(len(MAGIC)))
+        self._note(self._damaged(len(MAGIC)))
         return ''
 
     def _read_summary(self, file: IO[bytes]) -> _Contents | None:
@@ -175,24 +185,21 @@ class McapFile:
                         found.chunks[index.chunk_start_offset] = held
                 elif opcode == Opcode.STATISTICS:
                     statistics = Statistics.read(stream(content))
-                    total, found.counts = (
-                        statistics.message_count,
-                        statistics.channel_message_counts,
-                    )
+                    total = statistics.message_count
+                    found.counts = statistics.channel_message_counts
                     found.start_ns = statistics.message_start_time
                     found.end_ns = statistics.message_end_time
         except BROKEN:
             return None
-        if total is None or total != sum(found.counts.values()):
-            return None
-        return found if found.counts.keys() <= found.channels.keys() else None
+        is_whole = total == sum(found.counts.values()) and not found.nameless
+        return found if is_whole and found.counts.keys() <= found.channels.keys() else None
 
     def _scan(self, file: IO[bytes]) -> _Contents:
         """What the data itself tells."""
         counts: Counter[int] = Counter()
         found = _Contents({}, {}, {}, counts)
         first: int | None = None
-        for offset, opcode, length in self._records(file, self.faults.append):
+        for offset, opcode, length in self._records(file, self._note):
             held: Counter[int] = Counter()
             try:
                 if opcode == Opcode.CHUNK:
@@ -211,15 +218,13 @@ class McapFile:
                         first = stamp_ns if first is None else min(stamp_ns, first)
                         found.end_ns = max(stamp_ns, found.end_ns)
             except BROKEN as error:
-                self.faults.append(self._damaged(offset, error))
+                self._note(self._damaged(offset, error))
             counts.update(held)
             if opcode == Opcode.CHUNK:
                 found.chunks[offset] = frozenset(held)
         found.start_ns = first or 0
         if lost := sum(count for id_, count in counts.items() if id_ not in found.channels):
-            self.faults.append(
-                f'{self._path.name} holds {lost} messages without a topic; copy it again'
-            )
+            self._note(f'{self._name} holds {lost} messages without a topic; copy it again')
         return found
 
     def _define(self, found: _Contents, opcode: int, content: memoryview) -> None:
@@ -230,6 +235,7 @@ class McapFile:
         elif opcode == Opcode.CHANNEL:
             channel = Channel.read(stream(content))
             name, encoding = found.schemas.get(channel.schema_id, ('', ''))
+            found.nameless |= bool(channel.schema_id) and channel.schema_id not in found.schemas
             found.channels[channel.id] = StoredTopic(
                 channel.topic,
                 full_name(name),
@@ -244,13 +250,17 @@ class McapFile:
         messages = messages or CDR
         return schema if messages == CDR and schema not in ROS2 else messages
 
+    def _note(self, fault: str) -> None:
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append(fault)
+
     def _cut(self, offset: int) -> str:
         return (
-            f'{self._path.name} was cut off while it was recorded or copied (after byte {offset} '
+            f'{self._name} was cut off while it was recorded or copied (after byte {offset} '
             f'of {self._size} there is no whole record); copy it again, or index what is there '
             'with mcap recover'
         )
 
     def _damaged(self, offset: int, error: Exception | None = None) -> str:
         reason = f' ({error})' if error else ''
-        return f'{self._path.name} is damaged at byte {offset}{reason}; copy it again'
+        return f'{self._name} is damaged at byte {offset}{reason}; copy it again'

@@ -14,7 +14,7 @@ import numpy as np
 
 from dgss_core.bags.compression import LARGEST, UnpackError, unpack_message
 from dgss_core.bags.stored import CDR, BagMessage, Damage, StoredTopic, full_name, is_latched
-from dgss_core.errors import DgssError, shown
+from dgss_core.errors import DgssError, plain, shown
 
 MAGIC = b'SQLite format 3\0'
 HOT = bytes.fromhex('d9d505f920a163d7')
@@ -38,11 +38,12 @@ class SqliteFile:
     storage = 'sqlite3'
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._name = path, plain(path.name)
+        self._title = path.parent / self._name
         self.faults: list[str] = []
         if _begins(_beside(path, '-journal'), HOT):
             raise DgssError(
-                f'{path} was cut off amid a transaction, and {path.name}-journal holds what it '
+                f'{self._title} was cut off amid a transaction, and its -journal holds what it '
                 'replaced; open a copy of both once with sqlite3, which puts it back.'
             )
         with self._opened() as file:
@@ -51,7 +52,9 @@ class SqliteFile:
             counts = Counter(self._topic_ids.tolist())
             self._topics = self._read_topics(file, counts)
         if lost := sum(count for id_, count in counts.items() if id_ not in self._topics):
-            self.faults.append(f'{path.name} holds {lost} messages without a topic; copy it again')
+            self.faults.append(
+                f'{self._name} holds {lost} messages without a topic; copy it again'
+            )
         self.topics = [*self._topics.values()]
         self.start_ns = int(self._times[0]) if len(self._times) else 0
         self.end_ns = int(self._times[-1]) if len(self._times) else 0
@@ -75,7 +78,7 @@ class SqliteFile:
                     try:
                         data = unpack_message(data)
                     except UnpackError as error:
-                        damage(f'message {row} of {self._path.name} {error}; copy it again')
+                        damage(f'message {row} of {self._name} {error}; copy it again')
                     else:
                         yield BagMessage(topic.name, topic.msgtype, int(times[at]), data)
 
@@ -122,15 +125,15 @@ class SqliteFile:
         except BROKEN as error:
             _raise_interrupt(error)
             self.faults.append(
-                f'{self._path.name} is damaged or cut off behind {len(rows) // 3} messages '
+                f'{self._name} is damaged or cut off behind {len(rows) // 3} messages '
                 f'({error}); copy it again, or take what is there with sqlite3 .recover'
             )
         if large:
             self.faults.append(
-                f'{self._path.name} holds {large} messages that are larger than any image'
+                f'{self._name} holds {large} messages that are larger than any image'
             )
         if refused:
-            self.faults.append(f'{self._path.name} holds {refused} messages without a time')
+            self.faults.append(f'{self._name} holds {refused} messages without a time')
         table = np.array(rows, np.int64).reshape(-1, 3)
         table = table[np.argsort(table[:, 2], kind='stable')]
         return table[:, 0], table[:, 1], table[:, 2]
@@ -164,13 +167,13 @@ class SqliteFile:
                 plain = not any(hidden for (hidden,) in columns)
             if not plain:
                 raise DgssError(
-                    f'{self._path} holds {shown(str(table))}, which is not a plain table, and no '
+                    f'{self._title} holds {shown(str(table))}, which is not a plain table, and no '
                     'recorder writes that; use another copy of the bag.'
                 )
         if not tables >= {'topics', 'messages'}:
             raise DgssError(
-                f'{self._path} holds no tables of rosbag2; if it was being recorded, copy '
-                f'{self._path.name}-wal, which lay beside it, as well.'
+                f'{self._title} holds no tables of rosbag2; if it was being recorded, copy '
+                f'{self._name}-wal, which lay beside it, as well.'
             )
 
     @contextmanager
@@ -193,7 +196,7 @@ class SqliteFile:
         except BROKEN as error:
             _raise_interrupt(error)
             raise DgssError(
-                f'{self._path} cannot be read ({error}); copy it again, or take what is there '
+                f'{self._title} cannot be read ({error}); copy it again, or take what is there '
                 'with sqlite3 .recover.'
             ) from error
 

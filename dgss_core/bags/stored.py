@@ -20,6 +20,9 @@ from dgss_core.errors import DgssError
 CDR = 'cdr'
 """The encoding of ROS 2 messages."""
 
+MOST_FAULTS = 50
+"""Of one file, and of one reading; a file can be damaged in many places."""
+
 Damage = Callable[[str], None]
 """Called with what is wrong with a file, and what to do."""
 

@@ -23,6 +23,8 @@ from dgss_core.synthetic import CONDITIONS, StreetDrive
 
 SYNTHETIC = 'synthetic'
 FRAMES_PER_CONDITION = 50
+MOST_GAPS = 20
+"""Gaps of a bag that are printed."""
 
 
 def write(
@@ -169,6 +171,6 @@ def _print(bag: BagInfo) -> None:
         table.add_row(Text(plain(topic.name)), Text(kind), count, rate)
     console = Console()
     console.print(table)
-    for after_ns, length_ns in bag.gaps:
+    for after_ns, length_ns in bag.gaps[:MOST_GAPS]:
         gap = f'{span(length_ns)} without a message after {after_ns / 1e9:.1f} s; a clock jumped'
         console.print(gap, markup=False, highlight=False)

@@ -12,7 +12,15 @@ import zstandard
 from foreign_bags import LATCHED, TOPIC, Mcap, add_rows, images, mcap, metadata, packed, sqlite
 from mcap.writer import CompressionType, IndexType
 
-from dgss_core.bags import Bag, bag_info, image_topic, read_bag, read_messages
+from dgss_core.bags import (
+    Bag,
+    bag_info,
+    image_topic,
+    mcap_file,
+    read_bag,
+    read_messages,
+    sqlite_file,
+)
 from dgss_core.errors import DgssError
 from dgss_core.inputs import read_frames
 
@@ -33,6 +41,7 @@ def values(path: Path) -> list[int]:
         {'use_chunking': False},
         {'use_chunking': False, 'use_statistics': False, 'repeat_channels': False},
         {'repeat_schemas': False, 'repeat_channels': False, 'chunk_size': 200},
+        {'repeat_schemas': False, 'chunk_size': 200},
         {'enable_crcs': False},
         {'profile': ''},
     ],
@@ -257,7 +266,7 @@ def test_a_file_whose_log_is_gone_says_so(tmp_path: Path) -> None:
 def test_a_transaction_that_was_cut_off_is_named(tmp_path: Path) -> None:
     sqlite(tmp_path / 'a.db3').close()
     (tmp_path / 'a.db3-journal').write_bytes(bytes.fromhex('d9d505f920a163d7') + bytes(504))
-    with pytest.raises(DgssError, match=r'amid a transaction, and a\.db3-journal'):
+    with pytest.raises(DgssError, match=r'amid a transaction, and its -journal'):
         bag_info(tmp_path / 'a.db3')
 
 
@@ -278,3 +287,20 @@ def test_names_of_topics_are_shown_harmlessly(tmp_path: Path) -> None:
         list(read_bag(Bag(tmp_path / 'a.mcap')))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize('suffix', ['.mcap', '.db3', '.mcap.zstd'])
+def test_names_of_files_are_shown_harmlessly(suffix: str, tmp_path: Path) -> None:
+    name = f'a\x1b[31m\n_0{suffix}'
+    for content in (
+        b'#ROSBAG V2.0\n',
+        mcap_file.MAGIC,
+        sqlite_file.MAGIC,
+        zstandard.compress(b'x'),
+    ):
+        (tmp_path / name).write_bytes(content)
+        for listed in (name, 'other.mcap'):
+            metadata(tmp_path, [listed, 'b.mcap'], 6)
+            with pytest.raises(DgssError) as caught:
+                list(read_messages(tmp_path))
+            assert str(caught.value).isprintable()

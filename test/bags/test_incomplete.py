@@ -113,6 +113,19 @@ def test_a_damaged_length_does_not_end_an_indexed_file(tmp_path: Path) -> None:
     assert error.missing == 1
 
 
+def test_the_messages_before_a_damaged_one_in_a_chunk_are_read(tmp_path: Path) -> None:
+    path = mcap(tmp_path / 'a.mcap', images(side=40), enable_crcs=False)
+    data = bytearray(path.read_bytes())
+    # The length before channel, sequence and times of the fourth message.
+    at = data.index(images(side=40)[3][1]) - 22 - 8
+    data[at : at + 8] = (1 << 60).to_bytes(8, 'little')
+    path.write_bytes(data)
+    found, (error,) = read(path)
+    assert found == [0, 1, 2]
+    assert isinstance(error, IncompleteError)
+    assert error.missing == 3
+
+
 def test_a_part_that_is_missing_or_not_named_is_told(tmp_path: Path) -> None:
     sent = images(9)
     for part in range(3):
