@@ -183,7 +183,7 @@ class _Images:
         self._video = VideoMessages()
 
     def take(self, message: BagMessage, name: str) -> Iterator[Decoded]:
-        content = _deserialized(message)
+        content = deserialized(message)
         place = Place(name, message.stamp_ns, _stamp_ns(message, content))
         if message.msgtype == FFMPEG_PACKET:
             yield from self._video.take(place, content.encoding, content.data)
@@ -217,7 +217,7 @@ def condition_changes(
     A message that is missing is not told here, but when the images are read.
     """
     found = [
-        (message.stamp_ns, _deserialized(message).data)
+        (message.stamp_ns, deserialized(message).data)
         for message in opened(bag).messages({topic}, lambda _: None)
         if message.msgtype == STRING
     ]
@@ -235,7 +235,7 @@ def decode_message(message: BagMessage) -> tuple[int, np.ndarray]:
             f'{plain(message.topic)} is a video, which can be decoded only in the order of the '
             'messages; write it as images first, with dgss bag write BAG --output IMAGES.'
         )
-    content = _deserialized(message)
+    content = deserialized(message)
     return _stamp_ns(message, content), _decode(message, content)
 
 
@@ -267,13 +267,14 @@ def _decode(message: BagMessage, content: Any) -> np.ndarray:
 
 def label_ids(image: np.ndarray, message: BagMessage) -> np.ndarray:
     """The ids of a decoded label message, uint8 (H, W); DgssError for another encoding."""
-    encoding = _deserialized(message).encoding
+    encoding = deserialized(message).encoding
     if encoding not in ('mono8', '8UC1'):
         raise DgssError(f'{message.topic} is {shown(encoding)}; labels are mono8 images of ids.')
     return np.ascontiguousarray(image[..., 0])
 
 
-def _deserialized(message: BagMessage) -> Any:
+def deserialized(message: BagMessage) -> Any:
+    """The content of a message, by the names of its fields; DgssError if it is damaged."""
     try:
         return typestore().deserialize_cdr(message.data, message.msgtype)
     # Damaged bytes can raise any exception in the decoder.

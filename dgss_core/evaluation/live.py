@@ -7,15 +7,16 @@ masks: when each image was sent and each mask received.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dgss_core.bags import read_messages
-from dgss_core.bags.interfaces import STRING, sibling, typestore
-from dgss_core.bags.stored import BagMessage
+from dgss_core.bags import Bag, BagMessage
+from dgss_core.bags.interfaces import STRING, sibling
+from dgss_core.bags.reader import deserialized
 from dgss_core.documents import load_json
 from dgss_core.errors import DgssError
 
@@ -24,8 +25,8 @@ ARRAY = 'diagnostic_msgs/msg/DiagnosticArray'
 LARGEST = 1 << 30
 """Bytes of the times of a replay."""
 PERCENTILES = (50, 95, 99)
-MEASURED = {'cpu_percent': 'cpu_percent', 'memory_mib': 'memory_mib'}
-"""Values of the status `model`, by their keys in the results; each is averaged."""
+MEASURED = ('cpu_percent', 'memory_mib')
+"""Values of the status `model` of the node; each is averaged."""
 
 
 def pack(sent: Mapping[int, float], received: Mapping[int, float]) -> str:
@@ -39,10 +40,11 @@ def live_results(bag: Path, mask_topic: str) -> dict[str, Any] | None:
     Raises DgssError if these are damaged.
     """
     topic = sibling(mask_topic, REPLAY)
-    texts = [_text(m) for m in read_messages(bag, {topic}) if m.msgtype == STRING]
+    recording = Bag(bag)
+    texts = [m for m in _messages(recording, topic) if m.msgtype == STRING]
     if not texts:
         return None
-    sent, received = _unpack(texts[-1], f'{topic} of {bag}')
+    sent, received = _unpack(deserialized(texts[-1]).data, f'{topic} of {bag}')
     latencies = np.array([1e3 * (received[s] - sent[s]) for s in sent if s in received])
     arrived = sorted(received.values())
     span = arrived[-1] - arrived[0] if arrived else 0
@@ -56,7 +58,7 @@ def live_results(bag: Path, mask_topic: str) -> dict[str, Any] | None:
             for p in PERCENTILES
         },
         'latencies_ms': latencies.round(2).tolist(),
-        **_of_node(bag),
+        **_of_node(recording),
     }
 
 
@@ -74,21 +76,21 @@ def _unpack(text: str, origin: str) -> tuple[dict[int, float], dict[int, float]]
     return sent, received
 
 
-def _of_node(bag: Path) -> dict[str, float | None]:
+def _of_node(bag: Bag) -> dict[str, float | None]:
     """Means of what the node says of its process."""
     found: dict[str, list[float]] = {key: [] for key in MEASURED}
-    for message in read_messages(bag, {DIAGNOSTICS}):
+    for message in _messages(bag, DIAGNOSTICS):
         if message.msgtype != ARRAY:
             continue
-        array: Any = typestore().deserialize_cdr(message.data, ARRAY)
-        for status in array.status:
+        for status in deserialized(message).status:
             values = {entry.key: entry.value for entry in status.values}
-            for key, name in MEASURED.items():
-                if status.name.endswith(': model') and name in values:
-                    found[key].append(float(values[name]))
+            for key in MEASURED:
+                if status.name.endswith(': model') and key in values:
+                    with suppress(ValueError):  # Another node may say anything.
+                        found[key].append(float(values[key]))
     return {key: sum(v) / len(v) if v else None for key, v in found.items()}
 
 
-def _text(message: BagMessage) -> str:
-    content: Any = typestore().deserialize_cdr(message.data, STRING)
-    return str(content.data)
+def _messages(bag: Bag, topic: str) -> Iterator[BagMessage]:
+    # What is missing is told when the masks are read.
+    return bag.messages({topic}, lambda short: None)
