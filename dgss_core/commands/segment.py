@@ -25,6 +25,8 @@ from dgss_core.images.paint import fitted, overlay
 from dgss_core.inputs import read_frames
 from dgss_core.runtime.backend import silent
 from dgss_core.runtime.bundle import open_bundle
+from dgss_core.runtime.pipeline import WriteBehind, read_ahead
+from dgss_core.runtime.prediction import Prediction
 from dgss_core.runtime.segmenter import Segmenter
 
 PAGE_TEMPLATE = Path(__file__).with_name('segment_index.html.in')
@@ -88,19 +90,28 @@ def _say(line: str) -> None:
 def _segment_all(result: _Result, output: Path, opacity: float) -> None:
     """Write every frame, and the page also when it stops early; KeyboardInterrupt is kept."""
     segmenter, source = result.segmenter, result.frames
+
+    def write(staging: Path, frame: Frame, answer: Prediction) -> None:
+        height, width = frame.image.shape[:2]
+        mask = answer.resized(height=height, width=width).mask
+        painted = overlay(frame.image, mask, segmenter.labels, opacity)
+        _write_frame(output, staging / NEW, frame, mask, painted)
+        result.names.append(frame.name)
+
     try:
+        ahead = read_ahead(source, lambda frame: segmenter.prepare(frame.image))
         with (
             staging_folder(output) as staging,
-            closing(with_progress(source, 'Segmenting', source.length)) as frames,
+            closing(ahead),
+            WriteBehind() as writer,
+            closing(with_progress(ahead, 'Segmenting', source.length)) as frames,
         ):
-            for frame in frames:
+            for frame, prepared in frames:
                 started = time.perf_counter()
-                mask = segmenter(frame.image).mask
+                answer = segmenter.predict_prepared([prepared])[0]
                 result.seconds.append(time.perf_counter() - started)
-                painted = overlay(frame.image, mask, segmenter.labels, opacity)
-                _write_frame(output, staging / NEW, frame, mask, painted)
-                result.names.append(frame.name)
                 result.aspect = result.aspect or frame.image.shape[1::-1]
+                writer.put(write, staging, frame, answer)
         result.is_part = False
     except KeyboardInterrupt:
         if not result.names:

@@ -20,23 +20,32 @@ from dgss_core.runtime.bundle import Bundle
 FOLDERS = ('masks', 'overlays', 'frames', 'thumbnails')
 
 WAIT = """
-import resource, signal, sys
+import resource, signal, sys, time
 from dgss_core.cli import main
+from dgss_core.commands import segment
 from dgss_core.runtime.segmenter import Segmenter
-call, count = Segmenter.__call__, 0
-def wait(self, image):
+call, write, count, written = Segmenter.predict_prepared, segment._write_frame, 0, 0
+def counted(*frame):
+    global written
+    try:
+        write(*frame)
+    finally:
+        written += 1
+def wait(self, images):
     global count
+    while written < count:
+        time.sleep(0.002)
     if count == int(sys.argv[1]):
         print('here', flush=True)
         if sys.stdin.readline() == 'full\\n':
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))
     count += 1
-    return call(self, image)
-Segmenter.__call__ = wait
+    return call(self, images)
+Segmenter.predict_prepared, segment._write_frame = wait, counted
 sys.exit(main(['segment', *sys.argv[2:]]))
 """
-"""`dgss segment` that says so before it segments frame number argv[1], and waits for a line."""
+"""`dgss segment` that waits for a line before frame argv[1], when those before are written."""
 
 
 @pytest.fixture
