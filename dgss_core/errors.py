@@ -1,9 +1,12 @@
-"""The exception for every mistake that a user can fix."""
+"""The exception for every mistake that a user can fix, and what a file from outside really is."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from contextlib import suppress
 from difflib import get_close_matches
+from pathlib import Path
 
 LISTED = 20
 """A message lists up to this many known names in full, and of more only the similar ones."""
@@ -11,6 +14,56 @@ LISTED = 20
 
 SHOWN = 60
 """A message shows up to this many characters of a value from outside."""
+
+HEAD = 512
+"""Bytes that tell what a file is."""
+
+KINDS = {
+    'lfs': (rb'version https://git-lfs', 'a Git LFS pointer, not the file; run git lfs pull'),
+    'annex': (rb'(\.\./)*\.?/?(\.git/)?annex/objects/', 'a git-annex pointer; run git annex get'),
+    'dvc': (rb'(md5: \w{32}|outs:|deps:) *\n', 'a DVC pointer, not the file; run dvc pull'),
+    'html': (
+        rb'(?i)\s*<(!doctype html|html|head)',
+        'an HTML page, not the file; download it again, past the login or the consent',
+    ),
+    'xml': (
+        rb'\s*<\?xml',
+        'an XML text, perhaps the error of a download; download the file again',
+    ),
+    'ros1': (rb'#ROSBAG V[\d.]+\n', 'a ROS 1 bag; convert it with rosbags-convert'),
+    'mcap': (rb'\x89MCAP0\r\n', 'an mcap recording; name it .mcap'),
+    'sqlite': (rb'SQLite format 3\0', 'an SQLite file; name it .db3 if it is a recording'),
+    'zstd': (rb'\x28\xb5\x2f\xfd', 'compressed with zstd; unpack it with zstd -d'),
+    'lz4': (rb'\x04\x22\x4d\x18', 'compressed with lz4; unpack it with lz4 -d'),
+    'gzip': (rb'\x1f\x8b', 'compressed with gzip; unpack it with gunzip, or tar xf'),
+    'xz': (rb'\xfd7zXZ\0', 'compressed with xz; unpack it with xz -d, or tar xf'),
+    'bzip2': (rb'BZh\d', 'compressed with bzip2; unpack it with bunzip2, or tar xf'),
+    'tar': (rb'(?s).{257}ustar', 'a tar archive; unpack it with tar xf'),
+    'zip': (rb'PK(\x03\x04|\x05\x06)', 'a zip archive; unpack it with unzip'),
+    '7z': (rb"7z\xbc\xaf'\x1c", 'a 7z archive; unpack it with 7z x'),
+    'rar': (rb'Rar!\x1a\x07', 'a RAR archive; unpack it with unrar x'),
+    'encrypted': (
+        rb'Salted__|age-encryption\.org/|-----BEGIN (PGP|AGE)|LUKS\xba\xbe',
+        'encrypted; decrypt it first',
+    ),
+    'jpeg': (rb'\xff\xd8\xff', 'a JPEG image; name it .jpg'),
+    'png': (rb'\x89PNG\r\n', 'a PNG image; name it .png'),
+    'mp4': (rb'(?s).{4}ftyp(?!heic|heix|mif1|avif)', 'an MP4 video; name it .mp4'),
+    'matroska': (rb'\x1a\x45\xdf\xa3', 'a Matroska or WebM video; name it .mkv or .webm'),
+    'h264': (
+        rb'\0\0\0?\x01[\x67\x27\x09\x40\x46]',
+        'a bare H.264 or H.265 stream; wrap it with ffmpeg -i FILE -c copy drive.mp4',
+    ),
+    'hdf5': (rb'\x89HDF\r\n', 'an HDF5 file; save it in the format that is asked for'),
+    'numpy': (rb'\x93NUMPY', 'a NumPy array; save it in the format that is asked for'),
+    'pdf': (rb'%PDF-', 'a PDF document; give the file itself'),
+    'unwritten': (
+        rb'(?s)\0{64}\0*\Z',
+        'full of zero bytes, a place that was reserved and never written; copy it again',
+    ),
+    'empty': (rb'\Z', 'empty; copy, download or write it again'),
+}
+"""How the first bytes of a kind of file look, what it is called, and what to do with it."""
 
 
 class DgssError(Exception):
@@ -52,6 +105,26 @@ def one_line(text: object, longest: int = 300) -> str:
     """A text on one line, cut to about `longest` characters, for a message."""
     line = ' '.join(str(text).split())
     return line if len(line) <= longest else f'{line[:longest]}...'
+
+
+def what_it_is(head: bytes, *expected: str) -> str:
+    """What a file with these first `HEAD` bytes is and what to do: 'empty; copy it again'.
+
+    Returns '' if nothing is known about it, or if it is of a kind in `expected` (keys of `KINDS`).
+    """
+    for kind, (pattern, meaning) in KINDS.items():
+        if re.match(pattern, head):
+            return '' if kind in expected else meaning
+    return ''
+
+
+def why_not(path: Path, *expected: str) -> str:
+    """`what_it_is` for a file; '' also for what is not a file or cannot be read."""
+    with suppress(OSError, ValueError):
+        if path.is_file():
+            with path.open('rb') as file:
+                return what_it_is(file.read(HEAD), *expected)
+    return ''
 
 
 def similar(name: str, known: Iterable[str]) -> list[str]:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from dgss_core.errors import LISTED, unknown
+from dgss_core.errors import HEAD, LISTED, unknown, what_it_is, why_not
 
 MANY = [f'encoder-{letter * 3}' for letter in 'abcdefghijklmnopqrstuvwxyz']
 
@@ -33,3 +35,39 @@ def test_a_long_list_is_cut_to_the_similar_names() -> None:
     message = str(unknown('encoder', 'encoder-aa', MANY))
     assert message.endswith('?')
     assert message.count(',') == 2
+
+
+@pytest.mark.parametrize(
+    ('head', 'says'),
+    [
+        (b'', 'empty'),
+        (b'version https://git-lfs.github.com/spec/v1\noid sha256:ab', 'git lfs pull'),
+        (b'../../.git/annex/objects/X/y', 'git annex get'),
+        (b'/annex/objects/SHA256E-s3--ab.png', 'git annex get'),
+        (b'outs:\n- md5: ab\n  path: a.png', 'dvc pull'),
+        (b'\n<!DOCTYPE html><html>', 'an HTML page'),
+        (b"<?xml version='1.0'?><Error>", 'an XML text'),
+        (b'#ROSBAG V2.0\nE', 'rosbags-convert'),
+        (b'\x28\xb5\x2f\xfd\xa0', 'zstd -d'),
+        (b'\x1f\x8b\x08', 'gunzip'),
+        (b'PK\x03\x04', 'unzip'),
+        (b'a.txt'.ljust(257, b'\0') + b'ustar', 'tar xf'),
+        (b'\0\0\0\x01\x67\x64', 'H.264'),
+        (b'\0\0\0\x20ftypisom', 'MP4'),
+        (b'Salted__12345678', 'encrypted'),
+        (bytes(512), 'never written'),
+    ],
+)
+def test_the_first_bytes_tell_what_a_file_is(head: bytes, says: str, tmp_path: Path) -> None:
+    path = tmp_path / 'file'
+    path.write_bytes(head)
+    assert says in why_not(path)
+    assert what_it_is(head[:HEAD]) == why_not(path)
+
+
+def test_nothing_is_said_of_what_is_expected_or_unknown(tmp_path: Path) -> None:
+    assert what_it_is(b'PK\x03\x04', 'zip', 'png') == ''
+    assert what_it_is(b'outsider: 1') == ''
+    assert what_it_is(bytes(8)) == ''
+    assert why_not(tmp_path) == why_not(tmp_path / 'gone') == why_not(Path('a\0b')) == ''
+    assert all(what_it_is(head) == '' for head in (b'a', b'<svg>', b'{"a": 1}', b'version 3'))
