@@ -8,9 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from dgss_core.errors import DgssError, unknown
 from dgss_core.files import Kind, refuse_file, write_whole
 from dgss_core.labels import LabelSet
@@ -44,16 +41,6 @@ LICENCES = {
     'soma': 'code MIT; no separate licence of the weights is known',
 }
 """Licences as stated by the publishers, by the first part of the name of a system."""
-
-NUMBERS: list[Any] = [
-    *(
-        (np.float64(0).__reduce__()[0], f'numpy.{core}.multiarray.scalar')
-        for core in ('core', '_core')
-    ),
-    (np.dtype, 'numpy.dtype'),
-    *(type(np.dtype(kind)) for kind in ('float32', 'float64', 'int64')),
-]
-"""numpy numbers: some training programs store scores beside the weights. They run no code."""
 
 
 def convert(
@@ -100,10 +87,9 @@ def convert_file(
     inputs = [source] if base is None else [source, base]
     refuse_file(output, CHECKPOINT, inputs)
     refuse_file(manifest, METADATA, inputs)
-    with torch.serialization.safe_globals(NUMBERS):
-        weights = import_system(
-            system, read_weights(source), None if base is None else read_weights(base)
-        )
+    weights = import_system(
+        system, read_weights(source), None if base is None else read_weights(base)
+    )
     if system.startswith('soma'):
         # The importer has merged the adapters.
         sizes['rank'] = None

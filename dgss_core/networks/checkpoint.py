@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -18,14 +18,14 @@ from dgss_core.files import replacing
 from dgss_core.labels import LabelSet
 from dgss_core.networks.importers.keys import load_exactly
 from dgss_core.networks.systems import SegmentationModel, build_system
+from dgss_core.networks.tensor_files import read_metadata, read_tensors
+from dgss_core.networks.weight_files import CHECKPOINT as SCHEMA
 
 UNFIT = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError),
     *(RuntimeError, TypeError, ValueError),
 )
 """What a constructor raises for options that do not fit it."""
-
-SCHEMA = 'dgss-checkpoint/1'
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,7 @@ def read_about(path: Path) -> tuple[About, LabelSet]:
     """Description and label set of a checkpoint. Raises DgssError as `load_checkpoint` does."""
     if not path.is_file():
         raise DgssError(f'There is no checkpoint {path}; give the path of a .safetensors file.')
-    try:
-        with safe_open(path, framework='pt') as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise DgssError(f'{path} is not a whole safetensors file ({error}).') from None
+    metadata = read_metadata(path)
     if metadata.get('schema') != SCHEMA:
         raise DgssError(
             f'{path} is no checkpoint of this package (schema {shown(metadata.get("schema"))}, '
@@ -137,7 +133,5 @@ def load_checkpoint(path: str | Path) -> SegmentationModel:
             f'{path} was written with options this version does not know ({one_line(error)}); '
             'convert the published file again.'
         ) from error
-    with safe_open(path, framework='pt') as file:
-        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    load_exactly(model, weights, str(path))
+    load_exactly(model, read_tensors(path)[1], str(path))
     return model.eval()

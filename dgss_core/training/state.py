@@ -28,8 +28,8 @@ from dgss_core.datasets import Dataset
 from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import write_tensors
+from dgss_core.networks.tensor_files import read_tensors
 from dgss_core.training.average import Average
-from dgss_core.training.tensors import read_tensors
 
 SCHEMA = 'dgss-training/1'
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
