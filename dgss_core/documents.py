@@ -23,6 +23,10 @@ DEEPEST = 64
 LONGEST_NUMBER = 64
 """Characters."""
 
+FILES = {'label_set', 'dataset', 'weights', 'start', 'bank', 'teacher', 'listing'}
+"""Keys of a config whose value may be a file."""
+FILE_SUFFIXES = ('.yaml', '.yml', '.safetensors', '.pth', '.pt', '.bin', '.txt')
+
 _PLAIN = ('null', 'bool', 'int', 'float', 'str', 'seq', 'map')
 _MERGE = 'tag:yaml.org,2002:merge'
 _FLOAT = re.compile(
@@ -79,6 +83,35 @@ def read_yaml(path: Path, largest: int = LARGEST_YAML) -> Any:
 def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
     """`load_json` of a file. Raises DgssError also if it cannot be read."""
     return load_json(read_bounded(path, largest), str(path), largest)
+
+
+def located(content: Any, folder: Path, working: Path) -> Any:
+    """The content of a config whose files, under the keys `FILES`, lie in `folder`.
+
+    A file that is there becomes its path, so that it is found from anywhere. One that is not is
+    left as it is if it lies in the folder `working`, or if its value may be the name of something
+    else.
+    """
+    if isinstance(content, list):
+        return [located(entry, folder, working) for entry in content]
+    if not isinstance(content, dict):
+        return content
+    return {
+        key: _placed(value, folder, working)
+        if key in FILES and isinstance(value, str)
+        else located(value, folder, working)
+        for key, value in content.items()
+    }
+
+
+def _placed(value: str, folder: Path, working: Path) -> str:
+    beside = folder / value
+    if ':' in value or value.startswith('~') or not value:
+        return value
+    named = '/' in value or value.endswith(FILE_SUFFIXES)
+    if is_file(beside) or (named and not is_file(working / value)):
+        return str(beside)
+    return value
 
 
 def is_file(path: Path) -> bool:

@@ -83,6 +83,8 @@ def unknown(
     ('Cityscapes has no split ...'). `also`: another accepted form, added to the list.
     """
     known = list(known)
+    if also and ('/' in name or name.endswith(('.yaml', '.yml'))):
+        return DgssError(f'There is no {what} file {shown(name, 300)}; correct the path.')
     near = similar(name, known)
     if len(known) <= LISTED or len(near) == len(known):
         advice = f'use one of {", ".join(known)}{also}.' if known else 'leave it out.'
