@@ -94,9 +94,11 @@ def save_model(
     Every process must call it; only the `first` writes. Raises DgssError if writing fails.
     """
     weights: dict[str, Any] = get_model_state_dict(model, options=WHOLE)
-    data = ', '.join(source.dataset for source in config.sources)
+    # A YAML file of one's own goes by its name.
+    data = tuple(dict.fromkeys(Path(source.dataset).stem for source in config.sources))
     encoder = systems()[config.system].weights_licence
-    licence = f'encoder {encoder}; trained on {data}, whose terms hold too'
+    licence = f'encoder {encoder}; trained on {", ".join(data)}, whose terms hold too'
     for path in paths if first else ():
-        about = About(config.system, sizes(config, model.encoder.form), licence=licence)
+        given = sizes(config, model.encoder.form)
+        about = About(config.system, given, licence=licence, training_data=data)
         save_checkpoint(model, path, about, weights)
