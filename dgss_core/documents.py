@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NoReturn
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from dgss_core.errors import DgssError, one_line, shown
+from dgss_core.errors import DgssError, one_line, shown, why_not
 
 LARGEST_YAML = 1 << 20
 LARGEST_JSON = 1 << 25
@@ -59,14 +59,19 @@ def load_yaml(text: str | bytes, origin: str, largest: int = LARGEST_YAML) -> An
     return value
 
 
-def load_json(text: str | bytes, origin: str, largest: int = LARGEST_JSON) -> Any:
-    """The content of a JSON document. Raises DgssError for the same faults as `load_yaml`."""
+def load_json(
+    text: str | bytes, origin: str, largest: int = LARGEST_JSON, *, nan: bool = False
+) -> Any:
+    """The content of a JSON document. Raises DgssError for the same faults as `load_yaml`.
+
+    With `nan`, NaN is read as None.
+    """
     decoded = _decoded(text, origin, largest)
     try:
         value = json.loads(
             decoded,
             object_pairs_hook=_unique,
-            parse_constant=_refuse_constant,
+            parse_constant=_nan_as_none if nan else _refuse_constant,
             parse_int=_short_integer,
         )
         _check_values(value)
@@ -76,12 +81,14 @@ def load_json(text: str | bytes, origin: str, largest: int = LARGEST_JSON) -> An
 
 
 def read_yaml(path: Path, largest: int = LARGEST_YAML) -> Any:
-    """`load_yaml` of a file. Raises DgssError also if it cannot be read."""
+    """`load_yaml` of a file. Raises DgssError also if it cannot be read or is of another kind."""
+    refuse_other_kind(path)
     return load_yaml(read_bounded(path, largest), str(path), largest)
 
 
 def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
-    """`load_json` of a file. Raises DgssError also if it cannot be read."""
+    """`load_json` of a file. Raises DgssError also if it cannot be read or is of another kind."""
+    refuse_other_kind(path)
     return load_json(read_bounded(path, largest), str(path), largest)
 
 
@@ -112,6 +119,12 @@ def _placed(value: str, folder: Path, working: Path) -> str:
     if is_file(beside) or (named and not is_file(working / value)):
         return str(beside)
     return value
+
+
+def refuse_other_kind(path: Path) -> None:
+    """Raise DgssError if the first bytes of a file show that it is no document, and what it is."""
+    if what := why_not(path, 'empty'):
+        raise DgssError(f'{path} is {what}.')
 
 
 def is_file(path: Path) -> bool:
@@ -261,6 +274,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ValueError(f'the key {shown(twice)} is given twice')
     return found
+
+
+def _nan_as_none(name: str) -> None:
+    if name != 'NaN':
+        _refuse_constant(name)
 
 
 def _refuse_constant(name: str) -> NoReturn:

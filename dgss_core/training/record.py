@@ -201,7 +201,8 @@ class Record:
 
     def _entries(self) -> list[dict[str, Any]]:
         """The evaluations so far. Raises DgssError if a line is none."""
-        entries = read_entries(self.scores) if self.scores.is_file() else []
+        # Earlier versions wrote NaN for a split without a labelled pixel.
+        entries = read_entries(self.scores, nan=True) if self.scores.is_file() else []
         for number, entry in enumerate(entries, 1):
             if not {'step', 'on', 'miou'} <= entry.keys() or not isinstance(entry['step'], int):
                 raise DgssError(f'{self.scores}, line {number}, is no evaluation; remove it.')
