@@ -33,6 +33,8 @@ from dgss_core.networks.tensor_files import read_metadata, read_tensors
 from dgss_core.training.average import Average
 
 SCHEMA = 'dgss-training/1'
+LONGEST_STEP = 18
+"""Digits."""
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 """Gathers the whole state on the first process only, for ddp and fsdp alike."""
 
@@ -53,7 +55,8 @@ class SavedState:
     @classmethod
     def of(cls, metadata: Mapping[str, str], path: Path) -> SavedState:
         step = metadata.get('step', '')
-        if metadata.get('schema') != SCHEMA or not (step.isascii() and step.isdigit()):
+        counted = step.isascii() and step.isdigit() and len(step) <= LONGEST_STEP
+        if metadata.get('schema') != SCHEMA or not counted:
             raise DgssError(f'{path} is no state of a training; resume where one was begun.')
         parts = [
             load_json(metadata.get(key) or '{}', f'{key} of {path}') for key in ('classes', 'form')
@@ -185,8 +188,9 @@ def _compare(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> N
     difference = ''
     if before.get('classes') != now['classes']:
         listed = ', '.join(map(str, before.get('classes', ())))
-        difference = f' (in this order: {listed}; now they are {", ".join(now["classes"])})'
+        order = f'in this order: {listed}; now they are {", ".join(now["classes"])}'
+        difference = f' ({one_line(order)})'
     raise DgssError(
-        f'{path} was begun with other labels{one_line(difference)}; restore the label set and the '
-        'data set files it was begun with, or choose another --output.'
+        f'{path} was begun with other labels{difference}; restore the label set and the data set '
+        'files it was begun with, or choose another --output.'
     )
