@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# One more than there are cores, up to eight: many tests wait for messages between processes.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n + 1 : 8)))
+DURATIONS ?= 10
 
 # A sourced ROS 2 serves everything; only where there is none do its wheels stand in.
 ifdef AMENT_PREFIX_PATH
@@ -18,7 +21,7 @@ endif
 
 help:
 	@echo 'make demo      a drive through all conditions: node, masks, contact sheet and table in demo/'
-	@echo 'make test      every test that runs on this machine in minutes'
+	@echo 'make test      every test that runs on this machine in minutes (DURATIONS=20: the slowest 20)'
 	@echo 'make test-all  the slow ones too'
 	@echo 'make lint      ruff, mypy and the import laws        make format  ruff format'
 
@@ -26,7 +29,8 @@ demo: $(VENV)/.run-ready
 	$(BIN)/dgss demo --output demo
 
 test: $(VENV)/.test-ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		--durations $(DURATIONS) $(PYTEST_ARGS)
 
 test-all: $(VENV)/.test-ready
 	$(BIN)/python -m pytest --slow $(PYTEST_ARGS)

@@ -8,10 +8,14 @@ from setuptools import find_packages, setup
 VERSION = '0.1.0'
 WHEELS = 'sys_platform == "linux" and platform_machine == "x86_64"'
 RUNTIME = [
+    'av',
     'numpy',
     'opencv-python<5',  # cv_bridge reads the type numbers of OpenCV 4
     'onnxruntime',
+    'pi-heif',
+    'pillow',
     'pyyaml',
+    'mcap>=1.2',
     'rosbags>=0.11.7',
     'jsonargparse[signatures]>=4.52',
     'rich',
@@ -31,7 +35,7 @@ EXTRAS = {
         )
     ],
     'train': [
-        'lightning>=2.5',
+        'lightning-fabric>=2.5',
         'onnxscript',
         'open_clip_torch>=3.2',
         'safetensors',
@@ -49,6 +53,7 @@ EXTRAS = {
         *GENERATE,
         # Engines are built, and the CPU is used best, on any x86-64 machine.
         *(f'{name}; {WHEELS}' for name in ('cuda-python', 'openvino', 'tensorrt-rtx')),
+        'axe-core-python',  # axe.min.js, for the tests of the reports in Chromium
         'hypothesis',
         'import-linter>=2.17',
         'mypy',
@@ -57,7 +62,9 @@ EXTRAS = {
         'pytest-timeout',
         'pytest-xdist',
         'ruff',
+        'selenium>=4.20',
         'setuptools>=70,<82',  # builds the example plugin without a network
+        'torchmetrics',
     ],
     'test': ['hypothesis', 'onnx', 'pytest', 'pytest-timeout'],
 }
@@ -81,6 +88,7 @@ setup(
             '*.pyi',
             'py.typed',
             'commands/*.in',
+            'evaluation/report/report.*',
             'networks/text/data/*',
             'runtime/bundles/*/*',
             'runtime/bundles/*/frames/*',

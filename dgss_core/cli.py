@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
+
+from docstring_parser import parse
 
 from dgss_core import __version__
 from dgss_core.commands.interrupts import end_on_repeated_interrupts
-from dgss_core.commands.parser import Parser, checked
+from dgss_core.commands.parser import Parser, checked, each
 from dgss_core.errors import DgssError, one_line, similar
 
 LONGEST = 4000
@@ -25,6 +27,16 @@ VERBS = {
         'dgss_core.commands.segment',
         'segment',
         'write masks of images, a video or a bag',
+    ),
+    'evaluate': (
+        'dgss_core.commands.evaluate',
+        'evaluate',
+        'score a model on data sets and bags, per condition',
+    ),
+    'compare': (
+        'dgss_core.commands.compare',
+        'compare',
+        'show what differs between evaluations, and how sure that is',
     ),
     'demo': (
         'dgss_ros.demo.command',
@@ -111,7 +123,8 @@ VERBS = {
 def run_verb(verb: str, arguments: Sequence[str]) -> Any:
     """Parse `arguments` by the signature of the function of a verb, and call it.
 
-    Parameters before the `*` in the signature are positional, those after it are options.
+    Parameters before the `*` in the signature are positional, those after it are options. A
+    positional list takes one value or more.
     """
     function = _load(verb)
     parameters = inspect.signature(function).parameters.values()
@@ -120,13 +133,19 @@ def run_verb(verb: str, arguments: Sequence[str]) -> Any:
     parser = Parser(
         prog=f'dgss {verb}', description=(inspect.getdoc(function) or '').split('\n\n')[0]
     )
-    for skip, as_positional in ((options, True), (positional, False)):
+    kinds = get_type_hints(function)
+    several = {name for name in positional if _is_list(kinds.get(name))}
+    for skip, as_positional in ((options | several, True), (positional, False)):
         parser.add_function_arguments(
             function, as_group=False, as_positional=as_positional, skip={*skip}
         )
+    for name in several:
+        text = next(p.description for p in parse(function.__doc__).params if p.arg_name == name)
+        parser.add_argument(name, nargs='+', type=get_args(kinds[name])[0], help=text)
     switches = {f'--{p.name}' for p in parameters if isinstance(p.default, bool)}
-    kinds = get_type_hints(function)
     sections = {f'--{name}' for name in options if is_dataclass(kinds.get(name))}
+    lists = {f'--{name}' for name in options if _is_list(kinds.get(name))}
+    arguments = [*each(arguments, lists, {f'--{name}' for name in options})]
     parsed = parser.parse_args(list(checked(arguments, switches, sections)))
     try:
         values = parser.instantiate(parsed)
@@ -140,6 +159,11 @@ def run_verb(verb: str, arguments: Sequence[str]) -> Any:
             raise
         raise cause from None
     return function(**{name: values[name] for name in positional | options})
+
+
+def _is_list(kind: Any) -> bool:
+    """Whether an option takes several values: its type is a list, or a list or None."""
+    return any(get_origin(part) is list for part in (kind, *get_args(kind)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -54,9 +54,7 @@ class ConfusionMatrix:
 
         nan for a class that is neither labelled nor predicted on a labelled pixel.
         """
-        hits = np.diag(self.counts).astype(float)
-        union = self.counts.sum(1) + self.counts[:, :-1].sum(0) - hits
-        return np.divide(hits, union, out=np.full(self.num_classes, np.nan), where=union > 0)
+        return class_iou(self.counts)
 
     @property
     def miou(self) -> float:
@@ -72,6 +70,13 @@ class ConfusionMatrix:
                 f'{self.num_classes} classes (0 to {self.num_classes - 1}, and {IGNORE} for '
                 'none); use labels of the same label set.'
             )
+
+
+def class_iou(counts: np.ndarray) -> np.ndarray:
+    """As `ConfusionMatrix.iou`, of counts (..., N, N + 1); returns float64 (..., N)."""
+    hits = np.diagonal(counts, axis1=-2, axis2=-1).astype(float)
+    union = counts.sum(-1) + counts[..., :-1].sum(-2) - hits
+    return np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0)
 
 
 def _size(array: np.ndarray) -> str:

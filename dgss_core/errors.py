@@ -74,6 +74,17 @@ class DgssError(Exception):
     """
 
 
+class IncompleteError(DgssError):
+    """A source that held less than it promised; raised after everything in it was read.
+
+    `missing`: how many of its frames or messages did not come, 0 if that is not known.
+    """
+
+    def __init__(self, sentence: str, missing: int = 0) -> None:
+        super().__init__(sentence)
+        self.missing = missing
+
+
 def unknown(
     what: str, name: str, known: Iterable[str], *, owner: str = '', also: str = ''
 ) -> DgssError:
@@ -101,6 +112,14 @@ def shown(value: object, longest: int = SHOWN) -> str:
         return repr(value[:longest]) + '...' * (len(value) > longest)
     text = repr(value)
     return text if len(text) <= longest else f'{text[:longest]}...'
+
+
+def plain(name: str) -> str:
+    """A name from outside as it is, or as `shown` does if it is long or holds control characters.
+
+    Rich takes parts of it for markup unless it is told not to.
+    """
+    return name if name.isprintable() and 0 < len(name) <= SHOWN else shown(name)
 
 
 def one_line(text: object, longest: int = 500, *, lines: bool = False) -> str:

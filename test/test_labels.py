@@ -177,3 +177,23 @@ def test_254_marks_unknown_ids_and_is_no_class():
 def test_equal_names_merge_in_any_order():
     table = made('a', 'b', 'c').merge_to(made('c', 'a', 'b'))
     assert table[:4].tolist() == [1, 2, 0, 255]
+
+
+def test_the_set_in_the_docs_is_one(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / 'docs/label-sets.md').read_text()
+    (tmp_path / 'yard3.yaml').write_text(text.split('```yaml\n')[1].split('```')[0])
+    yard = LabelSet.load(tmp_path / 'yard3.yaml')
+    assert yard.names == ('drivable', 'obstacle', 'off')
+    assert yard.subsets == {'dynamic': (1,)}
+    assert yard.merge_to(CAMVID)[0] == CAMVID.names.index('road')
+
+
+def test_254_classes_at_most(tmp_path: Path) -> None:
+    def written(count: int) -> Path:
+        labels = [{'id': i, 'name': f'c{i}', 'color': [i, 0, 0]} for i in range(count)]
+        (tmp_path / 'many.yaml').write_text(yaml.safe_dump({'name': 'many', 'labels': labels}))
+        return tmp_path / 'many.yaml'
+
+    assert len(LabelSet.load(written(254))) == 254
+    with pytest.raises(DgssError, match='has 255 labels; give 1 to 254'):
+        LabelSet.load(written(255))

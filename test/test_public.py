@@ -12,7 +12,7 @@ import pytest
 
 import dgss_core as dgss
 
-HEAVY = ('torch', 'onnx', 'rosbags', 'onnxruntime', 'cv2', 'numpy', 'rclpy')
+HEAVY = ('torch', 'onnx', 'rosbags', 'mcap', 'onnxruntime', 'cv2', 'numpy', 'rclpy')
 
 
 def loaded_by(code: str, modules: tuple[str, ...]) -> list[str]:
@@ -52,9 +52,9 @@ def test_the_import_loads_nothing() -> None:
     assert loaded_by('import dgss_core', HEAVY) == []
 
 
-def test_a_vehicle_loads_no_torch_onnx_or_rosbags() -> None:
+def test_a_vehicle_loads_no_torch_onnx_rosbags_or_mcap() -> None:
     code = 'import dgss_core as dgss; dgss.Segmenter(dgss.open_bundle(), "onnxruntime")'
-    assert loaded_by(code, ('torch', 'onnx', 'rosbags', 'lightning')) == []
+    assert loaded_by(code, ('torch', 'onnx', 'rosbags', 'mcap', 'lightning_fabric')) == []
 
 
 def test_frames_of_a_folder_load_no_torch() -> None:
@@ -65,6 +65,6 @@ def test_frames_of_a_folder_load_no_torch() -> None:
 
 
 @pytest.mark.ros
-def test_the_node_loads_no_torch_onnx_or_rosbags() -> None:
+def test_the_node_loads_no_torch_onnx_rosbags_or_mcap() -> None:
     code = 'import dgss_ros.segment_node'
-    assert loaded_by(code, ('torch', 'onnx', 'rosbags', 'lightning')) == []
+    assert loaded_by(code, ('torch', 'onnx', 'rosbags', 'mcap', 'lightning_fabric')) == []

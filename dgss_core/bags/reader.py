@@ -1,130 +1,60 @@
-"""Read bags: a summary, the raw messages, and the images as frames."""
+"""Read the images of a bag as frames."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict, deque
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.interfaces import QosDurability
 
-from dgss_core.bags import interfaces
-from dgss_core.bags.interfaces import COMPRESSED, IMAGE, IMAGE_TOPIC, STRING, sibling, typestore
-from dgss_core.bags.safety import check_bag
-from dgss_core.bags.storage import Reader
-from dgss_core.errors import DgssError, shown
+from dgss_core.bags.bag import Bag, BagTopic, opened
+from dgss_core.bags.interfaces import (
+    COMPRESSED,
+    FFMPEG_PACKET,
+    FOXGLOVE_VIDEO,
+    IMAGE,
+    IMAGE_TOPIC,
+    IMAGES,
+    STRING,
+    VIDEOS,
+    sibling,
+    typestore,
+)
+from dgss_core.bags.stored import CDR, BagMessage
+from dgss_core.bags.video_messages import Decoded, Place, VideoMessages, codec_of
+from dgss_core.errors import HEAD, DgssError, IncompleteError, plain, shown, what_it_is
 from dgss_core.images.compressed import decode_compressed
 from dgss_core.images.encodings import decode_image
 from dgss_core.images.frames import Frame, OnError
 
-BAG_SUFFIXES = ('.mcap', '.db3')
-
 WAITING = 4
 """At most so many images wait for their labels, in a bag with labels."""
+LAST_STAMP_NS = 10**9 << 31
+"""The seconds of a stamp are an int32."""
 
 
-@dataclass(frozen=True)
-class BagTopic:
-    """`rate`: in Hz over the whole bag; `latched`: late subscribers get the last message."""
-
-    name: str
-    msgtype: str
-    count: int
-    rate: float
-    latched: bool
-
-
-@dataclass(frozen=True)
-class BagInfo:
-    """Summary of a bag; `size` in bytes, `start_ns` since the epoch."""
-
-    path: Path
-    storage: str
-    size: int
-    start_ns: int
-    duration_ns: int
-    topics: tuple[BagTopic, ...]
-
-
-@dataclass(frozen=True)
-class BagMessage:
-    """A raw message: `data` is its CDR, `stamp_ns` its time of recording."""
-
-    topic: str
-    msgtype: str
-    stamp_ns: int
-    data: bytes
-
-
-def is_bag(path: Path) -> bool:
-    """Whether `path` is a rosbag2 folder or one of its storage files."""
-    if not path.is_dir():
-        return path.suffix in BAG_SUFFIXES
-    return (path / 'metadata.yaml').is_file() or any(
-        entry.suffix in BAG_SUFFIXES for entry in path.iterdir()
-    )
-
-
-def bag_info(path: str | Path) -> BagInfo:
-    """Summarise a bag folder or storage file; DgssError if it cannot be read."""
-    path = Path(path)
-    with _opened(path) as reader:
-        counts: dict[tuple[str, str], int] = defaultdict(int)
-        latched = {c.topic for c in reader.connections if _is_latched(c)}
-        # A topic can have several connections, one for each QoS profile of its publishers.
-        for connection in reader.connections:
-            counts[connection.topic, interfaces.full_name(connection.msgtype)] += (
-                connection.msgcount
-            )
-        # The duration of the reader ends one nanosecond after the last message.
-        duration_ns = max(reader.duration - 1, 0)
-        topics = tuple(
-            BagTopic(
-                name=name,
-                msgtype=msgtype,
-                count=count,
-                rate=(count - 1) * 1e9 / duration_ns if duration_ns else 0.0,
-                latched=name in latched,
-            )
-            for (name, msgtype), count in sorted(counts.items())
-        )
-        files = [path] if path.is_file() else sorted(f for f in path.iterdir() if f.is_file())
-        return BagInfo(
-            path=path,
-            storage='mcap' if any('.mcap' in file.name for file in files) else 'sqlite3',
-            size=sum(file.stat().st_size for file in files),
-            start_ns=reader.start_time if reader.message_count else 0,
-            duration_ns=duration_ns,
-            topics=topics,
-        )
-
-
-def read_messages(path: str | Path, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
-    """Iterate the messages of `topics` (None: all) in the order of recording."""
-    with _opened(Path(path)) as reader:
-        wanted = [c for c in reader.connections if topics is None or c.topic in topics]
-        # The reader takes an empty list for all connections.
-        for connection, stamp_ns, data in reader.messages(wanted) if wanted else ():
-            kind = interfaces.full_name(connection.msgtype)
-            yield BagMessage(connection.topic, kind, stamp_ns, bytes(data))
-
-
-def image_topic(path: str | Path, topic: str | None = None) -> BagTopic:
+def image_topic(
+    bag: str | Path | Bag, topic: str | None = None, kinds: tuple[str, ...] = IMAGES
+) -> BagTopic:
     """The image topic to read from a bag: `topic`, or else the only or the default one.
+
+    `kinds`: the types of message that the caller can read; `read_bag` also reads `VIDEOS`.
 
     Raises DgssError, with a list of the image topics, if `topic` is not one of them, or if it is
     None and there are several.
     """
-    images = [t for t in bag_info(path).topics if t.msgtype in (IMAGE, COMPRESSED)]
+    bag = opened(bag)
+    path = bag.path
+    images = [t for t in bag.topics if t.msgtype in kinds and t.encoding == CDR]
     cameras = [t for t in images if not t.name.endswith('/labels')]
-    known = ', '.join(t.name for t in images)
+    known = ', '.join(plain(t.name) for t in images)
     if not images:
-        raise DgssError(f'{path} holds no images; give a bag that was recorded from a camera.')
+        raise DgssError(f'{path} {_why_no_images(bag)}.')
     if topic is not None:
         found = next((t for t in images if t.name == topic), None)
         if found is None:
@@ -138,37 +68,69 @@ def image_topic(path: str | Path, topic: str | None = None) -> BagTopic:
 
 
 def read_bag(
-    path: str | Path, topic: str | None = None, *, on_error: OnError | None = None
+    bag: str | Path | Bag, topic: str | None = None, *, on_error: OnError | None = None
 ) -> Iterator[Frame]:
     """Iterate the images of a bag, with their condition and the labels of the same stamp, if any.
 
     Frames are named by their number, from 000000. `on_error` as in `read_frames`. Raises
-    DgssError as `image_topic` does, and for a damaged bag.
+    DgssError as `image_topic` does, and for a damaged message; IncompleteError at the end for a
+    bag that is cut off, damaged, or holds fewer images than it promises.
     """
-    chosen = image_topic(path, topic)
+    bag = opened(bag)
+    chosen = image_topic(bag, topic, (*IMAGES, *VIDEOS))
     labels_topic = sibling(chosen.name, 'labels')
     has_labels = any(
-        t.name == labels_topic != chosen.name and t.msgtype == IMAGE for t in bag_info(path).topics
+        t.name == labels_topic != chosen.name and t.msgtype == IMAGE for t in bag.topics
     )
     topics = {chosen.name, labels_topic} if has_labels else {chosen.name}
-    conditions = _Conditions(path, sibling(chosen.name, 'condition'))
+    conditions = _Conditions(bag, sibling(chosen.name, 'condition'))
     pairs = _Pairs(WAITING if has_labels else 0)
+    decoder = _Images()
     images = 0
-    for message in read_messages(path, topics):
+    short: list[IncompleteError] = []
+    for message in bag.messages(topics, short.append):
         is_image = message.topic == chosen.name
+        if message.msgtype != (chosen.msgtype if is_image else IMAGE):
+            continue
         name = f'{images:06d}' if is_image else f'{message.topic} at {message.stamp_ns} ns'
         images += is_image
         try:
-            stamp_ns, image = _decode(message)
             if is_image:
-                condition = conditions.at(message.stamp_ns)
-                pairs.images.append(Frame(name, image, stamp_ns, condition=condition))
+                pairs.add(decoder.take(message, name), conditions, on_error)
             else:
-                pairs.add_labels(stamp_ns, _ids(image, message))
+                stamp_ns, image = decode_message(message)
+                pairs.add_labels(stamp_ns, label_ids(image, message))
         except DgssError as error:
             _report(on_error, name, error)
         yield from pairs.complete(on_error)
+    pairs.add(decoder.rest(), conditions, on_error)
     yield from pairs.complete(on_error, last=True)
+    for shortfall in short:
+        missing = max(chosen.count - images, 0)
+        _report(on_error, chosen.name, IncompleteError(str(shortfall), missing))
+
+
+def _why_no_images(bag: Bag) -> str:
+    """What the bag holds instead, and what to do."""
+    if bag.faults:
+        return f'holds no images that can be read: {"; ".join(bag.faults)}'
+    for topic in bag.topics:
+        kind = shown(topic.msgtype)
+        if topic.encoding == 'ros1':
+            return (
+                'holds ROS 1 messages; convert the .bag that it was made from with rosbags-convert'
+            )
+        if topic.msgtype.endswith(('Video', 'FFMPEGPacket')):
+            return (
+                f'holds compressed video ({kind}), of which not every message is an image; write '
+                'it as images first, with dgss bag write BAG --output IMAGES'
+            )
+        if topic.encoding != CDR and 'image' in topic.msgtype.lower():
+            return (
+                f'holds images as {kind} in {shown(topic.encoding)}, not as ROS 2 messages; '
+                f'record {IMAGE} or {COMPRESSED}'
+            )
+    return 'holds no images; give a bag that was recorded from a camera'
 
 
 class _Pairs:
@@ -183,6 +145,16 @@ class _Pairs:
         self._labels[stamp_ns] = labels
         if len(self._labels) > WAITING:
             del self._labels[next(iter(self._labels))]
+
+    def add(
+        self, decoded: Iterable[Decoded], conditions: _Conditions, on_error: OnError | None
+    ) -> None:
+        for place, image in decoded:
+            if isinstance(image, DgssError):
+                _report(on_error, place.name, image)
+                continue
+            condition = conditions.at(place.recorded_ns)
+            self.images.append(Frame(place.name, image, place.stamp_ns, condition=condition))
 
     def complete(self, on_error: OnError | None, last: bool = False) -> Iterator[Frame]:
         """Take the images that have their labels or waited long enough; all of them if `last`."""
@@ -204,28 +176,86 @@ class _Pairs:
             )
 
 
+class _Images:
+    """The pictures of the messages of one topic, of which each is one, or part of a video."""
+
+    def __init__(self) -> None:
+        self._video = VideoMessages()
+
+    def take(self, message: BagMessage, name: str) -> Iterator[Decoded]:
+        content = _deserialized(message)
+        place = Place(name, message.stamp_ns, _stamp_ns(message, content))
+        if message.msgtype == FFMPEG_PACKET:
+            yield from self._video.take(place, content.encoding, content.data)
+        elif message.msgtype == FOXGLOVE_VIDEO or (
+            message.msgtype == COMPRESSED and codec_of(content.format)
+        ):
+            yield from self._video.take(place, content.format, content.data)
+        else:
+            yield place, _decode(message, content)
+
+    def rest(self) -> Iterator[Decoded]:
+        return self._video.rest()
+
+
 class _Conditions:
     """The condition at a time, from the messages of the condition topic."""
 
-    def __init__(self, path: str | Path, topic: str) -> None:
-        messages = [m for m in read_messages(path, {topic}) if m.msgtype == STRING]
-        self._starts = [message.stamp_ns for message in messages]
-        self._names = [_deserialized(message).data for message in messages]
+    def __init__(self, bag: Bag, topic: str) -> None:
+        self._starts, self._names = condition_changes(bag, topic)
 
     def at(self, stamp_ns: int) -> str | None:
         index = bisect_right(self._starts, stamp_ns) - 1
         return self._names[index] if index >= 0 else None
 
 
-def _decode(message: BagMessage) -> tuple[int, np.ndarray]:
-    """Stamp in nanoseconds and RGB image of an Image or CompressedImage."""
+def condition_changes(
+    bag: str | Path | Bag, topic: str
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The times of recording of the messages of a condition topic, sorted, and the conditions.
+
+    A message that is missing is not told here, but when the images are read.
+    """
+    found = [
+        (message.stamp_ns, _deserialized(message).data)
+        for message in opened(bag).messages({topic}, lambda _: None)
+        if message.msgtype == STRING
+    ]
+    found.sort(key=itemgetter(0))
+    return tuple(stamp_ns for stamp_ns, _ in found), tuple(name for _, name in found)
+
+
+def decode_message(message: BagMessage) -> tuple[int, np.ndarray]:
+    """Stamp in nanoseconds and RGB image of an Image or CompressedImage.
+
+    Raises DgssError for a message that is damaged, or a part of a video.
+    """
+    if message.msgtype in VIDEOS:
+        raise DgssError(
+            f'{plain(message.topic)} is a video, which can be decoded only in the order of the '
+            'messages; write it as images first, with dgss bag write BAG --output IMAGES.'
+        )
     content = _deserialized(message)
-    stamp = content.header.stamp
+    return _stamp_ns(message, content), _decode(message, content)
+
+
+def _stamp_ns(message: BagMessage, content: Any) -> int:
+    is_foxglove = message.msgtype == FOXGLOVE_VIDEO
+    stamp = content.timestamp if is_foxglove else content.header.stamp
     # Some drivers leave the stamp at zero; use the time of recording then.
     stamp_ns = stamp.sec * 10**9 + stamp.nanosec or message.stamp_ns
+    if not 0 <= stamp_ns < LAST_STAMP_NS:
+        raise DgssError(
+            f'A message of {plain(message.topic)} has the time {stamp_ns} ns, which is no stamp; '
+            'correct the clock of the sender.'
+        )
+    return stamp_ns
+
+
+def _decode(message: BagMessage, content: Any) -> np.ndarray:
     if message.msgtype == COMPRESSED:
-        return stamp_ns, decode_compressed(content.data)
-    image = decode_image(
+        return decode_compressed(content.data, declared=content.format)
+    return decode_image(
         content.data,
         width=content.width,
         height=content.height,
@@ -233,10 +263,10 @@ def _decode(message: BagMessage) -> tuple[int, np.ndarray]:
         encoding=content.encoding,
         is_bigendian=bool(content.is_bigendian),
     )
-    return stamp_ns, image
 
 
-def _ids(image: np.ndarray, message: BagMessage) -> np.ndarray:
+def label_ids(image: np.ndarray, message: BagMessage) -> np.ndarray:
+    """The ids of a decoded label message, uint8 (H, W); DgssError for another encoding."""
     encoding = _deserialized(message).encoding
     if encoding not in ('mono8', '8UC1'):
         raise DgssError(f'{message.topic} is {shown(encoding)}; labels are mono8 images of ids.')
@@ -248,47 +278,10 @@ def _deserialized(message: BagMessage) -> Any:
         return typestore().deserialize_cdr(message.data, message.msgtype)
     # Damaged bytes can raise any exception in the decoder.
     except Exception as error:
+        fault = what_it_is(message.data[:HEAD]) or f'damaged ({error}); record it again'
         raise DgssError(
-            f'A message of {message.topic} at {message.stamp_ns} ns is damaged ({error}); '
-            'record the bag again.'
+            f'A message of {plain(message.topic)} at {message.stamp_ns} ns is {fault}.'
         ) from error
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Reader]:
-    try:
-        storage = _storage_of(path)
-        check_bag(storage)
-        with Reader(storage) as reader:
-            yield reader
-    except DgssError:
-        raise
-    # Reader, storage, compression and YAML errors have only Exception in common.
-    except Exception as error:
-        raise DgssError(
-            f'{path} cannot be read as a bag: {error or type(error).__name__}; '
-            'repair it with ros2 bag reindex, or record it again.'
-        ) from error
-
-
-def _storage_of(path: Path) -> Path:
-    """The path to open: the one storage file of a folder without metadata, else `path`."""
-    if not path.exists():
-        raise DgssError(f'There is no bag {path}; give a bag folder or an .mcap or .db3 file.')
-    if path.is_dir() and not (path / 'metadata.yaml').is_file():
-        files = [file for file in path.iterdir() if file.suffix in BAG_SUFFIXES]
-        if len(files) != 1:
-            raise DgssError(
-                f'{path} has no metadata.yaml and is not a bag, or its recording was cut off; '
-                'repair it with ros2 bag reindex.'
-            )
-        return files[0]
-    return path
-
-
-def _is_latched(connection: Any) -> bool:
-    profiles = connection.ext.offered_qos_profiles
-    return any(qos.durability == QosDurability.TRANSIENT_LOCAL for qos in profiles)
 
 
 def _report(on_error: OnError | None, name: str, error: DgssError) -> None:

@@ -1,44 +1,19 @@
-"""The reader and the writer of rosbags, for paths of any name and with checksums.
-
-rosbags opens sqlite3 files as URIs, in which # ? and % have a meaning, and writes no checksums.
-"""
+"""The writer of rosbags, with checksums and for paths of any name."""
 
 from __future__ import annotations
 
 import sqlite3
 from os import SEEK_END
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 from zlib import crc32
 
 from rosbags import rosbag2
 from rosbags.rosbag2.enums import CompressionMode
-from rosbags.rosbag2.reader import DirectoryReader
 from rosbags.rosbag2.storage_mcap import McapWriter
-from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader, Sqlite3Writer
+from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
 
 CRC_OFFSET = 1 + 8 + 3 * 8
 """Bytes before the checksum in a chunk of MCAP: opcode, length, two times and a size."""
-
-
-class _SqliteReader(Sqlite3Reader):
-    def __init__(self, path: Any) -> None:
-        super().__init__(Path(quote(str(path))))
-
-
-class _DirectoryReader(DirectoryReader):
-    STORAGE_PLUGINS = {**DirectoryReader.STORAGE_PLUGINS, 'sqlite3': _SqliteReader}  # noqa: RUF012
-
-
-class Reader(rosbag2.Reader):
-    """Reads a bag folder or a storage file."""
-
-    STORAGE_PLUGINS = {  # noqa: RUF012
-        **rosbag2.Reader.STORAGE_PLUGINS,
-        'dir': _DirectoryReader,
-        '.db3': _SqliteReader,
-    }
 
 
 class _SqliteWriter(Sqlite3Writer):

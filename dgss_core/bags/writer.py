@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dgss_core.bags.bag import BagInfo, bag_info
 from dgss_core.bags.interfaces import (
     CAMERA_INFO,
     COMPRESSED,
@@ -18,7 +19,6 @@ from dgss_core.bags.interfaces import (
     sibling,
     typestore,
 )
-from dgss_core.bags.reader import BagInfo, bag_info
 from dgss_core.bags.recorder import BagRecorder
 from dgss_core.errors import DgssError
 from dgss_core.images.compressed import encode_jpeg

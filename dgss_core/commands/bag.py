@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -10,11 +11,13 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from dgss_core.bags import BagInfo, bag_info, write_bag
+from dgss_core.bags import BagInfo, bag_info, span, write_bag
+from dgss_core.bags.stored import CDR
 from dgss_core.commands.progress import with_progress
-from dgss_core.errors import DgssError
-from dgss_core.images.frames import FIRST_STAMP_NS, Frame
+from dgss_core.errors import DgssError, plain
+from dgss_core.images.frames import FIRST_STAMP_NS, FPS, Frame
 from dgss_core.inputs import read_frames
 from dgss_core.synthetic import CONDITIONS, StreetDrive
 
@@ -28,30 +31,37 @@ def write(
     output: Path,
     storage: str = 'mcap',
     compressed: bool = False,
+    topic: str | None = None,
     labels: Path | None = None,
-    fps: float = 10.0,
+    fps: float | None = None,
     frames: int | None = None,
     conditions: str | None = None,
     seed: int = 0,
     overwrite: bool = False,
-) -> None:
+) -> int:
     """Write images, a video or the synthetic street drive as a rosbag2 recording.
 
     The bag has the topics /camera/image_raw, /camera/camera_info, /camera/labels if there are
-    labels, and /camera/condition if conditions are known.
+    labels, and /camera/condition if conditions are known. Frames that cannot be read are left out
+    and listed at the end.
 
     Args:
         source: image folder, video or bag, or the word synthetic
         output: bag folder to write
         storage: mcap or sqlite3
         compressed: write JPEG to /camera/image_raw/compressed
+        topic: image topic, if the source is a bag that has several
         labels: folder of PNGs of ids with the stems of the images
-        fps: frames per second, if the source has no rate
+        fps: frames per second (default: 10; of a video its own time stamps)
         frames: synthetic: frames per condition (default: 50); others: maximum number of frames
         conditions: synthetic: separated by commas (default: all); others: that of all frames
         seed: seed of the synthetic street
         overwrite: replace an existing bag
+
+    Returns:
+        0, or 1 if frames are left out or the source holds less than it promised.
     """
+    failed: list[tuple[str, DgssError]] = []
     if frames is not None and frames < 1:
         raise DgssError(f'frames is {frames}; give 1 or more.')
     named = _conditions(conditions)
@@ -59,34 +69,50 @@ def write(
     if source == SYNTHETIC:
         if labels is not None:
             raise DgssError('The synthetic drive brings its own labels; leave --labels out.')
+        if topic is not None:
+            raise DgssError('The synthetic drive has one camera; leave --topic out.')
         count = frames or FRAMES_PER_CONDITION
-        drive = synthetic_frames(named or CONDITIONS, count, fps, seed)
+        drive = synthetic_frames(named or CONDITIONS, count, FPS if fps is None else fps, seed)
         total: int | None = count * len(named or CONDITIONS)
     else:
         if seed:
             raise DgssError('--seed is for the synthetic drive; leave it out.')
-        found = read_frames(source, labels=labels, fps=fps)
+        found = read_frames(
+            source, topic, labels=labels, fps=fps, on_error=lambda *failure: failed.append(failure)
+        )
         drive = _in_condition(islice(found, frames), named)
         total = min(filter(None, (found.length, frames)), default=None)
-    with closing(with_progress(drive, 'Writing', total)) as shown:
-        written = write_bag(
-            output,
-            shown,
-            storage=storage,
-            compressed=compressed,
-            overwrite=overwrite,
-            inputs=[*inputs, labels] if labels else inputs,
-        )
+    try:
+        with closing(with_progress(drive, 'Writing', total)) as shown:
+            written = write_bag(
+                output,
+                shown,
+                storage=storage,
+                compressed=compressed,
+                overwrite=overwrite,
+                inputs=[*inputs, labels] if labels else inputs,
+            )
+    finally:
+        for name, reason in failed:
+            print(f'{name}: {reason}', file=sys.stderr)
     _print(written)
+    return 1 if failed else 0
 
 
-def info(bag: Path) -> None:
-    """Print the storage, size, duration and topics of a bag.
+def info(bag: Path) -> int:
+    """Print the storage, size, duration and topics of a bag, and what is wrong with it.
 
     Args:
         bag: bag folder, or an .mcap or .db3 file
+
+    Returns:
+        0, or 1 if the bag is not whole, as far as that can be told without reading it.
     """
-    _print(bag_info(bag))
+    found = bag_info(bag)
+    _print(found)
+    for fault in found.faults:
+        print(f'{bag}: {fault}.', file=sys.stderr)
+    return 1 if found.faults or any(t.stored < t.count for t in found.topics) else 0
 
 
 def synthetic_frames(
@@ -126,15 +152,23 @@ def _in_condition(frames: Iterator[Frame], conditions: tuple[str, ...]) -> Itera
 
 def _print(bag: BagInfo) -> None:
     megabytes = bag.size / 1e6
-    table = Table(
-        title=f'{bag.path}   {bag.storage}, {megabytes:.1f} MB, {bag.duration_ns / 1e9:.1f} s',
-        title_justify='left',
-    )
+    title = f'{bag.path}   {bag.storage}, {megabytes:.1f} MB, {bag.duration_ns / 1e9:.1f} s'
+    table = Table(title=Text(title), title_justify='left')
     table.add_column('topic', no_wrap=True)
     table.add_column('type', no_wrap=True)
     table.add_column('count', justify='right')
     table.add_column('Hz', justify='right')
     for topic in bag.topics:
         rate = 'latched' if topic.latched else f'{topic.rate:.1f}'
-        table.add_row(topic.name, topic.msgtype, str(topic.count), rate)
-    Console().print(table)
+        kind = plain(topic.msgtype)
+        if topic.encoding != CDR:
+            kind += f' ({plain(topic.encoding)})'
+        count = str(topic.count)
+        if topic.stored < topic.count:
+            count = f'{topic.stored} of {topic.count}'
+        table.add_row(Text(plain(topic.name)), Text(kind), count, rate)
+    console = Console()
+    console.print(table)
+    for after_ns, length_ns in bag.gaps:
+        gap = f'{span(length_ns)} without a message after {after_ns / 1e9:.1f} s; a clock jumped'
+        console.print(gap, markup=False, highlight=False)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import lightning as L
+import lightning_fabric as L
 import torch
 from rich.console import Console
 from rich.table import Table

@@ -106,7 +106,8 @@ def _listing_of(datasets: dict[str, Pairs]) -> Kind:
     names = {pair.name for dataset in datasets.values() for pair in dataset.pairs}
 
     def why_not(path: Path) -> str:
-        others = [line for line in path.read_text(errors='replace').split() if line not in names]
+        lines = path.read_text(errors='replace').splitlines()
+        others = [line for line in lines if line not in names]
         return f'it holds {others[0]!r}' if others else ''
 
     return Kind('a list of frames of this dataset', why_not)

@@ -30,6 +30,7 @@ def export(
     frames: Path | None = None,
     calibration: Path | None = None,
     source: Path | None = None,
+    topic: str | None = None,
     opset: int = OPSET,
     overwrite: bool = False,
 ) -> None:
@@ -48,6 +49,7 @@ def export(
         calibration: folder with images in day/, night/, ... for the int8 ranges; up to 32 of each
             are used; rendered ones when left out
         source: folder with images like those of the training, for the domain-shift monitor
+        topic: image topic, if these are bags that have several
         opset: ONNX opset
         overwrite: replace the output if it is a bundle
     """
@@ -63,7 +65,7 @@ def export(
     def images(folder: Path | None, count: int) -> Images | None:
         if folder is None:
             return None
-        return images_by_condition(folder, height=height, width=width, count=count)
+        return images_by_condition(folder, height=height, width=width, count=count, topic=topic)
 
     bundle = export_bundle(
         load_checkpoint(checkpoint),
@@ -76,7 +78,7 @@ def export(
         precision=precision,
         frames=images(frames, 2),
         calibration=images(calibration, 32),
-        source=None if source is None else (frame.image for frame in read_frames(source)),
+        source=None if source is None else (frame.image for frame in read_frames(source, topic)),
         opset=opset,
         overwrite=overwrite,
     )

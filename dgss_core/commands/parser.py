@@ -72,6 +72,29 @@ def checked(
         yield f'{argument}=true' if alone else argument
 
 
+def each(
+    arguments: Sequence[str], lists: Collection[str], options: Collection[str]
+) -> Iterator[str]:
+    """The arguments with each value of an option in `lists` as one argument, --data+=VALUE.
+
+    `--data A B --data C` gives it three values. --label-set is taken for --label_set, if that is
+    one of the `options`.
+    """
+    several = ''
+    for argument in arguments:
+        name, given, value = argument.partition('=')
+        if not argument.startswith('--'):
+            yield f'{several}+={argument}' if several else argument
+            continue
+        known = f'--{name[2:].replace("-", "_")}'
+        name = known if known in options else name
+        several = name if name in lists else ''
+        if not several:
+            yield f'{name}{given}{value}'
+        elif given:
+            yield f'{several}+={value}'
+
+
 def _section(option: str, value: str) -> str:
     """The value of an option that takes a YAML file or a mapping, after a check of its content."""
     path = Path(value)

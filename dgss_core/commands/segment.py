@@ -17,7 +17,7 @@ import numpy as np
 
 from dgss_core.commands.progress import with_progress
 from dgss_core.commands.segment_output import FOLDERS, PAGE, result_folder
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, IncompleteError
 from dgss_core.files import NEW, flush_tree, staging_folder, write_whole
 from dgss_core.images.compressed import encode_jpeg
 from dgss_core.images.frames import Frame, FrameSource
@@ -59,11 +59,11 @@ def segment(
         overwrite: replace an earlier result in the output folder
 
     Returns:
-        0, or 1 if frames were skipped.
+        0, or 1 if frames were skipped or the source holds less than it promised.
     """
     if not 0 <= opacity <= 1:
         raise DgssError(f'opacity is {opacity}; give a value from 0 to 1.')
-    failed: list[tuple[str, str]] = []
+    failed: list[tuple[str, DgssError]] = []
     frames = read_frames(source, topic, on_error=lambda *failure: failed.append(failure))
     opened = open_bundle(bundle)
     # A network in fp32 runs as it is; for any other the user must see what runs in its place.
@@ -122,7 +122,7 @@ class _Result:
 
     frames: FrameSource
     segmenter: Segmenter
-    failed: list[tuple[str, str]]
+    failed: list[tuple[str, DgssError]]
     names: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     aspect: tuple[int, int] | None = None
@@ -152,19 +152,24 @@ class _Result:
         text = json.dumps(data, default=str).replace('<', r'\u003c')
         return Template(PAGE_TEMPLATE.read_text()).substitute(data=text)
 
+    @property
+    def total(self) -> int:
+        """Frames that the source held or promised."""
+        lost = (e.missing if isinstance(e, IncompleteError) else 1 for _, e in self.failed)
+        return len(self.names) + sum(lost)
+
     def require_frames(self) -> None:
         """Raise DgssError if no frame could be read."""
         if not self.names:
             self._print_failed()
-            total = len(self.failed)
-            raise DgssError(f'None of {total} frames of {self.frames.path} could be read.')
+            raise DgssError(f'None of {self.total} frames of {self.frames.path} could be read.')
 
     def report(self, output: Path) -> int:
         """Print the outcome and return the exit code."""
         self._print_failed()
         elapsed = time.perf_counter() - self.started
         print(
-            f'{len(self.names)} of {len(self.names) + len(self.failed)} frames in {elapsed:.1f} s '
+            f'{len(self.names)} of {self.total} frames in {elapsed:.1f} s '
             f'({len(self.names) / elapsed:.1f} frames/s): {output / PAGE}'
         )
         return 1 if self.failed else 0

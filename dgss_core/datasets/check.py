@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dgss_core.datasets.contents import count_ids, has_own_ids, label_problem
-from dgss_core.datasets.decode import palette_of
-from dgss_core.datasets.pairs import LabelFile, Pairs
+from dgss_core.datasets.matching import LabelFile
+from dgss_core.datasets.pairs import Pairs
 from dgss_core.errors import DgssError
-from dgss_core.images.compressed import is_turned
+from dgss_core.images.label_files import palette_of
+from dgss_core.images.stills import is_turned
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,11 @@ def report_on(split: str, dataset: Pairs, findings: Iterable[CheckFinding]) -> C
         report.problems.append(
             f'{split} has {report.frames} frames, and {report.expected} were published; '
             'copy the missing frames, or remove other files from the root.'
+        )
+    if dataset.unused:
+        report.problems.append(
+            f'{len(dataset.unused)} label files of {split} belong to no image, the first is '
+            f'{dataset.storage.where(dataset.unused[0])}; copy its image too, or correct the name.'
         )
     missing = set()
     if dataset.split.labelled and not dataset.layout.gaps:

@@ -16,8 +16,11 @@ import numpy as np
 from dgss_core.datasets.storage import Storage
 from dgss_core.documents import load_json, read_yaml
 from dgss_core.errors import DgssError, unknown
+from dgss_core.images.label_files import Color
 from dgss_core.labels import IGNORE, LabelSet
 
+VOID = 'void'
+"""In `colors`, the name of pixels without a class."""
 UNKNOWN = 254
 """Marks ids outside a map; no label set of a dataset has so many classes."""
 
@@ -27,14 +30,22 @@ class LabelMap:
     """A lookup table uint8 (256,) from stored ids to ids of a label set.
 
     Ids without a class map to 255, ids outside the dataset to `UNKNOWN`. `classes`: the name in
-    the dataset of every stored id; `colors`: the colour in a palette PNG by stored id; both may be
-    empty.
+    the dataset of every stored id; `colors`: the colour in a palette PNG by stored id; `painted`:
+    the id of each RGB colour, if the files hold colours that mean classes. All may be empty.
     """
 
     name: str
     table: np.ndarray
     classes: tuple[str, ...] = ()
     colors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    painted: Mapping[Color, int] = field(default_factory=dict)
+
+    @property
+    def key(self) -> bytes:
+        """Changes with what the map does."""
+        return self.table.tobytes() + repr(sorted(self.painted.items())).encode() * bool(
+            self.painted
+        )
 
     def apply(self, stored: np.ndarray) -> np.ndarray:
         """Map stored ids, uint8 (H, W), to labels; DgssError names an id outside the map."""
@@ -43,7 +54,8 @@ class LabelMap:
         if unknown.any():
             raise DgssError(
                 f'The labels hold the id {stored[unknown][0]}, which is outside the map '
-                f'{self.name!r}; use the label files of this very dataset and version.'
+                f'{self.name!r}; use the label files of this very dataset and version, or in a '
+                'data set file of your own give its class in ids, or raise highest if it is void.'
             )
         return labels
 
@@ -55,11 +67,18 @@ def label_map(
 
     - `ids` or `names` of the entry define the map.
     - Otherwise `map` is a table of maps.yaml, or several, of which `name` chooses one.
+    - `colors` gives the colour, or several, of each class; or it is the word label_set, which
+      means the colours of the label set, and black for void unless a class is black.
     - Without any of these, stored ids are ids of the label set.
 
     `highest` is the last id in use. `names` maps class names, which come from `classes` or from
     the JSON file `classes_file` of the dataset. Raises DgssError for an unknown map.
     """
+    if 'colors' in entry:
+        if name is not None:
+            raise unknown('label map', name, (), owner='This dataset')
+        own = _table(dict(enumerate(label_set.names)), 0, label_set)
+        return LabelMap('colors', own, painted=_painted(entry['colors'], label_set))
     offered = entry.get('map', ())
     offered = (offered,) if isinstance(offered, str) else tuple(offered)
     if name is not None and name not in offered:
@@ -90,6 +109,26 @@ def _table(ids: Mapping[int, str], highest: int, label_set: LabelSet) -> np.ndar
             raise DgssError(f'{label!r} is not a label of {label_set.name!r}; correct the map.')
         table[stored] = label_set.names.index(label)
     return table
+
+
+def _painted(colors: str | Mapping[str, list[Any]], label_set: LabelSet) -> dict[Color, int]:
+    """The id of each colour."""
+    if isinstance(colors, str):
+        of_set = {label.name: [*label.color] for label in label_set.labels}
+        colors = of_set if [0, 0, 0] in of_set.values() else {VOID: [0, 0, 0], **of_set}
+    painted: dict[Color, int] = {}
+    for name, given in colors.items():
+        if name not in label_set.names and name != VOID:
+            raise unknown('label', name, (*label_set.names, VOID), owner=label_set.name)
+        value = label_set.names.index(name) if name in label_set.names else IGNORE
+        several: list[Any] = given if isinstance(given[0], list) else [given]
+        for red, green, blue in several:
+            if painted.setdefault((red, green, blue), value) != value:
+                raise DgssError(
+                    f'The colour {[red, green, blue]} stands for two classes in colors, one is '
+                    f'{name!r}; give each class its own.'
+                )
+    return painted
 
 
 def _by_name(name: str, rules: Mapping[str, str | None]) -> str | None:

@@ -140,7 +140,7 @@ def path_fields(path: str) -> tuple[str, ...]:
 
 
 def path_pattern(path: str, split: str) -> re.Pattern[str]:
-    """The pattern of a path template, below any folder.
+    """The pattern of a path template, below any folder, which is the first group.
 
     `{field}` matches a part of a name, `{path}` may span folders, `*` matches any text within a
     name.
@@ -151,4 +151,4 @@ def path_pattern(path: str, split: str) -> re.Pattern[str]:
         lambda field: f'(?P<{field[1]}>{".+?" if field[1] == "path" else "[^/]+?"})',
         pattern,
     )
-    return re.compile(f'(?:^|.*/){pattern}$')
+    return re.compile(f'(^|.*/){pattern}$')

@@ -24,9 +24,13 @@ def takes_protocol_map(name: str | Path) -> bool:
 
     Raises DgssError for a name that `build_dataset` does not know.
     """
-    if name in (SYNTHETIC, UNLABELLED) or str(name) in plugins.plugins(plugins.DATASETS):
-        return False
-    return load_layout(name).protocol_map
+    return is_copy(name) and load_layout(name).protocol_map
+
+
+def is_copy(name: str | Path) -> bool:
+    """Whether a dataset is read from files by its layout: not rendered, nor of a plugin."""
+    rendered = name in (SYNTHETIC, UNLABELLED)
+    return not rendered and str(name) not in plugins.plugins(plugins.DATASETS)
 
 
 def build_dataset(

@@ -46,11 +46,13 @@ LABELS: Kinds = {
     'classes': (list,),
     'classes_file': (str,),
     'channel': (str,),
+    'colors': (dict, str),
 }
 OPTIONAL = {'listing', 'count', 'map'}
 """Keys that may be null."""
 MOST_FIELDS = 12
 """Fields and stars of a path; a search for files takes longer with each."""
+MOST_COLORS = 255
 IDS = {str(stored) for stored in range(256)}
 
 
@@ -124,6 +126,7 @@ def _meaning(entry: Mapping[str, Any]) -> Iterator[str]:
     for rule, label in _entries(entry.get('names')):
         if not isinstance(rule, str) or not isinstance(label, str | None):
             yield f'names has {shown(rule)}: {shown(label)} where two names belong'
+    yield from _colors(entry)
     for key, most in (('classes', 255), ('map', 255)):
         listed = _items(entry.get(key))
         if len(listed) > most or not all(isinstance(name, str) for name in listed):
@@ -134,6 +137,31 @@ def _meaning(entry: Mapping[str, Any]) -> Iterator[str]:
         yield f'channel is {shown(entry["channel"])}, and only red can be chosen'
     if 'names' in entry and not {'classes', 'classes_file'} & set(entry):
         yield 'names needs classes or classes_file'
+
+
+def _colors(entry: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the colours that mean classes."""
+    colors = entry.get('colors')
+    if isinstance(colors, str) and colors != 'label_set':
+        yield f'colors is {shown(colors)}; it is a colour for each class, or label_set'
+    if colors == {} or len(_entries(colors)) > MOST_COLORS:
+        yield f'colors needs 1 to {MOST_COLORS} classes'
+    for name, given in _entries(colors):
+        several = given if isinstance(given, list) and _is_list_of_lists(given) else [given]
+        if not isinstance(name, str) or not all(map(_is_color, several)):
+            yield f'colors has {shown(name)}: {shown(given)} where a name and [red, green, blue]'
+    if 'colors' in entry and (more := {*entry} - {'path', 'colors'}):
+        yield f'colors stands in the place of {", ".join(sorted(more))}'
+
+
+def _is_list_of_lists(value: list[Any]) -> bool:
+    return bool(value) and all(isinstance(item, list) for item in value)
+
+
+def _is_color(value: Any) -> bool:
+    """Whether a value is three whole numbers from 0 to 255."""
+    is_list = isinstance(value, list) and len(value) == 3
+    return is_list and all(type(part) is int and 0 <= part <= 255 for part in value)
 
 
 def _template(path: Any) -> Iterator[str]:

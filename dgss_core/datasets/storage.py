@@ -82,6 +82,10 @@ class Storage:
                 f'{self.where(name)} cannot be read ({error}); copy or download it again.'
             ) from error
 
+    def size(self, name: str) -> int:
+        """Bytes of a file; DgssError if it is missing."""
+        return int(self.stamp(name).split()[0])
+
     def where(self, name: str) -> str:
         """The path of a file for messages, ZIP:MEMBER inside a zip."""
         if name not in self._places:

@@ -71,16 +71,25 @@ class Synthetic:
         options = (__version__, self.seeds, self.frames, self.step, self.conditions, self.size)
         return hashlib.sha256(repr(options).encode()).hexdigest()
 
-    def _render(self, index: int) -> tuple[str, str, SyntheticFrame]:
+    @property
+    def names(self) -> list[str]:
+        """The names of the frames, CONDITION_SEED_FRAME, in order; nothing is rendered."""
+        return ['{}_{}_{}'.format(*self._place(index)) for index in range(len(self))]
+
+    def _place(self, index: int) -> tuple[str, int, int]:
+        """Condition, seed, and number of the frame in its drive."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         seed, frame = self.seeds[index // self.frames], index % self.frames
         # The shift by the index of the seed gives each seed another first condition.
         condition = self.conditions[(index // self.frames + frame) % len(self.conditions)]
+        return condition, seed, frame * self.step
+
+    def _render(self, index: int) -> tuple[str, str, SyntheticFrame]:
+        condition, seed, frame = self._place(index)
         width, height = self.size
         drive = _drive(seed, condition, width=width, height=height)
-        picture = drive.frame(frame * self.step)
-        return f'{condition}_{seed}_{frame * self.step}', condition, picture
+        return f'{condition}_{seed}_{frame}', condition, drive.frame(frame)
 
 
 @lru_cache(maxsize=16)

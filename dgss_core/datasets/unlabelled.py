@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from dgss_core.bags.reader import is_bag
+from dgss_core.bags.bag import is_bag
 from dgss_core.datasets.sample import Sample
 from dgss_core.errors import DgssError
 from dgss_core.images.compressed import decode_compressed, encode_jpeg
-from dgss_core.images.frames import images_in, read_image
+from dgss_core.images.folder import images_in, unique_names
+from dgss_core.images.frames import read_image
 from dgss_core.inputs import read_frames
 from dgss_core.labels import IGNORE, LabelSet
 
@@ -45,8 +46,11 @@ class Unlabelled:
         self.label_set = LabelSet.load(label_set)
         self.readers: list[tuple[str, Callable[[], np.ndarray]]] = []
         if path.is_dir() and not is_bag(path):
-            chosen = images_in(path)[::every]
-            self.readers = [(file.stem, partial(read_image, file)) for file in chosen]
+            files, left_out = images_in(path)
+            if left_out:
+                raise left_out[0][1]
+            named = list(zip(unique_names(files), files, strict=True))[::every]
+            self.readers = [(name, partial(read_image, file)) for name, file in named]
         else:
             frames = islice(read_frames(path, topic), 0, None, every)
             for frame in track(frames, f'Reading {path}', total=None):

@@ -116,7 +116,9 @@ def _write_networks(
     for kind in networks.keys() & TYPES.keys():
         write_narrow(networks['fp32'], networks[kind], kind)
     if precision == 'int8':
-        images = calibration or images_by_condition(None, **size, count=8)
+        images = calibration or images_by_condition(
+            None, height=manifest.height, width=manifest.width, count=8
+        )
         quantise(networks['fp32'], networks['int8'], [*chain.from_iterable(images.values())])
     if precision in ('fp16', 'int8'):
         share = np.mean(_same_ids(networks[precision], references))

@@ -15,6 +15,7 @@ from dgss_core.runtime.bundle import ReferenceFrame
 from dgss_core.runtime.prediction import Prediction
 from dgss_core.runtime.segmenter import resize_to_network
 from dgss_core.synthetic import CONDITIONS, StreetDrive
+from dgss_core.synthetic.drive import SMALLEST
 
 SEED = 20260
 """First seed of the synthetic drives; higher than all seeds for training and scores."""
@@ -23,11 +24,14 @@ Images = dict[str, list[np.ndarray]]
 """RGB images of one size, uint8 (H, W, 3), by condition."""
 
 
-def images_by_condition(folder: Path | None, *, height: int, width: int, count: int) -> Images:
+def images_by_condition(
+    folder: Path | None, *, height: int, width: int, count: int, topic: str | None = None
+) -> Images:
     """Read `count` images per condition, evenly from `folder`/CONDITION, at network size.
 
-    None renders frames of the synthetic drive. Raises DgssError if no sub-folder is named after a
-    condition, and as `read_frames` does.
+    `topic`: image topic, if a CONDITION is a bag that has several. None renders frames of the
+    synthetic drive. Raises DgssError if no sub-folder is named after a condition, and as
+    `read_frames` does.
     """
     if folder is None:
         return {
@@ -45,7 +49,7 @@ def images_by_condition(folder: Path | None, *, height: int, width: int, count: 
     return {
         condition: [
             resize_to_network(image, height=height, width=width)
-            for image in _spread(folder / condition, count)
+            for image in _spread(folder / condition, count, topic)
         ]
         for condition in found
     }
@@ -69,12 +73,15 @@ def reference_frames(network: DeployedNetwork, images: Images) -> list[Reference
 
 
 def _rendered(condition: str, index: int, *, height: int, width: int) -> np.ndarray:
-    drive = StreetDrive(SEED + index, condition, width=width, height=height)
-    return drive.frame(30 * index).image
+    # The street is not drawn at sizes below SMALLEST, which a network may have.
+    drive = StreetDrive(
+        SEED + index, condition, width=max(width, SMALLEST), height=max(height, SMALLEST)
+    )
+    return resize_to_network(drive.frame(30 * index).image, height=height, width=width)
 
 
-def _spread(folder: Path, count: int) -> Iterator[np.ndarray]:
-    source = read_frames(folder)
+def _spread(folder: Path, count: int, topic: str | None) -> Iterator[np.ndarray]:
+    source = read_frames(folder, topic)
     length = source.length or 0
     chosen = {round(index * (length - 1) / max(1, count - 1)) for index in range(count)}
     return (frame.image for index, frame in enumerate(source) if index in chosen)

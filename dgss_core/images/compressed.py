@@ -10,34 +10,76 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dgss_core.errors import DgssError
-from dgss_core.images.encodings import MAX_PIXELS, Picture, check_size
+from dgss_core.errors import HEAD, DgssError, shown, what_it_is
+from dgss_core.images.encodings import ENCODINGS, LONGEST_NAME, MAX_PIXELS, Picture, check_size
 
 ALONE = (0xFF01, *range(0xFFD0, 0xFFD8))
 """JPEG markers without a length: TEM, RST0 to RST7."""
 
+STREAMED = {
+    'JPEG': (b'\xff\xd8',),
+    'PNG': (b'\x89PNG\r\n\x1a\n',),
+    'BMP': (b'BM',),
+    'WEBP': (b'RIFF',),
+}
+"""First bytes of the formats in which streams come."""
+
 AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+UNCHANGED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
 UPRIGHT = cv2.IMREAD_COLOR
+
+DEPTHS = ('16UC1', '32FC1', '64FC1', '16SC1', '32SC1')
+"""Encodings whose samples are distances."""
 
 
 def decode_compressed(
-    data: Any, max_pixels: int = MAX_PIXELS, *, upright: bool = False
+    data: Any, max_pixels: int = MAX_PIXELS, *, upright: bool = False, declared: str = ''
 ) -> np.ndarray:
     """Decode as `open_compressed` does, to RGB uint8 (H, W, 3)."""
-    return open_compressed(data, max_pixels, upright=upright).rgb
+    return open_compressed(data, max_pixels, upright=upright, declared=declared).rgb
 
 
-def open_compressed(data: Any, max_pixels: int = MAX_PIXELS, *, upright: bool = False) -> Picture:
+def open_compressed(
+    data: Any, max_pixels: int = MAX_PIXELS, *, upright: bool = False, declared: str = ''
+) -> Picture:
     """Decode a JPEG, PNG, WebP or BMP file in memory.
 
     `upright`: turn the image as its EXIF orientation says. In a stream the image stays as it is
-    stored, since masks, camera_info and labels belong to the stored pixels.
+    stored, since masks, camera_info and labels belong to the stored pixels. `declared`: the
+    `format` of a `sensor_msgs/CompressedImage`, as image_transport writes it ('bgr8; jpeg
+    compressed rgb8'): it may name another order of the channels, or a Bayer pattern in which the
+    grey pixels are colours.
 
     The size in the header is checked against `max_pixels` before decoding. Raises DgssError for
-    another format, a size that is zero or too large, and data that is damaged or cut short.
+    another format, a depth image, a size that is zero or too large, and data that is damaged or
+    cut short.
     """
+    encoding, _, kind = (part.strip() for part in declared.partition(';'))
+    if 'compresseddepth' in declared.lower() or encoding in DEPTHS:
+        raise DgssError(
+            f'The compressed image is a depth image ({shown(declared, LONGEST_NAME)}), which has '
+            'no colours; name the topic of a camera.'
+        )
+    if encoding.startswith('bayer_') and encoding in ENCODINGS:
+        pixels = decode_pixels(data, UNCHANGED, max_pixels)
+        if pixels.ndim == 2:
+            return _from_bayer(pixels, encoding)
     flags = UPRIGHT if upright else AS_STORED
-    return Picture(decode_pixels(data, flags, max_pixels), cv2.COLOR_BGR2RGB)
+    swapped = 'compressed rgb' in kind
+    return Picture(decode_pixels(data, flags, max_pixels), None if swapped else cv2.COLOR_BGR2RGB)
+
+
+def _from_bayer(pixels: np.ndarray, encoding: str) -> Picture:
+    layout = ENCODINGS[encoding]
+    if min(pixels.shape) < layout.smallest:
+        raise DgssError(
+            f'The image is {pixels.shape[1]}x{pixels.shape[0]}; {encoding} needs at least '
+            f'{layout.smallest}x{layout.smallest} pixels.'
+        )
+    if pixels.dtype != np.uint8:
+        pixels = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
+    assert isinstance(layout.to_rgb, int)
+    return Picture(cv2.cvtColor(pixels, layout.to_rgb))
 
 
 def decode_pixels(data: Any, flags: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -60,14 +102,6 @@ def decode_pixels(data: Any, flags: int, max_pixels: int = MAX_PIXELS) -> np.nda
             'send or save it again.'
         )
     return image
-
-
-def is_turned(data: Any) -> bool:
-    """Whether an image file in memory has an EXIF orientation that turns or mirrors it."""
-    if b'exif' not in bytes(data).lower():
-        return False
-    stored, turned = (decode_compressed(data, upright=upright) for upright in (False, True))
-    return not np.array_equal(stored, turned)
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 90) -> bytes:
@@ -98,24 +132,32 @@ def _compressed_size(content: memoryview) -> tuple[int, int]:
     """(width, height) from the header of an image file in memory, without decoding it."""
     head = bytes(content[:32])
     try:
-        if head.startswith(b'\xff\xd8'):
+        if head.startswith(STREAMED['JPEG']):
             return _jpeg_size(content)
-        if head.startswith(b'\x89PNG\r\n\x1a\n'):
+        if head.startswith(STREAMED['PNG']):
             return struct.unpack_from('>II', head, 16)
-        if head.startswith(b'BM'):
+        if head.startswith(STREAMED['BMP']):
             # A header of 12 bytes has sides of 16 bits.
             short = struct.unpack_from('<I', head, 14) == (12,)
             width, height = struct.unpack_from('<HH' if short else '<ii', head, 18)
             return abs(width), abs(height)
-        if head.startswith(b'RIFF') and head[8:12] == b'WEBP':
+        if head.startswith(STREAMED['WEBP']) and head[8:12] == b'WEBP':
             return _webp_size(head)
     except struct.error as error:
         raise DgssError(
             f'The compressed image ends within its header ({len(content)} bytes); '
             'send or save it again.'
         ) from error
+    start = bytes(content[:HEAD])
+    if meaning := what_it_is(start, 'h264'):
+        raise DgssError(f'The compressed image is {meaning}.')
+    if what_it_is(start):
+        raise DgssError(
+            'The compressed image is part of a H.264 or H.265 video; send JPEG or PNG, or decode '
+            'it first.'
+        )
     raise DgssError(
-        f'The compressed image starts with {head[:8].hex(" ") or "nothing"} and is neither JPEG, '
+        f'The compressed image starts with {head[:8].hex(" ")} and is neither JPEG, '
         'PNG, WebP nor BMP; send one of these.'
     )
 

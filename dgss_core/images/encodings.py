@@ -146,7 +146,8 @@ def open_image(
     and YUV is BT.601 in video range, both as in OpenCV.
 
     Raises DgssError for an unknown encoding, a size that is zero, above `MAX_PIXELS` or
-    impossible in the encoding, a step that is too small, and data that is too short.
+    impossible in the encoding, a step that is too small, and data that is shorter than the image
+    or a row longer.
     """
     layout = _layout(encoding)
     _check_layout(layout, encoding, width=width, height=height, step=step)
@@ -224,6 +225,11 @@ def _samples(
         raise DgssError(
             f'The image data is truncated: {buffer.size} bytes, and {width}x{height} {encoding} '
             f'with step {step} needs {needed}; find the sender or transport that cuts messages.'
+        )
+    if buffer.size >= (whole := step * height + row_step * rows) + step:
+        raise DgssError(
+            f'The image data has {buffer.size} bytes, but {height} rows of step {step} are '
+            f'{whole}; correct the step at the sender.'
         )
     shape: tuple[int, ...] = (height, width)
     strides: tuple[int, ...] = (step, layout.channels * layout.depth)

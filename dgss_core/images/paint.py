@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import cv2
@@ -17,6 +18,8 @@ TALLEST = 4
 GAP = 10
 TEXT_HEIGHT = 22
 SWATCH = 14
+LETTERS = str.maketrans({'ß': 'ss', 'æ': 'ae', 'Æ': 'AE', 'ø': 'o', 'Ø': 'O', 'ł': 'l', 'Ł': 'L'})
+"""Letters that are not a plain letter with a mark."""
 FONT, SCALE, SHARPER = cv2.FONT_HERSHEY_DUPLEX, 0.45, 4
 
 
@@ -127,8 +130,15 @@ def _paper(*, width: int, height: int) -> np.ndarray:
     return np.full((height, width, 3), PAPER, np.uint8)
 
 
+def _plain(text: str) -> str:
+    """A text in the letters of the stroke font of OpenCV, which has ASCII only."""
+    parts = unicodedata.normalize('NFKD', text.translate(LETTERS))
+    letters = (letter for letter in parts if not unicodedata.combining(letter))
+    return ''.join(letter if letter.isascii() else '?' for letter in letters)
+
+
 def _text_width(text: str) -> int:
-    return cv2.getTextSize(text, FONT, SCALE, 1)[0][0]
+    return cv2.getTextSize(_plain(text), FONT, SCALE, 1)[0][0]
 
 
 def _write(band: np.ndarray, text: str, x: int, y: int, ink: tuple[int, ...] = INK) -> None:
@@ -138,6 +148,6 @@ def _write(band: np.ndarray, text: str, x: int, y: int, ink: tuple[int, ...] = I
     # The stroke font of OpenCV is smooth only if it is drawn large and then reduced.
     large = np.zeros((height * SHARPER, width * SHARPER), np.uint8)
     origin = (0, round((TEXT_HEIGHT * 0.5 + 5) * SHARPER))
-    cv2.putText(large, text, origin, FONT, SCALE * SHARPER, 255, SHARPER, cv2.LINE_AA)
+    cv2.putText(large, _plain(text), origin, FONT, SCALE * SHARPER, 255, SHARPER, cv2.LINE_AA)
     cover = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)[..., None] / 255
     room[:] = np.rint(room * (1 - cover) + np.array(ink) * cover)

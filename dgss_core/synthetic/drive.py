@@ -1,6 +1,8 @@
 """The synthetic drive: renders a frame from the world, the camera, the light and the weather."""
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,9 +18,8 @@ from dgss_core.synthetic.noise import stream
 from dgss_core.synthetic.raster import GBuffer
 from dgss_core.synthetic.scene import RANGE, ScenePainter, backdrop
 from dgss_core.synthetic.shadows import GroundShade, building_shadow
-from dgss_core.synthetic.style import Stock, draw_style
 from dgss_core.synthetic.things import Block
-from dgss_core.synthetic.world import Street
+from dgss_core.synthetic.world import Street, street_of
 
 SAMPLES = 2
 """Samples per pixel along each side."""
@@ -74,13 +75,17 @@ class StreetDrive:
             raise DgssError(f'fps is {fps}: give a positive number of frames per second.')
         self.seed, self.condition = int(seed), condition
         self.width, self.height, self.fps = int(width), int(height), float(fps)
-        self.style = draw_style(self.seed)
-        self.stock = Stock(self.seed)
-        self.street = Street(self.style, self.stock)
+        self.street = street_of(self.seed)
+        self.style, self.stock = self.street.style, self.street.stock
         self.traffic = traffic.Traffic(self.street)
         self.ground = Ground(self.street)
         self.light = lighting.light_of(condition, self.style)
         self._sensor = weather.Sensor(stream(self.seed, 60), width=self.width, height=self.height)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process builds the same drive from its arguments."""
+        drive = partial(type(self), width=self.width, height=self.height, fps=self.fps)
+        return drive, (self.seed, self.condition)
 
     def frame(self, index: int) -> SyntheticFrame:
         """The frame at `index / fps` seconds."""

@@ -80,6 +80,8 @@ class ScenePainter:
         self.jobs.sort(key=lambda job: job[0])
         for _, job in self.jobs:
             job()
+        # The jobs hold the painter, whose buffers would wait for the garbage collector.
+        self.jobs.clear()
 
     def _quad(self, corners: np.ndarray, texture: Texture | None, label: int) -> None:
         normal = unit_normal(corners[1] - corners[0], corners[-1] - corners[0])

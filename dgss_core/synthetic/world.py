@@ -1,13 +1,16 @@
 """The static world of a seed: an endless street, built block by block."""
 
+from functools import lru_cache
+from threading import Lock
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from dgss_core.synthetic.noise import stream
 from dgss_core.synthetic.roadside import Roadside
-from dgss_core.synthetic.style import KINDS, Stock, Style
+from dgss_core.synthetic.style import KINDS, Stock, Style, draw_style
 from dgss_core.synthetic.things import Block
 
 _KEPT = 16
@@ -19,6 +22,7 @@ class Street:
     def __init__(self, style: Style, stock: Stock) -> None:
         self.style, self.stock = style, stock
         self._blocks: dict[int, Block] = {}
+        self._building = Lock()
 
     def centre(self, s: ArrayLike) -> Any:
         """Lateral offset of the centre line at s, both in metres; an array for an array."""
@@ -37,11 +41,12 @@ class Street:
 
     def block(self, k: int) -> Block:
         """Block k, which starts at s = k * style.block; the last `_KEPT` are cached."""
-        if k not in self._blocks:
-            while len(self._blocks) >= _KEPT:
-                self._blocks.pop(next(iter(self._blocks)))
-            self._blocks[k] = self._build(k)
-        return self._blocks[k]
+        with self._building:
+            if k not in self._blocks:
+                while len(self._blocks) >= _KEPT:
+                    self._blocks.pop(next(iter(self._blocks)))
+                self._blocks[k] = self._build(k)
+            return self._blocks[k]
 
     def _build(self, k: int) -> Block:
         style, rng = self.style, stream(self.style.seed, 10, k)
@@ -59,3 +64,18 @@ class Street:
         points = np.array(corners, np.float64)
         points[:, 1] += self.centre(points[:, 0])
         return points
+
+
+_streets: WeakValueDictionary[int, Street] = WeakValueDictionary()
+
+
+@lru_cache(maxsize=2)
+def street_of(seed: int) -> Street:
+    """The street of a seed, one for all drives along it; it takes a second and 50 MB to build.
+
+    A street is kept while a drive uses it, and the last two always.
+    """
+    street = _streets.get(seed)
+    if street is None:
+        street = _streets[seed] = Street(draw_style(seed), Stock(seed))
+    return street

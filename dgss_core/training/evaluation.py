@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import lightning as L
+import lightning_fabric as L
 import numpy as np
 import torch
 from rich.progress import track

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import lightning as L
+import lightning_fabric as L
 import torch
-from lightning.fabric.wrappers import _FabricModule
+from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 

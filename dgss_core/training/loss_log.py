@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import lightning as L
+import lightning_fabric as L
 import torch
 from torch import Tensor
 

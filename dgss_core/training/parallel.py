@@ -6,9 +6,9 @@ import logging
 import os
 from typing import Any
 
-import lightning as L
+import lightning_fabric as L
 import torch
-from lightning.fabric.strategies import ModelParallelStrategy
+from lightning_fabric.strategies import ModelParallelStrategy
 from torch import nn
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
@@ -22,7 +22,7 @@ def build_fabric(hardware: HardwareConfig) -> L.Fabric:
 
     Raises DgssError if a machine has fewer GPUs than processes.
     """
-    logging.getLogger('lightning.pytorch.utilities.rank_zero').setLevel(logging.WARNING)
+    logging.getLogger('lightning_fabric.utilities.rank_zero').setLevel(logging.WARNING)
     local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     world = int(os.environ.get('WORLD_SIZE', 1))
     gpus = torch.cuda.device_count()

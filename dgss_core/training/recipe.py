@@ -14,7 +14,7 @@ from dgss_core.documents import located, read_yaml
 from dgss_core.errors import DgssError
 from dgss_core.training.config import HardwareConfig, TrainConfig
 
-PACKAGES = ('torch', 'torchvision', 'lightning', 'timm', 'numpy')
+PACKAGES = ('torch', 'torchvision', 'lightning-fabric', 'timm', 'numpy')
 CHANGEABLE = {
     *('steps', 'save_every'),
     *('evaluation.every', 'evaluation.splits', 'evaluation.pictures'),

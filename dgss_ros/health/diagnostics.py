@@ -14,6 +14,7 @@ from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.health.camera import CameraHealth
 from dgss_ros.health.connections import mismatched_peers, rivals
 from dgss_ros.health.updater import StatusWriter, start_updater
+from dgss_ros.health.usage import Usage
 from dgss_ros.health.watchdog import ERROR, OK, WARN, TaskStatus, Watchdog
 from dgss_ros.parameters.values import Parameters
 
@@ -43,6 +44,7 @@ class Diagnostics:
         self._progress = ''
         self._cameras = cameras
         self._known: set[str] = set()
+        self._usage = Usage()
         self._updater = start_updater(node)
         self._add('model', self._model)
         self._add('connections', self._connections)
@@ -79,7 +81,7 @@ class Diagnostics:
         self._updater.add(name.strip(), fill)
 
     def _model(self) -> TaskStatus:
-        values: dict[str, object] = {'state': self._state()}
+        values: dict[str, object] = {'state': self._state(), **self._usage.measure()}
         if self._segmenter is not None:
             bundle = self._segmenter.bundle
             values |= {

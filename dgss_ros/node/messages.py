@@ -17,10 +17,11 @@ from dgss_core.labels import LabelSet
 def to_picture(message: Image | CompressedImage) -> Picture:
     """Return the image of a message; its pixels may share the memory of the message.
 
-    Raises DgssError for an unknown encoding, too little data or a size of zero.
+    Raises DgssError for an unknown encoding, a depth image, too little or too much data, or a size
+    of zero.
     """
     if isinstance(message, CompressedImage):
-        return open_compressed(message.data)
+        return open_compressed(message.data, declared=message.format)
     return open_image(
         message.data,
         width=message.width,

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rich.console import Console
 
-from dgss_core.bags import BagInfo, BagMessage, BagTopic, bag_info, read_messages
+from dgss_core.bags import Bag, BagMessage, BagTopic, span
+from dgss_core.bags.bag import LONGEST_GAP_NS, opened
+from dgss_core.bags.stored import CDR
 from dgss_core.commands.progress import with_progress
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, IncompleteError, plain
 from dgss_ros.client.session import ros_session, wait_until
 from dgss_ros.replay.message_types import message_class
 
@@ -39,7 +42,7 @@ def play(
     remap: str | None = None,
     loop: bool = False,
     wait_for_subscribers: int = 0,
-) -> None:
+) -> int:
     """Publish the messages of a bag to live topics, at their times or as fast as possible.
 
     Args:
@@ -51,13 +54,16 @@ def play(
         remap: /from:=/to, separated by commas
         loop: start again at the end, until Ctrl-C
         wait_for_subscribers: start when the topics have this many subscribers in total
+
+    Returns:
+        0, or 1 if the bag holds less than it promises, or nothing that can be published.
     """
-    console = Console()
+    console = Console(markup=False, highlight=False)
     names, pairs = (text.split(',') if text else () for text in (topics, remap))
     with ros_session('dgss_bag_play') as node:
-        player = BagPlayer(node, bag, names, pairs, as_fast_as_acknowledged)
+        player = BagPlayer(node, bag, names, pairs, as_fast_as_acknowledged, console.print)
         for topic, reason in player.skipped.items():
-            console.print(f'Leaves out {topic}: {reason}.')
+            console.print(f'Leaves out {plain(topic)}: {reason}.')
         start = time.monotonic()
         try:
             with console.status(f'Waiting for {wait_for_subscribers} subscribers ...'):
@@ -73,11 +79,16 @@ def play(
             console.print('Interrupted.')
         player.flush()
     seconds = time.monotonic() - start
-    console.print(f'Published {player.published} messages of {bag} in {seconds:.1f} s.')
+    part = f' of {player.count}' if player.is_short else ''
+    console.print(f'Published {player.published}{part} messages of {bag} in {seconds:.1f} s.')
+    return 1 if player.is_short or (player.skipped and not player.published) else 0
 
 
 class BagPlayer:
     """Publishers of `node` for the topics of a bag. `skipped`: topics left out, and why.
+
+    `report` gets a sentence about what is not played as it was recorded. `is_short`: the bag held
+    less than the `count` messages that it promised, or could not be read whole.
 
     `as_fast_as_acknowledged`: ignore the times in the bag; publish each message when all reliable
     subscribers have received the previous one on its topic. A subscriber then receives every
@@ -90,33 +101,35 @@ class BagPlayer:
     def __init__(
         self,
         node: Node,
-        bag: str | Path,
+        bag: str | Path | Bag,
         topics: Collection[str] = (),
         remap: Sequence[str] = (),
         as_fast_as_acknowledged: bool = False,
+        report: Callable[[str], object] = print,
     ) -> None:
         self._as_fast_as_acknowledged = as_fast_as_acknowledged
-        self._bag = Path(bag)
-        info = bag_info(self._bag)
+        self._report = report
+        self._bag = opened(bag)
         names = _parse_remap(remap)
-        self.published = 0
+        self.published = self.count = 0
+        self.is_short = False
         self.skipped: dict[str, str] = {}
         self._publishers: dict[str, Publisher] = {}
-        chosen = _choose(info, topics)
-        for topic in chosen:
+        self._types: dict[str, str] = {}
+        for topic in _choose(self._bag, topics):
+            name = names.get(topic.name, topic.name)
             try:
-                message_type = message_class(topic.msgtype)
+                self._publishers[topic.name] = self._publisher(node, topic, name)
             except DgssError as error:
                 if topics:
                     raise DgssError(
-                        f'{topic.name} cannot be played: {error}; install its package.'
+                        f'{plain(topic.name)} cannot be played: {error}; install its package, or '
+                        'leave the topic out.'
                     ) from error
                 self.skipped[topic.name] = str(error)
                 continue
-            self._publishers[topic.name] = node.create_publisher(
-                message_type, names.get(topic.name, topic.name), self._qos(topic)
-            )
-        self.count = sum(topic.count for topic in chosen if topic.name in self._publishers)
+            self._types[topic.name] = topic.msgtype
+            self.count += topic.count
 
     def wait_for_subscribers(self, count: int, timeout_s: float) -> bool:
         """Return whether the topics have `count` subscribers in total within `timeout_s`."""
@@ -125,21 +138,23 @@ class BagPlayer:
             lambda: sum(p.get_subscription_count() for p in publishers) >= count, timeout_s
         )
 
-    def play(self, rate: float = 1.0) -> Iterator[Published]:
+    def play(
+        self, rate: float = 1.0, prepare: Callable[[BagMessage], BagMessage] = lambda m: m
+    ) -> Iterator[Published]:
         """Publish every message at its time in the bag divided by `rate`, and yield it.
 
-        Raises DgssError for a rate that is not above zero and finite.
+        `prepare` may change a message before it is published. Pauses of more than an hour are
+        skipped. Raises DgssError for a rate that is not above zero and finite.
         """
         if not 0 < rate < float('inf'):
             raise DgssError(f'{rate} is not a rate to play at; give a number above zero.')
-        first_ns, start = None, 0.0
-        for message in read_messages(self._bag, self._publishers.keys()):
-            if first_ns is None:
-                first_ns, start = message.stamp_ns, time.monotonic()
+        clock = _Clock(rate, self._report)
+        for message in self._bag.messages(self._publishers.keys(), self._tell_short):
+            if message.msgtype != self._types[message.topic]:
+                continue
             if not self._as_fast_as_acknowledged:
-                due = start + (message.stamp_ns - first_ns) / 1e9 / rate
-                time.sleep(max(0.0, due - time.monotonic()))
-            now = time.monotonic()
+                clock.wait_for(message.stamp_ns)
+            message, now = prepare(message), time.monotonic()
             self.publish(message.topic, message.data)
             self.published += 1
             if self._as_fast_as_acknowledged:
@@ -160,6 +175,23 @@ class BagPlayer:
     def _acknowledged(self, topic: str) -> bool:
         return self._publishers[topic].wait_for_all_acked(Duration(seconds=0.2))
 
+    def _tell_short(self, error: IncompleteError) -> None:
+        if not self.is_short:
+            self._report(str(error))
+        self.is_short = True
+
+    def _publisher(self, node: Node, topic: BagTopic, name: str) -> Publisher:
+        """Raises DgssError for a topic that cannot be played."""
+        if topic.encoding != CDR:
+            raise DgssError(f'its messages are {plain(topic.encoding)}, not the CDR of ROS 2')
+        if topic.name in self._publishers:
+            raise DgssError('it has a second type in this bag')
+        message_type = message_class(topic.msgtype)
+        try:
+            return node.create_publisher(message_type, name, self._qos(topic))
+        except (InvalidTopicNameException, ValueError) as error:
+            raise DgssError(f'{plain(name)} is not the name of a topic in ROS 2') from error
+
     def _qos(self, topic: BagTopic) -> QoSProfile:
         """Return reliable QoS, which matches every subscriber; latched if the topic was."""
         # A writer requests an acknowledgement at once only when its history is full.
@@ -173,13 +205,34 @@ class BagPlayer:
         )
 
 
-def _choose(info: BagInfo, names: Collection[str]) -> list[BagTopic]:
-    known = {topic.name: topic for topic in info.topics}
+class _Clock:
+    """Waits for the times of a recording; a pause of more than an hour is skipped, and told."""
+
+    def __init__(self, rate: float, report: Callable[[str], object]) -> None:
+        self._rate, self._report = rate, report
+        self._first_ns = self._last_ns = 0
+        self._start: float | None = None
+
+    def wait_for(self, stamp_ns: int) -> None:
+        if self._start is None:
+            self._first_ns, self._start = stamp_ns, time.monotonic()
+        elif abs(step_ns := stamp_ns - self._last_ns) > LONGEST_GAP_NS:
+            self._first_ns += step_ns
+            jump = 'is without a message' if step_ns > 0 else 'goes back in time'
+            self._report(
+                f'The bag {jump} for {span(abs(step_ns))}, as a clock jumped; that is skipped.'
+            )
+        self._last_ns = stamp_ns
+        due = self._start + (stamp_ns - self._first_ns) / 1e9 / self._rate
+        time.sleep(max(0.0, due - time.monotonic()))
+
+
+def _choose(bag: Bag, names: Collection[str]) -> list[BagTopic]:
+    known = {topic.name for topic in bag.topics}
     if unknown := [name for name in names if name not in known]:
-        raise DgssError(
-            f'{info.path} has no topic {unknown[0]}; it has {", ".join(known) or "none"}.'
-        )
-    return [topic for topic in info.topics if not names or topic.name in names]
+        listed = ', '.join(map(plain, sorted(known))) or 'none'
+        raise DgssError(f'{bag.path} has no topic {unknown[0]}; it has {listed}.')
+    return [topic for topic in bag.topics if not names or topic.name in names]
 
 
 def _parse_remap(pairs: Sequence[str]) -> dict[str, str]:

@@ -219,28 +219,6 @@ def test_a_folder_whose_metadata_is_gone_is_still_read(tmp_path, storage):
     assert_same(list(read_frames(tmp_path / 'bag')), frames)
 
 
-@storages
-def test_damaged_bags_raise_nothing_but_dgss_error(tmp_path, storage):
-    write_bag(tmp_path / 'bag', drive(3), storage=storage)
-    (file,) = [f for f in (tmp_path / 'bag').iterdir() if f.name != 'metadata.yaml']
-    whole = file.read_bytes()
-    rng = np.random.default_rng(0)
-    refused = 0
-    for trial in range(60):
-        damaged = bytearray(whole)
-        if trial % 3 == 0:
-            del damaged[int(rng.integers(len(whole))) :]
-        else:
-            for at in rng.integers(0, len(whole), 8 if trial % 3 == 1 else 200):
-                damaged[at] ^= int(rng.integers(1, 256))
-        file.write_bytes(damaged)
-        try:
-            list(read_frames(tmp_path / 'bag'))
-        except DgssError:
-            refused += 1
-    assert refused > 15
-
-
 def test_one_bad_message_is_reported_and_the_others_are_read(tmp_path):
     frames = drive(5, labelled=1)
     write_bag(tmp_path / 'good', frames)
@@ -269,11 +247,11 @@ def test_a_missing_or_cut_off_bag_is_named(tmp_path):
     with pytest.raises(DgssError, match='There is no bag'):
         bag_info(tmp_path / 'gone')
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(DgssError, match='ros2 bag reindex'):
+    with pytest.raises(DgssError, match='holds no recording'):
         bag_info(tmp_path / 'empty')
     write_bag(tmp_path / 'bag', drive(1))
     shutil.copy(tmp_path / 'bag' / 'metadata.yaml', tmp_path / 'empty')
-    with pytest.raises(DgssError, match='cannot be read as a bag'):
+    with pytest.raises(DgssError, match=r"'bag\.mcap' of metadata\.yaml is missing"):
         bag_info(tmp_path / 'empty')
 
 

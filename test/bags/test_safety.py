@@ -22,6 +22,9 @@ from dgss_core.images.frames import FIRST_STAMP_NS, Frame
 ENDLESS = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) '
 ENDLESS += 'SELECT count(*) AS schema_version FROM n'
 
+COLUMNS = "count(*) AS id, '' AS name, '' AS type, '' AS serialization_format"
+ENDLESS_TOPICS = ENDLESS.replace('count(*) AS schema_version', COLUMNS)
+
 
 def write(path: Path, storage: str = 'sqlite3') -> Path:
     image = np.zeros((8, 8, 3), np.uint8)
@@ -55,13 +58,13 @@ def test_ctrl_c_ends_a_query(tmp_path: Path) -> None:
     # Past the check, so that the reader runs the endless query itself.
     program = f"""
 import sys
-from dgss_core.bags import safety
-safety._check_tables = lambda path: print('opened', flush=True)
+from dgss_core.bags.sqlite_file import SqliteFile
+SqliteFile._check_tables = lambda *_: print('opened', flush=True)
 from dgss_core.cli import main
 sys.exit(main(['bag', 'info', {str(file)!r}]))
 """
     with sqlite3.connect(file) as connection:
-        connection.executescript(f'DROP TABLE schema; CREATE VIEW schema AS {ENDLESS}')
+        connection.executescript(f'DROP TABLE topics; CREATE VIEW topics AS {ENDLESS_TOPICS}')
     with subprocess.Popen(
         [sys.executable, '-c', program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

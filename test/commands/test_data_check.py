@@ -101,6 +101,22 @@ def test_missing_labels_and_frames(tmp_path: Path, capsys: pytest.CaptureFixture
     assert 'all has 2 frames, and 24966 were published' in capsys.readouterr().err
 
 
+def test_label_files_of_no_image_are_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = whole_gta5(tmp_path / 'copy', **{'labels/00 3.png': indexed(columns(7), gta_palette())})
+    command = ['data', 'check', str(own(tmp_path)), str(root), '--good', 'good.txt']
+    for _ in range(2):
+        assert main(command) == 1, 'an earlier list of frames is replaced'
+        error = capsys.readouterr().err
+        assert '1 label files of all belong to no image, the first is' in error
+        assert '00 3.png' in error
+    (root / 'images/00 3.png').write_bytes((root / 'images/00001.png').read_bytes())
+    for _ in range(2):  # A name with a space is one line of the list.
+        main(command)
+        assert Path('good.txt').read_text().splitlines() == ['00 3', '00001', '00002']
+
+
 def test_splits_that_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_folder(COPIES['bdd100k'](), tmp_path / 'copy')
     assert main(['data', 'check', 'bdd100k', str(root), '--sheet', 'bdd.jpg']) == 1

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from foreign_bags import Mcap, images
 from small_systems import SIZES, VIT, small
 
 from dgss_core.cli import main
@@ -80,6 +81,23 @@ def test_int8_is_calibrated_on_given_images(checkpoint: Path, tmp_path: Path) ->
     assert main(['export', str(checkpoint), *options]) == 0
     manifest = open_bundle(tmp_path / 'bundle').manifest
     assert (manifest.precision, manifest.licence) == ('int8', 'mine')
+
+
+def test_frames_may_be_bags_of_several_cameras(checkpoint: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / 'frames' / 'day').mkdir(parents=True)
+    made = Mcap(tmp_path / 'frames' / 'day' / 'a.mcap')
+    for topic in ('/front/image_raw', '/left/image_raw'):
+        made.add(images(4), topic)
+    made.close()
+    options = ['--height', '32', '--width', '48', '--licence', 'mine']
+    options += ['--frames', str(tmp_path / 'frames'), '--output', str(tmp_path / 'bundle')]
+    options += ['--source', str(tmp_path / 'frames' / 'day')]
+    assert main(['export', str(checkpoint), *options]) == 2
+    assert 'several image topics; name one of /front/image_raw, ' in capsys.readouterr().err
+    assert main(['export', str(checkpoint), *options, '--topic', '/left/image_raw']) == 0
+    bundle = open_bundle(tmp_path / 'bundle')
+    assert [int(frame.image.max()) for frame in bundle.frames()] == [0, 3]
+    assert bundle.manifest.source.frames == 4
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,11 @@ from miniature import (
 )
 
 from dgss_core.datasets import DATASETS, Synthetic, build_dataset
-from dgss_core.datasets.decode import decode_ids
 from dgss_core.datasets.label_map import label_map
 from dgss_core.datasets.layout import load_layout
 from dgss_core.datasets.registry import takes_protocol_map
 from dgss_core.errors import DgssError
+from dgss_core.images.label_files import decode_ids
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.synthetic import CONDITIONS
 

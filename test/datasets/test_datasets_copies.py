@@ -20,9 +20,9 @@ from miniature import (
 )
 
 from dgss_core.datasets import build_dataset
-from dgss_core.datasets.decode import RED, decode_ids
 from dgss_core.datasets.storage import Storage
 from dgss_core.errors import DgssError
+from dgss_core.images.label_files import RED, decode_ids
 
 
 @pytest.mark.parametrize('encode', [grey, two_channels, lambda x: indexed(x, np.zeros((256, 3)))])

@@ -63,3 +63,12 @@ def test_mistakes(folder, tmp_path):
         build_dataset('unlabelled', folder, labelled=False)
     with pytest.raises(DgssError, match='needs a root'):
         build_dataset('unlabelled')
+
+
+def test_nothing_of_a_folder_is_left_out_in_silence(folder):
+    cv2.imwrite(str(folder / '0.jpg'), np.zeros((48, 64, 3), np.uint8))
+    names = [frame.name for frame in build_dataset('unlabelled', folder)]
+    assert sorted(names) == ['0_jpg', '0_png', '1', '2', '3', '4']
+    (folder / '9.png').symlink_to('gone.png')
+    with pytest.raises(DgssError, match=r"9\.png is a link to 'gone\.png', which does not exist"):
+        build_dataset('unlabelled', folder)

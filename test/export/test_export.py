@@ -218,3 +218,9 @@ def test_invalid_arguments_are_refused(tmp_path: Path, changes: dict, message: s
 def test_an_existing_folder_is_refused_before_the_export(tmp_path: Path) -> None:
     with pytest.raises(DgssError, match='already exists'):
         export_bundle(street_model(), tmp_path, **ABOUT)
+
+
+def test_frames_below_the_smallest_of_the_street_are_scaled() -> None:
+    (image,) = images_by_condition(None, height=17, width=33, count=1)['day']
+    assert image.shape == (17, 33, 3)
+    assert image.std() > 10

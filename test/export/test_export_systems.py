@@ -31,6 +31,7 @@ def folder(request: pytest.FixtureRequest, export_root: Path) -> Path:
 def run(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(None, {INPUT: images}), strict=True))

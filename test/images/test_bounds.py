@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import pytest
 
-from dgss_core.datasets.decode import decode_ids
 from dgss_core.errors import DgssError
 from dgss_core.images import view
 from dgss_core.images.compressed import decode_compressed, encode_jpeg, encode_png
 from dgss_core.images.encodings import decode_image
 from dgss_core.images.frames import read_image, read_labels
+from dgss_core.images.label_files import decode_ids
 from dgss_core.images.paint import contact_sheet, fitted
 from dgss_core.images.view import nearest
 

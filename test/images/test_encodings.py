@@ -231,7 +231,7 @@ def test_compressed_formats_round_trip(suffix):
 @pytest.mark.parametrize('share', [0.0, 0.01, 0.3, 0.9, 0.999])
 def test_a_cut_file_is_refused(suffix, share):
     data = cv2.imencode(suffix, scene())[1].tobytes()
-    with pytest.raises(DgssError, match=r'cut short|header|neither'):
+    with pytest.raises(DgssError, match=r'cut short|header|neither|empty'):
         decode_compressed(data[: int(len(data) * share)])
 
 
@@ -277,3 +277,16 @@ def test_a_damaged_file_gives_an_image_or_a_dgss_error(data):
     except DgssError:
         return
     assert image.ndim == 3
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'rows', 'width'), [('rgb8', 64, 96), ('mono16', 64, 96), ('nv12', 96, 96)]
+)
+def test_data_of_more_rows_than_the_height_is_refused(encoding, rows, width):
+    step = {'rgb8': 3, 'mono16': 2, 'nv12': 1}[encoding] * width
+    fields = {'width': width, 'height': 64, 'step': step, 'encoding': encoding}
+    exact = bytes(step * rows)
+    decode_image(exact, **fields)
+    decode_image(exact + bytes(step - 1), **fields)
+    with pytest.raises(DgssError, match=rf'has {step * (rows + 1)} bytes, but 64 rows of step'):
+        decode_image(exact + bytes(step), **fields)

@@ -63,8 +63,8 @@ def test_labels_are_found_by_stem(folder, tmp_path):
     ('labels', 'message'),
     [
         (np.zeros((24, 31), np.uint8), '31x24 and its image 32x24'),
-        (np.zeros((24, 32, 3), np.uint8), 'not a label image'),
-        (np.zeros((24, 32), np.uint16), 'not a label image'),
+        (np.eye(24, 32)[..., None] * np.uint8([0, 9, 99]), r'frame_1\.png .*holds colours'),
+        (np.full((24, 32), 300, np.uint16), 'the id 300; ids are 0 to 255'),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(folder, tmp_path, labels, message):

@@ -12,8 +12,9 @@ import pytest
 from dgss_core.cli import main
 from dgss_core.datasets import build_dataset
 from dgss_core.errors import DgssError
-from dgss_core.images.compressed import decode_compressed, is_turned
+from dgss_core.images.compressed import decode_compressed
 from dgss_core.images.frames import read_image
+from dgss_core.images.stills import is_turned
 from dgss_core.inputs import read_frames
 
 TURNS = {1: 0, 3: 2, 6: -1, 8: 1}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dgss_core.images.paint import colorize, contact_sheet, legend, overlay
-from dgss_core.labels import LabelSet
+from dgss_core.labels import Label, LabelSet
 
 STREET = LabelSet.load('cityscapes19')
 MASK = np.array([[0, 13, 255]], np.uint8)
@@ -34,6 +34,16 @@ def test_legend_shows_every_colour_within_its_width(width):
     assert strip.shape[1] == width
     shown = set(map(tuple, strip.reshape(-1, 3).tolist()))
     assert shown >= {label.color for label in STREET.labels}
+
+
+def test_letters_with_marks_are_written_as_their_plain_ones():
+    def named(name):
+        return legend(LabelSet('set', (Label(0, name, (1, 2, 3)),)))
+
+    assert np.array_equal(
+        named('Straße, Fußgänger, façade, Ørsted'), named('Strasse, Fussganger, facade, Orsted')
+    )
+    assert np.array_equal(named('道路'), named('??')), 'one mark a letter'
 
 
 def test_sheet_places_images_whole_and_in_order():

@@ -140,4 +140,4 @@ def slow_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with the same answers that takes tens of milliseconds."""
     from probe import write_probe_bundle
 
-    return write_probe_bundle(tmp_path_factory.mktemp('bundles') / 'slow', products=6)
+    return write_probe_bundle(tmp_path_factory.mktemp('bundles') / 'slow', products=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -51,17 +50,26 @@ class Camera:
             topic = f'{self._node}/{name}'
             assert wait_until(lambda t=topic: self._ros.count_publishers(t) == 1, TIMEOUT_S)
         # The node discovers our subscription later than we do; until then it publishes nothing.
+        sent: list[Header] = []
         for _ in range(20):
-            self.send(flat(0) if image is None else image)
-            if wait_until(lambda: all(self.received.values()), 0.5):
+            sent.append(self.send(flat(0) if image is None else image).header)
+            if wait_until(lambda: self._answered(*sent), 0.5):
                 break
         else:
             raise AssertionError(f'no answer on {[n for n, m in self.received.items() if not m]}')
-        time.sleep(0.2)
+        # No late answer may be taken for one to a later image.
+        wait_until(lambda: self._answered(sent[-1]), 0.5)
 
     @property
     def subscribers(self) -> int:
         return self._publisher.get_subscription_count()
+
+    def _answered(self, *headers: Header) -> bool:
+        """Whether every topic has an answer to one of the images with these headers."""
+        return all(
+            any(message.header in headers for message in messages[-20:])
+            for messages in self.received.values()
+        )
 
     def close(self) -> None:
         self._ros.destroy_publisher(self._publisher)

@@ -1,4 +1,5 @@
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from dgss_core.labels import LabelSet
 from dgss_core.synthetic import CONDITIONS, StreetDrive, classes
 from dgss_core.synthetic.camera import DriveCamera
 from dgss_core.synthetic.weather import transmission, wet
+from dgss_core.synthetic.world import street_of
 
 SIZE = {'width': 160, 'height': 96}
 
@@ -54,9 +56,24 @@ def test_condition_changes_the_picture_but_not_the_labels(frames, condition):
 
 
 def test_a_drive_can_be_sent_to_another_process():
-    drive = StreetDrive(6, **SIZE)
+    drive = StreetDrive(6, 'rain', **SIZE, fps=5)
     expected = drive.frame(2).image
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(drive)).frame(2).image, expected)
+    sent = pickle.loads(pickle.dumps(drive))
+    assert (sent.seed, sent.condition, sent.fps) == (6, 'rain', 5)
+    np.testing.assert_array_equal(sent.frame(2).image, expected)
+
+
+def test_drives_of_one_seed_share_a_street_as_long_as_one_is_in_use():
+    day, night = (StreetDrive(11, condition, **SIZE) for condition in ('day', 'night'))
+    day.frame(300)
+    shared = night.frame(0).image
+    assert night.street is day.street
+    old, newer = weakref.ref(day.street), [street_of(12), street_of(13)]
+    assert StreetDrive(11, 'fog', **SIZE).street is day.street
+    del day, night
+    assert {street_of(12), street_of(13)} == set(newer)
+    assert old() is None
+    np.testing.assert_array_equal(StreetDrive(11, 'night', **SIZE).frame(0).image, shared)
 
 
 def test_seeds_differ():

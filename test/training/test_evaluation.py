@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import lightning as L
+import lightning_fabric as L
 import numpy as np
 import pytest
 import torch

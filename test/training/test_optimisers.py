@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import lightning as L
+import lightning_fabric as L
 import pytest
 import torch
 from tiny_training import RECIPES

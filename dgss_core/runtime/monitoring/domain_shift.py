@@ -18,7 +18,7 @@ about 1 for a single frame of the source, and less for the mean over a drive lik
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import cv2
 import numpy as np
@@ -97,9 +97,12 @@ class DomainShiftMonitor:
 
     def update(self, image: np.ndarray, prediction: Prediction) -> dict[str, float]:
         """Add the next frame, arguments as in `describe`; returns the distance by descriptor."""
-        num_classes = len(self._mean.get('classes', ()))
+        return self.add(describe(image, prediction, len(self._mean.get('classes', ()))))
+
+    def add(self, descriptors: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Add the next frame by what `describe` returned for it; returns as `update` does."""
         self._frames = min(self._frames + 1, self._window)
-        for name, values in describe(image, prediction, num_classes).items():
+        for name, values in descriptors.items():
             if name in self._mean and values.shape == self._mean[name].shape:
                 running = self._running.setdefault(name, np.zeros_like(values))
                 running += (values - running) / self._frames

@@ -107,16 +107,13 @@ def test_a_wrong_benchmark_is_refused(
     assert capsys.readouterr().err.startswith('dgss: error: ')
 
 
-def test_only_figures_are_overwritten(tmp_path: Path) -> None:
+def test_only_figures_are_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / 'package.json'
     output.write_text('{"name": "mine"}')
     for path, sentence in (
         (output, 'is not a result of dgss bench node'),
         (tmp_path / 'no' / 'folder.json', 'There is no folder'),
     ):
-        done = subprocess.run(
-            [*BENCH, '--output', str(path)], capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 2
-        assert sentence in done.stderr
+        assert main(['bench', 'node', '--output', str(path)]) == 2
+        assert sentence in capsys.readouterr().err
     assert output.read_text() == '{"name": "mine"}'

@@ -16,6 +16,7 @@ import pytest
 from camera import TIMEOUT_S
 
 from dgss_core.bags import bag_info
+from dgss_core.cli import main
 from dgss_core.synthetic import CONDITIONS
 from dgss_ros.client.session import wait_until
 
@@ -64,7 +65,7 @@ def test_the_demo_leaves_bags_a_sheet_and_a_report(tmp_path: Path, probe_bundle:
     }
     assert all(0 <= leg['miou'] < 0.3 for leg in legs[:-1])
     counts = {topic.name: topic.count for topic in bag_info(output / 'masks').topics}
-    assert counts == {'/dgss/mask': frames, '/dgss/confidence': frames}
+    assert counts['/dgss/mask'] == counts['/dgss/confidence'] == frames
     counts = {topic.name: topic.count for topic in bag_info(output / 'drive').topics}
     assert counts['/camera/image_raw'] == counts['/camera/labels'] == frames
     sheet = cv2.imread(str(output / 'contact_sheet.png'))
@@ -126,33 +127,35 @@ def test_the_node_ends_when_the_demo_is_killed(tmp_path: Path, probe_bundle: Pat
     assert wait_until(lambda: not running(f'bundle:={probe_bundle}'), TIMEOUT_S)
 
 
-def test_wrong_arguments_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / 'out'
     for arguments, sentence in [
         (['--frames', '0'], 'frames is 0'),
         (['--data', str(tmp_path)], 'holds no camvid/'),
         (['--bundle', str(tmp_path)], 'There is no bundle at'),
     ]:
-        command = [*DGSS, 'demo', '--output', str(output), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        assert (done.returncode, done.stdout) == (2, '')
-        assert sentence in done.stderr
+        assert main(['demo', '--output', str(output), *arguments]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ''
+        assert sentence in printed.err
         assert not output.exists()
 
 
-def test_files_of_others_are_not_overwritten(tmp_path: Path, probe_bundle: Path) -> None:
-    command = [*DGSS, 'demo', '--bundle', str(probe_bundle), '--output']
+def test_files_of_others_are_not_overwritten(
+    tmp_path: Path, probe_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ['demo', '--bundle', str(probe_bundle), '--output']
     for name in ('drive', 'masks', 'node.log', 'contact_sheet.png', 'report.json'):
         output = tmp_path / f'with {name}'
         output.mkdir()
         (output / name).write_text('mine')
-        done = subprocess.run([*command, str(output)], capture_output=True, text=True, timeout=60)
-        assert done.returncode == 2
-        assert f'{name} is not from dgss demo and is not overwritten' in done.stderr
+        assert main([*arguments, str(output)]) == 2
+        assert f'{name} is not from dgss demo and is not overwritten' in capsys.readouterr().err
         assert [path.read_text() for path in output.iterdir()] == ['mine']
-    done = subprocess.run(
-        [*command, str(output / name)], capture_output=True, text=True, timeout=60
-    )
+    command = [*DGSS, *arguments, str(output / name)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert 'cannot be written' in done.stderr
     assert done.stderr.count('\n') == 1

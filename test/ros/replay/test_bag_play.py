@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from camera import TIMEOUT_S
+from foreign_bags import TOPIC, Mcap, images, mcap, metadata
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
@@ -156,3 +157,48 @@ def test_a_topic_of_a_type_that_is_not_installed_is_skipped_with_a_reason(
         with pytest.raises(DgssError, match='/odometry cannot be played'):
             BagPlayer(ros, path, ['/odometry'])
     assert [p.message.topic for p in player.play(1e9)][-1] == '/name'
+
+
+def test_a_jump_of_the_clock_is_skipped_and_told(ros: Node, tmp_path: Path) -> None:
+    """Recorded with simulated time: the first message came before the first /clock."""
+    sent = images(4)
+    times = [0, *(stamp_ns for stamp_ns, _ in sent[1:3]), sent[3][0] - 10**18]
+    drive = [(stamp_ns, data) for stamp_ns, (_, data) in zip(times, sent, strict=True)]
+    path = mcap(tmp_path / 'drive.mcap', drive, use_chunking=False)
+    told: list[str] = []
+    player = BagPlayer(ros, path, report=told.append)
+    published = list(player.play())
+    assert [item.message.stamp_ns for item in published] == times
+    assert published[-1].time_s - published[0].time_s < 60
+    assert told == [
+        'The bag is without a message for 53.9 years, as a clock jumped; that is skipped.',
+        'The bag goes back in time for 31.7 years, as a clock jumped; that is skipped.',
+    ]
+
+
+def test_what_a_bag_lacks_is_said_by_play(tmp_path: Path) -> None:
+    mcap(tmp_path / 'a_0.mcap')
+    metadata(tmp_path, ['a_0.mcap'], 20)
+    done = subprocess.run([*PLAY, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    printed = ' '.join(done.stdout.split())
+    assert done.returncode == 1, done.stderr
+    assert '6 of 20 messages of /camera/image_raw are there' in printed
+    assert 'Published 6 of 20 messages' in printed
+
+
+def test_what_ros_cannot_publish_is_left_out(ros: Node, tmp_path: Path) -> None:
+    made = Mcap(tmp_path / 'a.mcap').add(images())
+    made.add([(1, b'{}')], '/odom', 'sensor_msgs/msg/Image', 'json', 'jsonschema')
+    for name in ('', 'a b', '/[/b]', '/x\x1b[31m', '/{'):
+        made.add(images(1), name)
+    made.add(images(2), kind='std_msgs/msg/String')
+    path = made.close()
+    player = BagPlayer(ros, path)
+    assert player.skipped.keys() == {'', 'a b', '/[/b]', '/x\x1b[31m', '/{', '/odom', TOPIC}
+    assert player.skipped['/odom'] == 'its messages are json, not the CDR of ROS 2'
+    assert 'a second type' in player.skipped[TOPIC]
+    assert player.count == len(list(player.play(1e9))) == 6
+    done = subprocess.run([*PLAY, str(path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert '/[/b]' in done.stdout
+    assert '\x1b' not in done.stdout

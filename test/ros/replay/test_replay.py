@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
-from dgss_core.bags import bag_info, read_bag, write_bag
+from dgss_core.bags import BagRecorder, bag_info, read_bag, read_messages, write_bag
+from dgss_core.evaluation.live import live_results
 from dgss_core.images.frames import Frame
 from dgss_ros.client.session import wait_until
 from dgss_ros.node.messages import raw_stamp_ns
@@ -47,7 +49,12 @@ def test_a_bag_goes_through_a_running_node(
     assert '8 frames sent, 8 masks' in done.stdout
     assert 'Latency p50' in done.stdout
     topics = {topic.name: topic.count for topic in bag_info(tmp_path / 'masks').topics}
-    assert topics == {'/dgss/mask': 8, '/dgss/confidence': 8}
+    assert topics.pop('/diagnostics', 0) >= 0  # One a second: perhaps none in so short a drive.
+    assert topics == {'/dgss/mask': 8, '/dgss/confidence': 8, '/dgss/replay': 1}
+    live = live_results(tmp_path / 'masks', '/dgss/mask')
+    assert live is not None
+    assert (live['sent'], live['received'], live['drop_rate']) == (8, 8, 0)
+    assert 0 < live['latency_ms']['p50'] <= live['latency_ms']['p99']
     masks = list(read_bag(tmp_path / 'masks', '/dgss/mask'))
     for sent, mask in zip(frames, masks, strict=True):
         assert mask.stamp_ns == sent.stamp_ns
@@ -69,12 +76,53 @@ def test_frames_without_a_mask_are_reported_and_a_lossless_replay_has_none(
         autostart=True,
     )
     done = replay(tmp_path / 'drive', tmp_path / 'masks')
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     assert 'frames got no mask. A busy node takes only the newest image' in done.stdout
     done = replay(tmp_path / 'drive', tmp_path / 'all', '--lossless')
     assert done.returncode == 0, done.stderr
     assert '8 frames sent, 8 masks' in done.stdout
     assert 'got no mask' not in done.stdout
+
+
+@pytest.mark.parametrize('kind', ['zero', 'double'])
+def test_images_without_stamps_of_their_own_get_masks_of_their_own(
+    start_node, probe_bundle: Path, tmp_path: Path, kind: str
+) -> None:
+    """A driver that does not stamp its images, and one that stamps two alike."""
+    frames = [Frame(f'{i}', flat(16 * i), START_NS + i * 100_000_000) for i in range(6)]
+    write_bag(tmp_path / 'good', frames)
+    with BagRecorder(tmp_path / 'drive') as recorder:
+        for index, message in enumerate(read_messages(tmp_path / 'good', {'/camera/image_raw'})):
+            stamp_ns = 0 if kind == 'zero' else frames[index - index % 2].stamp_ns
+            stamp = struct.pack('<iI', *divmod(stamp_ns, 10**9))
+            data = message.data[:4] + stamp + message.data[12:]
+            recorder.record(message.topic, message.msgtype, message.stamp_ns, data)
+    start_node(*('-r', '~/image:=/camera/image_raw'), bundle=probe_bundle, autostart=True)
+    done = replay(tmp_path / 'drive', tmp_path / 'masks', '--lossless')
+    assert done.returncode == 0, done.stderr
+    changed = 6 if kind == 'zero' else 3
+    assert f'{changed} images had no stamp, or that of an image before them' in done.stdout
+    assert '6 frames sent, 6 masks' in done.stdout
+    masks = list(read_bag(tmp_path / 'masks', '/dgss/mask'))
+    assert [np.unique(mask.image).tolist() for mask in masks] == [[i] for i in range(6)]
+    if kind == 'zero':
+        assert [mask.stamp_ns for mask in masks] == [frame.stamp_ns for frame in frames]
+
+
+def test_a_recording_that_was_cut_off_is_replayed_and_said(
+    start_node, probe_bundle: Path, tmp_path: Path
+) -> None:
+    frames = [Frame(f'{i}', flat(16 * i), START_NS + i * 100_000_000) for i in range(6)]
+    write_bag(tmp_path / 'drive', frames)
+    (file,) = (tmp_path / 'drive').glob('*.mcap')
+    (tmp_path / 'cut.mcap').write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    start_node(*('-r', '~/image:=/camera/image_raw'), bundle=probe_bundle, autostart=True)
+    done = replay(tmp_path / 'cut.mcap', tmp_path / 'masks', '--lossless')
+    assert done.returncode == 1
+    assert 'cut.mcap was cut off' in done.stderr
+    count = int(done.stdout.split(' frames sent')[0].split()[-1])
+    assert 0 < count < 6
+    assert f'{count} frames sent, {count} masks' in done.stdout
 
 
 def test_a_missing_node_is_reported(tmp_path: Path) -> None:

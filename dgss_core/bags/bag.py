@@ -1,0 +1,291 @@
+"""A bag that is opened once, and asked for everything: its summary and its messages."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dgss_core.bags import mcap_file, sqlite_file
+from dgss_core.bags.compression import ZSTD, unpack_file
+from dgss_core.bags.metadata import (
+    METADATA,
+    Metadata,
+    files_of,
+    is_metadata,
+    is_stored,
+    read_metadata,
+)
+from dgss_core.bags.stored import CDR, BagMessage, StorageFile, StoredTopic
+from dgss_core.errors import HEAD, DgssError, IncompleteError, plain, what_it_is, why_not
+
+MOST_FAULTS = 5
+"""More are counted only."""
+LONGEST_GAP_NS = 3600 * 10**9
+"""A pause that is longer is taken for a clock that jumped."""
+UNITS = (('years', 31_557_600), ('days', 86_400), ('hours', 3600), ('s', 1))
+"""Of time, in seconds."""
+LOOK_NS = 24 * LONGEST_GAP_NS
+"""A bag that lasts longer is searched for such pauses, which reads it once."""
+
+
+@dataclass(frozen=True)
+class BagTopic:
+    """`count`: the messages that the bag promises, of which `stored` are counted in its files.
+
+    `rate`: in Hz over the bag without its gaps; `latched`: late subscribers get the last message.
+    `encoding`: of the messages, cdr for those of ROS 2.
+    """
+
+    name: str
+    msgtype: str
+    count: int
+    rate: float
+    latched: bool
+    stored: int = 0
+    encoding: str = CDR
+
+
+@dataclass(frozen=True)
+class BagInfo:
+    """Summary of a bag; `size` in bytes, `start_ns` since the epoch.
+
+    `gaps`: pauses of more than an hour, as time of the message before and length, in nanoseconds.
+    `faults`: what keeps the bag from being read whole, and what to do.
+    """
+
+    path: Path
+    storage: str
+    size: int
+    start_ns: int
+    duration_ns: int
+    topics: tuple[BagTopic, ...]
+    gaps: tuple[tuple[int, int], ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+class Bag:
+    """A bag folder or storage file. What is compressed as a file is unpacked once, until it ends.
+
+    `topics` has one entry for each name and type. `faults`: what keeps it from being read whole,
+    as far as that is known without reading it. Raises DgssError if nothing of it can be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        with _reading(self.path):
+            if not self.path.exists():
+                raise DgssError(
+                    f'There is no bag {self.path}; give a bag folder or an .mcap or .db3 file.'
+                )
+            self._open()
+
+    def _open(self) -> None:
+        metadata = Metadata()
+        paths, faults = [self.path], list[str]()
+        if self.path.is_dir():
+            metadata = read_metadata(self.path)
+            paths, faults = files_of(self.path, metadata)
+        self._files: list[StorageFile] = []
+        refused = []
+        for path in paths:
+            try:
+                file = self._open_file(path, faults)
+            except DgssError as error:
+                refused.append(error)
+                faults.append(str(error).rstrip('.'))
+                continue
+            self._files.append(file)
+            faults += file.faults
+            held, counted = sum(t.count for t in file.topics), metadata.counts.get(path.name, 0)
+            if held < counted:
+                faults.append(f'{path.name} holds {held} of {counted} messages; copy it again')
+        if not self._files:
+            raise refused[0]
+        spans = [(f.start_ns, f.end_ns) for f in self._files if any(t.count for t in f.topics)]
+        self.start_ns = min((start for start, _ in spans), default=0)
+        self.duration_ns = max((end for _, end in spans), default=0) - self.start_ns
+        self.topics = _merged(metadata.topics, self._files, self.duration_ns)
+        if (found := sum(topic.count for topic in self.topics)) < metadata.total:
+            faults.append(f'{METADATA} counts {metadata.total} messages, and {found} are there')
+        self.faults = faults
+
+    def info(self) -> BagInfo:
+        """Summarise the bag; reads it once if it seems to last more than a day."""
+        gaps = tuple(self._gaps()) if self.duration_ns > LOOK_NS else ()
+        length_ns = self.duration_ns - sum(gap for _, gap in gaps)
+        files = [self.path] if self.path.is_file() else self.path.iterdir()
+        return BagInfo(
+            path=self.path,
+            storage=self._files[0].storage,
+            size=sum(file.stat().st_size for file in files if file.is_file()),
+            start_ns=self.start_ns,
+            duration_ns=self.duration_ns,
+            topics=tuple(replace(t, rate=_rate(t.count, length_ns)) for t in self.topics),
+            gaps=gaps,
+            faults=tuple(_few(self.faults)),
+        )
+
+    def messages(
+        self,
+        topics: Collection[str] | None = None,
+        on_short: Callable[[IncompleteError], object] | None = None,
+    ) -> Iterator[BagMessage]:
+        """Iterate the messages of `topics` (None: all) in the order of recording.
+
+        A file in which that order is not kept is read in its own. `on_short` is called at the end
+        if the bag holds less than it promises, or not all of it can be read; None raises.
+        """
+        wanted = {t.name for t in self.topics if topics is None or t.name in topics}
+        faults = dict.fromkeys(self.faults)
+        came: Counter[str] = Counter()
+        for message in self._messages(wanted, faults):
+            came[message.topic] += 1
+            yield message
+        promised: Counter[str] = Counter()
+        for topic in self.topics:
+            promised[topic.name] += topic.count if topic.name in wanted else 0
+        short = {name: n - came[name] for name, n in promised.items() if n > came[name]}
+        if short or faults:
+            counts = [
+                f'{came[n]} of {promised[n]} messages of {plain(n)} are there' for n in short
+            ]
+            reasons = '; '.join(_few([*counts, *faults]))
+            if not faults:
+                reasons += f'; the rest was never written, or the counts of {METADATA} are wrong'
+            error = IncompleteError(f'{self.path} is incomplete: {reasons}.', sum(short.values()))
+            if on_short is None:
+                raise error
+            on_short(error)
+
+    def _messages(self, topics: set[str], faults: dict[str, None]) -> Iterator[BagMessage]:
+        def damage(fault: str) -> None:
+            if len(faults) < 10 * MOST_FAULTS:
+                faults[fault] = None
+
+        with _reading(self.path):
+            for file in self._files:
+                yield from file.messages(topics, damage)
+
+    def _gaps(self) -> Iterator[tuple[int, int]]:
+        names, before = {topic.name for topic in self.topics}, self.start_ns
+        for message in self._messages(names, {}):
+            if message.stamp_ns - before > LONGEST_GAP_NS:
+                yield before, message.stamp_ns - before
+            before = max(before, message.stamp_ns)
+
+    def _open_file(self, path: Path, faults: list[str]) -> StorageFile:
+        head = _head(path)
+        if head.startswith(ZSTD) and is_stored(path):
+            path, fault = unpack_file(path, self._folder())
+            faults += [fault] if fault else []
+            head = _head(path)
+        if head.startswith(mcap_file.MAGIC):
+            return mcap_file.McapFile(path)
+        if head.startswith(sqlite_file.MAGIC):
+            return sqlite_file.SqliteFile(path)
+        what = what_it_is(head) or (
+            f'neither an mcap nor an SQLite recording, as it starts with {head[:8].hex(" ")}; '
+            'copy it again'
+        )
+        raise DgssError(f'{path} is {what}.')
+
+    def _folder(self) -> Path:
+        """A folder for unpacked files that is removed with this object."""
+        folder = tempfile.mkdtemp(prefix='dgss-bag-')
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
+
+
+def is_bag(path: Path) -> bool:
+    """Whether `path` is a rosbag2 folder or one of its storage files, by name or first bytes."""
+    with _reading(path):
+        if path.is_dir():
+            return is_metadata(path / METADATA) or any(map(is_stored, path.iterdir()))
+    if is_stored(path):
+        return True
+    return bool(why_not(path)) and not why_not(path, 'mcap', 'sqlite')
+
+
+def opened(bag: str | Path | Bag) -> Bag:
+    """The bag itself, or the one at a path."""
+    return bag if isinstance(bag, Bag) else Bag(bag)
+
+
+def bag_info(bag: str | Path | Bag) -> BagInfo:
+    """Summarise a bag folder or storage file; DgssError if it cannot be read."""
+    return opened(bag).info()
+
+
+def read_messages(
+    bag: str | Path | Bag,
+    topics: Collection[str] | None = None,
+    on_short: Callable[[IncompleteError], object] | None = None,
+) -> Iterator[BagMessage]:
+    """Iterate the messages of a bag as `Bag.messages` does."""
+    yield from opened(bag).messages(topics, on_short)
+
+
+def _merged(
+    named: tuple[StoredTopic, ...], files: list[StorageFile], duration_ns: int
+) -> tuple[BagTopic, ...]:
+    """One topic for each name and type, whatever file and QoS it has in them."""
+    stored: Counter[tuple[str, str]] = Counter()
+    counted: Counter[tuple[str, str]] = Counter()
+    encodings, latched = {}, set()
+    for topics, counts in ((named, counted), *((file.topics, stored) for file in files)):
+        for topic in topics:
+            key = topic.name, topic.msgtype
+            counts[key] += topic.count
+            encodings[key] = topic.encoding
+            latched |= {topic.name} if topic.latched else set()
+    return tuple(
+        BagTopic(
+            name=name,
+            msgtype=msgtype,
+            count=(count := max(counted[name, msgtype], stored[name, msgtype])),
+            rate=_rate(count, duration_ns),
+            latched=name in latched,
+            stored=stored[name, msgtype],
+            encoding=encodings[name, msgtype],
+        )
+        for name, msgtype in sorted(encodings)
+    )
+
+
+def _rate(count: int, length_ns: int) -> float:
+    return (count - 1) * 1e9 / length_ns if length_ns > 0 and count else 0.0
+
+
+def span(length_ns: int) -> str:
+    """A length of time in words: '54.0 years'."""
+    seconds = length_ns / 1e9
+    unit, size = next(((u, n) for u, n in UNITS if seconds >= n), UNITS[-1])
+    return f'{seconds / size:.1f} {unit}'
+
+
+def _head(path: Path) -> bytes:
+    if not path.is_file():
+        raise DgssError(f'{path} is not a file; give a bag folder or an .mcap or .db3 file.')
+    with path.open('rb') as file:
+        return file.read(HEAD)
+
+
+def _few(faults: list[str]) -> list[str]:
+    more = len(faults) - MOST_FAULTS
+    return faults if more <= 0 else [*faults[:MOST_FAULTS], f'and {more} more']
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DgssError(
+            f'{path} cannot be read ({error.strerror or error}); check the disk and the rights.'
+        ) from error

@@ -1,0 +1,256 @@
+"""Reads mcap files (https://mcap.dev/spec), also those that are cut off or have no index."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from pathlib import Path
+from typing import IO
+from zlib import crc32
+
+from mcap.opcode import Opcode
+from mcap.records import Channel, ChunkIndex, Footer, Header, Schema, Statistics
+
+from dgss_core.bags.compression import (
+    UnpackError,
+    unpack_message,
+)
+from dgss_core.bags.mcap_records import (
+    BROKEN,
+    MAGIC,
+    MESSAGE,
+    RECORD,
+    bounded,
+    records_in,
+    records_of,
+    stream,
+)
+from dgss_core.bags.stored import CDR, BagMessage, Damage, StoredTopic, full_name, is_latched
+from dgss_core.errors import DgssError
+
+TAIL = RECORD.size + 20 + len(MAGIC)
+"""Bytes of the footer and what follows."""
+ROS2 = ('ros2msg', 'ros2idl', 'omgidl', '')
+"""Encodings of the schemas of ROS 2 messages."""
+Found = list[tuple[int, int, memoryview | bytes]]
+"""Times, channels and data of messages."""
+
+
+@dataclass
+class _Contents:
+    """What a file holds. `chunks`: the channels of the chunk at an offset, where known."""
+
+    schemas: dict[int, tuple[str, str]]
+    channels: dict[int, StoredTopic]
+    chunks: dict[int, frozenset[int]]
+    counts: Mapping[int, int]
+    start_ns: int = 0
+    end_ns: int = 0
+
+
+class McapFile:
+    """An mcap file, read from its start to its end; its index only tells what can be passed over.
+
+    Raises DgssError if it does not begin as an mcap file.
+    """
+
+    storage = 'mcap'
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._size = path.stat().st_size
+        self.faults: list[str] = []
+        self._chunks: dict[int, frozenset[int]] = {}
+        with path.open('rb') as file:
+            self._profile = self._read_header(file)
+            found = self._read_summary(file)
+            if found is None:
+                found = self._scan(file)
+        self._channels, self._chunks = found.channels, found.chunks
+        counted = found.counts
+        self.topics = [replace(c, count=counted.get(i, 0)) for i, c in found.channels.items()]
+        self.start_ns, self.end_ns = found.start_ns, found.end_ns
+
+    def messages(self, topics: Collection[str], damage: Damage) -> Iterator[BagMessage]:
+        wanted = {id_: c for id_, c in self._channels.items() if c.name in topics}
+        if not wanted:
+            return
+        with self._path.open('rb') as file:
+            for offset, opcode, length in self._records(file, damage):
+                held = self._chunks.get(offset)
+                if held is not None and held.isdisjoint(wanted):
+                    continue
+                try:
+                    found = self._messages_in(file, opcode, length, wanted)
+                except BROKEN as error:
+                    damage(self._damaged(offset, error))
+                    continue
+                for stamp_ns, channel, data in found:
+                    name, msgtype = wanted[channel].name, wanted[channel].msgtype
+                    try:
+                        yield BagMessage(name, msgtype, stamp_ns, unpack_message(bytes(data)))
+                    except UnpackError as error:
+                        damage(self._damaged(offset, error))
+
+    def _messages_in(
+        self, file: IO[bytes], opcode: int, length: int, wanted: Collection[int]
+    ) -> Found:
+        """The messages of the record at the position of `file`, in the order of their times."""
+        found: Found = []
+        if opcode == Opcode.MESSAGE:
+            channel, _, stamp_ns, _ = MESSAGE.unpack(file.read(MESSAGE.size))
+            if channel in wanted:
+                found.append((stamp_ns, channel, bounded(file, length - MESSAGE.size)))
+        elif opcode == Opcode.CHUNK:
+            for inner, content in records_in(file, length):
+                if inner == Opcode.MESSAGE:
+                    channel, _, stamp_ns, _ = MESSAGE.unpack_from(content)
+                    if channel in wanted:
+                        found.append((stamp_ns, channel, content[MESSAGE.size :]))
+        return sorted(found, key=itemgetter(0))
+
+    def _records(self, file: IO[bytes], damage: Damage) -> Iterator[tuple[int, int, int]]:
+        """Offset, opcode and length of the records until the end of the data.
+
+        The file stands at their content. Behind a damaged one the index leads on. A chunk that is
+        cut off is the last, with the length that is there.
+        """
+        offset, indexed = len(MAGIC), sorted(self._chunks)
+        while True:
+            file.seek(offset)
+            head = file.read(RECORD.size)
+            if not head or len(head) < RECORD.size:
+                return damage(self._cut(offset))
+            opcode, length = RECORD.unpack(head)
+            if opcode in (Opcode.DATA_END, Opcode.FOOTER):
+                return None
+            if opcode and offset + RECORD.size + length <= self._size:
+                yield offset, opcode, length
+                offset += RECORD.size + length
+                continue
+            after = bisect_right(indexed, offset)
+            if after == len(indexed):
+                damage(self._cut(offset) if opcode else self._damaged(offset))
+                if opcode == Opcode.CHUNK:
+                    yield offset, opcode, self._size - offset - RECORD.size
+                return None
+            damage(self._damaged(offset))
+            offset = indexed[after]
+
+    def _read_header(self, file: IO[bytes]) -> str:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise DgssError(f'{self._path} does not begin as an mcap file; copy it again.')
+        try:
+            opcode, length = RECORD.unpack(file.read(RECORD.size))
+            if opcode == Opcode.HEADER:
+                return Header.read(stream(bounded(file, length))).profile
+        except BROKEN:
+            pass
+        self.faults.append(self._damaged(len(MAGIC)))
+        return ''
+
+    def _read_summary(self, file: IO[bytes]) -> _Contents | None:
+        """What the summary tells; None without one that is whole and counts the messages."""
+        try:
+            file.seek(max(self._size - TAIL, 0))
+            tail = file.read()
+            footer = Footer.read(stream(tail[RECORD.size :]))
+            if not tail.endswith(MAGIC) or not footer.summary_start:
+                return None
+            file.seek(footer.summary_start)
+            summary = bounded(file, self._size - TAIL - footer.summary_start)
+            if footer.summary_crc and footer.summary_crc != crc32(tail[:25], crc32(summary)):
+                return None
+            found = _Contents({}, {}, {}, {})
+            total = None
+            for opcode, content in records_of(summary):
+                self._define(found, opcode, content)
+                if opcode == Opcode.CHUNK_INDEX:
+                    index = ChunkIndex.read(stream(content))
+                    if index.message_index_offsets:
+                        held = frozenset(index.message_index_offsets)
+                        found.chunks[index.chunk_start_offset] = held
+                elif opcode == Opcode.STATISTICS:
+                    statistics = Statistics.read(stream(content))
+                    total, found.counts = (
+                        statistics.message_count,
+                        statistics.channel_message_counts,
+                    )
+                    found.start_ns = statistics.message_start_time
+                    found.end_ns = statistics.message_end_time
+        except BROKEN:
+            return None
+        if total is None or total != sum(found.counts.values()):
+            return None
+        return found if found.counts.keys() <= found.channels.keys() else None
+
+    def _scan(self, file: IO[bytes]) -> _Contents:
+        """What the data itself tells."""
+        counts: Counter[int] = Counter()
+        found = _Contents({}, {}, {}, counts)
+        first: int | None = None
+        for offset, opcode, length in self._records(file, self.faults.append):
+            held: Counter[int] = Counter()
+            try:
+                if opcode == Opcode.CHUNK:
+                    inner: Iterator[tuple[int, memoryview]] = records_in(file, length)
+                elif opcode == Opcode.MESSAGE:
+                    inner = iter([(opcode, memoryview(file.read(MESSAGE.size)))])
+                elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
+                    inner = iter([(opcode, memoryview(bounded(file, length)))])
+                else:
+                    continue
+                for kind, content in inner:
+                    self._define(found, kind, content)
+                    if kind == Opcode.MESSAGE:
+                        channel, _, stamp_ns, _ = MESSAGE.unpack_from(content)
+                        held[channel] += 1
+                        first = stamp_ns if first is None else min(stamp_ns, first)
+                        found.end_ns = max(stamp_ns, found.end_ns)
+            except BROKEN as error:
+                self.faults.append(self._damaged(offset, error))
+            counts.update(held)
+            if opcode == Opcode.CHUNK:
+                found.chunks[offset] = frozenset(held)
+        found.start_ns = first or 0
+        if lost := sum(count for id_, count in counts.items() if id_ not in found.channels):
+            self.faults.append(
+                f'{self._path.name} holds {lost} messages without a topic; copy it again'
+            )
+        return found
+
+    def _define(self, found: _Contents, opcode: int, content: memoryview) -> None:
+        """Take a schema or a channel."""
+        if opcode == Opcode.SCHEMA:
+            schema = Schema.read(stream(content))
+            found.schemas[schema.id] = schema.name, schema.encoding
+        elif opcode == Opcode.CHANNEL:
+            channel = Channel.read(stream(content))
+            name, encoding = found.schemas.get(channel.schema_id, ('', ''))
+            found.channels[channel.id] = StoredTopic(
+                channel.topic,
+                full_name(name),
+                self._encoding(channel.message_encoding, encoding),
+                is_latched(channel.metadata.get('offered_qos_profiles', '')),
+                0,
+            )
+
+    def _encoding(self, messages: str, schema: str) -> str:
+        if 'ros1' in (self._profile, messages) or schema == 'ros1msg':
+            return 'ros1'
+        messages = messages or CDR
+        return schema if messages == CDR and schema not in ROS2 else messages
+
+    def _cut(self, offset: int) -> str:
+        return (
+            f'{self._path.name} was cut off while it was recorded or copied (after byte {offset} '
+            f'of {self._size} there is no whole record); copy it again, or index what is there '
+            'with mcap recover'
+        )
+
+    def _damaged(self, offset: int, error: Exception | None = None) -> str:
+        reason = f' ({error})' if error else ''
+        return f'{self._path.name} is damaged at byte {offset}{reason}; copy it again'

@@ -1,0 +1,58 @@
+"""What `dgss evaluate` prints: a table of conditions, the verdicts, and what was left out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dgss_core.evaluation.results import ALL
+
+NAMED = 3
+"""Frames of a problem that are named."""
+COLUMNS = {'boundary IoU': 'boundary_iou', 'ECE': 'ece', 'AUROC': 'auroc'}
+
+
+def print_results(results: Mapping[str, Any], path: Path) -> None:
+    """Print results in the form of `results.json`. `path`: of their report."""
+    console = Console(markup=False, highlight=False)
+    console.print(_table(results['conditions']))
+    predictor, label_set = results['predictor'], results['label_set']['name']
+    console.print(
+        f'{predictor["identity"]} in {label_set}, {results["protocol"]}: {path}', soft_wrap=True
+    )
+    for verdict in results['verdicts']:
+        what = ' '.join(filter(None, (verdict['criterion'], verdict['condition'])))
+        line = f'{verdict["outcome"]}: {what} {verdict["wanted"]}. {verdict["reason"]}'
+        console.print(line, soft_wrap=True)
+    for problem in results['problems']:
+        names = ', '.join(problem['frames'][:NAMED])
+        more = ', ...' if problem['count'] > NAMED else ''
+        print(f'{problem["count"]} x {problem["what"]} ({names}{more})', file=sys.stderr)
+
+
+def _table(conditions: Mapping[str, Any]) -> Table:
+    table = Table(box=None)
+    table.add_column('condition')
+    for column in ('frames', 'mIoU', '95 %', *COLUMNS):
+        table.add_column(column, justify='right')
+    for name, found in conditions.items():
+        if name == ALL and len(conditions) == 2:
+            continue  # It repeats the only condition.
+        interval = found.get('intervals', {}).get('miou')
+        table.add_row(
+            name,
+            str(found['frames']),
+            _percent(found['miou']),
+            ' to '.join(map(_percent, interval)) if interval else '',
+            *(_percent(found[key]) for key in COLUMNS.values()),
+        )
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return '' if value is None else f'{100 * value:.1f}'

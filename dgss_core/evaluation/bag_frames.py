@@ -1,0 +1,240 @@
+"""The images of a bag as frames to evaluate, with labels from a topic or a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from dgss_core.bags import Bag, BagMessage, image_topic
+from dgss_core.bags.interfaces import IMAGE, sibling
+from dgss_core.bags.reader import condition_changes, decode_message, label_ids
+from dgss_core.errors import DgssError, IncompleteError
+from dgss_core.evaluation.conditions import Changes, TimeRanges
+from dgss_core.evaluation.frames import FrameKey, Problems
+from dgss_core.evaluation.pairing import Pairing, pair
+from dgss_core.images.frames import read_labels
+from dgss_core.labels import LabelSet
+
+NS = 10**9
+STAMP = re.compile(r'(\d{9,})[._](\d{1,9})|(\d{16,})')
+"""The name of a label file by its stamp: SECONDS_NANOSECONDS, SECONDS.FRACTION or NANOSECONDS."""
+
+
+@dataclass(frozen=True)
+class BagOptions:
+    """How a bag is read.
+
+    `topic`: of the images, if there are several. `labels`: a topic of id images, a folder of PNGs
+    of ids, or None for the topic `labels` beside the images, where there is one. `tolerance_ns`:
+    largest difference of the stamps of an image and its labels. `conditions`: by time; None for
+    the topic `condition` beside the images.
+    """
+
+    topic: str | None = None
+    labels: str | None = None
+    tolerance_ns: int = 0
+    conditions: TimeRanges | None = None
+
+
+@dataclass(frozen=True)
+class Times:
+    """Of a message, in nanoseconds: the stamp of its header, 0 for none, and its recording."""
+
+    stamp: int
+    recorded: int
+
+    @property
+    def best(self) -> int:
+        return self.stamp or self.recorded
+
+
+class BagFrames:
+    """The images of one topic of a bag; its labels have the classes of `label_set`.
+
+    Raises DgssError if the bag, its images or the named labels cannot be found.
+    """
+
+    is_film = True
+
+    def __init__(self, path: Path, label_set: LabelSet, options: BagOptions | None = None) -> None:
+        options = options or BagOptions()
+        self.path, self.label_set = path, label_set
+        self.problems = Problems()
+        self._bag = Bag(path)
+        self._topic = image_topic(self._bag, options.topic).name
+        self.title = f'{path.resolve().name} {self._topic}'
+        self._times = message_times(self._bag, self._topic, self.problems)
+        self.keys = self._keys(options)
+        self._labels_topic = self._find_labels_topic(options.labels)
+        self._files: list[Path] = []
+        if self._labels_topic is not None:
+            times = message_times(self._bag, self._labels_topic, self.problems)
+            self._pairs = self._paired([t.best for t in times], options.tolerance_ns)
+        elif options.labels is not None:
+            self._pairs = self._pair_files(Path(options.labels), options.tolerance_ns)
+        else:
+            self._pairs = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the files of the bag by name, size and time, and of the topic."""
+        files = [self.path] if self.path.is_file() else sorted(self.path.iterdir())
+        parts = [f'{f.name} {f.stat().st_size} {f.stat().st_mtime_ns}' for f in files]
+        return hashlib.sha256('\n'.join([self._topic, *parts]).encode()).hexdigest()
+
+    def images(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        places = set(wanted)
+        for index, message in enumerate(self._bag.messages({self._topic}, told)):
+            if index in places:
+                try:
+                    yield index, decode_message(message)[1]
+                except DgssError as error:
+                    self.problems.add(str(error), self.keys[index].name)
+
+    def labels(self, wanted: Sequence[int]) -> Iterator[tuple[int, Callable[[], np.ndarray]]]:
+        if self._labels_topic is None:
+            for index in wanted:
+                if index in self._pairs:
+                    yield index, partial(read_labels, self._files[self._pairs[index]])
+            return
+        places = set(wanted)
+        image_of = {number: index for index, number in self._pairs.items() if index in places}
+        for number, message in enumerate(self._bag.messages({self._labels_topic}, told)):
+            if number in image_of:
+                yield image_of[number], partial(_ids, message)
+
+    def _keys(self, options: BagOptions) -> list[FrameKey]:
+        changes = Changes(*condition_changes(self._bag, sibling(self._topic, 'condition')))
+        first = min((times.best for times in self._times), default=0)
+        ranges = options.conditions
+        keys = [
+            FrameKey(
+                f'{index:06d}',
+                str(self.path),
+                ranges.at(times.best, first) if ranges else changes.at(times.recorded),
+                times.best,
+            )
+            for index, times in enumerate(self._times)
+        ]
+        if unstamped := [k.name for k, t in zip(keys, self._times, strict=True) if not t.stamp]:
+            self.problems.add(
+                'An image has no stamp, and the time of its recording is used; let the driver '
+                'stamp its images.',
+                *unstamped,
+            )
+        return keys
+
+    def _find_labels_topic(self, labels: str | None) -> str | None:
+        topics = {topic.name: topic.msgtype for topic in self._bag.topics}
+        if labels is None:
+            beside = sibling(self._topic, 'labels')
+            return beside if topics.get(beside) == IMAGE and beside != self._topic else None
+        if labels in topics:
+            return labels
+        if not Path(labels).is_dir():
+            raise DgssError(
+                f'{self.path} has no topic {labels}, and there is no folder of that name; '
+                f'its topics are {", ".join(topics)}.'
+            )
+        return None
+
+    def _pair_files(self, folder: Path, tolerance_ns: int) -> dict[int, int]:
+        """Pair the files of a folder by the stamps in their names, or by the numbers of frames."""
+        self._files = sorted(path for path in folder.iterdir() if path.suffix.lower() == '.png')
+        if not self._files:
+            raise DgssError(f'{folder} holds no PNGs; name the folder that holds the labels.')
+        stamps = [_stamp_ns(path.stem) for path in self._files]
+        if None not in stamps:
+            return self._paired([stamp for stamp in stamps if stamp is not None], tolerance_ns)
+        by_name = {path.stem: place for place, path in enumerate(self._files)}
+        pairs = {
+            index: by_name.pop(name)
+            for index in range(len(self.keys))
+            if (name := f'{index:06d}') in by_name
+        }
+        self._tell_alone([i for i in range(len(self.keys)) if i not in pairs])
+        if by_name:
+            self.problems.add(
+                f'A file of {folder} is the label of no image; name it by the stamp of its image '
+                'in nanoseconds, or by the number of the frame, as in 000012.png.',
+                *by_name,
+            )
+        return pairs
+
+    def _paired(self, labels: Sequence[int], tolerance_ns: int) -> dict[int, int]:
+        pairing = pair([times.best for times in self._times], labels, tolerance_ns)
+        self._tell(pairing, labels, tolerance_ns)
+        return pairing.partner
+
+    def _tell(self, pairing: Pairing, labels: Sequence[int], tolerance_ns: int) -> None:
+        names = [key.name for key in self.keys]
+        self._tell_alone(pairing.alone)
+        if pairing.unused:
+            self.problems.add(
+                'Labels have the stamp of no image; label what was recorded, or allow a '
+                'difference with --tolerance.',
+                *(str(labels[place]) for place in pairing.unused),
+            )
+        if pairing.doubled:
+            self.problems.add(
+                'An image has the stamp of an image before it; the two cannot be told apart by '
+                'their stamps.',
+                *(names[place] for place in pairing.doubled),
+            )
+        if pairing.near:
+            self.problems.add(
+                'An image has no labels of its own stamp; the nearest within '
+                f'{tolerance_ns / 1e6:g} ms are used.',
+                *(names[place] for place in pairing.near),
+            )
+
+    def _tell_alone(self, places: Sequence[int]) -> None:
+        if places:
+            self.problems.add(
+                'An image has no labels and is not scored.',
+                *(self.keys[place].name for place in places),
+            )
+
+
+def message_times(bag: Bag, topic: str, problems: Problems) -> list[Times]:
+    """The times of the messages of a topic whose type begins with a header, in order.
+
+    What the bag promised and does not hold becomes a problem.
+    """
+    messages = bag.messages({topic}, lambda error: problems.add(str(error)))
+    return [Times(header_stamp_ns(message), message.stamp_ns) for message in messages]
+
+
+def told(error: IncompleteError) -> None:
+    """Passes over what `message_times` made a problem."""
+
+
+def header_stamp_ns(message: BagMessage) -> int:
+    """The stamp of a message whose first field is a std_msgs/Header; 0 for damaged bytes."""
+    if len(message.data) < 12:
+        return 0
+    # The second byte of CDR says the order of bytes.
+    seconds, rest = struct.unpack_from('<iI' if message.data[1] & 1 else '>iI', message.data, 4)
+    return int(seconds * NS + rest)
+
+
+def _ids(message: BagMessage) -> np.ndarray:
+    return label_ids(decode_message(message)[1], message)
+
+
+def _stamp_ns(stem: str) -> int | None:
+    found = STAMP.fullmatch(stem)
+    if found is None:
+        return None
+    seconds, fraction, whole = found.groups()
+    if whole:
+        return int(whole)
+    digits = fraction.ljust(9, '0') if '.' in stem else fraction
+    return int(seconds) * NS + int(digits)

@@ -1,0 +1,156 @@
+"""How sure a score is: intervals by resampling drives or frames, and differences of two runs.
+
+Frames of one drive look alike, so that drives are resampled where there are several: Field and
+Welsh, "Bootstrapping clustered data", JRSS B 2007. The intervals are percentiles: Efron and
+Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dgss_core.evaluation.counts import SUMMED, FrameCounts
+from dgss_core.evaluation.measures import measures
+from dgss_core.evaluation.scores import by_class, number
+from dgss_core.labels import LabelSet
+
+RESAMPLES = 1000
+LEVEL = 0.95
+
+
+def units_of(
+    frames: Sequence[FrameCounts], drives: Sequence[str]
+) -> tuple[str, list[FrameCounts]]:
+    """What is resampled: ('drive', the sum of each drive), or ('frame', frames) of one drive.
+
+    `drives`: the drive of each frame, '' for a picture of its own; one of these, and frames are
+    resampled. Two runs on the same frames get the same units.
+    """
+    if len(set(drives)) < 2 or not all(drives):
+        return 'frame', list(frames)
+    found: dict[str, FrameCounts] = {}
+    for frame, drive in zip(frames, drives, strict=True):
+        found[drive] = found[drive] + frame if drive in found else frame
+    return 'drive', list(found.values())
+
+
+def intervals(
+    frames: Sequence[FrameCounts],
+    drives: Sequence[str],
+    labels: LabelSet,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """95 % intervals of every score, in the form `results.Intervals`.
+
+    An interval is [low, high]. It is None if there are fewer than two units, and if the score is
+    not defined; resamples in which it is not defined are left out. The same frames and seed give
+    the same intervals. `drives`: the drive of each frame. With few drives they are too narrow:
+    read them with the number of units. Raises ValueError without frames.
+    """
+    if not frames:
+        raise ValueError('an interval needs frames')
+    unit, units = units_of(frames, drives)
+    found: dict[str, Any] = {'unit': unit, 'units': len(units), 'resamples': resamples}
+    values = measures(_resampled(units, _weights(len(units), resamples, seed)))
+    iou = values.pop('iou')
+    low, high = (by_class(bound, labels) for bound in _bounds(iou))
+    found['iou'] = {name: _pair(low[name], high[name]) for name in low}
+    return found | {name: _pair(*map(number, _bounds(value))) for name, value in values.items()}
+
+
+def differences(
+    ours: Sequence[FrameCounts],
+    theirs: Sequence[FrameCounts],
+    drives: Sequence[str],
+    labels: LabelSet,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Ours minus theirs for every score, in the form `results.Differences`.
+
+    The same frames in the same order, scored in two runs: every resample takes the same units of
+    both. `p` is two-sided: twice the smaller share of resamples whose difference is at most, or
+    at least, 0, at least 2 / (resamples + 1) (Davison and Hinkley, "Bootstrap Methods and their
+    Application", 1997, sec. 4.2). It is also at least 2^(1 - units), the least p of a sign test:
+    that two drives are both better proves nothing. `p` and the interval are None if there are
+    fewer than two units or a score is not defined. Raises ValueError for another number of frames.
+    """
+    if not len(ours) == len(theirs) == len(drives) or not ours:
+        raise ValueError(f'{len(ours)} and {len(theirs)} frames of {len(drives)} are no pairs')
+    unit, first = units_of(ours, drives)
+    _, second = units_of(theirs, drives)
+    drawn = _weights(len(first), resamples, seed)
+    weights = np.concatenate([np.ones((1, len(first))), drawn])  # The first row is the whole set.
+    left, right = (measures(_resampled(units, weights)) for units in (first, second))
+    least = 2.0 ** (1 - len(first))
+    iou = zip(labels.names, left.pop('iou').T, right.pop('iou').T, strict=True)
+    return {
+        'unit': unit,
+        'units': len(first),
+        'resamples': resamples,
+        'iou': {name: _difference(a, b, least) for name, a, b in iou},
+        **{name: _difference(values, right[name], least) for name, values in left.items()},
+    }
+
+
+def _weights(units: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each unit is drawn in each resample, float64 (resamples, units).
+
+    No resamples of a single unit: they would all be equal.
+    """
+    resamples = resamples if units > 1 else 0
+    draw = np.random.default_rng(seed).multinomial
+    return draw(units, np.full(units, 1 / units), resamples).astype(float)
+
+
+def _resampled(units: Sequence[FrameCounts], weights: np.ndarray) -> FrameCounts:
+    """The counts of every resample, with one axis in front.
+
+    A product of matrices of float64 is exact here: no count reaches 2^53.
+    """
+    sums = {}
+    for name in SUMMED:
+        stacked = np.array([getattr(unit, name) for unit in units])
+        flat = stacked.reshape(len(units), -1)
+        total = np.zeros((len(weights), flat.shape[1]))
+        used = flat.any(0)
+        total[:, used] = weights @ flat[:, used].astype(float)
+        sums[name] = total.reshape(-1, *stacked.shape[1:])
+    return FrameCounts(band=units[0].band, **sums)
+
+
+def _bounds(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both ends of the interval over the first axis; nan where every value is."""
+    defined = ~np.isnan(drawn).all(0)
+    if not len(drawn):
+        nothing = np.full(defined.shape, np.nan)
+        return nothing, nothing
+    outside = (1 - LEVEL) / 2
+    # nanquantile warns for a column of nan.
+    low, high = np.nanquantile(np.where(defined, drawn, 0), (outside, 1 - outside), axis=0)
+    return np.where(defined, low, np.nan), np.where(defined, high, np.nan)
+
+
+def _pair(low: float | None, high: float | None) -> list[float] | None:
+    return None if low is None or high is None else [low, high]
+
+
+def _difference(ours: np.ndarray, theirs: np.ndarray, least: float) -> dict[str, Any]:
+    """Both (1 + resamples,); the first value is that of the whole set. `least`: p."""
+    difference = ours - theirs
+    drawn = difference[1:]
+    defined = drawn[~np.isnan(drawn)]
+    smaller = min((defined <= 0).sum(), (defined >= 0).sum())
+    sure = defined.size > 0
+    p = max(least, min(1.0, 2 * float(smaller + 1) / (defined.size + 1)))
+    return {
+        'difference': number(difference[0]),
+        'interval': _pair(*map(number, _bounds(drawn))) if sure else None,
+        'p': p if sure else None,
+    }

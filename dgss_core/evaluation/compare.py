@@ -1,0 +1,300 @@
+"""Evaluations side by side: what differs on the frames that they share, and how sure that is."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dgss_core.confusion import class_iou
+from dgss_core.errors import DgssError, one_line
+from dgss_core.evaluation.bootstrap import RESAMPLES, differences
+from dgss_core.evaluation.counts import LEVELS, SUMMED, FrameCounts
+from dgss_core.evaluation.folder import COUNTS, read_results
+from dgss_core.evaluation.frames import Problems
+from dgss_core.evaluation.measures import class_mean, measures
+from dgss_core.evaluation.results import ALL
+from dgss_core.evaluation.scores import by_class, number
+from dgss_core.labels import LabelSet
+
+FORMAT = 'dgss-comparison-1'
+CHANGED = 20
+"""Frames whose mIoU changed most that are listed."""
+
+Key = tuple[str, str]
+"""Drive and name of a frame."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """An evaluation that `dgss evaluate` wrote.
+
+    `counts`: of its labelled frames, by `Key`, in their order. `conditions`: of these frames.
+    `repeated`: keys that several of its frames have.
+    """
+
+    folder: Path
+    results: Mapping[str, Any]
+    labels: LabelSet
+    band: int
+    counts: Mapping[Key, FrameCounts]
+    conditions: Mapping[Key, str]
+    repeated: frozenset[Key]
+
+    @property
+    def identity(self) -> str:
+        return str(self.results['predictor']['identity'])
+
+
+def read_run(folder: Path) -> Run:
+    """Read `results.json` and `counts.npz` of an evaluation.
+
+    Raises DgssError if one of them is missing, damaged, or not of the other.
+    """
+    results = read_results(folder)
+    folder = folder if folder.is_dir() else folder.parent
+    try:
+        named = results['label_set']
+        labels = LabelSet.from_dict(
+            {
+                'name': named['name'],
+                'labels': [{'id': k, **entry} for k, entry in enumerate(named['classes'])],
+            },
+            f'The label set of {folder}',
+        )
+        frames = [_Place.of(entry) for entry in results['frames']]
+        str(results['predictor']['identity']), str(results['protocol'])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DgssError(
+            f'{folder} holds a results.json without {one_line(error)}; evaluate again.'
+        ) from error
+    band, arrays = _read_counts(folder / COUNTS, len(frames), len(labels))
+    repeated = frozenset(
+        key for key, times in Counter(frame.key for frame in frames).items() if times > 1
+    )
+    used = {
+        frame.key: place
+        for place, frame in enumerate(frames)
+        if frame.is_labelled and frame.key not in repeated
+    }
+    counts = {
+        key: FrameCounts(band=band, **{name: arrays[name][place] for name in SUMMED})
+        for key, place in used.items()
+    }
+    conditions = {key: frames[place].condition for key, place in used.items()}
+    return Run(folder, results, labels, band, counts, conditions, repeated)
+
+
+@dataclass(frozen=True)
+class _Place:
+    key: Key
+    condition: str
+    is_labelled: bool
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> _Place:
+        key = (str(entry['drive']), str(entry['name']))
+        return cls(key, str(entry['condition']), bool(entry['labelled']))
+
+
+def _read_counts(path: Path, frames: int, classes: int) -> tuple[int, dict[str, np.ndarray]]:
+    """The band, and the counts of every frame by the fields of `FrameCounts`. Raises DgssError."""
+    shapes = {
+        name: (frames, *shape)
+        for name, shape in {
+            'frames': (),
+            'pixels': (),
+            'confusion': (classes, classes + 1),
+            'boundary': (classes, classes + 1),
+            **dict.fromkeys(('right', 'wrong', 'known', 'unknown'), (LEVELS,)),
+        }.items()
+    }
+    if not path.is_file():
+        raise DgssError(
+            f'{path.parent} holds no {COUNTS}, the counts of its frames; copy it beside '
+            'results.json, or evaluate again.'
+        )
+    try:
+        _check_size(path, 8 * sum(int(np.prod(shape)) for shape in shapes.values()))
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in SUMMED}
+            band = int(stored['band'])
+        for name, shape in shapes.items():
+            if arrays[name].shape != shape or arrays[name].dtype.kind not in 'iu':
+                raise ValueError(f'{name} is {arrays[name].dtype} {arrays[name].shape}')
+            if arrays[name].min(initial=0) < 0:
+                raise ValueError(f'{name} has negative counts')
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DgssError(
+            f'{path} does not hold the counts of the {frames} frames of its results.json '
+            f'({one_line(error).rstrip(".")}); evaluate again.'
+        ) from error
+    return band, arrays
+
+
+def _check_size(path: Path, expected: int) -> None:
+    """Raise ValueError for a file whose arrays are much larger than those of its frames."""
+    with zipfile.ZipFile(path) as archive:
+        found = sum(entry.file_size for entry in archive.infolist())
+    if found > expected + (1 << 16):
+        raise ValueError(f'it unpacks to {found} bytes instead of {expected}')
+
+
+def compare_runs(
+    runs: Sequence[Run], *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Any]:
+    """Each run against the first one, on the labelled frames that both have.
+
+    The result is plain JSON: `pairs` holds, for each run but the first, the scores of both by
+    condition and their `differences` (the run minus the first one, as from `bootstrap`), and the
+    frames that changed most. `problems`: what was not compared, and why. Raises DgssError for
+    runs in other label sets or bands, and for runs without a common frame.
+    """
+    first = runs[0]
+    for other in runs[1:]:
+        _check_alike(first, other)
+    problems = Problems()
+    for run in runs:
+        if run.repeated:
+            problems.add(
+                f'Several frames of {run.folder} share a name and are not compared; evaluate its '
+                'data sets one by one.',
+                *(name for _, name in sorted(run.repeated)),
+            )
+    pairs = [
+        _pair(first, other, (0, place), problems, resamples, seed)
+        for place, other in enumerate(runs[1:], 1)
+    ]
+    return {
+        'format': FORMAT,
+        'runs': [
+            {
+                'folder': str(run.folder),
+                'identity': run.identity,
+                'protocol': run.results['protocol'],
+                'frames': len(run.counts),
+            }
+            for run in runs
+        ],
+        'label_set': first.results['label_set'],
+        'settings': {'band': first.band, 'resamples': resamples, 'seed': seed},
+        'pairs': pairs,
+        'problems': [problem.to_dict() for problem in problems],
+    }
+
+
+def _check_alike(first: Run, other: Run) -> None:
+    ours, theirs = first.labels, other.labels
+    if ours.names != theirs.names:
+        raise DgssError(
+            f'{first.folder} is scored in {ours.name} ({len(ours)} classes) and {other.folder} in '
+            f'{theirs.name} ({len(theirs)} classes); score both in one label set by --label-set.'
+        )
+    if first.band != other.band:
+        raise DgssError(
+            f'{first.folder} has a boundary band of {first.band} pixels and {other.folder} one of '
+            f'{other.band}; score one of them again with the --band of the other.'
+        )
+
+
+def _pair(
+    first: Run,
+    other: Run,
+    places: tuple[int, int],
+    problems: Problems,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    common = _common(first, other, problems)
+    groups = {ALL: common}
+    for key in common:
+        groups.setdefault(first.conditions[key], []).append(key)
+    return {
+        'runs': [*places],
+        'frames': len(common),
+        'conditions': {
+            name: _scored(first, other, keys, resamples, seed) for name, keys in groups.items()
+        },
+        'changed': _changed(first, other, common),
+    }
+
+
+def _common(first: Run, other: Run, problems: Problems) -> list[Key]:
+    """The frames that both have with equal labels; the others become problems."""
+    shared = [key for key in first.counts if key in other.counts]
+    for run, against in ((first, other), (other, first)):
+        alone = [name for drive, name in run.counts if (drive, name) not in against.counts]
+        if alone:
+            problems.add(
+                f'A labelled frame of {run.folder} is not one of {against.folder} and is not '
+                'compared; evaluate both on the same data.',
+                *alone,
+            )
+    equal = [key for key in shared if _same_labels(first.counts[key], other.counts[key])]
+    if len(equal) < len(shared):
+        problems.add(
+            f'A frame has other labels in {first.folder} than in {other.folder} and is not '
+            'compared; evaluate both with the same labels and protocol.',
+            *(name for drive, name in shared if (drive, name) not in {*equal}),
+        )
+    if not equal:
+        reason = f'{len(shared)} have the same name, but other labels' if shared else 'none'
+        raise DgssError(
+            f'{first.folder} ({len(first.counts)} labelled frames) and {other.folder} '
+            f'({len(other.counts)}) have no labelled frame in common ({reason}); evaluate both on '
+            'the same data.'
+        )
+    return equal
+
+
+def _same_labels(one: FrameCounts, other: FrameCounts) -> bool:
+    return bool((one.confusion.sum(1) == other.confusion.sum(1)).all())
+
+
+def _scored(
+    first: Run, other: Run, keys: Sequence[Key], resamples: int, seed: int
+) -> dict[str, Any]:
+    sides = [[run.counts[key] for key in keys] for run in (first, other)]
+    drives = [drive for drive, _ in keys]
+    return {
+        'frames': len(keys),
+        'scores': [_scores(side, first.labels) for side in sides],
+        'differences': differences(
+            sides[1], sides[0], drives, first.labels, resamples=resamples, seed=seed
+        ),
+    }
+
+
+def _scores(frames: Sequence[FrameCounts], labels: LabelSet) -> dict[str, Any]:
+    total = FrameCounts(
+        band=frames[0].band,
+        **{name: sum(getattr(frame, name) for frame in frames) for name in SUMMED},
+    )
+    values = measures(total)
+    iou = by_class(values.pop('iou'), labels)
+    return {**{name: number(value) for name, value in values.items()}, 'iou': iou}
+
+
+def _changed(first: Run, other: Run, keys: Sequence[Key]) -> list[dict[str, Any]]:
+    """The frames whose mIoU differs most, the largest difference first."""
+    found: list[dict[str, Any]] = []
+    for key in keys:
+        ious = [class_iou(run.counts[key].confusion) for run in (first, other)]
+        before, after = (number(class_mean(iou)) for iou in ious)
+        if before is not None and after is not None and before != after:
+            found.append(
+                {
+                    'name': key[1],
+                    'drive': key[0],
+                    'condition': first.conditions[key],
+                    'miou': [before, after],
+                    'difference': after - before,
+                }
+            )
+    found.sort(key=lambda entry: (-abs(entry['difference']), entry['name']))
+    return found[:CHANGED]

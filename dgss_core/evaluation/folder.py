@@ -1,0 +1,94 @@
+"""The folder of an evaluation: results, report, and the predictions they are computed from."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from dgss_core.documents import read_json
+from dgss_core.errors import DgssError
+from dgss_core.evaluation.assembly import FORMAT
+from dgss_core.evaluation.store import SUFFIX
+from dgss_core.files import is_empty, refuse_inputs, write_whole
+
+RESULTS, COUNTS, REPORT = 'results.json', 'counts.npz', 'report.html'
+JUNIT, LINES = 'criteria.xml', 'criteria.jsonl'
+PREDICTIONS, TO_LABEL, CORRUPTIONS = 'predictions', 'label_next', 'corruptions'
+LARGEST = 1 << 30
+"""Bytes of a results.json that is read."""
+
+
+class EvaluationFolder:
+    """Results are replaced only with `overwrite`; predictions are kept and used again.
+
+    Raises DgssError for a folder with other things in it, one that holds an input, and for results
+    that would be replaced.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool, inputs: Iterable[Path]) -> None:
+        self.path = path
+        refuse_inputs(path, inputs)
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise DgssError(f'{path} is no folder; name a folder of its own for the results.')
+        if not path.exists() or is_empty(path):
+            return
+        if not (path / PREDICTIONS).is_dir():
+            raise DgssError(f'{path} is not empty and holds no evaluation; choose another folder.')
+        for name in (RESULTS, COUNTS, REPORT, JUNIT, LINES):
+            if (path / name).exists() and not overwrite:
+                raise DgssError(
+                    f'{path} holds the results of an evaluation; choose another folder, or pass '
+                    '--overwrite to score its predictions again.'
+                )
+        with suppress(FileNotFoundError):
+            _check_results(path / RESULTS)
+
+    def store(self, identity: str) -> Path:
+        """The file of the predictions of `identity`, a line that names predictor and frames."""
+        key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        return self.path / PREDICTIONS / f'{key}{SUFFIX}'
+
+    def write(self, results: Mapping[str, Any], counts: Mapping[str, np.ndarray]) -> None:
+        """Write the results, and the counts of their frames first. Raises DgssError."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **cast('dict[str, Any]', counts))
+        self.put(COUNTS, buffer.getvalue())
+        text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
+        self.put(RESULTS, text.encode())
+
+    def put(self, name: str, data: bytes) -> Path:
+        """Write one file of the folder. Raises DgssError if that fails."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path / name, data)
+        except OSError as error:
+            raise DgssError(
+                f'{self.path / name} cannot be written: {error}; free some room, or choose '
+                'another folder.'
+            ) from error
+        return self.path / name
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """The content of a `results.json`. Raises DgssError if it is missing or no evaluation."""
+    path = folder / RESULTS if folder.is_dir() else folder
+    if not path.is_file():
+        raise DgssError(f'{folder} holds no {RESULTS}; give the output of dgss evaluate.')
+    return _check_results(path)
+
+
+def _check_results(path: Path) -> dict[str, Any]:
+    if not os.path.lexists(path):
+        raise FileNotFoundError(path)
+    content = read_json(path, LARGEST)
+    if not isinstance(content, dict) or content.get('format') != FORMAT:
+        raise DgssError(f'{path} was not written by dgss evaluate; choose another folder.')
+    return content

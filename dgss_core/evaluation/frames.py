@@ -1,0 +1,94 @@
+"""Sets of frames to evaluate: what a data set and a bag have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from dgss_core.labels import LabelSet
+
+UNKNOWN = 'unknown'
+"""The condition of a frame of which nobody said it."""
+LISTED = 100
+"""Names of frames that a problem lists; the others are counted."""
+
+
+@dataclass(frozen=True)
+class FrameKey:
+    """The place of a frame.
+
+    `name`: unique in its set. `drive`: the recording that it belongs to, empty for a picture of
+    its own. `condition`: day, dusk, night, fog, rain, snow or `UNKNOWN`. `stamp_ns`: of a bag.
+    """
+
+    name: str
+    drive: str
+    condition: str
+    stamp_ns: int | None = None
+
+
+@dataclass
+class Problem:
+    """Frames that something happened to. `what`: one sentence, with its remedy."""
+
+    what: str
+    count: int = 0
+    frames: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, object]:
+        return {'what': self.what, 'count': self.count, 'frames': self.frames}
+
+
+class Problems:
+    """The problems of an evaluation: nothing that was left out is left out silently."""
+
+    def __init__(self) -> None:
+        self._by_kind: dict[str, Problem] = {}
+
+    def add(self, what: str, *frames: str) -> None:
+        """Count `frames` under the sentence `what`; the same sentence is counted on."""
+        problem = self._by_kind.setdefault(what, Problem(what))
+        problem.count += len(frames)
+        problem.frames += frames[: LISTED - len(problem.frames)]
+
+    def __len__(self) -> int:
+        return len(self._by_kind)
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self._by_kind.values())
+
+
+class FrameSet(Protocol):
+    """Frames in the order of their drive, with their labels.
+
+    `title`: printed with every score. `label_set`: of the labels. `is_film`: neighbours in `keys`
+    follow each other within a second. `fingerprint`: changes with the images.
+    """
+
+    title: str
+    label_set: LabelSet
+    is_film: bool
+    problems: Problems
+
+    @property
+    def keys(self) -> Sequence[FrameKey]: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def images(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """The images at the places `wanted` (ascending), RGB uint8 (H, W, 3).
+
+        An image that cannot be read becomes a problem, and is left out.
+        """
+        ...
+
+    def labels(self, wanted: Sequence[int]) -> Iterator[tuple[int, Callable[[], np.ndarray]]]:
+        """For each place in `wanted` that has labels, what reads them, uint8 (H, W).
+
+        The calls may run in other threads; they raise DgssError for labels that cannot be read.
+        """
+        ...

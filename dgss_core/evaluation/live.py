@@ -1,0 +1,94 @@
+"""What a replay through the running node measured, as its recording tells.
+
+The recording holds the masks, the diagnostics of the node, and one message on `replay` beside the
+masks: when each image was sent and each mask received.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dgss_core.bags import read_messages
+from dgss_core.bags.interfaces import STRING, sibling, typestore
+from dgss_core.bags.stored import BagMessage
+from dgss_core.documents import load_json
+from dgss_core.errors import DgssError
+
+REPLAY, DIAGNOSTICS = 'replay', '/diagnostics'
+ARRAY = 'diagnostic_msgs/msg/DiagnosticArray'
+LARGEST = 1 << 30
+"""Bytes of the times of a replay."""
+PERCENTILES = (50, 95, 99)
+MEASURED = {'cpu_percent': 'cpu_percent', 'memory_mib': 'memory_mib'}
+"""Values of the status `model`, by their keys in the results; each is averaged."""
+
+
+def pack(sent: Mapping[int, float], received: Mapping[int, float]) -> str:
+    """The times of a replay as text. Both are in seconds, by the stamp of the image."""
+    return json.dumps({'sent': [*sent.items()], 'received': [*received.items()]})
+
+
+def live_results(bag: Path, mask_topic: str) -> dict[str, Any] | None:
+    """The measurements in the form `results.Live`; None for a recording without its times.
+
+    Raises DgssError if these are damaged.
+    """
+    topic = sibling(mask_topic, REPLAY)
+    texts = [_text(m) for m in read_messages(bag, {topic}) if m.msgtype == STRING]
+    if not texts:
+        return None
+    sent, received = _unpack(texts[-1], f'{topic} of {bag}')
+    latencies = np.array([1e3 * (received[s] - sent[s]) for s in sent if s in received])
+    arrived = sorted(received.values())
+    span = arrived[-1] - arrived[0] if arrived else 0
+    return {
+        'sent': len(sent),
+        'received': len(latencies),
+        'drop_rate': 1 - len(latencies) / len(sent) if sent else None,
+        'rate_hz': (len(arrived) - 1) / span if span else None,
+        'latency_ms': {
+            f'p{p}': float(np.percentile(latencies, p)) if latencies.size else None
+            for p in PERCENTILES
+        },
+        'latencies_ms': latencies.round(2).tolist(),
+        **_of_node(bag),
+    }
+
+
+def _unpack(text: str, origin: str) -> tuple[dict[int, float], dict[int, float]]:
+    content = load_json(text, origin, LARGEST)
+    try:
+        sent, received = (
+            {int(stamp): float(time) for stamp, time in content[key]}
+            for key in ('sent', 'received')
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DgssError(
+            f'{origin} holds no times of a replay ({error}); record the replay again.'
+        ) from error
+    return sent, received
+
+
+def _of_node(bag: Path) -> dict[str, float | None]:
+    """Means of what the node says of its process."""
+    found: dict[str, list[float]] = {key: [] for key in MEASURED}
+    for message in read_messages(bag, {DIAGNOSTICS}):
+        if message.msgtype != ARRAY:
+            continue
+        array: Any = typestore().deserialize_cdr(message.data, ARRAY)
+        for status in array.status:
+            values = {entry.key: entry.value for entry in status.values}
+            for key, name in MEASURED.items():
+                if status.name.endswith(': model') and name in values:
+                    found[key].append(float(values[name]))
+    return {key: sum(v) / len(v) if v else None for key, v in found.items()}
+
+
+def _text(message: BagMessage) -> str:
+    content: Any = typestore().deserialize_cdr(message.data, STRING)
+    return str(content.data)

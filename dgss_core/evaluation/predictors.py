@@ -1,0 +1,202 @@
+"""What answers for the frames: a segmenter, or masks that anyone made."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from dgss_core.bags import Bag, BagMessage
+from dgss_core.bags.interfaces import IMAGE, sibling
+from dgss_core.bags.reader import decode_message, label_ids
+from dgss_core.errors import DgssError
+from dgss_core.evaluation.bag_frames import message_times, told
+from dgss_core.evaluation.frames import FrameKey, FrameSet
+from dgss_core.evaluation.pairing import pair
+from dgss_core.evaluation.store import Predicted
+from dgss_core.images.compressed import decode_pixels
+from dgss_core.images.frames import read_labels
+from dgss_core.labels import LabelSet
+from dgss_core.runtime.monitoring.domain_shift import describe
+from dgss_core.runtime.segmenter import Segmenter
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+RESTAMPED_NS = 1000
+"""`dgss bag replay` sends an image with the stamp of another a few nanoseconds later."""
+WINDOW = 64
+"""Masks of a bag that may be out of the order of their images by so many places."""
+
+
+class Predictor(Protocol):
+    """`identity`: one line; results of another identity are never mixed with these."""
+
+    identity: str
+    labels: LabelSet
+
+    def begin(self, frames: FrameSet) -> None:
+        """Called before the frames of a set, which then come in their order."""
+        ...
+
+    def prepare(self, image: np.ndarray) -> Any:
+        """The first step, which runs in another thread, ahead of the second."""
+        ...
+
+    def predict(self, key: FrameKey, prepared: Any) -> Predicted | None:
+        """The second step. None if there is no mask for the frame."""
+        ...
+
+
+class SegmenterPredictor:
+    """A segmenter. With `describes` each prediction gets the descriptors of the shift monitor."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self.segmenter, self.labels = segmenter, segmenter.labels
+        self.identity = f'{segmenter.bundle.fingerprint} {segmenter.backend.identity}'
+        self._describes = segmenter.bundle.manifest.source is not None
+
+    def begin(self, frames: FrameSet) -> None:
+        """Nothing to do: every frame is predicted by itself."""
+
+    def prepare(self, image: np.ndarray) -> tuple[Size, np.ndarray]:
+        return (image.shape[0], image.shape[1]), self.segmenter.prepare(image)
+
+    def predict(self, key: FrameKey, prepared: tuple[Size, np.ndarray]) -> Predicted:
+        size, image = prepared
+        started = time.perf_counter()
+        answer = self.segmenter.predict_prepared([image])[0]
+        seconds = time.perf_counter() - started
+        found = describe(image, answer, len(self.labels)) if self._describes else {}
+        descriptors = {name: values.tolist() for name, values in found.items()}
+        return Predicted(
+            answer.mask, answer.confidence, size, seconds=seconds, descriptors=descriptors
+        )
+
+
+class FolderMasks:
+    """A folder of masks, NAME.png for the frame NAME, 8-bit ids of `labels`.
+
+    NAME_confidence.png beside a mask is its confidence: 8 or 16 bits, the highest value is
+    certain. Raises DgssError for a folder without PNGs.
+    """
+
+    def __init__(self, folder: Path, labels: LabelSet) -> None:
+        self.folder, self.labels = folder, labels
+        files = sorted(folder.rglob('*.png'))
+        if not files:
+            raise DgssError(f'{folder} holds no PNGs; give the folder of the masks.')
+        stamps = ' '.join(f'{f.relative_to(folder)} {f.stat().st_mtime_ns}' for f in files)
+        self.identity = f'masks {folder.resolve()} {_hash(stamps)}'
+
+    def begin(self, frames: FrameSet) -> None:
+        """Nothing to do: a mask is found by the name of its frame."""
+
+    def prepare(self, image: np.ndarray) -> Size:
+        return image.shape[0], image.shape[1]
+
+    def predict(self, key: FrameKey, prepared: Size) -> Predicted | None:
+        file = self.folder / f'{key.name}.png'
+        if not file.is_file():
+            return None
+        mask = read_labels(file)
+        beside = file.with_name(f'{file.stem}_confidence.png')
+        confidence = _read_confidence(beside, mask) if beside.is_file() else None
+        return Predicted(mask, confidence, prepared)
+
+
+class BagMasks:
+    """The masks of a bag, as the node publishes them, paired with the images by their stamps.
+
+    `topic`: of the masks; None for the only topic that is called mask. The topic `confidence`
+    beside it is read too. Raises DgssError if there is no such topic.
+    """
+
+    def __init__(
+        self, path: Path, labels: LabelSet, topic: str | None = None, tolerance_ns: int = 0
+    ) -> None:
+        self.labels, self._tolerance_ns = labels, tolerance_ns
+        self._bag = Bag(path)
+        topics = [t.name for t in self._bag.topics if t.msgtype == IMAGE]
+        self.topic = _mask_topic(path, topics, topic)
+        beside = sibling(self.topic, 'confidence')
+        self._confidence = beside if beside in topics and beside != self.topic else None
+        files = [path] if path.is_file() else sorted(path.iterdir())
+        stamps = ' '.join(f'{file.name} {file.stat().st_mtime_ns}' for file in files)
+        self.identity = f'masks {path.resolve()} {self.topic} {_hash(stamps)}'
+
+    def begin(self, frames: FrameSet) -> None:
+        self._masks = _Planes(self._bag, self.topic, frames, self._tolerance_ns)
+        self._confidences = (
+            _Planes(self._bag, self._confidence, frames, self._tolerance_ns)
+            if self._confidence
+            else None
+        )
+        if self._masks.unused:
+            frames.problems.add(
+                f'A mask of {self.topic} has the stamp of no image, or of an image that has a '
+                'mask already; look whether two nodes publish there.',
+                *map(str, self._masks.unused),
+            )
+
+    def prepare(self, image: np.ndarray) -> Size:
+        return image.shape[0], image.shape[1]
+
+    def predict(self, key: FrameKey, prepared: Size) -> Predicted | None:
+        mask = self._masks.take(key.name)
+        if mask is None:
+            return None
+        confidence = self._confidences.take(key.name) if self._confidences else None
+        return Predicted(mask, confidence, prepared)
+
+
+class _Planes:
+    """The mono8 images of a topic by the frames with their stamps, read in order, once."""
+
+    def __init__(self, bag: Bag, topic: str, frames: FrameSet, tolerance_ns: int) -> None:
+        stamps = [times.best for times in message_times(bag, topic, frames.problems)]
+        pairing = pair([key.stamp_ns or 0 for key in frames.keys], stamps, tolerance_ns)
+        self.unused = [stamps[place] for place in pairing.unused]
+        self._number_of = {frames.keys[i].name: place for i, place in pairing.partner.items()}
+        self._messages = enumerate(bag.messages({topic}, told))
+        self._kept: dict[int, BagMessage] = {}
+
+    def take(self, name: str) -> np.ndarray | None:
+        """The plane of a frame, uint8 (H, W); None if it has none."""
+        number = self._number_of.get(name)
+        if number is None:
+            return None
+        while number not in self._kept:
+            place, self._kept[place] = next(self._messages)
+        message = self._kept.pop(number)
+        # Answers leave the node in the order of their frames; far earlier ones are not asked for.
+        self._kept = {n: kept for n, kept in self._kept.items() if n > number - WINDOW}
+        return label_ids(decode_message(message)[1], message)
+
+
+def _mask_topic(path: Path, topics: list[str], asked: str | None) -> str:
+    found = [t for t in topics if t == asked or (asked is None and t.split('/')[-1] == 'mask')]
+    if len(found) != 1:
+        known = ', '.join(topics) or 'none'
+        what = 'several topics of masks' if found else f'no topic {asked or "called mask"}'
+        raise DgssError(f'{path} has {what}; name the one of the masks: {known}.')
+    return found[0]
+
+
+def _read_confidence(file: Path, mask: np.ndarray) -> np.ndarray:
+    plane = decode_pixels(file.read_bytes(), cv2.IMREAD_UNCHANGED)
+    if plane.dtype == np.uint16 and plane.ndim == 2:
+        plane = np.round(plane / 257).astype(np.uint8)
+    if plane.shape != mask.shape or plane.dtype != np.uint8:
+        raise DgssError(
+            f'{file} is {plane.dtype} {plane.shape} and its mask {mask.shape}; write one channel '
+            'of 8 or 16 bits, of the size of the mask.'
+        )
+    return plane
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,203 @@
+"""The predictions of one predictor on one set of frames, in a file that is resumed frame by frame.
+
+A frame takes some 20 KB: mask and confidence at the size of the network as PNG, and a thumbnail.
+SQLite writes each frame whole or not at all, also when the process is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from dgss_core.documents import load_json
+from dgss_core.errors import DgssError
+from dgss_core.evaluation.flicker import FlickerCounts
+from dgss_core.images.compressed import decode_pixels, encode_jpeg
+from dgss_core.images.paint import fitted
+from dgss_core.runtime.prediction import Prediction
+
+THUMBNAIL = 480
+"""Width of a thumbnail in pixels."""
+PACKED = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+"""Level 1 takes a third of the time of the usual level, and a tenth more room."""
+SUFFIX = '.sqlite'
+APPLICATION = 0x64677373
+"""The mark of our files in SQLite's header: 'dgss'."""
+
+_TABLES = f"""
+PRAGMA application_id = {APPLICATION};
+CREATE TABLE about (predictor TEXT NOT NULL);
+CREATE TABLE frames (
+    name TEXT PRIMARY KEY, height INT, width INT, mask BLOB, confidence BLOB, thumbnail BLOB,
+    certainty REAL, seconds REAL, descriptors TEXT
+) WITHOUT ROWID;
+CREATE TABLE flicker (name TEXT PRIMARY KEY, counts TEXT) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The answer for one frame.
+
+    `mask`, `confidence`: uint8 (h, w), at the size of the network; `confidence` is None if the
+    predictor gives none. `size`: (height, width) of the image. `seconds`: taken by the network.
+    `descriptors`: of the frame, as `runtime.monitoring.domain_shift.describe` gives them.
+    """
+
+    mask: np.ndarray
+    confidence: np.ndarray | None
+    size: tuple[int, int]
+    seconds: float | None = None
+    descriptors: dict[str, list[float]] = field(default_factory=dict)
+
+    def at_size(self, height: int, width: int) -> Prediction:
+        """Mask and confidence at another size, by the nearest pixel; 255 without a confidence."""
+        confidence = np.full_like(self.mask, 255) if self.confidence is None else self.confidence
+        return Prediction(self.mask, confidence).resized(height=height, width=width)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A frame as it is stored. `certainty`: mean confidence, 0 to 1. `thumbnail`: a JPEG."""
+
+    size: tuple[int, int]
+    mask: bytes
+    confidence: bytes | None
+    thumbnail: bytes
+    certainty: float | None
+    seconds: float | None
+    descriptors: dict[str, list[float]]
+
+    def unpacked(self) -> Predicted:
+        """The answer, as it was put."""
+        mask, confidence = (
+            None if plane is None else decode_pixels(plane, cv2.IMREAD_UNCHANGED)
+            for plane in (self.mask, self.confidence)
+        )
+        assert mask is not None
+        return Predicted(mask, confidence, self.size, self.seconds, self.descriptors)
+
+
+class PredictionStore:
+    """A file of predictions; a context manager, used by one thread at a time.
+
+    `predictor`: one line that names what predicts, under which options, on which frames. Raises
+    DgssError if the file belongs to another predictor, is damaged, or cannot be written.
+    """
+
+    def __init__(self, path: Path, predictor: str) -> None:
+        self.path = path
+        with _told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            is_new = not path.exists() or path.stat().st_size == 0
+            self._database = sqlite3.connect(path, check_same_thread=False)
+            if is_new:
+                with self._database:
+                    self._database.executescript(_TABLES)
+                    self._database.execute('INSERT INTO about VALUES (?)', (predictor,))
+            found = self._about()
+        if found != predictor:
+            raise DgssError(
+                f'{path} holds predictions of {found!r}; name another folder for those of '
+                f'{predictor!r}.'
+            )
+
+    def __enter__(self) -> PredictionStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._database.close()
+
+    def names(self) -> set[str]:
+        """The frames that are predicted."""
+        with _told(self.path):
+            return {name for (name,) in self._database.execute('SELECT name FROM frames')}
+
+    def put(self, name: str, image: np.ndarray, answer: Predicted) -> None:
+        """Write the answer for a frame; its thumbnail is made of `image`, RGB uint8 (H, W, 3)."""
+        height, width = image.shape[:2]
+        size = fitted(width=width, height=height, to_width=THUMBNAIL)
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        confidence = answer.confidence
+        row = (
+            name,
+            *answer.size,
+            _packed(answer.mask),
+            None if confidence is None else _packed(confidence),
+            encode_jpeg(small, 85),
+            None if confidence is None else float(confidence.mean()) / 255,
+            answer.seconds,
+            json.dumps(answer.descriptors),
+        )
+        with _told(self.path), self._database:
+            self._database.execute('INSERT OR REPLACE INTO frames VALUES (?,?,?,?,?,?,?,?,?)', row)
+
+    def get(self, name: str) -> Stored:
+        """A frame of `names`; KeyError for any other."""
+        with _told(self.path):
+            row = self._database.execute(
+                'SELECT height, width, mask, confidence, thumbnail, certainty, seconds, '
+                'descriptors FROM frames WHERE name = ?',
+                (name,),
+            ).fetchone()
+        if row is None:
+            raise KeyError(name)
+        height, width, mask, confidence, thumbnail, certainty, seconds, described = row
+        descriptors = load_json(described, str(self.path))
+        return Stored(
+            (height, width), mask, confidence, thumbnail, certainty, seconds, descriptors
+        )
+
+    def put_flicker(self, flickers: Mapping[str, Mapping[int, FlickerCounts]]) -> None:
+        """Keep what was computed of frames, by name and stride: it takes as long as a network."""
+        rows = [
+            (name, json.dumps({stride: astuple(one) for stride, one in counts.items()}))
+            for name, counts in flickers.items()
+        ]
+        with _told(self.path), self._database:
+            self._database.executemany('INSERT OR REPLACE INTO flicker VALUES (?,?)', rows)
+
+    def flicker(self) -> dict[str, dict[int, FlickerCounts]]:
+        """What was kept."""
+        with _told(self.path):
+            rows = self._database.execute('SELECT name, counts FROM flicker').fetchall()
+        return {
+            name: {
+                int(stride): FlickerCounts(*counts)
+                for stride, counts in load_json(text, str(self.path)).items()
+            }
+            for name, text in rows
+        }
+
+    def _about(self) -> str:
+        if self._database.execute('PRAGMA application_id').fetchone() != (APPLICATION,):
+            raise DgssError(f'{self.path} was not written by dgss evaluate; name another folder.')
+        return str(self._database.execute('SELECT predictor FROM about').fetchone()[0])
+
+
+def _packed(plane: np.ndarray) -> bytes:
+    return bytes(cv2.imencode('.png', plane, PACKED)[1])
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise DgssError(
+            f'{path} cannot be used: {error}; remove it to predict its frames again, or name '
+            'another folder.'
+        ) from error

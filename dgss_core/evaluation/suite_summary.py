@@ -1,0 +1,65 @@
+"""What the scores under corruption come to.
+
+The 16 corruptions and the severities are those of Kamann and Rother, "Benchmarking the Robustness
+of Semantic Segmentation Models", CVPR 2020. The retention is the mean mIoU under corruption,
+divided by that of the clean frames. The four on streets are ours, and count in no figure of the
+benchmark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from dgss_core.corruptions import CORRUPTIONS
+from dgss_core.evaluation.corruption_suite import CLEAN, Cell, Counts
+from dgss_core.evaluation.measures import measures
+from dgss_core.evaluation.results import Suite, Summary
+from dgss_core.evaluation.scores import number
+
+STREET = 'street'
+"""The family that is not part of the benchmark."""
+SEVEREST = 5
+
+
+def suite_results(counts: Counts) -> Suite:
+    """The results of one predictor, from what `run_suite` counted."""
+    found = {cell: measures(one) for cell, one in counts.items()}
+    miou = {cell: number(values['miou']) for cell, values in found.items()}
+    ece = {cell: number(values['ece']) for cell, values in found.items()}
+    clean = miou.pop(CLEAN)
+    severities = sorted({cell.severity for cell in miou})
+    family = {cell.name: CORRUPTIONS[cell.name].family for cell in miou}
+    known = {cell: value for cell, value in miou.items() if value is not None}
+    benchmark = {c: value for c, value in known.items() if family[c.name] != STREET}
+    return {
+        'frames': int(counts[CLEAN].frames),
+        'severities': severities,
+        'clean': clean,
+        'clean_ece': ece.pop(CLEAN),
+        'scores': {name: [miou[Cell(name, s)] for s in severities] for name in family},
+        'ece': {name: [ece[Cell(name, s)] for s in severities] for name in family},
+        'families': {
+            one: _mean(value for c, value in known.items() if family[c.name] == one)
+            for one in dict.fromkeys(family.values())
+        },
+        'benchmark': _summary(benchmark, clean),
+        **_summary(known, clean),
+    }
+
+
+def _summary(miou: Mapping[Cell, float], clean: float | None) -> Summary:
+    mean = _mean(miou.values())
+    severest = _mean(value for cell, value in miou.items() if cell.severity == SEVEREST)
+    worst = min(miou, key=lambda cell: miou[cell], default=None)
+    return {
+        'mean': mean,
+        'severest': severest,
+        'worst': None if worst is None else (*worst, miou[worst]),
+        'retention': mean / clean if mean is not None and clean else None,
+        'retention_severest': severest / clean if severest is not None and clean else None,
+    }
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    values = [*values]
+    return sum(values) / len(values) if values else None

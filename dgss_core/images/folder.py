@@ -1,0 +1,206 @@
+"""Frames from an image file or a folder of images, with labels from a folder beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from dgss_core.errors import HEAD, DgssError, IncompleteError, shown, what_it_is
+from dgss_core.images.frames import (
+    FIRST_STAMP_NS,
+    FPS,
+    Frame,
+    FrameSource,
+    OnError,
+    link_sentence,
+    period_ns,
+    read_image,
+    read_labels,
+)
+from dgss_core.images.stills import IMAGE_SUFFIXES, format_of, is_turned
+
+RECORDINGS = {
+    'mp4': 'a video',
+    'matroska': 'a video',
+    'mcap': 'a bag',
+    'sqlite': 'a bag',
+    'ros1': 'a bag',
+}
+"""What a file beside images is, by its kind in `what_it_is`."""
+OTHER_PICTURES = (b'GIF8', b'8BPS', b'v/1\x01', b'\xff\x0a', b'\0\0\0\x0cJXL ', b'#?RADIANCE')
+"""First bytes of picture formats that are not read."""
+
+Left = tuple[str, DgssError]
+"""The name of a file that is left out, and the reason."""
+
+
+def image_source(
+    path: Path, labels: str | Path | None, fps: float | None, report: OnError
+) -> FrameSource:
+    """Frames of an image file or a folder of images; arguments as in `read_frames`."""
+    files, left = ([path], []) if path.is_file() else images_in(path)
+    names = unique_names(files)
+    label_files: dict[str, Path] = {}
+    if labels is not None:
+        label_files = _label_files(Path(labels), names, files)
+        left += _unused(Path(labels), label_files)
+    period = period_ns(FPS if fps is None else fps)
+
+    def frames() -> Iterator[Frame]:
+        for index, (name, file) in enumerate(zip(names, files, strict=True)):
+            try:
+                frame = Frame(name, read_image(file), FIRST_STAMP_NS + round(index * period))
+                if name in label_files:
+                    frame = _with_labels(frame, file, label_files[name])
+            except DgssError as error:
+                report(name, error)
+                continue
+            yield frame
+        for name, reason in left:
+            report(name, reason)
+
+    return FrameSource(path, 'image' if path.is_file() else 'folder', len(files), frames)
+
+
+def images_in(folder: Path) -> tuple[list[Path], list[Left]]:
+    """Image files directly in a folder, in natural order of their names, and what is left out.
+
+    Left out are names of images that are no files, other picture formats, videos and bags; texts
+    and files of no known kind are passed over. Raises DgssError if there is no image.
+    """
+    files, left = [], []
+    others: dict[str, list[Path]] = defaultdict(list)
+    for entry in sorted(folder.iterdir(), key=_natural):
+        # For example ._NAME, which macOS adds for every file.
+        if entry.name.startswith('.'):
+            continue
+        if entry.suffix.lower() in IMAGE_SUFFIXES:
+            if entry.is_file():
+                files.append(entry)
+            else:
+                left.append((entry.stem, DgssError(why_no_file(entry))))
+        elif entry.is_file() and (kind := _kind_of(entry)):
+            others[kind].append(entry)
+    left += [(found[0].name, _left_out(found, kind)) for kind, found in others.items()]
+    if not files:
+        reasons = ''.join(f' {reason}' for _, reason in left[:1])
+        raise DgssError(
+            f'{folder} holds no images ({", ".join(IMAGE_SUFFIXES)}); name the folder that '
+            f'holds them directly, subfolders are not searched.{reasons}'
+        )
+    return files, left
+
+
+def _kind_of(path: Path) -> str:
+    """'a video', 'a bag', '.gif files' (a picture), or '' for a file that is none of these."""
+    try:
+        with path.open('rb') as file:
+            head = file.read(HEAD)
+    except OSError:
+        return ''
+    for kind, name in RECORDINGS.items():
+        if what_it_is(head) and not what_it_is(head, kind):
+            return name
+    if head.startswith(b'RIFF') and head[8:12] == b'AVI ':
+        return 'a video'
+    if format_of(head) or head.startswith(OTHER_PICTURES):
+        return f'{path.suffix} files' if path.suffix else 'images without a suffix'
+    return ''
+
+
+def _left_out(found: list[Path], kind: str) -> IncompleteError:
+    first, folder = shown(found[0].name), found[0].parent
+    if kind not in RECORDINGS.values():
+        return IncompleteError(
+            f'{len(found)} {kind} of {folder} are left out, the first is {first}; save them as '
+            'PNG or JPEG, with that suffix.',
+            len(found),
+        )
+    return IncompleteError(
+        f'{folder} holds images and {kind}, {first}; the images are read and it is left out; '
+        'move it to a folder of its own, and name it there.'
+    )
+
+
+def why_no_file(path: Path) -> str:
+    """What to say of a path that should be an image and is no file."""
+    if path.is_symlink():
+        return link_sentence(path, os.readlink(path))
+    return f'{path} is named like an image and is no file; remove or rename it.'
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sort key that puts frame_2 before frame_10."""
+    parts = re.findall(r'[0-9]+|[^0-9]+', path.name)
+    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
+
+
+def unique_names(files: list[Path]) -> list[str]:
+    """The stem of each file, or its whole name (a_png for a.png) if the stem occurs twice."""
+    stems = [_stem(file) for file in files]
+    counts = Counter(stems)
+    names: dict[str, None] = {}
+    for file, stem in zip(files, stems, strict=True):
+        name = stem if counts[stem] == 1 else f'{stem}_{file.suffix[1:]}'
+        while name in names:
+            name += '_'
+        names[name] = None
+    return list(names)
+
+
+def _stem(file: Path) -> str:
+    """The name without the suffix of an image; 12.5 has none."""
+    return file.stem if file.suffix.lower() in IMAGE_SUFFIXES else file.name
+
+
+def _label_files(folder: Path, names: list[str], files: list[Path]) -> dict[str, Path]:
+    """Label file by frame name, for the frames that have one."""
+    if not folder.is_dir():
+        raise DgssError(f'There is no labels folder {folder}; give a folder of PNGs of ids.')
+    candidates = {
+        name: folder / f'{file.stem}.png' for name, file in zip(names, files, strict=True)
+    }
+    found = {name: file for name, file in candidates.items() if file.is_file()}
+    if not found:
+        raise DgssError(
+            f'No PNG in {folder} has the stem of an image (for example {files[0].stem}.png); '
+            'name labels like their images.'
+        )
+    return found
+
+
+def _unused(folder: Path, used: dict[str, Path]) -> list[Left]:
+    """The PNGs of the labels folder that belong to no image, as one reason."""
+    files = {file for file in folder.iterdir() if file.suffix.lower() == '.png'}
+    others = sorted(files - {*used.values()}, key=_natural)
+    if not others:
+        return []
+    first = others[0].name
+    return [
+        (
+            first,
+            IncompleteError(
+                f'{len(others)} of {len(files)} label files in {folder} belong to no image, the '
+                f'first is {shown(first)}; name labels like their images, or take them out.'
+            ),
+        )
+    ]
+
+
+def _with_labels(frame: Frame, image: Path, file: Path) -> Frame:
+    labels = read_labels(file)
+    if is_turned(image.read_bytes()):
+        raise DgssError(
+            f'{image} has an EXIF orientation, and the labels {file} have none: one of the two is '
+            'turned; save the image upright without the tag, as it was labelled.'
+        )
+    if labels.shape != frame.image.shape[:2]:
+        raise DgssError(
+            f'{file} is {labels.shape[1]}x{labels.shape[0]} and its image '
+            f'{frame.image.shape[1]}x{frame.image.shape[0]}; labels have the size of their image.'
+        )
+    return replace(frame, labels=labels)

@@ -1,0 +1,117 @@
+"""Reading, the network and writing at the same time, in bounded queues.
+
+    frames = read_ahead(source, prepare)
+    with WriteBehind() as writer:
+        for frame, prepared in frames:
+            writer.put(write, frame, segmenter.predict_prepared([prepared])[0])
+
+OpenCV and the inference libraries release the interpreter's lock, so that threads are enough.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, Full, Queue
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+Item = TypeVar('Item')
+Made = TypeVar('Made')
+
+AHEAD = 4
+"""Frames that wait between two stages. More would only take memory."""
+LOOK_S = 0.1
+"""How often a waiting reader looks whether it is still wanted."""
+
+
+class _End(Generic[Item]):
+    """The end of the items, or the exception that ended them."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+def read_ahead(
+    items: Iterable[Item], make: Callable[[Item], Made], depth: int = AHEAD
+) -> Generator[tuple[Item, Made]]:
+    """Iterate `items`, each with what `make` returns for it, from a thread of its own.
+
+    The thread is up to `depth` items ahead. An exception of `items` or of `make` is raised here,
+    after the items before it. Closing the generator ends the thread.
+    """
+    queue: Queue[tuple[Item, Made] | _End[Item]] = Queue(depth)
+    left = threading.Event()
+
+    def put(entry: tuple[Item, Made] | _End[Item]) -> bool:
+        while not left.is_set():
+            try:
+                queue.put(entry, timeout=LOOK_S)
+                return True
+            except Full:
+                continue
+        return False
+
+    def read() -> None:
+        try:
+            for item in items:
+                if not put((item, make(item))):
+                    return
+            put(_End())
+        except BaseException as error:  # Raised again in the thread that iterates.
+            put(_End(error))
+
+    reader = threading.Thread(target=read, name='read-ahead', daemon=True)
+    reader.start()
+    try:
+        while not isinstance(entry := _next(queue), _End):
+            yield entry
+        if entry.error is not None:
+            raise entry.error
+    finally:
+        left.set()
+        reader.join()
+
+
+def _next(queue: Queue[Item]) -> Item:
+    """The next entry. Waits in steps, because a wait without an end would hold back Ctrl-C."""
+    while True:
+        try:
+            return queue.get(timeout=LOOK_S)
+        except Empty:
+            continue
+
+
+class WriteBehind:
+    """Runs calls in the order of `put`, in one thread of its own; a context manager.
+
+    `put` waits while `depth` calls are not done. It raises the exception of an earlier call; so
+    does the end of the context, which waits for the calls. After an exception in the block the
+    calls that were put are still done.
+    """
+
+    def __init__(self, depth: int = AHEAD) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix='write-behind')
+        self._pending: deque[Future[Any]] = deque()
+        self._depth = depth
+
+    def put(self, call: Callable[..., Any], *args: Any) -> None:
+        while len(self._pending) >= self._depth:
+            self._pending.popleft().result()
+        self._pending.append(self._pool.submit(call, *args))
+
+    def __enter__(self) -> WriteBehind:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=True)
+        if error is None:
+            for call in self._pending:
+                call.result()

@@ -1,0 +1,47 @@
+"""A checkpoint as a predictor of an evaluation."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dgss_core.datasets.protocols import Protocol
+from dgss_core.evaluation.frames import FrameKey, FrameSet
+from dgss_core.evaluation.store import Predicted
+from dgss_core.networks.checkpoint import load_checkpoint
+from dgss_core.networks.inference import Inference
+from dgss_core.runtime.bundle.contents import sha256_of
+from dgss_core.training.evaluation import ModelSegmenter, protocol_inference
+
+
+class CheckpointPredictor:
+    """A checkpoint at the sizes and windows of a protocol, on the GPU where there is one.
+
+    Raises DgssError for a file that is no checkpoint.
+    """
+
+    def __init__(self, checkpoint: Path, protocol: Protocol, threads: int = 0) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        model = load_checkpoint(checkpoint).eval()
+        model.to('cuda' if torch.cuda.is_available() else 'cpu')
+        self._segmenter = ModelSegmenter(model, protocol_inference(protocol, Inference()))
+        self.labels = model.label_set
+        self.identity = f'{checkpoint.name} {sha256_of(checkpoint)[:16]}'
+
+    def begin(self, frames: FrameSet) -> None:
+        """Nothing to do: every frame is predicted by itself."""
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        return image
+
+    def predict(self, key: FrameKey, prepared: np.ndarray) -> Predicted:
+        started = time.perf_counter()
+        with torch.inference_mode():
+            answer = self._segmenter(prepared)
+        size = prepared.shape[0], prepared.shape[1]
+        seconds = time.perf_counter() - started
+        return Predicted(answer.mask, answer.confidence, size, seconds)

@@ -1,0 +1,119 @@
+"""The store gives back what was put, belongs to one predictor, and survives a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dgss_core.errors import DgssError
+from dgss_core.evaluation.store import THUMBNAIL, Predicted, PredictionStore
+from dgss_core.images.compressed import decode_compressed
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (90, 1200, 3), np.uint8)
+
+
+def answer(seed: int = 0, confidence: bool = True) -> Predicted:
+    planes = np.random.default_rng(seed).integers(0, 19, (2, 20, 30)).astype(np.uint8)
+    return Predicted(
+        planes[0], planes[1] if confidence else None, (90, 1200), 0.25, {'image': [0.5, 1.0]}
+    )
+
+
+def test_a_frame_comes_back_as_it_was_put(tmp_path: Path) -> None:
+    with PredictionStore(tmp_path / 'a' / 'p.sqlite', 'model on frames') as store:
+        store.put('drive/1', IMAGE, answer())
+        store.put('drive/2', IMAGE, answer(confidence=False))
+        assert store.names() == {'drive/1', 'drive/2'}
+        found = store.get('drive/1')
+        assert found.certainty == pytest.approx(answer().confidence.mean() / 255)
+        assert found.seconds == 0.25
+        back = found.unpacked()
+        np.testing.assert_array_equal(back.mask, answer().mask)
+        np.testing.assert_array_equal(back.confidence, answer().confidence)
+        assert (back.size, back.descriptors) == ((90, 1200), {'image': [0.5, 1.0]})
+        assert decode_compressed(found.thumbnail).shape == (36, THUMBNAIL, 3)
+        alone = store.get('drive/2')
+        assert alone.certainty is None
+        assert alone.unpacked().confidence is None
+        with pytest.raises(KeyError):
+            store.get('drive/3')
+
+
+def test_masks_are_enlarged_by_the_nearest_pixel() -> None:
+    mask = np.array([[0, 1], [2, 3]], np.uint8)
+    large = Predicted(mask, None, (4, 4)).at_size(4, 4)
+    np.testing.assert_array_equal(large.mask, np.kron(mask, np.ones((2, 2), np.uint8)))
+    assert (large.confidence == 255).all()
+
+
+def test_predictions_of_another_predictor_are_refused(tmp_path: Path) -> None:
+    PredictionStore(tmp_path / 'p.sqlite', 'one').__exit__(None, None, None)
+    with pytest.raises(DgssError, match="holds predictions of 'one'"):
+        PredictionStore(tmp_path / 'p.sqlite', 'two')
+
+
+@pytest.mark.parametrize('what', ['text', 'other database', 'cut'])
+def test_what_is_no_store_is_refused_and_kept(tmp_path: Path, what: str) -> None:
+    path = tmp_path / 'p.sqlite'
+    if what == 'text':
+        path.write_text('my notes, which are long enough to be no header of a database ' * 20)
+    elif what == 'other database':
+        with sqlite3.connect(path) as other:
+            other.execute('CREATE TABLE mine (x)')
+    else:
+        with PredictionStore(path, 'one') as store:
+            store.put('1', IMAGE, answer())
+        path.write_bytes(path.read_bytes()[:5000])
+    before = path.read_bytes()
+    with (
+        pytest.raises(DgssError, match='name another folder'),
+        PredictionStore(path, 'one') as store,
+    ):
+        store.get('1')
+    assert path.read_bytes() == before
+
+
+WRITER = """
+import sys, numpy as np
+from pathlib import Path
+from dgss_core.evaluation.store import Predicted, PredictionStore
+image = np.zeros((48, 64, 3), np.uint8)
+with PredictionStore(Path(sys.argv[1]), 'model') as store:
+    for number in range(100000):
+        store.put(str(number), image, Predicted(image[..., 0] + number % 19, None, (48, 64)))
+        print(number, flush=True)
+"""
+
+
+def test_a_killed_writer_leaves_whole_frames(tmp_path: Path) -> None:
+    path = tmp_path / 'p.sqlite'
+    writer = subprocess.Popen(
+        [sys.executable, '-c', WRITER, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    while int(writer.stdout.readline()) < 20:
+        pass
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.communicate()
+    with PredictionStore(path, 'model') as store:
+        names = store.names()
+        assert {str(number) for number in range(20)} <= names
+        for name in names:
+            assert (store.get(name).unpacked().mask == int(name) % 19).all()
+        store.put('more', IMAGE, answer())
+
+
+def test_labels_and_masks_are_small(tmp_path: Path) -> None:
+    """A street at 512x1024 takes some 20 KB."""
+    mask = cv2.resize(answer().mask, (1024, 512), interpolation=cv2.INTER_NEAREST)
+    with PredictionStore(tmp_path / 'p.sqlite', 'one') as store:
+        store.put('1', IMAGE, Predicted(mask, mask, (512, 1024)))
+        assert len(store.get('1').mask) < 20_000

@@ -1,0 +1,62 @@
+"""The `format` of a compressed image message: order of channels, mosaics, depth."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from clips import coded, picture
+
+from dgss_core.errors import DgssError
+from dgss_core.images.compressed import encode_png, open_compressed
+from dgss_core.images.encodings import decode_image
+
+SCENE = picture(3)
+
+
+@pytest.mark.parametrize('declared', ['', 'jpeg', 'bgr8; jpeg compressed bgr8', 'rgb8; png'])
+def test_the_usual_formats_are_read_as_they_are(declared: str) -> None:
+    data = encode_png(SCENE)
+    assert np.array_equal(open_compressed(data, declared=declared).rgb, SCENE)
+
+
+@pytest.mark.parametrize(
+    'declared',
+    ['rgb8; png compressed rgb8', 'bgr8; jpeg compressed rgb8', 'rgba8; png compressed rgba8 '],
+)
+def test_the_format_may_name_another_order_of_the_channels(declared: str) -> None:
+    """As image_transport reads it: the file holds what its publisher called RGB as BGR."""
+    data = cv2.imencode('.png', SCENE)[1].tobytes()
+    assert np.array_equal(open_compressed(data, declared=declared).rgb, SCENE)
+
+
+@pytest.mark.parametrize('encoding', ['bayer_rggb8', 'bayer_gbrg16'])
+def test_a_compressed_mosaic_becomes_colours(encoding: str) -> None:
+    depth = np.uint16 if encoding.endswith('16') else np.uint8
+    mosaic = (np.arange(24 * 32).reshape(24, 32) * 83 % 251).astype(depth)
+    mosaic *= 257 if depth is np.uint16 else 1
+    raw = decode_image(
+        mosaic.tobytes(), width=32, height=24, step=mosaic[0].nbytes, encoding=encoding
+    )
+    data = cv2.imencode('.png', mosaic)[1].tobytes()
+    found = open_compressed(data, declared=f'{encoding}; png compressed ').rgb
+    assert np.abs(found.astype(int) - raw).max() <= 1
+    colours = open_compressed(encode_png(SCENE), declared=f'{encoding}; png compressed').rgb
+    assert np.array_equal(colours, SCENE), 'a driver that made the colours itself'
+    with pytest.raises(DgssError, match='at least 3x3'):
+        open_compressed(encode_png(np.zeros((2, 8), np.uint8)), declared=encoding)
+
+
+@pytest.mark.parametrize(
+    'declared', ['16UC1; compressedDepth png', '32FC1; compressedDepth', '16UC1; png compressed ']
+)
+def test_a_depth_image_is_no_picture(declared: str) -> None:
+    header = bytes(12) if 'Depth' in declared else b''
+    data = header + cv2.imencode('.png', np.full((8, 8), 1234, np.uint16))[1].tobytes()
+    with pytest.raises(DgssError, match=r'depth image .*topic of a camera'):
+        open_compressed(data, declared=declared)
+
+
+def test_a_part_of_a_video_is_named() -> None:
+    with pytest.raises(DgssError, match=r'part of a H\.264 or H\.265 video; send JPEG'):
+        open_compressed(coded(count=1)[0])
