@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse
@@ -14,7 +16,10 @@ from docstring_parser import parse
 from dgss_core import __version__
 from dgss_core.commands.interrupts import end_on_repeated_interrupts
 from dgss_core.commands.parser import Parser, checked, each
-from dgss_core.errors import DgssError, similar
+from dgss_core.errors import DgssError, one_line, similar
+
+LONGEST = 4000
+"""Characters of an error message."""
 
 VERBS = {
     # verb: (module, imported only when the verb is called; function; summary)
@@ -164,8 +169,26 @@ def _is_list(kind: Any) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code.
 
-    0 is success, 2 a mistake of the user, which is printed as one sentence.
+    0 is success, 2 a mistake of the user, which is printed as one sentence. If nobody reads the
+    output any more, as after `| head`, the verb ends without a word.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')  # for a terminal without UTF-8
+    try:
+        code = _main(arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return code
+    except BrokenPipeError:
+        # Python flushes both once more at its end.
+        with open(os.devnull, 'wb') as nowhere:
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(nowhere.fileno(), stream.fileno())
+        return 1
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     end_on_repeated_interrupts()
     try:
@@ -178,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verb = find_verb(arguments)
         return run_verb(verb, arguments[len(verb.split()) :]) or 0
     except DgssError as error:
-        print(f'dgss: error: {error}', file=sys.stderr)
+        print(f'dgss: error: {one_line(error, LONGEST)}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('dgss: interrupted', file=sys.stderr)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NoReturn
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from dgss_core.errors import DgssError, one_line, shown
+from dgss_core.errors import DgssError, one_line, shown, why_not
 
 LARGEST_YAML = 1 << 20
 LARGEST_JSON = 1 << 25
@@ -22,6 +22,10 @@ MOST_VALUES = 100_000
 DEEPEST = 64
 LONGEST_NUMBER = 64
 """Characters."""
+
+FILES = {'label_set', 'dataset', 'weights', 'start', 'bank', 'teacher', 'listing'}
+"""Keys of a config whose value may be a file."""
+FILE_SUFFIXES = ('.yaml', '.yml', '.safetensors', '.pth', '.pt', '.bin', '.txt')
 
 _PLAIN = ('null', 'bool', 'int', 'float', 'str', 'seq', 'map')
 _MERGE = 'tag:yaml.org,2002:merge'
@@ -55,14 +59,19 @@ def load_yaml(text: str | bytes, origin: str, largest: int = LARGEST_YAML) -> An
     return value
 
 
-def load_json(text: str | bytes, origin: str, largest: int = LARGEST_JSON) -> Any:
-    """The content of a JSON document. Raises DgssError for the same faults as `load_yaml`."""
+def load_json(
+    text: str | bytes, origin: str, largest: int = LARGEST_JSON, *, nan: bool = False
+) -> Any:
+    """The content of a JSON document. Raises DgssError for the same faults as `load_yaml`.
+
+    With `nan`, NaN is read as None.
+    """
     decoded = _decoded(text, origin, largest)
     try:
         value = json.loads(
             decoded,
             object_pairs_hook=_unique,
-            parse_constant=_refuse_constant,
+            parse_constant=_nan_as_none if nan else _refuse_constant,
             parse_int=_short_integer,
         )
         _check_values(value)
@@ -72,13 +81,50 @@ def load_json(text: str | bytes, origin: str, largest: int = LARGEST_JSON) -> An
 
 
 def read_yaml(path: Path, largest: int = LARGEST_YAML) -> Any:
-    """`load_yaml` of a file. Raises DgssError also if it cannot be read."""
+    """`load_yaml` of a file. Raises DgssError also if it cannot be read or is of another kind."""
+    refuse_other_kind(path)
     return load_yaml(read_bounded(path, largest), str(path), largest)
 
 
 def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
-    """`load_json` of a file. Raises DgssError also if it cannot be read."""
+    """`load_json` of a file. Raises DgssError also if it cannot be read or is of another kind."""
+    refuse_other_kind(path)
     return load_json(read_bounded(path, largest), str(path), largest)
+
+
+def located(content: Any, folder: Path, working: Path) -> Any:
+    """The content of a config whose files, under the keys `FILES`, lie in `folder`.
+
+    A file that is there becomes its path, so that it is found from anywhere. One that is not is
+    left as it is if it lies in the folder `working`, or if its value may be the name of something
+    else.
+    """
+    if isinstance(content, list):
+        return [located(entry, folder, working) for entry in content]
+    if not isinstance(content, dict):
+        return content
+    return {
+        key: _placed(value, folder, working)
+        if key in FILES and isinstance(value, str)
+        else located(value, folder, working)
+        for key, value in content.items()
+    }
+
+
+def _placed(value: str, folder: Path, working: Path) -> str:
+    beside = folder / value
+    if ':' in value or value.startswith('~') or not value:
+        return value
+    named = '/' in value or value.endswith(FILE_SUFFIXES)
+    if is_file(beside) or (named and not is_file(working / value)):
+        return str(beside)
+    return value
+
+
+def refuse_other_kind(path: Path) -> None:
+    """Raise DgssError if the first bytes of a file show that it is no document, and what it is."""
+    if what := why_not(path, 'empty'):
+        raise DgssError(f'{path} is {what}.')
 
 
 def is_file(path: Path) -> bool:
@@ -228,6 +274,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ValueError(f'the key {shown(twice)} is given twice')
     return found
+
+
+def _nan_as_none(name: str) -> None:
+    if name != 'NaN':
+        _refuse_constant(name)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -94,6 +94,8 @@ def unknown(
     ('Cityscapes has no split ...'). `also`: another accepted form, added to the list.
     """
     known = list(known)
+    if also and ('/' in name or name.endswith(('.yaml', '.yml'))):
+        return DgssError(f'There is no {what} file {shown(name, 300)}; correct the path.')
     near = similar(name, known)
     if len(known) <= LISTED or len(near) == len(known):
         advice = f'use one of {", ".join(known)}{also}.' if known else 'leave it out.'
@@ -120,10 +122,24 @@ def plain(name: str) -> str:
     return name if name.isprintable() and 0 < len(name) <= SHOWN else shown(name)
 
 
-def one_line(text: object, longest: int = 300) -> str:
-    """A text on one line, cut to about `longest` characters, for a message."""
-    line = ' '.join(str(text).split())
-    return line if len(line) <= longest else f'{line[:longest]}...'
+def one_line(text: object, longest: int = 500, *, lines: bool = False) -> str:
+    """A text from outside for a message or a log: at most about `longest` characters
+    of it, from its start and its end.
+
+    It comes on one line, unless `lines` keeps the line breaks. Characters that would control a
+    terminal are written as escapes.
+    """
+    whole = str(text)
+    if not lines:
+        whole = ' '.join(whole.split())
+    if len(whole) > longest:
+        mark = f' [{len(whole)} characters] '
+        head = max(0, longest - len(mark)) * 2 // 3
+        tail = max(0, longest - len(mark) - head)
+        whole = whole[:head] + mark + whole[len(whole) - tail :]
+    return ''.join(
+        c if c.isprintable() or c == '\n' else c.encode('unicode_escape').decode() for c in whole
+    )
 
 
 def what_it_is(head: bytes, *expected: str) -> str:
@@ -150,12 +166,3 @@ def similar(name: str, known: Iterable[str]) -> list[str]:
     """The (at most three) names of `known` that are close to `name`; all of them if none is."""
     known = list(known)
     return get_close_matches(name[:SHOWN], known, n=3, cutoff=0.4) or known
-
-
-def brief(text: str, limit: int = 500) -> str:
-    """Shorten a text from outside to at most `limit` characters, for logs and messages."""
-    if len(text) <= limit:
-        return text
-    mark = f' [{len(text)} characters] '
-    head = (limit - len(mark)) * 2 // 3
-    return text[:head] + mark + text[len(text) - (limit - len(mark) - head) :]

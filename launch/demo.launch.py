@@ -6,6 +6,8 @@ ros2 launch dgss_ros demo.launch.py bag:=my_drive rviz:=false
 It also takes the arguments of segment.launch.py. Foxglove: import config/foxglove/segment.json.
 """
 
+import os
+import tempfile
 from pathlib import Path
 
 from launch.actions import (
@@ -23,8 +25,18 @@ from launch import LaunchContext, LaunchDescription
 
 # A plain path, not a substitution, so that --show-args can read the file.
 SEGMENT = str(Path(__file__).with_name('segment.launch.py'))
-DRIVE = Path.home() / '.ros' / 'dgss' / 'demo_drive'
 FRAMES = '30'
+
+
+def ros_home() -> Path:
+    """$ROS_HOME, by default ~/.ros; a folder of temporary files for a user without a home."""
+    try:
+        return Path(os.environ.get('ROS_HOME') or Path.home() / '.ros')
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f'ros-{os.getuid()}'
+
+
+DRIVE = ros_home() / 'dgss' / 'demo_drive'
 
 
 def generate_launch_description() -> LaunchDescription:

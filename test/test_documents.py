@@ -117,3 +117,19 @@ def test_the_work_grows_with_the_size_of_the_text() -> None:
         load_yaml(bomb(12, merged='{{<<: [{}]}}'), '')
     assert len(plain) == 9000
     assert time.process_time() - started < seconds
+
+
+@pytest.mark.parametrize('read', [read_yaml, read_json])
+@pytest.mark.parametrize(
+    ('head', 'says'),
+    [
+        (b'version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 3\n', 'git lfs pull'),
+        (b'<!DOCTYPE html><html>', 'an HTML page'),
+        (b'\x28\xb5\x2f\xfd\0\0', 'zstd -d'),
+    ],
+)
+def test_what_is_no_document_is_named(read, head: bytes, says: str, tmp_path: Path) -> None:
+    path = tmp_path / 'document'
+    path.write_bytes(head)
+    with pytest.raises(DgssError, match=says):
+        read(path)

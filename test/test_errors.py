@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dgss_core.errors import HEAD, LISTED, unknown, what_it_is, why_not
+from dgss_core.errors import HEAD, LISTED, one_line, unknown, what_it_is, why_not
 
 MANY = [f'encoder-{letter * 3}' for letter in 'abcdefghijklmnopqrstuvwxyz']
 
@@ -71,3 +71,19 @@ def test_nothing_is_said_of_what_is_expected_or_unknown(tmp_path: Path) -> None:
     assert what_it_is(bytes(8)) == ''
     assert why_not(tmp_path) == why_not(tmp_path / 'gone') == why_not(Path('a\0b')) == ''
     assert all(what_it_is(head) == '' for head in (b'a', b'<svg>', b'{"a": 1}', b'version 3'))
+
+
+def test_a_text_from_outside_is_short_and_harmless() -> None:
+    assert one_line('a\n b\t\x1b[31mc') == 'a b \\x1b[31mc'
+    assert one_line('a\nb\x07', lines=True) == 'a\nb\\x07'
+    cut = one_line('start' + 'x' * 10_000 + 'end')
+    assert cut.startswith('start')
+    assert cut.endswith('end')
+    assert '[10008 characters]' in cut
+    assert len(cut) <= 500
+    assert len(one_line('x' * 100, 5)) < 30
+
+
+def test_a_missing_file_is_not_taken_for_a_name() -> None:
+    said = str(unknown('label set', 'sets/own.yaml', ['camvid11'], also=' or a file'))
+    assert said == "There is no label set file 'sets/own.yaml'; correct the path."

@@ -8,15 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from dgss_core.errors import DgssError, unknown
 from dgss_core.files import Kind, refuse_file, write_whole
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import About, read_about, save_checkpoint
 from dgss_core.networks.encoders.weights import read_weights
-from dgss_core.networks.systems import SYSTEMS, build_system
+from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
 from dgss_core.networks.systems.importers import import_system, load_system
 from dgss_core.runtime.bundle.contents import sha256_of
 
@@ -44,16 +41,6 @@ LICENCES = {
     'soma': 'code MIT; no separate licence of the weights is known',
 }
 """Licences as stated by the publishers, by the first part of the name of a system."""
-
-NUMBERS: list[Any] = [
-    *(
-        (np.float64(0).__reduce__()[0], f'numpy.{core}.multiarray.scalar')
-        for core in ('core', '_core')
-    ),
-    (np.dtype, 'numpy.dtype'),
-    *(type(np.dtype(kind)) for kind in ('float32', 'float64', 'int64')),
-]
-"""numpy numbers: some training programs store scores beside the weights. They run no code."""
 
 
 def convert(
@@ -100,22 +87,36 @@ def convert_file(
     inputs = [source] if base is None else [source, base]
     refuse_file(output, CHECKPOINT, inputs)
     refuse_file(manifest, METADATA, inputs)
-    with torch.serialization.safe_globals(NUMBERS):
-        weights = import_system(
-            system, read_weights(source), None if base is None else read_weights(base)
-        )
+    weights = import_system(
+        system, read_weights(source), None if base is None else read_weights(base)
+    )
     if system.startswith('soma'):
         # The importer has merged the adapters.
         sizes['rank'] = None
     given = sizes.pop('encoder_options', {})
     sizes['encoder_options'] = {**encoder_options(system, weights), **given}
     model = build_system(system, label_set=label_set, **sizes)
+    _check_classes(model, weights, source)
     load_system(model, weights, str(source))
     licence = LICENCES[SYSTEMS[system].published]
     about = About(system, sizes, source.name, sha256_of(source), licence)
     save_checkpoint(model, output, about)
     _write_manifest(output, manifest)
     return about
+
+
+def _check_classes(model: SegmentationModel, weights: Mapping[str, Any], source: Path) -> None:
+    """Raise DgssError if the last layer has rows for another number of classes."""
+    layer = f'head.{model.head.classifier}.weight'
+    own, found = model.state_dict().get(layer), weights.get(layer)
+    if own is None or found is None or own.shape[1:] != found.shape[1:]:
+        return
+    classes = len(model.label_set)
+    if more := len(found) - len(own):
+        raise DgssError(
+            f'{source} has {classes + more} classes and {model.label_set.name} has {classes}; '
+            'give the label set of its training by --labels.'
+        )
 
 
 def encoder_options(system: str, weights: Mapping[str, Any]) -> dict[str, Any]:

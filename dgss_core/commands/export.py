@@ -74,6 +74,7 @@ def export(
         height=height,
         width=width,
         licence=terms,
+        training_data=about.training_data,
         precision=precision,
         frames=images(frames, 2),
         calibration=images(calibration, 32),

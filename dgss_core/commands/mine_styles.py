@@ -16,6 +16,7 @@ from dgss_core.errors import DgssError
 from dgss_core.files import Kind, refuse_file
 from dgss_core.networks.encoders import build_encoder
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
+from dgss_core.networks.tensor_files import read_metadata
 from dgss_core.networks.text.embeddings import TextTower
 from dgss_core.networks.text.prompts import styles as published_styles
 from dgss_core.training.augmentation import (
@@ -26,7 +27,6 @@ from dgss_core.training.augmentation import (
 )
 from dgss_core.training.mining import mine_bank
 from dgss_core.training.styles import SCHEMA
-from dgss_core.training.tensors import read_tensors
 
 EMBEDDINGS = {'clip-rn50': ('RN50/openai', 1024), 'clip-rn101': ('RN101/openai', 512)}
 """Text tower and embedding width of each encoder."""
@@ -84,8 +84,7 @@ def mine_styles(
 
 
 def _why_no_bank(path: Path) -> str:
-    metadata, _ = read_tensors(path)
-    return '' if metadata.get('schema') == SCHEMA else 'it has another schema'
+    return '' if read_metadata(path).get('schema') == SCHEMA else 'it has another schema'
 
 
 BANK = Kind('a style bank', _why_no_bank)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from contextvars import ContextVar
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,7 +12,7 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ArgumentParser, set_loader, set_parsing_settings
 
-from dgss_core.documents import is_file, load_yaml, read_yaml
+from dgss_core.documents import is_file, load_yaml, located, read_yaml
 from dgss_core.errors import DgssError, one_line, shown
 
 CODE = {'class_path', 'init_args', 'dict_kwargs', '__path__'}
@@ -20,9 +21,18 @@ CODE = {'class_path', 'init_args', 'dict_kwargs', '__path__'}
 SECTIONS = ('dgss_core.training', 'dgss_core.networks.inference')
 """Modules with the dataclasses of a config, which jsonargparse looks up by their names."""
 
+_working: ContextVar[Path | None] = ContextVar('the working folder of the command', default=None)
+
 
 class Parser(ArgumentParser):
     """Raises DgssError for wrong options, to report them like all other mistakes."""
+
+    def parse_args(self, *arguments: Any, **options: Any) -> Any:
+        token = _working.set(Path.cwd())
+        try:
+            return super().parse_args(*arguments, **options)
+        finally:
+            _working.reset(token)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         first = ' '.join(message.split())
@@ -134,7 +144,8 @@ def _load(text: str) -> Any:
         # jsonargparse keeps such a value as text where an option takes text.
         raise yaml.YAMLError(str(error)) from error
     _check(content, 'A config')
-    return content
+    # While it reads a config file, jsonargparse works in the folder of that file.
+    return located(content, Path.cwd(), _working.get() or Path.cwd())
 
 
 def _why_no_section(path: Path | None, text: str, name: str) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -16,16 +17,18 @@ from dgss_core.documents import load_json
 from dgss_core.errors import DgssError, one_line, shown
 from dgss_core.files import replacing
 from dgss_core.labels import LabelSet
-from dgss_core.networks.importers.keys import load_exactly
+from dgss_core.networks.importers.keys import refuse_differences
 from dgss_core.networks.systems import SegmentationModel, build_system
+from dgss_core.networks.tensor_files import read_metadata, read_tensors
+from dgss_core.networks.weight_files import CHECKPOINT as SCHEMA
 
 UNFIT = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError),
     *(RuntimeError, TypeError, ValueError),
 )
 """What a constructor raises for options that do not fit it."""
-
-SCHEMA = 'dgss-checkpoint/1'
+LARGEST_SIZE = 1 << 16
+"""Of channels, layers, heads, pixels."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class About:
     """Description of a checkpoint, without its label set.
 
     `sizes` are its options of `build_system`, as plain JSON values. `source` and `source_sha256`
-    identify the file it was converted from. `licence` is that of the weights.
+    identify the file it was converted from. `licence` is that of the weights. `training_data`:
+    names of the datasets of a training here.
     """
 
     system: str
@@ -41,6 +45,7 @@ class About:
     source: str = ''
     source_sha256: str = ''
     licence: str = ''
+    training_data: tuple[str, ...] = ()
 
 
 def save_checkpoint(
@@ -62,6 +67,7 @@ def save_checkpoint(
         'source': about.source,
         'source_sha256': about.source_sha256,
         'licence': about.licence,
+        'training_data': json.dumps(about.training_data),
     }
     write_tensors(model.state_dict() if weights is None else weights, path, metadata)
 
@@ -87,11 +93,7 @@ def read_about(path: Path) -> tuple[About, LabelSet]:
     """Description and label set of a checkpoint. Raises DgssError as `load_checkpoint` does."""
     if not path.is_file():
         raise DgssError(f'There is no checkpoint {path}; give the path of a .safetensors file.')
-    try:
-        with safe_open(path, framework='pt') as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise DgssError(f'{path} is not a whole safetensors file ({error}).') from None
+    metadata = read_metadata(path)
     if metadata.get('schema') != SCHEMA:
         raise DgssError(
             f'{path} is no checkpoint of this package (schema {shown(metadata.get("schema"))}, '
@@ -104,6 +106,7 @@ def read_about(path: Path) -> tuple[About, LabelSet]:
             metadata['source'],
             metadata['source_sha256'],
             metadata['licence'],
+            _texts(metadata.get('training_data', '[]'), f'training_data of {path}'),
         )
         labels = _mapping(metadata['label_set'], f'label_set of {path}')
     except KeyError as error:
@@ -120,6 +123,26 @@ def _mapping(text: str, origin: str) -> dict[str, Any]:
     return value
 
 
+def _texts(text: str, origin: str) -> tuple[str, ...]:
+    value = load_json(text, origin)
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise DgssError(f'{origin} is no list of names; write the checkpoint again.')
+    return tuple(value)
+
+
+def _check_numbers(sizes: Any) -> None:
+    """Raise ValueError for a number that no size of a network has, as in a damaged description."""
+    waiting = [sizes]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, int) and abs(value) > LARGEST_SIZE:
+            raise ValueError(f'a size of {shown(value)}')
+
+
 def load_checkpoint(path: str | Path) -> SegmentationModel:
     """The model of a checkpoint, in eval mode.
 
@@ -130,14 +153,18 @@ def load_checkpoint(path: str | Path) -> SegmentationModel:
     about, label_set = read_about(path)
     if 'weights' in about.sizes or 'pretrained' in about.sizes:
         raise DgssError(f'{path} names other weights than its own; write it again.')
+    weights = read_tensors(path)[1]
     try:
+        _check_numbers(about.sizes)
+        with torch.device('meta'):  # Takes no memory for what the file turns out not to hold.
+            refuse_differences(
+                build_system(about.system, label_set=label_set, **about.sizes), weights, str(path)
+            )
         model = build_system(about.system, label_set=label_set, **about.sizes)
     except UNFIT as error:
         raise DgssError(
             f'{path} was written with options this version does not know ({one_line(error)}); '
             'convert the published file again.'
         ) from error
-    with safe_open(path, framework='pt') as file:
-        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    load_exactly(model, weights, str(path))
+    model.load_state_dict(weights)
     return model.eval()

@@ -2,48 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
-from dgss_core.errors import DgssError
 from dgss_core.networks.checkpoint import About, load_checkpoint, save_checkpoint
 from dgss_core.networks.encoders import Encoder
-from dgss_core.networks.importers.keys import load_exactly
 from dgss_core.networks.losses.merged import MergedLoss
 from dgss_core.networks.systems import SegmentationModel, build_system, systems
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.distill import Distillation
 from dgss_core.training.objective import Objective
 from dgss_core.training.self_training import SelfTraining
-from dgss_core.training.state import WHOLE
+from dgss_core.training.start import start_from
+from dgss_core.training.state import WHOLE, SavedState
 from dgss_core.training.styles import StyleBank
 
+NO_FORM: Mapping[str, Any] = MappingProxyType({})
 
-def build_model(config: TrainConfig, with_weights: bool = True) -> SegmentationModel:
-    """The model at the start; random without `with_weights`, when a saved state will be loaded."""
-    start = config.start if with_weights else None
-    weights = config.weights if with_weights and start is None else None
-    model = build_system(config.system, config.label_set, weights, **sizes(config))
-    if start is not None:
-        known = load_checkpoint(start)
-        before, now = known.label_set.names, model.label_set.names
-        if before != now and len(before) == len(now):
-            raise DgssError(
-                f'{start} knows {", ".join(before)} in this order, and the label set '
-                f'{model.label_set.name!r} has {", ".join(now)}; give a label set with the '
-                'classes of the checkpoint in its order.'
-            )
-        load_exactly(model, known.state_dict(), str(start))
+
+def build_model(
+    config: TrainConfig, saved: SavedState | None = None, say: Callable[[str], None] = print
+) -> SegmentationModel:
+    """The model at the start, or with random weights the one whose state is `saved`.
+
+    `say` takes a line about classes that a checkpoint does not know.
+    """
+    if saved is not None:
+        return build_system(config.system, config.label_set, None, **sizes(config, saved.form))
+    if config.start is None:
+        return build_system(config.system, config.label_set, config.weights, **sizes(config))
+    known = load_checkpoint(config.start)
+    options = sizes(config, known.encoder.form)
+    model = build_system(config.system, config.label_set, None, **options)
+    if line := start_from(known, model, str(config.start)):
+        say(line)
     return model
 
 
-def sizes(config: TrainConfig) -> dict[str, Any]:
-    """The options of `build_system` other than weights and label set."""
-    return {'encoder_options': config.encoder_options, **config.options}
+def sizes(config: TrainConfig, form: Mapping[str, Any] = NO_FORM) -> dict[str, Any]:
+    """The options of `build_system` other than weights and label set.
+
+    `form`: options of the encoder that its weights decided, see `Encoder.form`.
+    """
+    return {'encoder_options': {**form, **config.encoder_options}, **config.options}
 
 
 def build_objective(
@@ -88,8 +94,11 @@ def save_model(
     Every process must call it; only the `first` writes. Raises DgssError if writing fails.
     """
     weights: dict[str, Any] = get_model_state_dict(model, options=WHOLE)
-    data = ', '.join(source.dataset for source in config.sources)
+    # A YAML file of one's own goes by its name.
+    data = tuple(dict.fromkeys(Path(source.dataset).stem for source in config.sources))
     encoder = systems()[config.system].weights_licence
-    licence = f'encoder {encoder}; trained on {data}, whose terms hold too'
+    licence = f'encoder {encoder}; trained on {", ".join(data)}, whose terms hold too'
     for path in paths if first else ():
-        save_checkpoint(model, path, About(config.system, sizes(config), licence=licence), weights)
+        given = sizes(config, model.encoder.form)
+        about = About(config.system, given, licence=licence, training_data=data)
+        save_checkpoint(model, path, about, weights)

@@ -46,7 +46,7 @@ from dgss_core.training.parallel import build_fabric
 from dgss_core.training.progress import LOG_EVERY, Progress
 from dgss_core.training.record import Record
 from dgss_core.training.self_training import SelfTraining
-from dgss_core.training.state import TrainingState, described
+from dgss_core.training.state import SavedState, TrainingState, described
 
 
 @dataclass
@@ -101,13 +101,18 @@ def setup(
     if fabric.is_global_zero:
         check_sources(config, sources)
         check_splits(splits)
-    record.begin(config, hardware, resume)
+    saved = SavedState.read(record.state) if resume and record.state.is_file() else None
+    if saved is not None and saved.step > config.steps:
+        raise DgssError(
+            f'{record.state} has {saved.step} steps already; give steps at least that.'
+        )
+    if line := record.begin(config, hardware, resume):
+        fabric.print(line)
     fabric.barrier()
-    resume = resume and record.state.is_file()
 
     torch.manual_seed(config.seed)
     with fabric.rank_zero_first(local=True):
-        model = build_model(config, with_weights=not resume)
+        model = build_model(config, saved, fabric.print)
     tables, merged = label_tables(model, sources)
     inner = build_objective(config, model, merged, hardware)
     if fabric.world_size > 1 and fabric.device.type == 'cuda':
@@ -116,10 +121,10 @@ def setup(
     optimiser = build_optimiser(config.optimiser, inner.model, inner.own_parameters())
     average = Average(inner, config.average, warms_up=True) if config.average else None
     teacher = inner.begin() if isinstance(inner, SelfTraining) else None
-    datasets = [*sources, *(split.dataset for split in splits)]
-    classes = described(model.label_set, datasets)
-    state = TrainingState(inner, optimiser, average, teacher, classes=classes)
-    if resume:
+    classes = described(model.label_set, sources, {s.title: s.dataset for s in splits})
+    form = model.encoder.form
+    state = TrainingState(inner, optimiser, average, teacher, classes=classes, form=form)
+    if saved is not None:
         state.load(record.state)
     record.rewind(state.step)
 

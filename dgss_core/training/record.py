@@ -5,11 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -23,11 +19,12 @@ from dgss_core.confusion import ConfusionMatrix
 from dgss_core.errors import DgssError
 from dgss_core.files import append_line, no_link, write_whole
 from dgss_core.images.paint import colorize, fitted, overlay
+from dgss_core.labels import LabelSet
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit
 from dgss_core.training.generation.journal import read_entries, unwritable
+from dgss_core.training.recipe import CHANGEABLE, changed_keys, origin, read_recipe, written
 
-PACKAGES = ('torch', 'torchvision', 'lightning-fabric', 'timm', 'numpy')
 PICTURE_WIDTH = 640
 """Width in pixels of each of the three parts of a logged picture."""
 
@@ -35,11 +32,11 @@ PICTURE_WIDTH = 640
 class Record:
     """The folder of a training.
 
-    `config.yaml`: the recipe with every default. `origin.jsonl`: commit, versions, command and
-    hardware of each start. `state.safetensors`: the state that `--resume` loads.
-    `model.safetensors` and `best.safetensors`: the models. `scores.jsonl`: every evaluation.
-    `events.*`: logs for TensorBoard. Only the first process writes. Files are replaced as a whole
-    or grow by whole lines.
+    `config.yaml`: the recipe with every default. `labels.yaml`: its label set. `origin.jsonl`:
+    commit, versions, command and hardware of each start. `state.safetensors`: the state that
+    `--resume` loads. `model.safetensors` and `best.safetensors`: the models. `scores.jsonl`: every
+    evaluation. `events.*`: logs for TensorBoard. Only the first process writes. Files are replaced
+    as a whole or grow by whole lines.
     """
 
     def __init__(self, folder: Path, first: bool) -> None:
@@ -68,20 +65,24 @@ class Record:
         return self.folder / 'config.yaml'
 
     @property
+    def labels(self) -> Path:
+        return self.folder / 'labels.yaml'
+
+    @property
     def origin(self) -> Path:
         return self.folder / 'origin.jsonl'
 
-    def begin(self, config: TrainConfig, hardware: HardwareConfig, resume: bool) -> None:
-        """Write the recipe and the origin.
+    def begin(self, config: TrainConfig, hardware: HardwareConfig, resume: bool) -> str:
+        """Write the recipe and the origin; return a line about what a resumed recipe changes.
 
         A start that failed before its first result does not count as a training. Raises DgssError
         if the folder has a training and `resume` is False, if that training had another recipe or
         still runs, if the folder holds files of others, or if it cannot be written to.
         """
         if not self.first:
-            return
-        recipe = plain(asdict(config))
-        self._check(recipe, resume)
+            return ''
+        recipe = written(config)
+        changes = self._check(recipe, resume)
         text = yaml.safe_dump(recipe, sort_keys=False).encode()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -90,13 +91,23 @@ class Record:
             self._take()  # Closing the file anywhere in this process has released the lock.
             if not self.recipe.is_file() or self.recipe.read_bytes() != text:
                 write_whole(self.recipe, text)
+            if not self.state.exists():
+                labels = LabelSet.load(config.label_set).to_dict()
+                write_whole(self.labels, yaml.safe_dump(labels, sort_keys=False).encode())
         except OSError as error:
             raise DgssError(
                 f'{self.folder} cannot be written to ({error.strerror}); choose another --output.'
             ) from error
+        if not changes:
+            return ''
+        stretched = '; the schedule is stretched over all steps' if 'steps' in changes else ''
+        return f'Goes on with another {", ".join(changes)}{stretched}.'
 
-    def _check(self, recipe: dict[str, Any], resume: bool) -> None:
-        """Raise DgssError if a training with `recipe` must not write to the folder."""
+    def _check(self, recipe: dict[str, Any], resume: bool) -> list[str]:
+        """The keys of `recipe` that change a training; those of `CHANGEABLE` may.
+
+        Raises DgssError if a training with `recipe` must not write to the folder.
+        """
         results = [
             path.name
             for path in (self.state, self.model, self.best_model, self.scores)
@@ -112,21 +123,14 @@ class Record:
             raise DgssError(
                 f'{self.folder} holds {theirs[0]}, but no training; choose another --output.'
             )
-        before = self._recipe_before() if results else None
-        changed = sorted(k for k in recipe if before is not None and before.get(k) != recipe[k])
-        if changed:
+        before = read_recipe(self.recipe) if results else None
+        changed = [] if before is None else changed_keys(before, recipe)
+        if refused := [key for key in changed if key not in CHANGEABLE]:
             raise DgssError(
-                f'{self.folder} was begun with another {", ".join(changed)}; resume it with its '
+                f'{self.folder} was begun with another {", ".join(refused)}; resume it with its '
                 f'own recipe: --config {self.recipe}.'
             )
-
-    def _recipe_before(self) -> dict[str, Any] | None:
-        """The recipe in the folder; None if it is missing or damaged, as after a full disk."""
-        try:
-            before = yaml.safe_load(self.recipe.read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            return None
-        return before if isinstance(before, dict) else None
+        return changed
 
     def _take(self) -> None:
         """Lock the folder for this process. Raises DgssError if another one trains in it."""
@@ -197,7 +201,8 @@ class Record:
 
     def _entries(self) -> list[dict[str, Any]]:
         """The evaluations so far. Raises DgssError if a line is none."""
-        entries = read_entries(self.scores) if self.scores.is_file() else []
+        # Earlier versions wrote NaN for a split without a labelled pixel.
+        entries = read_entries(self.scores, nan=True) if self.scores.is_file() else []
         for number, entry in enumerate(entries, 1):
             if not {'step', 'on', 'miou'} <= entry.keys() or not isinstance(entry['step'], int):
                 raise DgssError(f'{self.scores}, line {number}, is no evaluation; remove it.')
@@ -239,35 +244,5 @@ class Record:
         return self.writer
 
 
-def origin(seed: int, hardware: HardwareConfig) -> dict[str, Any]:
-    """The origin of results: code, versions, command, hardware, seed."""
-    return {
-        'commit': _git('rev-parse', 'HEAD'),
-        'changes': _git('diff', 'HEAD'),
-        'command': sys.argv,
-        'python': sys.version.split()[0],
-        'versions': {name: version(name) for name in PACKAGES},
-        'hardware': asdict(hardware),
-        'seed': seed,
-    }
-
-
-def plain(value: Any) -> Any:
-    """`value` with only dicts, lists and scalars, which YAML can write."""
-    if isinstance(value, Mapping):
-        return {key: plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    return str(value) if isinstance(value, Path) else value
-
-
 def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
-
-
-def _git(*arguments: str) -> str | None:
-    command = ['git', '-C', str(Path(__file__).parent), *arguments]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +25,56 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.tensor import DTensor
 
 from dgss_core.datasets import Dataset
-from dgss_core.errors import DgssError
+from dgss_core.documents import load_json
+from dgss_core.errors import DgssError, one_line
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import write_tensors
+from dgss_core.networks.tensor_files import read_metadata, read_tensors
 from dgss_core.training.average import Average
-from dgss_core.training.tensors import read_tensors
 
 SCHEMA = 'dgss-training/1'
+LONGEST_STEP = 18
+"""Digits."""
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 """Gathers the whole state on the first process only, for ddp and fsdp alike."""
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """What a saved state says of itself: its step, and `classes` and `form` of `TrainingState`."""
+
+    step: int
+    classes: Mapping[str, Any]
+    form: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> SavedState:
+        """Read it without the tensors. Raises DgssError for what is no state of a training."""
+        return cls.of(read_metadata(path), path)
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, str], path: Path) -> SavedState:
+        step = metadata.get('step', '')
+        counted = step.isascii() and step.isdigit() and len(step) <= LONGEST_STEP
+        if metadata.get('schema') != SCHEMA or not counted:
+            raise DgssError(f'{path} is no state of a training; resume where one was begun.')
+        parts = [
+            load_json(metadata.get(key) or '{}', f'{key} of {path}') for key in ('classes', 'form')
+        ]
+        sound = all(isinstance(part, dict) for part in parts) and all(
+            isinstance(parts[0].get(key, kind()), kind)
+            for key, kind in (('classes', list), ('datasets', list), ('splits', dict))
+        )
+        if not sound:
+            raise DgssError(f'{path} is a damaged state; choose another --output.')
+        return cls(int(step), *parts)
 
 
 @dataclass
 class TrainingState:
     """The model, its optimiser and its averages after `step` optimiser steps.
 
-    `classes`: see `described`; empty is not checked.
+    `classes`: see `described`; empty is not checked. `form`: see `Encoder.form`.
     """
 
     model: nn.Module
@@ -49,6 +83,7 @@ class TrainingState:
     teacher: Average | None = None
     step: int = 0
     classes: str = ''
+    form: Mapping[str, Any] = field(default_factory=dict)
 
     def averages(self) -> dict[str, Average]:
         """The averages that are in use, by their name in the saved file."""
@@ -70,17 +105,14 @@ class TrainingState:
             tensors |= {f'{name}.{k}': gathered(x) for k, x in average.state.items()}
         if first:
             metadata = {'schema': SCHEMA, 'step': str(self.step), 'classes': self.classes}
-            write_tensors(tensors, path, metadata)
+            write_tensors(tensors, path, {**metadata, 'form': json.dumps(dict(self.form))})
 
     def load(self, path: Path) -> None:
         """Restore what `save` wrote. Raises DgssError for a file of another training."""
-        step, classes, tensors = _read(path)
-        if classes and self.classes and classes != self.classes:
-            raise DgssError(
-                f'{path} was begun with other labels{_difference(classes, self.classes)}; restore '
-                'the label set and the data set files it was begun with, or choose another '
-                '--output.'
-            )
+        metadata, tensors = read_tensors(path)
+        saved = SavedState.of(metadata, path)
+        if saved.classes and self.classes:
+            _compare(saved.classes, json.loads(self.classes), path)
         try:
             self._take(tensors)
         except (KeyError, RuntimeError, ValueError) as error:
@@ -88,7 +120,7 @@ class TrainingState:
                 f'{path} does not fit this training ({error}); go on with the config it was '
                 'begun with, or choose another --output.'
             ) from error
-        self.step = step
+        self.step = saved.step
 
     def rates(self) -> dict[str, float]:
         """The learning rates of the groups, for a log."""
@@ -119,29 +151,46 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     return {k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)}
 
 
-def described(label_set: LabelSet, datasets: Sequence[Dataset]) -> str:
+def described(
+    label_set: LabelSet, sources: Sequence[Dataset], splits: Mapping[str, Dataset]
+) -> str:
     """What the ids of a training mean, as JSON: its classes, and those of each dataset with a
-    digest of the maps from its stored ids."""
-    entries = [
-        {'classes': dataset.label_set.names, 'maps': _map_digest(dataset)} for dataset in datasets
-    ]
-    return json.dumps({'classes': label_set.names, 'datasets': entries})
+    digest of the maps from its stored ids. `splits`: what is scored, by title."""
+    return json.dumps(
+        {
+            'classes': label_set.names,
+            'datasets': [_meaning(dataset) for dataset in sources],
+            'splits': {title: _meaning(dataset) for title, dataset in splits.items()},
+        }
+    )
 
 
-def _map_digest(dataset: Dataset) -> str:
+def _meaning(dataset: Dataset) -> dict[str, Any]:
     pairs = getattr(getattr(dataset, 'dataset', dataset), 'pairs', ())
     tables = {pair.labels.map.table.tobytes() for pair in pairs if pair.labels}
-    return hashlib.sha256(b''.join(sorted(tables))).hexdigest()[:16]
+    digest = hashlib.sha256(b''.join(sorted(tables))).hexdigest()[:16]
+    return {'classes': dataset.label_set.names, 'maps': digest}
 
 
-def _difference(before: str, now: str) -> str:
-    old, new = (', '.join(json.loads(text)['classes']) for text in (before, now))
-    return '' if old == new else f' (in this order: {old}; now they are {new})'
+def _compare(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+    """Raise DgssError if the ids of a training mean something else than before.
 
-
-def _read(path: Path) -> tuple[int, str, dict[str, Tensor]]:
-    metadata, tensors = read_tensors(path)
-    step = metadata.get('step', '')
-    if metadata.get('schema') != SCHEMA or not (step.isascii() and step.isdigit()):
-        raise DgssError(f'{path} is no state of a training; resume where one was begun.')
-    return int(step), metadata.get('classes', ''), tensors
+    Splits may come and go; earlier versions listed them among the datasets.
+    """
+    old, new = before.get('splits', {}), now['splits']
+    same = (
+        before.get('classes') == now['classes']
+        and before.get('datasets', [])[: len(now['datasets'])] == now['datasets']
+        and all(old[title] == new[title] for title in old.keys() & new.keys())
+    )
+    if same:
+        return
+    difference = ''
+    if before.get('classes') != now['classes']:
+        listed = ', '.join(map(str, before.get('classes', ())))
+        order = f'in this order: {listed}; now they are {", ".join(now["classes"])}'
+        difference = f' ({one_line(order)})'
+    raise DgssError(
+        f'{path} was begun with other labels{difference}; restore the label set and the data set '
+        'files it was begun with, or choose another --output.'
+    )

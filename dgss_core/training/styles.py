@@ -21,7 +21,7 @@ from torch.distributions import Beta
 from dgss_core.errors import DgssError, one_line
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.networks.checkpoint import write_tensors
-from dgss_core.training.tensors import read_tensors
+from dgss_core.networks.tensor_files import read_tensors
 
 SCHEMA = 'dgss-styles/1'
 VOID = 'void'

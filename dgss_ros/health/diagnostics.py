@@ -7,7 +7,7 @@ from functools import partial
 
 from rclpy.node import Node
 
-from dgss_core.errors import brief
+from dgss_core.errors import one_line
 from dgss_core.labels import IGNORE
 from dgss_core.runtime.backends import runs_a_bundle
 from dgss_core.runtime.segmenter import Segmenter
@@ -73,9 +73,9 @@ class Diagnostics:
     def _add(self, name: str, task: Callable[[], TaskStatus]) -> None:
         def fill(writer: StatusWriter) -> StatusWriter:
             status = task()
-            writer.summary(status.level, brief(status.message))
+            writer.summary(status.level, one_line(status.message))
             for key, value in status.values.items():
-                writer.add(key, brief(str(value)))
+                writer.add(key, one_line(str(value)))
             return writer
 
         self._updater.add(name.strip(), fill)
@@ -107,7 +107,7 @@ class Diagnostics:
         found = [*mismatched, *doubtful]
         for sentence in found:
             if sentence not in self._known:
-                self._node.get_logger().warning(brief(sentence))
+                self._node.get_logger().warning(one_line(sentence))
         self._known = set(found)
         values: dict[str, object] = {str(number): text for number, text in enumerate(found, 1)}
         if not found:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from rclpy.node import Node
 
-from dgss_core.errors import DgssError, brief
+from dgss_core.errors import DgssError, one_line
 from dgss_core.runtime.segmenter import Prediction, Segmenter
 from dgss_ros.node.cameras import Arrival, Camera
 from dgss_ros.node.frames import Answer, CameraFrame
@@ -131,7 +131,7 @@ class Pipeline:
         try:
             return arrival.camera.prepare(arrival, segmenter)
         except DgssError as error:
-            reason = brief(str(error))
+            reason = one_line(str(error))
             arrival.camera.health.counters.count_rejected(reason)
             self._node.get_logger().warning(reason, throttle_duration_sec=LOG_PERIOD_S)
         except Exception as error:
@@ -176,8 +176,8 @@ class Pipeline:
         """Log an exception, and count it as a lost frame of each camera."""
         if not self._node.context.ok():
             return  # SIGTERM invalidates the publishers while a frame is in work
-        reason = brief(f'{type(error).__name__}: {error}')
+        reason = one_line(f'{type(error).__name__}: {error}')
         for camera in cameras:
             camera.health.counters.count_failed(reason)
-        text = brief(''.join(traceback.format_exception(error)), LOGGED)
+        text = one_line(''.join(traceback.format_exception(error)), LOGGED, lines=True)
         self._node.get_logger().error(text, throttle_duration_sec=LOG_PERIOD_S)

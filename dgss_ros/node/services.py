@@ -11,7 +11,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from dgss_core.errors import DgssError, brief
+from dgss_core.errors import DgssError, one_line
 from dgss_core.images.compressed import encode_png
 from dgss_core.images.paint import overlay
 from dgss_ros.node.frames import Answer, SavedFrame
@@ -32,9 +32,9 @@ def offer(node: Node, name: str, work: Callable[[], Awaitable[str]]) -> None:
             response.message = await work()
             response.success = True
         except DgssError as error:
-            response.message = brief(str(error))
+            response.message = one_line(str(error))
         except Exception as error:
-            response.message = brief(f'{type(error).__name__}: {error}')
+            response.message = one_line(f'{type(error).__name__}: {error}')
             node.get_logger().error(traceback.format_exc())
         if not response.success:
             node.get_logger().error(f'{name} failed: {response.message}')

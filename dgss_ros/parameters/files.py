@@ -8,7 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
+from dgss_core.documents import read_yaml
+from dgss_core.errors import DgssError, one_line
 
 WILDCARDS = {'/**': r'(/\w+)*', '/*': r'(/\w+)'}
 PARAMETERS_KEY = 'ros__parameters'
@@ -23,12 +24,13 @@ def unused_files(node: str, arguments: Sequence[str]) -> Iterator[str]:
         if flag != '--params-file':
             continue
         try:
-            names = list(_node_names(yaml.safe_load(Path(file).read_text())))
-        except (OSError, ValueError, RecursionError, yaml.YAMLError):
+            names = list(_node_names(read_yaml(Path(file))))
+        except DgssError:
             continue  # rcl refuses such a file with a sentence of its own
         if not any(_matches(name, node) for name in names):
             yield (
-                f'{file} holds nothing for {node} (it is for {", ".join(names) or "no node"}); '
+                f'{file} holds nothing for {node} (it is for '
+                f'{one_line(", ".join(names)) or "no node"}); '
                 f'name {node} or /** in it.'
             )
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,35 @@ def test_a_missing_library_is_reported_with_its_installation(
     monkeypatch.setitem(VERBS, 'bag play', ('rclpy_is_not_here', 'play', ''))
     with pytest.raises(DgssError, match='needs rclpy_is_not_here'):
         run_verb('bag play', [])
+
+
+def piped(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ['bash', '-c', command],
+        env={**os.environ, 'DGSS': f'{sys.executable} -m dgss_core', **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize('verb', ['--help', 'bundle info'])
+def test_a_closed_pipe_ends_a_verb_without_a_word(verb: str) -> None:
+    done = piped(f'set -o pipefail; $DGSS {verb} | (exec <&-)')
+    assert done.returncode == 1
+    assert done.stderr == ''
+
+
+def test_a_terminal_without_utf_8_and_names_with_control_characters(tmp_path: Path) -> None:
+    ascii_only = {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0'}
+    done = piped('$DGSS bundle info', **ascii_only, PYTHONIOENCODING='ascii')
+    assert done.returncode == 0, done.stderr
+    name = tmp_path / 'we\x1b[31mird\n.pth'
+    name.write_bytes(b'x')
+    output = tmp_path / 'out.safetensors'
+    done = piped('$DGSS convert "$NAME" --system famix-rn50 --output "$OUTPUT"',
+                 NAME=str(name), OUTPUT=str(output))  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count('\n') == 1
+    assert '\x1b' not in done.stderr
+    assert 'we\\x1b[31mird' in done.stderr

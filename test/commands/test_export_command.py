@@ -57,6 +57,23 @@ def test_a_checkpoint_becomes_a_bundle(checkpoint: Path, tmp_path: Path, capsys)
     assert b'lora' not in bundle.onnx_path.read_bytes()
 
 
+def test_a_precision_that_will_be_refused_is_said(tmp_path: Path, capsys) -> None:
+    """Activations above the 65504 of fp16, which the norm behind them makes small again."""
+    path = tmp_path / 'model.safetensors'
+    model = small('dgss-dinov2-s')
+    with torch.no_grad():
+        model.head.fuse[0].weight.mul_(1e6)
+    sizes = {**SIZES['dgss'], 'encoder_options': VIT}
+    about = About('dgss-dinov2-s', sizes, licence='MIT', training_data=('gta5', 'own'))
+    save_checkpoint(model, path, about)
+    options = ['--height', '32', '--width', '48', '--precision', 'fp16']
+    assert main(['export', str(path), '--output', str(tmp_path / 'bundle'), *options]) == 0
+    said = capsys.readouterr().err
+    assert 'will be run in a higher precision, because a backend refuses it in fp16' in said
+    assert '--frames of your own drives' in said
+    assert open_bundle(tmp_path / 'bundle').manifest.training_data == ('gta5', 'own')
+
+
 def test_int8_is_calibrated_on_given_images(checkpoint: Path, tmp_path: Path) -> None:
     calibration = write_images(tmp_path / 'calibration', 'rain', count=2)
     options = ['--height', '32', '--width', '48', '--precision', 'int8', '--licence', 'mine']

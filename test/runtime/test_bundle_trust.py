@@ -255,3 +255,14 @@ def test_without_room_for_the_copy_it_is_one_sentence(
     monkeypatch.setattr('dgss_core.runtime.bundle.contents.SHARED_MEMORY', '/proc/none')
     with pytest.raises(DgssError, match=r'cannot be copied to be loaded .*set TMPDIR'):
         load_backend(open_bundle(folder), 'onnxruntime')
+
+
+@pytest.mark.parametrize('name', ['model.onnx', MANIFEST])
+def test_what_stands_in_the_place_of_a_file_is_named(name: str, tmp_path: Path) -> None:
+    folder = write_probe_bundle(tmp_path / 'bundle')
+    pointer = b'version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 3\n'
+    for content, says in ((pointer, 'git lfs pull'), (b'<html>', 'an HTML page')):
+        (folder / name).write_bytes(content)
+        with pytest.raises(DgssError, match=says) as refused:
+            open_bundle(folder)
+        assert str(folder / name) in str(refused.value)

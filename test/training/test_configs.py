@@ -19,7 +19,7 @@ from dgss_core.networks.systems import SegmentationModel, build_system
 from dgss_core.training.build import sizes
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.optimiser import build_optimiser
-from dgss_core.training.record import plain
+from dgss_core.training.recipe import plain
 
 RECIPES = sorted((Path(__file__).parents[2] / 'config' / 'train').glob('*.yaml'))
 MIXING = [path for path in RECIPES if 'mixing:' in path.read_text()]

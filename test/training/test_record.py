@@ -64,6 +64,15 @@ def test_a_torn_line_of_the_scores_is_cut_off(tmp_path: Path, begun: dict) -> No
         train(parse(begun), tmp_path, run, CPU, resume=True)
 
 
+def test_scores_of_earlier_versions_hold_nan(tmp_path: Path, begun: dict) -> None:
+    run = tmp_path / 'run'
+    lines = [json.dumps(entry | {'miou': float('nan')}) + '\n' for entry in scores(run)]
+    (run / 'scores.jsonl').write_text(''.join(lines))
+    assert 'NaN' in lines[0]
+    train(parse(begun), tmp_path, run, CPU, resume=True)
+    assert [entry['miou'] for entry in scores(run)] == [None, None]
+
+
 def test_a_full_disk_leaves_every_file_whole(tmp_path: Path, begun: dict) -> None:
     run = tmp_path / 'run'
     before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil, log2
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +42,9 @@ class Encoder(nn.Module, ABC):
 
     new_parts: tuple[str, ...] = ('adapter.',)
     """Key prefixes that pre-trained weights never contain."""
+
+    form: Mapping[str, Any] = {}
+    """Options in which this network differs from its default, if weights can decide them."""
 
     ends_in_relu: bool = False
     """Whether `first_stage` ends in a ReLU, so that its output is never negative."""

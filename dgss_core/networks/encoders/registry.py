@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dgss_core import plugins
-from dgss_core.errors import DgssError, unknown
+from dgss_core.errors import unknown
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.encoders.encoder import CLIP_MEAN, CLIP_STD, Encoder
-from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2
+from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2, form_of
 from dgss_core.networks.encoders.stages import StagedEncoder
 from dgss_core.networks.encoders.vits import clip_vit, dinov2, eva02, sam, siglip
 from dgss_core.networks.encoders.weights import read_weights
@@ -20,12 +20,12 @@ from dgss_core.networks.importers.encoders import (
     import_clip_vit,
     import_dinov2,
     import_eva02,
-    import_mobilenetv2,
     import_sam,
     import_siglip,
     import_timm_stages,
 )
 from dgss_core.networks.importers.keys import Weights
+from dgss_core.networks.importers.mobilenetv2 import import_mobilenetv2
 
 Options = Mapping[str, Any]
 
@@ -41,35 +41,29 @@ class EncoderEntry:
     Attributes:
         network: builds the network from `sizes` and the caller's options.
         importer: renames published weights to the network's names.
-        pretrained: source of `weights='pretrained'`, as in `read_weights`; None if no public
-            download fits the network.
+        pretrained: source of `weights='pretrained'`, as in `read_weights`.
         licence: of that download, as its publisher states it.
         sizes: default options of `network`.
         import_options: derives options of `importer` from the caller's options.
-        instead: which weights to give where `pretrained` is None.
+        form: derives options of `network` from imported weights; those of the caller come first.
     """
 
     network: Callable[..., Encoder]
     importer: Callable[..., Weights]
-    pretrained: str | None
+    pretrained: str
     licence: str
     sizes: Options = field(default_factory=dict)
     import_options: Callable[[Options], dict[str, Any]] = _no_options
-    instead: str = ''
+    form: Callable[[Weights], Options] = _no_options
 
     def build(self, weights: str | Path | None = None, **options: Any) -> Encoder:
         """Build the network and load `weights`, see `build_encoder`."""
-        source = weights
-        if weights == 'pretrained':
-            if self.pretrained is None:
-                raise DgssError(
-                    f"This encoder has no 'pretrained' weights to download; give {self.instead}."
-                )
-            source = self.pretrained
-        encoder = self.network(**{**self.sizes, **options})
-        if source is not None:
-            state = self.importer(read_weights(source), **self.import_options(options))
-            encoder.load_pretrained(state, str(source))
+        source = self.pretrained if weights == 'pretrained' else weights
+        if source is None:
+            return self.network(**{**self.sizes, **options})
+        state = self.importer(read_weights(source), **self.import_options(options))
+        encoder = self.network(**{**self.sizes, **self.form(state), **options})
+        encoder.load_pretrained(state, str(source))
         return encoder
 
 
@@ -185,10 +179,9 @@ ENCODERS: dict[str, EncoderEntry] = {
     'mobilenetv2': EncoderEntry(
         MobileNetV2,
         import_mobilenetv2,
-        None,
+        'timm:mobilenetv2_100.ra_in1k',
         APACHE,
-        instead='the path of a MobileNetV2 file with keys stem.* and b.<block>.*, whose block 0 '
-        'has an expansion layer; the files of timm and torchvision lack that layer',
+        form=form_of,
     ),
 }
 
@@ -200,7 +193,7 @@ def build_encoder(name: str, weights: str | Path | None = None, **options: Any) 
     `open_clip:<model>/<tag>`, or the path of a file in the layout of its authors, of timm or of
     open_clip. `options` are those of the network (`patch`, `image_size`, `taps`,
     `output_stride`, ...; see its module). Raises DgssError for an unknown name, for weights that
-    do not fit completely, and for 'pretrained' where there is no download.
+    do not fit completely.
     """
     added = plugins.plugins(plugins.ENCODERS)
     if name in added:

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import pickle
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dgss_core.errors import DgssError
 from dgss_core.networks.importers.keys import load_exactly
-
-WRAPPERS = ('state_dict', 'model_state', 'model', 'module')
-"""Keys under which training programs store the state dict in a checkpoint."""
+from dgss_core.networks.weight_files import read_file
 
 
 def read_weights(weights: str | Path) -> dict[str, Tensor]:
     """Read a state dict, with floating point tensors as float32 on the CPU.
 
     `weights` is `timm:<model>[.<tag>]`, `open_clip:<model>/<tag>` (the image tower), or the path
-    of a safetensors or torch file. timm and open_clip download and cache their weights. Code in a
-    torch file is never run. Raises DgssError if the weights cannot be read.
+    of a file, as in `read_file`. timm and open_clip download and cache their weights. Raises
+    DgssError if the weights cannot be read.
     """
     library, _, name = str(weights).partition(':')
     if library == 'timm':
@@ -35,55 +28,6 @@ def read_weights(weights: str | Path) -> dict[str, Tensor]:
     else:
         state = read_file(Path(weights))
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-
-
-def read_file(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors or torch file, also from inside a training checkpoint.
-
-    Raises DgssError if the file is missing, damaged, or holds anything but tensors.
-    """
-    if not path.is_file():
-        raise DgssError(
-            f'There is no weight file {path}; give the path of a safetensors or torch file, '
-            'timm:<model>, or open_clip:<model>/<tag>.'
-        )
-    if path.suffix == '.safetensors':
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise DgssError(f'{path} is not a whole safetensors file ({error}).') from None
-    content = _unpickle(path)
-    for key in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not content:
-        raise DgssError(f'{path} holds no state_dict; save model.state_dict() to it.')
-    strays = [key for key, value in content.items() if not isinstance(value, Tensor)]
-    if strays:
-        raise DgssError(
-            f'{path} holds no plain state_dict ({strays[0]!r} is no tensor); save '
-            'model.state_dict() to it.'
-        )
-    return dict(content)
-
-
-def _unpickle(path: Path) -> object:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            return torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        lines = [line for line in str(error).splitlines() if 'GLOBAL' in line]
-        reason = lines[0].strip() if lines else 'a pickle of an unknown kind'
-        raise DgssError(
-            f'{path} holds more than tensors ({reason}), and running code from a weight file is '
-            'refused; save its state_dict alone, best as safetensors.'
-        ) from None
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise DgssError(
-            f'{path} is not a torch weight file ({_reason(error)}); OpenAI archives are read '
-            'through open_clip:<model>/openai.'
-        ) from None
 
 
 def load_weights(

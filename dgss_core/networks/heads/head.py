@@ -20,6 +20,8 @@ class Head(nn.Module, ABC):
     """
 
     probabilities = False
+    classifier = 'classify'
+    """Name of the layer with a row per class; a row after them is for "no object"."""
 
     def __init__(
         self, channels: Sequence[int], strides: Sequence[int], num_classes: int, stride: int

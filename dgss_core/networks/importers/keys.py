@@ -55,7 +55,13 @@ def take_prefix(weights: Weights, prefix: str) -> Weights:
 
 
 def load_exactly(module: nn.Module, weights: Weights, source: str) -> None:
-    """Load `weights`; raises DgssError for missing or extra weights and for other shapes."""
+    """Load `weights`; raises DgssError as `refuse_differences` does."""
+    refuse_differences(module, weights, source)
+    module.load_state_dict(weights)
+
+
+def refuse_differences(module: nn.Module, weights: Weights, source: str) -> None:
+    """Raise DgssError for missing or extra weights and for weights of other shapes."""
     own = module.state_dict()
     faults = {
         'missing': [k for k in own if k not in weights],
@@ -72,7 +78,6 @@ def load_exactly(module: nn.Module, weights: Weights, source: str) -> None:
             f'{source} does not fit this model ({"; ".join(found)}); '
             f'choose the model the file was made for.'
         )
-    module.load_state_dict(weights)
 
 
 def shorten(names: Sequence[str], limit: int = 3) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dgss_core.documents import refuse_other_kind
 from dgss_core.errors import DgssError
 from dgss_core.images.compressed import decode_compressed
 from dgss_core.labels import LabelSet
@@ -201,7 +202,9 @@ def _parse(path: Path, sha256: str | None) -> Manifest:
     """The manifest at `path`; with `sha256`, only the one with this checksum."""
     try:
         data = read_whole(path, LARGEST_MANIFEST)
-        if sha256 is not None:
+        if sha256 is None:
+            refuse_other_kind(path)
+        else:
             require_equal(path, hashlib.sha256(data).hexdigest(), sha256)
         text = data.decode()
     except (OSError, UnicodeDecodeError) as error:

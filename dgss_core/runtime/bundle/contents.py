@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, why_not
 
 SHARED_MEMORY = '/dev/shm'
 """A folder in memory, for a container without a folder of temporary files."""
@@ -39,8 +39,13 @@ def sha256_of(path: Path) -> str:
 
 
 def require_equal(path: Path, found: str, sha256: str) -> None:
-    """Raise DgssError if the SHA-256 `found` of the file at `path` is not `sha256`."""
+    """Raise DgssError if the SHA-256 `found` of the file at `path` is not `sha256`.
+
+    It says what the file is instead, if its first bytes tell.
+    """
     if found != sha256:
+        if what := why_not(path, 'png'):
+            raise DgssError(f'{path} is {what}.')
         raise DgssError(
             f'{path} is not the file its manifest describes (sha256 {found[:12]}..., expected '
             f'{sha256[:12]}...); copy or export the bundle again.'

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dgss_core.documents import load_json
+from dgss_core.documents import load_json, refuse_other_kind
 from dgss_core.errors import DgssError
 from dgss_core.files import append_line, write_whole
 
@@ -73,18 +73,20 @@ def unwritable(path: Path, error: OSError) -> DgssError:
     )
 
 
-def read_entries(path: Path, *, killed: bool = True) -> list[dict[str, Any]]:
+def read_entries(path: Path, *, killed: bool = True, nan: bool = False) -> list[dict[str, Any]]:
     """The lines of a file of JSON objects. Raises DgssError if one is not a JSON object.
 
-    `killed`: leave out an incomplete last line, as a killed process may have written it.
+    `killed`: leave out an incomplete last line, as a killed process may have written it. `nan`:
+    read NaN as None.
     """
+    refuse_other_kind(path)
     try:
         lines, tail = _split(path.read_bytes())
     except OSError as error:
         raise DgssError(f'{path} cannot be read as JSON lines ({error}).') from error
     entries = []
     for number, line in enumerate(lines if killed or not tail else [*lines, tail], 1):
-        entry = load_json(line, f'{path}, line {number},')
+        entry = load_json(line, f'{path}, line {number},', nan=nan)
         if not isinstance(entry, dict):
             raise DgssError(f'{path}, line {number}, is not a JSON object; fix it.')
         entries.append(entry)

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from records import clouds_head, head_sizes, label_set, layout
+from small_systems import CLIP_RESNET, SIZES, small
 
 from dgss_core.commands.convert import convert_file, encoder_options
 from dgss_core.errors import DgssError
+from dgss_core.labels import Label, LabelSet
 from dgss_core.networks.checkpoint import load_checkpoint
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.importers.keys import load_exactly, take_prefix
@@ -197,3 +199,32 @@ def test_clouds_record(shared):
     last = head.predict([record['inputs'][name] for name in sorted(record['inputs'])])[-1]
     assert (last.classes - record['outputs']['pred_logits']).abs().max() <= 1e-5
     assert (last.masks - record['outputs']['pred_masks']).abs().max() <= 1e-5
+
+
+THEIR_HEAD = {
+    'detail': 'project',
+    'pyramid.branches': 'aspp.convs',
+    'pyramid.pooled.0': 'aspp.convs.4.1',
+    'pyramid.pooled.1': 'aspp.convs.4.2',
+    'pyramid.project': 'aspp.project',
+    'fuse': 'classifier',
+    'classify': 'classifier.3',
+}
+
+
+def test_the_label_set_of_a_file_with_other_classes_is_asked_for(tmp_path):
+    names = tuple(Label(i, f'c{i}', (0, 0, i)) for i in range(7))
+    theirs = small('famix-rn50', label_set=LabelSet('seven', names)).state_dict()
+    published = {}
+    for key, value in theirs.items():
+        part, _, name = key.partition('.')
+        ours = next((start for start in THEIR_HEAD if name.startswith(start)), '')
+        name = name if part == 'encoder' else THEIR_HEAD[ours] + name.removeprefix(ours)
+        published[f'{"backbone" if part == "encoder" else "classifier"}.{name}'] = value
+    torch.save({'model_state': published}, tmp_path / 'famix.pth')
+    sizes = {**SIZES['famix'], 'encoder_options': CLIP_RESNET}
+    given = tmp_path / 'famix.pth', 'famix-rn50', tmp_path / 'out.safetensors', None
+    with pytest.raises(DgssError, match=r'has 7 classes and cityscapes19 has 19; .*--labels'):
+        convert_file(*given, LabelSet.load('cityscapes19'), **sizes)
+    about = convert_file(*given, LabelSet('seven', names), **sizes)
+    assert about.system == 'famix-rn50'

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -177,3 +178,14 @@ def test_every_argument_is_described(file: str) -> None:
     assert shown.returncode == 0, shown.stderr
     for name in ARGUMENTS[file]:
         assert f"'{name}'" in shown.stdout
+
+
+def test_the_demo_needs_no_home() -> None:
+    command = [*launch('demo'), '--show-args']
+    # As for a user that the system does not know.
+    environment = {**os.environ, 'HOME': '~', 'ROS_LOG_DIR': tempfile.gettempdir()}
+    shown = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert f'{tempfile.gettempdir()}/ros-{os.getuid()}/dgss/demo_drive' in shown.stdout

@@ -52,6 +52,24 @@ def test_nested_namespaces_are_read(tmp_path: Path) -> None:
     assert 'it is for /car/dgss' in next(unused_files('/dgss', arguments))
 
 
+def test_a_file_that_grows_without_end_is_left_to_rcl(tmp_path: Path) -> None:
+    """Aliases that stand for 10^9 nested namespaces."""
+    file = tmp_path / 'parameters.yaml'
+    lines = ['a0: &a0 {x: 1}']
+    for n in range(1, 10):
+        inside = ', '.join(f'k{i}: *a{n - 1}' for i in range(10))
+        lines.append(f'a{n}: &a{n} {{{inside}}}')
+    file.write_text('\n'.join(lines))
+    assert list(unused_files('/dgss', ['--params-file', str(file)])) == []
+
+
+def test_a_name_with_control_characters_is_harmless(tmp_path: Path) -> None:
+    file = tmp_path / 'parameters.yaml'
+    file.write_text('"\\e[31mred": {ros__parameters: {threads: 1}}')
+    (line,) = unused_files('/dgss', ['--params-file', str(file)])
+    assert '\x1b' not in line
+
+
 def test_a_started_node_names_a_file_for_another_one(start_node, tmp_path: Path) -> None:
     file = tmp_path / 'parameters.yaml'
     file.write_text('dgss:\n  ros__parameters:\n    autostart: true\n')

@@ -38,6 +38,7 @@ class Mask2FormerHead(Head):
     """
 
     probabilities = True
+    classifier = 'decoder.classifier.linear'
 
     def __init__(
         self,

@@ -1,0 +1,82 @@
+"""A recipe as plain values: as it is written, compared when a training goes on, and its origin."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dgss_core.documents import located, read_yaml
+from dgss_core.errors import DgssError
+from dgss_core.training.config import HardwareConfig, TrainConfig
+
+PACKAGES = ('torch', 'torchvision', 'lightning-fabric', 'timm', 'numpy')
+CHANGEABLE = {
+    *('steps', 'save_every'),
+    *('evaluation.every', 'evaluation.splits', 'evaluation.pictures'),
+}
+"""Keys of a recipe that may change when a training is resumed."""
+
+
+def read_recipe(path: Path) -> dict[str, Any] | None:
+    """The recipe at `path`; None if it is missing or damaged, as after a full disk."""
+    try:
+        recipe = read_yaml(path)
+    except DgssError:
+        return None
+    return _absolute(recipe) if isinstance(recipe, dict) else None
+
+
+def written(config: TrainConfig) -> dict[str, Any]:
+    """The recipe as `config.yaml` holds it: its files are found from any working folder."""
+    return _absolute(plain(asdict(config)))
+
+
+def _absolute(recipe: dict[str, Any]) -> dict[str, Any]:
+    return located(recipe, Path.cwd(), Path.cwd())
+
+
+def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The keys of a recipe that differ, sorted; those inside `evaluation` one by one."""
+    both = [{**recipe, **_evaluation(recipe)} for recipe in (before, now)]
+    return sorted(key for key in both[1] if both[0].get(key) != both[1][key])
+
+
+def _evaluation(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    inside = recipe.get('evaluation')
+    parts = inside if isinstance(inside, dict) else {}
+    return {'evaluation': None, **{f'evaluation.{key}': part for key, part in parts.items()}}
+
+
+def origin(seed: int, hardware: HardwareConfig) -> dict[str, Any]:
+    """The origin of results: code, versions, command, hardware, seed."""
+    return {
+        'commit': _git('rev-parse', 'HEAD'),
+        'changes': _git('diff', 'HEAD'),
+        'command': sys.argv,
+        'python': sys.version.split()[0],
+        'versions': {name: version(name) for name in PACKAGES},
+        'hardware': asdict(hardware),
+        'seed': seed,
+    }
+
+
+def plain(value: Any) -> Any:
+    """`value` with only dicts, lists and scalars, which YAML can write."""
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _git(*arguments: str) -> str | None:
+    command = ['git', '-C', str(Path(__file__).parent), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
