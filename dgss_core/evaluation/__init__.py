@@ -1,4 +1,5 @@
-"""Evaluation: the accuracy of masks on labelled frames.
+"""Evaluation: data sets and bags, predicted once, scored per condition, judged and reported.
 
-No torch: a segmenter, a dataset and a confusion matrix. Imports `datasets` and `runtime`.
+`run.run` is the whole of it; `results` describes what comes out. No torch. Imports `datasets`, `bags`,
+`corruptions` and `runtime`.
 """
