@@ -10,12 +10,13 @@ from pathlib import Path
 
 from launch.actions import (
     DeclareLaunchArgument,
+    EmitEvent,
     OpaqueFunction,
     RegisterEventHandler,
     SetEnvironmentVariable,
 )
 from launch.event_handlers import OnShutdown
-from launch.events import Shutdown as ShutdownEvent
+from launch.events import Shutdown
 from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
@@ -24,7 +25,7 @@ from launch_ros.substitutions import FindPackageShare
 from dgss_core.errors import DgssError
 from dgss_ros.node import naming
 from dgss_ros.node.transport import environment
-from launch import Action, LaunchContext, LaunchDescription
+from launch import Action, Event, EventHandler, LaunchContext, LaunchDescription
 
 BOOLEANS = ['true', 'false']
 LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal']
@@ -123,7 +124,12 @@ def segment_nodes(context: LaunchContext) -> list[Action]:
         )
         for node in naming.nodes(argument('cameras'))
     ]
-    return [*nodes, RegisterEventHandler(OnShutdown(on_shutdown=failures.tell))]
+    fail = EventHandler(
+        matcher=lambda event: isinstance(event, NodesFailedEvent),
+        entities=[OpaqueFunction(function=failures.fail)],
+    )
+    handlers = (OnShutdown(on_shutdown=failures.tell), fail)
+    return [*nodes, *map(RegisterEventHandler, handlers)]
 
 
 class Failures:
@@ -139,10 +145,18 @@ class Failures:
         if not context.is_shutdown:
             self.codes[event.process_name] = event.returncode
 
-    def tell(self, event: ShutdownEvent, context: LaunchContext) -> None:
+    def tell(self, event: Shutdown, context: LaunchContext) -> list[Action]:
+        failed = event.reason == 'idle' and any(self.codes.values())
+        # An exception here would keep the other handlers of this event from ending the launch.
+        return [EmitEvent(event=NodesFailedEvent())] if failed else []
+
+    def fail(self, context: LaunchContext) -> None:
         failed = [f'{name} (exit code {code})' for name, code in self.codes.items() if code]
-        if failed and event.reason == 'idle':
-            raise DgssError(f'Nothing runs any more, and {", ".join(failed)} failed; see above.')
+        raise DgssError(f'Nothing runs any more, and {", ".join(failed)} failed; see above.')
+
+
+class NodesFailedEvent(Event):
+    """Nothing runs any more, and a node has failed."""
 
 
 def parameters(cameras: list[str], argument: Callable[[str], str]) -> dict[str, object]:
