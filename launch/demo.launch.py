@@ -17,12 +17,10 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-from dgss_core.bags import IMAGE_TOPIC, Bag
-from dgss_core.bags.interfaces import sibling
+from dgss_core.cli import import_for
 from dgss_core.errors import DgssError
 from dgss_ros.client.launching import dgss, ended_badly
 from dgss_ros.node import naming
-from dgss_ros.replay.replay import by_topic
 from launch import Action, LaunchContext, LaunchDescription
 
 # A plain path, not a substitution, so that --show-args can read the file.
@@ -30,6 +28,8 @@ SEGMENT = str(Path(__file__).with_name('segment.launch.py'))
 DRIVE = Path.home() / '.ros' / 'dgss' / 'demo_drive'
 FRAMES = '30'
 BOOLEANS = ['true', 'false']
+BESIDE = ('camera_info', 'labels', 'condition')
+"""What the synthetic drive holds in /camera, beside the images."""
 SHOWN = ('overlay', 'color_mask', 'confidence')
 """The outputs of /dgss in config/rviz/segment.rviz."""
 
@@ -73,9 +73,10 @@ class Demo:
         namespace = given.get('namespace', '')
         self._cameras = naming.topics(names, image, namespace)
         self._bag = Path(given['bag']).expanduser() if given['bag'] else None
+        replay = import_for('demo.launch.py', 'dgss_ros.replay.replay')
         if self._bag is not None:
             node = '/'.join([f'/{namespace.strip("/")}' if namespace else '', naming.NODE])
-            by_topic(Bag(self._bag), image, names, node)
+            replay.by_topic(self._bag, image, names, node)
         if given['rviz'] == 'true':
             try:
                 get_package_prefix('rviz2')
@@ -127,9 +128,9 @@ class Demo:
 
 def _remapped(image: str) -> str:
     """The remapping of the topics of the synthetic drive to those beside an image topic."""
-    names = ('camera_info', 'labels', 'condition')
-    beside = [f'{sibling(IMAGE_TOPIC, name)}:={sibling(image, name)}' for name in names]
-    return ','.join([f'{IMAGE_TOPIC}:={image}', *beside])
+    beside = image.rpartition('/')[0]
+    others = (f'/camera/{name}:={beside}/{name}' for name in BESIDE)
+    return ','.join([f'/camera/image_raw:={image}', *others])
 
 
 def _end(code: int) -> list[Action]:

@@ -24,11 +24,10 @@ from launch.event_handlers import OnProcessExit
 from launch.events.process import ProcessExited, ShutdownProcess
 from launch_ros.actions import LifecycleNode
 
-from dgss_core.bags import Bag
+from dgss_core.cli import import_for
 from dgss_core.errors import DgssError
 from dgss_ros.client.launching import dgss, ended_badly, options
 from dgss_ros.node import naming
-from dgss_ros.replay.replay import by_topic
 from launch import Action, LaunchContext, LaunchDescription
 
 # A plain path, not a substitution, so that --show-args can read the file.
@@ -112,7 +111,8 @@ class Evaluation:
         naming.topics(names, image, namespace)
         self._node = '/'.join([f'/{namespace.strip("/")}' if namespace else '', naming.NODE])
         self._replayed = ['--image', image, '--cameras', names, '--node', self._node]
-        self._cameras = by_topic(Bag(self._bag), image, names, self._node)
+        replay = import_for('evaluate.launch.py', 'dgss_ros.replay.replay')
+        self._cameras = replay.by_topic(self._bag, image, names, self._node)
         self._code = 0
 
     def begin(self, context: LaunchContext) -> list[Action]:

@@ -103,12 +103,13 @@ def replay(
 
 
 def by_topic(
-    bag: Bag, image: str | None = None, cameras: str = '', node: str = NODE
+    bag: str | Path | Bag, image: str | None = None, cameras: str = '', node: str = NODE
 ) -> dict[str, CameraTopics]:
     """The cameras of nodes by their image topics in a bag, compressed where there is no other.
 
     Raises DgssError where the bag has no such topic.
     """
+    bag = opened(bag)
     namespace, _, name = node.rpartition('/')
     if image is None and not cameras:
         image = image_topic(bag).name
