@@ -58,7 +58,8 @@ def parse_plain(
         kind, is_list = _element(kinds[name])
         about: dict[str, Any] = {'help': _escape(helps.get(name, '')), **_reading(kind)}
         if parameter.kind is not parameter.KEYWORD_ONLY:
-            parser.add_argument(name, **about, **({'nargs': '+'} if is_list else {}))
+            about |= {'nargs': '+'} if is_list else {}
+            parser.add_argument(name, **about)
             continue
         option = f'--{name}'
         options.add(option)
