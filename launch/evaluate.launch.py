@@ -116,6 +116,7 @@ class Evaluation:
         self._code = 0
 
     def begin(self, context: LaunchContext) -> list[Action]:
+        self._given = dict(context.launch_configurations)
         arguments = options(rate=self._given['rate'], wait=self._given['wait'])
         if self._given['lossless'] == 'true':
             arguments.append('--lossless')
