@@ -17,11 +17,12 @@ ROS := ros,
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format clean
+.PHONY: help demo test test-ros test-all lint format clean
 
 help:
 	@echo 'make demo      a drive through all conditions: node, masks, contact sheet and table in demo/'
 	@echo 'make test      every test that runs on this machine in minutes (DURATIONS=20: the slowest 20)'
+	@echo 'make test-ros  the tests of the node in a sourced workspace, with what is installed there'
 	@echo 'make test-all  the slow ones too'
 	@echo 'make lint      ruff, mypy and the import laws        make format  ruff format'
 
@@ -31,6 +32,10 @@ demo: $(VENV)/.run-ready
 test: $(VENV)/.test-ready
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		--durations $(DURATIONS) $(PYTEST_ARGS)
+
+# In a sourced workspace, with its Python: what is not installed skips.
+test-ros:
+	$(PYTHON) -m pytest test/ros $(PYTEST_ARGS)
 
 test-all: $(VENV)/.test-ready
 	$(BIN)/python -m pytest --slow $(PYTEST_ARGS)

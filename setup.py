@@ -73,7 +73,8 @@ setup(
     name='dgss_ros',
     version=VERSION,
     description='Semantic masks that stay right at night and in bad weather, for ROS 2',
-    long_description=Path('README.md').read_text(),
+    # colcon build --symlink-install runs a link to this file, in a folder without a README.
+    long_description=Path(__file__).resolve().with_name('README.md').read_text(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     maintainer='dgss_ros maintainers',

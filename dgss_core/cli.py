@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import is_dataclass
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Any, get_args, get_origin, get_type_hints
-
-from docstring_parser import parse
+from typing import Any, get_type_hints
 
 from dgss_core import __version__
 from dgss_core.commands.interrupts import end_on_repeated_interrupts
-from dgss_core.commands.parser import Parser, checked, each
+from dgss_core.commands.plain_parser import is_plain, parse_plain
 from dgss_core.errors import DgssError, one_line, similar
 
 LONGEST = 4000
@@ -120,6 +116,14 @@ VERBS = {
 }
 
 
+WITHOUT_KEYS = {
+    'rosbags': 'rosbags',
+    'jsonargparse': 'jsonargparse[signatures]',
+    'docstring_parser': 'jsonargparse[signatures]',
+}
+"""Libraries that rosdep does not know, and what pip calls them."""
+
+
 def run_verb(verb: str, arguments: Sequence[str]) -> Any:
     """Parse `arguments` by the signature of the function of a verb, and call it.
 
@@ -127,43 +131,11 @@ def run_verb(verb: str, arguments: Sequence[str]) -> Any:
     positional list takes one value or more.
     """
     function = _load(verb)
-    parameters = inspect.signature(function).parameters.values()
-    options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-    positional = {p.name for p in parameters} - options
-    parser = Parser(
-        prog=f'dgss {verb}', description=(inspect.getdoc(function) or '').split('\n\n')[0]
-    )
-    kinds = get_type_hints(function)
-    several = {name for name in positional if _is_list(kinds.get(name))}
-    for skip, as_positional in ((options | several, True), (positional, False)):
-        parser.add_function_arguments(
-            function, as_group=False, as_positional=as_positional, skip={*skip}
-        )
-    for name in several:
-        text = next(p.description for p in parse(function.__doc__).params if p.arg_name == name)
-        parser.add_argument(name, nargs='+', type=get_args(kinds[name])[0], help=text)
-    switches = {f'--{p.name}' for p in parameters if isinstance(p.default, bool)}
-    sections = {f'--{name}' for name in options if is_dataclass(kinds.get(name))}
-    lists = {f'--{name}' for name in options if _is_list(kinds.get(name))}
-    arguments = [*each(arguments, lists, {f'--{name}' for name in options})]
-    parsed = parser.parse_args(list(checked(arguments, switches, sections)))
-    try:
-        values = parser.instantiate(parsed)
-    except ValueError as error:
-        # If an optional section raises DgssError for its values, the parser hides it behind a
-        # ValueError that says the section matches no type.
-        cause = error.__cause__
-        while cause is not None and not isinstance(cause, DgssError):
-            cause = cause.__cause__
-        if cause is None:
-            raise
-        raise cause from None
-    return function(**{name: values[name] for name in positional | options})
-
-
-def _is_list(kind: Any) -> bool:
-    """Whether an option takes several values: its type is a list, or a list or None."""
-    return any(get_origin(part) is list for part in (kind, *get_args(kind)))
+    kinds, prog = get_type_hints(function), f'dgss {verb}'
+    if is_plain(kinds):
+        return function(**parse_plain(function, kinds, prog, arguments))
+    parser = import_for(f'dgss {verb}', 'dgss_core.commands.parser')
+    return function(**parser.parse_with_sections(function, kinds, prog, arguments))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -235,16 +207,24 @@ def overview() -> str:
 
 def _load(verb: str) -> Callable[..., Any]:
     module, name, _ = VERBS[verb]
+    return getattr(import_for(f'dgss {verb}', module), name)
+
+
+def import_for(purpose: str, module: str) -> Any:
+    """Import a module of ours. Raises DgssError, with the remedy, for a library that it lacks."""
     try:
-        return getattr(import_module(module), name)
+        return import_module(module)
     except ModuleNotFoundError as error:
         missing = error.name or ''
         if missing.split('.')[0] in ('', 'dgss_core', 'dgss_ros'):
             raise
-        raise DgssError(f'dgss {verb} needs {missing}; {_remedy(missing)}.') from error
+        raise DgssError(f'{purpose} needs {missing}; {_remedy(missing)}.') from error
 
 
 def _remedy(module: str) -> str:
-    if module.split('.')[0] in ('rclpy', 'rcl_interfaces', 'sensor_msgs', 'lifecycle_msgs'):
+    package = module.split('.')[0]
+    if package in WITHOUT_KEYS:
+        return f'run pip install {WITHOUT_KEYS[package]}'
+    if package in ('rclpy', 'rcl_interfaces', 'sensor_msgs', 'lifecycle_msgs'):
         return 'source a ROS 2 installation, or on Linux x86-64 run pip install dgss_ros[ros]'
     return 'run pip install dgss_ros[train]'

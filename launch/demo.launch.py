@@ -3,29 +3,36 @@
 ros2 launch dgss_ros demo.launch.py
 ros2 launch dgss_ros demo.launch.py bag:=my_drive rviz:=false
 
-It also takes the arguments of segment.launch.py. Foxglove: import config/foxglove/segment.json.
+It also takes the arguments of segment.launch.py: the synthetic drive is played to each camera
+that they name; a bag of your own has to hold their topics. Foxglove imports
+config/foxglove/segment.json.
 """
 
 import os
 import tempfile
 from pathlib import Path
 
-from launch.actions import (
-    DeclareLaunchArgument,
-    ExecuteProcess,
-    IncludeLaunchDescription,
-    OpaqueFunction,
-)
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
-from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
+from launch_ros.substitutions import FindPackageShare
 
-from launch import LaunchContext, LaunchDescription
+from dgss_core.cli import import_for
+from dgss_core.errors import DgssError
+from dgss_ros.client.launching import dgss, ended_badly
+from dgss_ros.node import naming
+from launch import Action, LaunchContext, LaunchDescription
 
 # A plain path, not a substitution, so that --show-args can read the file.
 SEGMENT = str(Path(__file__).with_name('segment.launch.py'))
 FRAMES = '30'
+BOOLEANS = ['true', 'false']
+BESIDE = ('camera_info', 'labels', 'condition')
+"""What the synthetic drive holds in /camera, beside the images."""
+SHOWN = ('overlay', 'color_mask', 'confidence')
+"""The outputs of /dgss in config/rviz/segment.rviz."""
 
 
 def ros_home() -> Path:
@@ -40,9 +47,7 @@ DRIVE = ros_home() / 'dgss' / 'demo_drive'
 
 
 def generate_launch_description() -> LaunchDescription:
-    rviz_config = PathJoinSubstitution(
-        [FindPackageShare('dgss_ros'), 'config', 'rviz', 'segment.rviz']
-    )
+    demo = Demo()
     return LaunchDescription(
         [
             DeclareLaunchArgument(
@@ -51,34 +56,96 @@ def generate_launch_description() -> LaunchDescription:
                 description=f'Bag to play; by default a synthetic drive, written to {DRIVE}.',
             ),
             DeclareLaunchArgument(
-                'rviz', default_value='true', choices=['true', 'false'], description='Start RViz.'
+                'rviz', default_value='true', choices=BOOLEANS, description='Start RViz.'
             ),
+            # Declared before segment.launch.py does: the time is that of the bag.
+            DeclareLaunchArgument(
+                'use_sim_time',
+                default_value='true',
+                choices=BOOLEANS,
+                description='Take the time from /clock, on which the bag is played.',
+            ),
+            OpaqueFunction(function=demo.prepare),
             IncludeLaunchDescription(SEGMENT),
-            OpaqueFunction(function=play),
-            Node(
-                package='rviz2',
-                executable='rviz2',
-                arguments=['-d', rviz_config],
-                condition=IfCondition(LaunchConfiguration('rviz')),
-            ),
+            OpaqueFunction(function=demo.play),
+            OpaqueFunction(function=demo.show, condition=IfCondition(LaunchConfiguration('rviz'))),
         ]
     )
 
 
-def play(context: LaunchContext) -> list[ExecuteProcess]:
-    bag = LaunchConfiguration('bag').perform(context)
-    player = dgss('bag', 'play', bag or str(DRIVE), '--loop')
-    if bag or DRIVE.exists():
-        return [player]
-    DRIVE.parent.mkdir(parents=True, exist_ok=True)
-    return [
-        dgss(
-            *('bag', 'write', 'synthetic', '--output', str(DRIVE), '--frames', FRAMES),
-            on_exit=player,
-        )
-    ]
+class Demo:
+    """The steps. A DgssError that one of them raises ends the launch with the exit code 1."""
+
+    def prepare(self, context: LaunchContext) -> None:
+        """Raises DgssError for wrong arguments and a missing RViz, before anything is started."""
+        given = context.launch_configurations
+        self._given = given
+        # The arguments of segment.launch.py have their defaults only after it.
+        names, image = given.get('cameras', ''), given.get('image', naming.IMAGE)
+        namespace = given.get('namespace', '')
+        self._cameras = naming.topics(names, image, namespace)
+        self._bag = Path(given['bag']).expanduser() if given['bag'] else None
+        replay = import_for('demo.launch.py', 'dgss_ros.replay.replay')
+        if self._bag is not None:
+            node = '/'.join([f'/{namespace.strip("/")}' if namespace else '', naming.NODE])
+            replay.by_topic(self._bag, image, names, node)
+        if given['rviz'] == 'true':
+            try:
+                get_package_prefix('rviz2')
+            except PackageNotFoundError as error:
+                raise DgssError(
+                    'RViz is not installed; install the package rviz2, or give rviz:=false.'
+                ) from error
+
+    def play(self, context: LaunchContext) -> list[Action]:
+        if self._bag is not None:
+            return [self._player(str(self._bag), clock=True)]
+        if DRIVE.exists():
+            return self._players(0)
+        DRIVE.parent.mkdir(parents=True, exist_ok=True)
+        return [
+            dgss(
+                *('bag', 'write', 'synthetic', '--output', str(DRIVE), '--frames', FRAMES),
+                then=self._players,
+            )
+        ]
+
+    def show(self, context: LaunchContext) -> list[Action]:
+        first = self._cameras[0]
+        topics = [(f'/{naming.NODE}/{name}', f'{first.outputs}/{name}') for name in SHOWN]
+        config = [FindPackageShare('dgss_ros'), 'config', 'rviz', 'segment.rviz']
+        return [
+            Node(
+                package='rviz2',
+                executable='rviz2',
+                arguments=['-d', PathJoinSubstitution(config)],
+                remappings=topics,
+            )
+        ]
+
+    def _players(self, code: int) -> list[Action]:
+        """The synthetic drive, to each camera; the first tells the time."""
+        if code:
+            raise ended_badly('Writing the drive', code)
+        return [
+            self._player(str(DRIVE), '--remap', _remapped(camera.image), clock=not number)
+            for number, camera in enumerate(self._cameras)
+        ]
+
+    def _player(self, bag: str, *options: str, clock: bool) -> Action:
+        if clock and self._given['use_sim_time'] == 'true':
+            options = (*options, '--clock')
+        return dgss('bag', 'play', bag, '--loop', *options, then=_end)
 
 
-def dgss(*arguments: str, **options: object) -> ExecuteProcess:
-    command = [ExecutableInPackage('dgss', 'dgss_ros'), *arguments]
-    return ExecuteProcess(cmd=command, output='screen', **options)
+def _remapped(image: str) -> str:
+    """The remapping of the topics of the synthetic drive to those beside an image topic."""
+    beside = image.rpartition('/')[0]
+    others = (f'/camera/{name}:={beside}/{name}' for name in BESIDE)
+    return ','.join([f'/camera/image_raw:={image}', *others])
+
+
+def _end(code: int) -> list[Action]:
+    if code:
+        raise ended_badly('Playing the bag', code)
+    return []

@@ -6,19 +6,29 @@ ros2 launch dgss_ros segment.launch.py cameras:=front,left:rear image:=/sensing/
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+)
+from launch.event_handlers import OnShutdown
+from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.substitutions import FindPackageShare
 
 from dgss_core.errors import DgssError
+from dgss_ros.node import naming
 from dgss_ros.node.transport import environment
-from launch import LaunchContext, LaunchDescription
+from launch import Action, Event, EventHandler, LaunchContext, LaunchDescription
 
 BOOLEANS = ['true', 'false']
 LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal']
-CAMERA = '{camera}'
 RESPAWN_DELAY_S = 2.0
 
 
@@ -30,9 +40,9 @@ def generate_launch_description() -> LaunchDescription:
         [
             DeclareLaunchArgument(
                 'image',
-                default_value=f'/{CAMERA}/image_raw',
-                description=f'Topic of the images; {CAMERA} stands for the name of each camera, '
-                'or for "camera" if it has no name.',
+                default_value=naming.IMAGE,
+                description=f'Topic of the images; {naming.CAMERA} stands for the name of each '
+                'camera, or for "camera" if it has no name.',
             ),
             DeclareLaunchArgument(
                 'cameras',
@@ -52,6 +62,12 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument(
                 'namespace', default_value='', description='Namespace of the node.'
+            ),
+            DeclareLaunchArgument(
+                'use_sim_time',
+                default_value='',
+                choices=['', *BOOLEANS],
+                description='Take the time from /clock; empty for what params_file says.',
             ),
             DeclareLaunchArgument(
                 'autostart',
@@ -77,48 +93,84 @@ def generate_launch_description() -> LaunchDescription:
     )
 
 
-def segment_nodes(context: LaunchContext) -> list[LifecycleNode]:
+def segment_nodes(context: LaunchContext) -> list[Action]:
     """Return a node per group of cameras: `dgss`, or `dgss_CAMERAS` if there are several.
 
-    Raises DgssError when several cameras would share one image topic.
+    Raises DgssError for wrong arguments, before any process is started.
     """
 
     def argument(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    groups = [group.split(',') for group in argument('cameras').split(':')]
-    if len([name for group in groups for name in group]) > 1 and CAMERA not in argument('image'):
-        raise DgssError(
-            f'Several cameras cannot share the topic {argument("image")}; write {CAMERA} in it '
-            f'for the name of each, as in image:=/{CAMERA}/image_raw.'
-        )
-    return [
+    image, namespace = argument('image'), argument('namespace')
+    naming.topics(argument('cameras'), image, namespace)
+    file = Path(argument('params_file')).expanduser()
+    if not file.is_file():
+        raise DgssError(f'There is no parameter file {file}; give another params_file:=.')
+    failures = Failures()
+    nodes = [
         LifecycleNode(
             package='dgss_ros',
             executable='segment_node',
-            name='dgss' if len(groups) == 1 else '_'.join(['dgss', *cameras]),
-            namespace=argument('namespace'),
-            parameters=[argument('params_file'), parameters(cameras, argument)],
-            remappings=remappings(cameras, argument('image')),
+            name=node.name,
+            namespace=namespace,
+            parameters=[str(file), parameters(node.cameras, argument)],
+            remappings=remappings(node.cameras, image),
             arguments=['--ros-args', '--log-level', argument('log_level')],
             respawn=argument('respawn') == 'true',
             respawn_delay=RESPAWN_DELAY_S,
             output='screen',
+            on_exit=failures.note,
         )
-        for cameras in groups
+        for node in naming.nodes(argument('cameras'))
     ]
+    fail = EventHandler(
+        matcher=lambda event: isinstance(event, NodesFailedEvent),
+        entities=[OpaqueFunction(function=failures.fail)],
+    )
+    handlers = (OnShutdown(on_shutdown=failures.tell), fail)
+    return [*nodes, *map(RegisterEventHandler, handlers)]
+
+
+class Failures:
+    """Makes the exit code of the launch tell that a node has failed, once nothing runs any more.
+
+    Until then the others go on, as do those of a launch file that includes this one.
+    """
+
+    def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+
+    def note(self, event: ProcessExited, context: LaunchContext) -> None:
+        if not context.is_shutdown:
+            self.codes[event.process_name] = event.returncode
+
+    def tell(self, event: Shutdown, context: LaunchContext) -> list[Action]:
+        failed = event.reason == 'idle' and any(self.codes.values())
+        # An exception here would keep the other handlers of this event from ending the launch.
+        return [EmitEvent(event=NodesFailedEvent())] if failed else []
+
+    def fail(self, context: LaunchContext) -> None:
+        failed = [f'{name} (exit code {code})' for name, code in self.codes.items() if code]
+        raise DgssError(f'Nothing runs any more, and {", ".join(failed)} failed; see above.')
+
+
+class NodesFailedEvent(Event):
+    """Nothing runs any more, and a node has failed."""
 
 
 def parameters(cameras: list[str], argument: Callable[[str], str]) -> dict[str, object]:
     """Return the parameters that override the file; an empty argument overrides nothing."""
-    given = {'bundle': argument('bundle'), 'cameras': cameras if any(cameras) else []}
+    given = {'bundle': argument('bundle'), 'cameras': cameras}
     chosen = {name: value for name, value in given.items() if value}
+    if argument('use_sim_time'):
+        chosen['use_sim_time'] = argument('use_sim_time') == 'true'
     return {'autostart': argument('autostart') == 'true', **chosen}
 
 
 def remappings(cameras: list[str], image: str) -> list[tuple[str, str]]:
     """Remap the images only; compressed images and camera_info are found beside them."""
     return [
-        (f'~/{camera}/image' if camera else '~/image', image.replace(CAMERA, camera or 'camera'))
-        for camera in cameras
+        (f'~/{camera}/image' if camera else '~/image', naming.image_of(camera, image))
+        for camera in cameras or ['']
     ]

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
 
-from dgss_core.commands.evaluate_models import of_bundle, of_checkpoint, of_masks
+from dgss_core.commands.evaluate_models import labels_of_masks, of_bundle, of_checkpoint, of_masks
 from dgss_core.commands.evaluate_output import print_results
 from dgss_core.commands.progress import with_progress
 from dgss_core.datasets import build_dataset
@@ -84,7 +84,8 @@ def evaluate(
         checkpoint: checkpoint to score, by torch
         predictions: folder or bag of masks to score
         mask_topic: topic of the masks, if such a bag has several
-        mask_labels: label set of these masks, and its file; by default that of the data
+        mask_labels: label set of these masks, and its file; by default that which the node
+            recorded with them, or that of the data
         label_set: label set to score in; by default that of the data
         backend: backend that runs the bundle
         threads: CPU threads, 0 for all cores
@@ -119,6 +120,8 @@ def evaluate(
     ways, settings = load_protocol(protocol), Settings(band, resamples, seed)
     asked = LabelSet.load(label_set) if label_set is not None else None
     named = LabelSet.load(mask_labels) if mask_labels is not None else None
+    if named is None and predictions is not None:
+        named = labels_of_masks(predictions, mask_topic)
     options = BagOptions(
         topic,
         labels,

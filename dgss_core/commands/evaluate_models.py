@@ -9,11 +9,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dgss_core.bags.bag import is_bag
+from dgss_core.bags.bag import Bag, is_bag
 from dgss_core.datasets.protocols import Protocol
 from dgss_core.errors import DgssError
-from dgss_core.evaluation.live import live_results
-from dgss_core.evaluation.predictors import BagMasks, FolderMasks, Predictor, SegmenterPredictor
+from dgss_core.evaluation.live import live_results, recorded_labels
+from dgss_core.evaluation.predictors import (
+    BagMasks,
+    FolderMasks,
+    Predictor,
+    SegmenterPredictor,
+    find_mask_topic,
+)
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.bundle import Bundle
 from dgss_core.runtime.manifest import SourceStatistics
@@ -53,6 +59,13 @@ def of_bundle(
         'backend': segmenter.backend.identity,
     }
     return Model(SegmenterPredictor(segmenter), about, bundle.manifest.source)
+
+
+def labels_of_masks(path: Path, topic: str | None) -> LabelSet | None:
+    """The label set that was recorded with the masks of a bag; None where there is none."""
+    if not path.exists() or not is_bag(path):
+        return None
+    return recorded_labels(path, find_mask_topic(Bag(path), topic))
 
 
 def of_masks(path: Path, labels: LabelSet, topic: str | None, tolerance_ns: int) -> Model:

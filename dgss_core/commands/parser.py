@@ -1,17 +1,20 @@
-"""The parser of the command line: options and configs are values, never names of code."""
+"""The parser of verbs with a config: options and configs are values, never names of code."""
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from itertools import zip_longest
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_origin
 
 import yaml
+from docstring_parser import parse
 from jsonargparse import ArgumentParser, set_loader, set_parsing_settings
 
+from dgss_core.commands.plain_parser import each, switched
 from dgss_core.documents import is_file, load_yaml, located, read_yaml
 from dgss_core.errors import DgssError, one_line, shown
 
@@ -55,7 +58,7 @@ def checked(
     YAML, and for a key in `CODE`.
     """
     before = ''
-    for argument, following in zip_longest(arguments, arguments[1:]):
+    for argument in switched(arguments, switches):
         option, given, value = argument.partition('=')
         if argument.startswith('--') and CODE & set(option[2:].rstrip('+').split('.')):
             raise _names_code(option, option.rpartition('.')[2])
@@ -68,31 +71,51 @@ def checked(
             if given:
                 _check_inline(value)
         before = argument
-        alone = argument in switches and following not in ('true', 'false')
-        yield f'{argument}=true' if alone else argument
+        yield argument
 
 
-def each(
-    arguments: Sequence[str], lists: Collection[str], options: Collection[str]
-) -> Iterator[str]:
-    """The arguments with each value of an option in `lists` as one argument, --data+=VALUE.
+def parse_with_sections(
+    function: Callable[..., Any], kinds: Mapping[str, Any], prog: str, arguments: Sequence[str]
+) -> dict[str, Any]:
+    """The values of all parameters of a function. Raises DgssError for wrong arguments.
 
-    `--data A B --data C` gives it three values. --label-set is taken for --label_set, if that is
-    one of the `options`.
+    Parameters before the `*` in the signature are positional, those after it are options. An
+    option may be a section: a dataclass, from a YAML file or a mapping.
     """
-    several = ''
-    for argument in arguments:
-        name, given, value = argument.partition('=')
-        if not argument.startswith('--'):
-            yield f'{several}+={argument}' if several else argument
-            continue
-        known = f'--{name[2:].replace("-", "_")}'
-        name = known if known in options else name
-        several = name if name in lists else ''
-        if not several:
-            yield f'{name}{given}{value}'
-        elif given:
-            yield f'{several}+={value}'
+    parameters = inspect.signature(function).parameters.values()
+    options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    positional = {p.name for p in parameters} - options
+    parser = Parser(prog=prog, description=(inspect.getdoc(function) or '').split('\n\n')[0])
+    several = {name for name in positional if _is_list(kinds.get(name))}
+    for skip, as_positional in ((options | several, True), (positional, False)):
+        parser.add_function_arguments(
+            function, as_group=False, as_positional=as_positional, skip={*skip}
+        )
+    for name in several:
+        text = next(p.description for p in parse(function.__doc__).params if p.arg_name == name)
+        parser.add_argument(name, nargs='+', type=get_args(kinds[name])[0], help=text)
+    switches = {f'--{p.name}' for p in parameters if isinstance(p.default, bool)}
+    sections = {f'--{name}' for name in options if is_dataclass(kinds.get(name))}
+    lists = {f'--{name}' for name in options if _is_list(kinds.get(name))}
+    arguments = [*each(arguments, lists, {f'--{name}' for name in options})]
+    parsed = parser.parse_args(list(checked(arguments, switches, sections)))
+    try:
+        values = parser.instantiate(parsed)
+    except ValueError as error:
+        # If an optional section raises DgssError for its values, the parser hides it behind a
+        # ValueError that says the section matches no type.
+        cause = error.__cause__
+        while cause is not None and not isinstance(cause, DgssError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise cause from None
+    return {name: values[name] for name in positional | options}
+
+
+def _is_list(kind: Any) -> bool:
+    """Whether an option takes several values: its type is a list, or a list or None."""
+    return any(get_origin(part) is list for part in (kind, *get_args(kind)))
 
 
 def _section(option: str, value: str) -> str:

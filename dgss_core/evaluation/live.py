@@ -1,7 +1,7 @@
 """What a replay through the running node measured, as its recording tells.
 
-The recording holds the masks, the diagnostics of the node, and one message on `replay` beside the
-masks: when each image was sent and each mask received.
+The recording holds the masks, the diagnostics of the node, and a message on two topics beside the
+masks: `labels`, their label set, and `replay`, when each image was sent and each mask received.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from dgss_core.bags.interfaces import STRING, sibling
 from dgss_core.bags.reader import deserialized
 from dgss_core.documents import load_json
 from dgss_core.errors import DgssError
+from dgss_core.labels import LabelSet
 
-REPLAY, DIAGNOSTICS = 'replay', '/diagnostics'
+REPLAY, LABELS, DIAGNOSTICS = 'replay', 'labels', '/diagnostics'
 ARRAY = 'diagnostic_msgs/msg/DiagnosticArray'
 LARGEST = 1 << 30
 """Bytes of the times of a replay."""
@@ -60,6 +61,19 @@ def live_results(bag: Path, mask_topic: str) -> dict[str, Any] | None:
         'latencies_ms': latencies.round(2).tolist(),
         **_of_node(recording),
     }
+
+
+def recorded_labels(bag: Path, mask_topic: str) -> LabelSet | None:
+    """The label set of recorded masks, which the node publishes; None if it is not recorded.
+
+    Raises DgssError if it is damaged.
+    """
+    topic = sibling(mask_topic, LABELS)
+    found = [m for m in _messages(Bag(bag), topic) if m.msgtype == STRING]
+    if not found:
+        return None
+    origin = f'{topic} of {bag}'
+    return LabelSet.from_dict(load_json(deserialized(found[-1]).data, origin, LARGEST), origin)
 
 
 def _unpack(text: str, origin: str) -> tuple[dict[int, float], dict[int, float]]:

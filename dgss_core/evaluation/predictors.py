@@ -121,7 +121,7 @@ class BagMasks:
         self.labels, self._tolerance_ns = labels, tolerance_ns
         self._bag = Bag(path)
         topics = [t.name for t in self._bag.topics if t.msgtype == IMAGE]
-        self.topic = _mask_topic(path, topics, topic)
+        self.topic = find_mask_topic(self._bag, topic)
         beside = sibling(self.topic, 'confidence')
         self._confidence = beside if beside in topics and beside != self.topic else None
         files = [path] if path.is_file() else sorted(path.iterdir())
@@ -177,12 +177,17 @@ class _Planes:
         return label_ids(decode_message(message)[1], message)
 
 
-def _mask_topic(path: Path, topics: list[str], asked: str | None) -> str:
+def find_mask_topic(bag: Bag, asked: str | None) -> str:
+    """The topic of the masks in a bag: `asked`, or the only one that is called mask.
+
+    Raises DgssError if there is no such topic.
+    """
+    topics = [t.name for t in bag.topics if t.msgtype == IMAGE]
     found = [t for t in topics if t == asked or (asked is None and t.split('/')[-1] == 'mask')]
     if len(found) != 1:
         known = ', '.join(topics) or 'none'
         what = 'several topics of masks' if found else f'no topic {asked or "called mask"}'
-        raise DgssError(f'{path} has {what}; name the one of the masks: {known}.')
+        raise DgssError(f'{bag.path} has {what}; name the one of the masks: {known}.')
     return found[0]
 
 

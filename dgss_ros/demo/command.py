@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dgss_core.bags import IMAGE_TOPIC, write_bag
+from dgss_core.bags import IMAGE_TOPIC, Bag, write_bag
 from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError
 from dgss_core.files import write_whole
@@ -18,7 +18,7 @@ from dgss_ros.client.domain import use_private_domain
 from dgss_ros.client.process import active_node
 from dgss_ros.demo.drive import DemoDrive, find_camvid
 from dgss_ros.demo.report import draw_sheet, make_report, print_report, score
-from dgss_ros.replay.replay import Drive, play_through_node
+from dgss_ros.replay.replay import Drive, by_topic, play_through_node
 
 MARK = '.dgss-demo'
 """Marks the output folder, so that the next run may replace what this one leaves."""
@@ -58,12 +58,13 @@ def demo(
     write_bag(drive_bag, shown, overwrite=True)
     use_private_domain()
     with active_node(bundle, output / LOG, IMAGE_TOPIC) as node:
-        played = Drive(drive_bag, IMAGE_TOPIC)
-        times = play_through_node(node.ros, played, mask_bag, check=node.check)
+        bag = Bag(drive_bag)
+        played = Drive(bag, by_topic(bag, IMAGE_TOPIC))
+        answered = play_through_node(node.ros, played, mask_bag, check=node.check)
     scores = score(drive_bag, mask_bag, drive.legs, opened.labels)
 
     _write(output / SHEET, encode_png(draw_sheet(scores, opened.labels)))
-    report = make_report(scores, times, opened.identity)
+    report = make_report(scores, answered.cameras[0], opened.identity)
     _write(output / REPORT, f'{json.dumps(report, indent=2)}\n'.encode())
     print_report(Console(), report, output)
 

@@ -23,7 +23,7 @@ from dgss_core.images.paint import colorize, contact_sheet, overlay
 from dgss_core.labels import LabelSet
 from dgss_ros.demo.drive import Leg
 from dgss_ros.node.messages import stamp_ns, to_mask
-from dgss_ros.replay.replay import MASK_TOPIC, Replay
+from dgss_ros.replay.replay import MASK_TOPIC, CameraTimes
 
 LABELS = LabelSet.load('cityscapes19')
 """The label set of the labels in the drive bag."""
@@ -90,7 +90,7 @@ def draw_sheet(scores: list[Score], labels: LabelSet) -> np.ndarray:
     return contact_sheet(rows, ('frame', 'mask', 'overlay'), captions, labels)
 
 
-def make_report(scores: list[Score], times: Replay, bundle: str) -> dict[str, Any]:
+def make_report(scores: list[Score], times: CameraTimes, bundle: str) -> dict[str, Any]:
     """Return the content of report.json."""
     latencies = times.latencies_ms
     percentiles = np.percentile(latencies, (50, 95, 99)) if latencies.size else [None] * 3

@@ -13,7 +13,7 @@ from dgss_core.runtime.backends import runs_a_bundle
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.health.camera import CameraHealth
 from dgss_ros.health.connections import mismatched_peers, rivals
-from dgss_ros.health.updater import StatusWriter, start_updater
+from dgss_ros.health.updater import Status, start_updater
 from dgss_ros.health.usage import Usage
 from dgss_ros.health.watchdog import ERROR, OK, WARN, TaskStatus, Watchdog
 from dgss_ros.parameters.values import Parameters
@@ -71,7 +71,7 @@ class Diagnostics:
         self._updater.force_update()
 
     def _add(self, name: str, task: Callable[[], TaskStatus]) -> None:
-        def fill(writer: StatusWriter) -> StatusWriter:
+        def fill(writer: Status) -> Status:
             status = task()
             writer.summary(status.level, one_line(status.message))
             for key, value in status.values.items():

@@ -16,7 +16,8 @@ MIN_RATE_HZ = 0.01
 """A smaller rate would make a camera as good as silent."""
 
 
-def _check_cameras(names: Sequence[str]) -> None:
+def check_cameras(names: Sequence[str]) -> None:
+    """Raise DgssError for names of cameras that no parameter or topic can have."""
     for name in names:
         if not re.fullmatch('[a-zA-Z][a-zA-Z0-9_]*', name):
             raise DgssError(f'{name!r} cannot name a camera; use letters, digits and _ only.')
@@ -46,7 +47,7 @@ PARAMETERS = (
         [],
         AT_START,
         'Names of the cameras; empty for one camera without a name.',
-        check=_check_cameras,
+        check=check_cameras,
     ),
     Declaration(
         'image_transport',

@@ -99,8 +99,7 @@ class Parameters:
         unknown = [
             name
             for name in given
-            if not name.startswith(('qos_overrides.', 'diagnostic_updater.'))
-            and not self._node.has_parameter(name)
+            if not name.startswith('qos_overrides.') and not self._node.has_parameter(name)
         ]
         if unknown:
             self._node.get_logger().warning(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +14,13 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rich.console import Console
 
-from dgss_core.bags import Bag, BagMessage, BagTopic, span
-from dgss_core.bags.bag import LONGEST_GAP_NS, opened
+from dgss_core.bags import Bag, BagMessage, BagTopic
+from dgss_core.bags.bag import opened
 from dgss_core.bags.stored import CDR
 from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError, IncompleteError, plain
 from dgss_ros.client.session import ros_session, wait_until
+from dgss_ros.replay.clock import CLOCK, BagClock
 from dgss_ros.replay.message_types import message_class
 
 FLUSH_S = 4.0
@@ -41,6 +42,7 @@ def play(
     topics: str | None = None,
     remap: str | None = None,
     loop: bool = False,
+    clock: bool = False,
     wait_for_subscribers: int = 0,
 ) -> int:
     """Publish the messages of a bag to live topics, at their times or as fast as possible.
@@ -53,6 +55,7 @@ def play(
         topics: topics to publish, separated by commas; all by default
         remap: /from:=/to, separated by commas
         loop: start again at the end, until Ctrl-C
+        clock: publish the time of the bag on /clock, for nodes with use_sim_time
         wait_for_subscribers: start when the topics have this many subscribers in total
 
     Returns:
@@ -61,7 +64,15 @@ def play(
     console = Console(markup=False, highlight=False)
     names, pairs = (text.split(',') if text else () for text in (topics, remap))
     with ros_session('dgss_bag_play') as node:
-        player = BagPlayer(node, bag, names, pairs, as_fast_as_acknowledged, console.print)
+        player = BagPlayer(
+            node,
+            bag,
+            names,
+            pairs,
+            as_fast_as_acknowledged=as_fast_as_acknowledged,
+            clock=clock,
+            report=console.print,
+        )
         for topic, reason in player.skipped.items():
             console.print(f'Leaves out {plain(topic)}: {reason}.')
         start = time.monotonic()
@@ -94,6 +105,8 @@ class BagPlayer:
     subscribers have received the previous one on its topic. A subscriber then receives every
     message, but with a depth of 1 it may replace one before its callback runs.
 
+    `clock`: publish the time of the bag on /clock. `without`: topics to leave out, and why.
+
     Raises DgssError for an unreadable bag, and for a topic in `topics` that is not in the bag or
     whose type is not installed. If `topics` is empty, topics of such types are skipped.
     """
@@ -104,7 +117,10 @@ class BagPlayer:
         bag: str | Path | Bag,
         topics: Collection[str] = (),
         remap: Sequence[str] = (),
+        *,
         as_fast_as_acknowledged: bool = False,
+        clock: bool = False,
+        without: Mapping[str, str] | None = None,
         report: Callable[[str], object] = print,
     ) -> None:
         self._as_fast_as_acknowledged = as_fast_as_acknowledged
@@ -116,8 +132,13 @@ class BagPlayer:
         self.skipped: dict[str, str] = {}
         self._publishers: dict[str, Publisher] = {}
         self._types: dict[str, str] = {}
+        self._clock = BagClock(node, report, publish=clock)
+        left_out = {**(without or {}), **({CLOCK: 'its time is told anew'} if clock else {})}
         for topic in _choose(self._bag, topics):
             name = names.get(topic.name, topic.name)
+            if name in left_out:
+                self.skipped[topic.name] = left_out[name]
+                continue
             try:
                 self._publishers[topic.name] = self._publisher(node, topic, name)
             except DgssError as error:
@@ -148,12 +169,14 @@ class BagPlayer:
         """
         if not 0 < rate < float('inf'):
             raise DgssError(f'{rate} is not a rate to play at; give a number above zero.')
-        clock = _Clock(rate, self._report)
+        self._clock.begin(rate)
         for message in self._bag.messages(self._publishers.keys(), self._tell_short):
             if message.msgtype != self._types[message.topic]:
                 continue
-            if not self._as_fast_as_acknowledged:
-                clock.wait_for(message.stamp_ns)
+            if self._as_fast_as_acknowledged:
+                self._clock.tell(message.stamp_ns)
+            else:
+                self._clock.wait_for(message.stamp_ns)
             message, now = prepare(message), time.monotonic()
             self.publish(message.topic, message.data)
             self.published += 1
@@ -166,6 +189,10 @@ class BagPlayer:
     def publish(self, topic: str, data: bytes) -> None:
         """Publish another serialized message on a topic of the bag."""
         self._publishers[topic].publish(data)
+
+    def tell_start(self) -> None:
+        """Publish the time at which the bag starts on /clock, if the clock is published."""
+        self._clock.tell(self._bag.start_ns)
 
     def flush(self) -> None:
         """Wait for the last messages to arrive, up to `FLUSH_S` per topic."""
@@ -203,28 +230,6 @@ class BagPlayer:
                 DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE
             ),
         )
-
-
-class _Clock:
-    """Waits for the times of a recording; a pause of more than an hour is skipped, and told."""
-
-    def __init__(self, rate: float, report: Callable[[str], object]) -> None:
-        self._rate, self._report = rate, report
-        self._first_ns = self._last_ns = 0
-        self._start: float | None = None
-
-    def wait_for(self, stamp_ns: int) -> None:
-        if self._start is None:
-            self._first_ns, self._start = stamp_ns, time.monotonic()
-        elif abs(step_ns := stamp_ns - self._last_ns) > LONGEST_GAP_NS:
-            self._first_ns += step_ns
-            jump = 'is without a message' if step_ns > 0 else 'goes back in time'
-            self._report(
-                f'The bag {jump} for {span(abs(step_ns))}, as a clock jumped; that is skipped.'
-            )
-        self._last_ns = stamp_ns
-        due = self._start + (stamp_ns - self._first_ns) / 1e9 / self._rate
-        time.sleep(max(0.0, due - time.monotonic()))
 
 
 def _choose(bag: Bag, names: Collection[str]) -> list[BagTopic]:

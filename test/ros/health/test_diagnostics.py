@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import time
 from collections.abc import Iterable
@@ -232,13 +231,15 @@ def test_each_camera_has_statuses_of_its_own(
         assert diagnostics.status[f'dgss: left {task}'].level == OK
 
 
-def test_diagnostic_updater_is_used_if_installed(
-    active, diagnostics: DiagnosticsReader, ros: Node
+def test_statuses_of_two_namespaces_are_told_apart(
+    start_node, diagnostics: DiagnosticsReader
 ) -> None:
-    if importlib.util.find_spec('diagnostic_updater') is None:
-        pytest.skip('needs diagnostic_updater, which has no wheel on PyPI: source ROS 2')
-    diagnostics.wait('model', lambda s, _: s.hardware_id == 'dgss')
-    assert ParameterClient(ros).get('diagnostic_updater.period') == 1.0
+    for namespace in ('/veh_a', '/veh_b/front'):
+        start_node('-r', f'__ns:={namespace}')
+    names = {'veh_a/dgss: model', 'veh_b/front/dgss: model'}
+    assert wait_until(lambda: names <= diagnostics.status.keys(), TIMEOUT_S)
+    assert 'dgss: model' not in diagnostics.status
+    assert all(diagnostics.status[name].hardware_id == 'dgss' for name in names)
 
 
 def test_parameters_control_smoothing_and_the_confidence_threshold(

@@ -4,79 +4,32 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from camera import TIMEOUT_S, Camera, flat
+from launching import finished, launch, launched
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image
 
-from dgss_core.bags import bag_info, write_bag
-from dgss_core.images.frames import Frame
 from dgss_ros.client.lifecycle import LifecycleClient
 from dgss_ros.client.session import wait_until
 from dgss_ros.node.messages import to_mask
 
 pytestmark = [pytest.mark.ros, pytest.mark.ros_apt]
-SEGMENT = ('image', 'cameras', 'bundle', 'params_file', 'namespace', 'autostart', 'respawn',
-           'log_level')  # fmt: skip
+SEGMENT = ('image', 'cameras', 'bundle', 'params_file', 'namespace', 'use_sim_time', 'autostart',
+           'respawn', 'log_level')  # fmt: skip
+# fmt: off
 ARGUMENTS = {
     'segment': SEGMENT,
-    'evaluate': ('bag', 'output', 'rate', 'wait', *SEGMENT),
+    'evaluate': ('bag', 'output', 'labels', 'label_set', 'criteria', 'lossless', 'rate', 'wait',
+                 *SEGMENT),
     'demo': ('bag', 'rviz', *SEGMENT),
 }
-
-
-@pytest.fixture(autouse=True)
-def installed() -> None:
-    from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-
-    if shutil.which('ros2') is None:
-        pytest.skip('needs the ros2 command (ros2launch)')
-    try:
-        get_package_prefix('dgss_ros')
-    except (PackageNotFoundError, OSError):
-        pytest.skip('dgss_ros is not in a sourced workspace; run colcon build and source it')
-
-
-def launch(file: str, **arguments: object) -> list[str]:
-    named = [f'{name}:={value}' for name, value in arguments.items()]
-    return ['ros2', 'launch', 'dgss_ros', f'{file}.launch.py', *named]
-
-
-@contextmanager
-def launched(log: Path, file: str = 'segment', **arguments: object) -> Iterator[None]:
-    with open(log, 'w') as output:
-        process = subprocess.Popen(
-            launch(file, **arguments),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield
-            process.send_signal(signal.SIGINT)
-            assert process.wait(TIMEOUT_S) == 0, log.read_text()
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-    assert 'Traceback' not in log.read_text(), log.read_text()
-    assert 'process has finished cleanly' in log.read_text()
-
-
-@pytest.fixture
-def drive(tmp_path: Path) -> Path:
-    frames = [Frame(f'{i}', flat(16 * i), (i + 1) * 200_000_000) for i in range(10)]
-    write_bag(tmp_path / 'drive', frames)
-    return tmp_path / 'drive'
+# fmt: on
 
 
 def test_a_launched_node_segments_the_named_camera(
@@ -142,28 +95,23 @@ def test_the_parameter_file_sets_the_bundle_if_no_argument_does(
         assert wait_until(lambda: 'Runs probe@' in log.read_text(), TIMEOUT_S)
 
 
-def test_an_evaluation_records_the_masks_of_a_bag(
-    probe_bundle: Path, drive: Path, tmp_path: Path
+def test_the_end_of_the_last_node_decides_the_exit_code(
+    probe_bundle: Path, tmp_path: Path
 ) -> None:
-    command = launch('evaluate', bag=drive, output=tmp_path / 'masks', bundle=probe_bundle)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert '10 frames sent' in done.stdout
-    topics = {topic.name: topic.count for topic in bag_info(tmp_path / 'masks').topics}
-    assert topics['/dgss/mask'] > 5
-
-
-def test_the_demo_loops(ros: Node, probe_bundle: Path, drive: Path, tmp_path: Path) -> None:
-    masks: list[Image] = []
-    ros.create_subscription(Image, '/dgss/mask', masks.append, QoSProfile(depth=10))
-    with launched(tmp_path / 'log', 'demo', bag=drive, rviz='false', bundle=probe_bundle):
-        assert wait_until(lambda: len(masks) > 10, 2 * TIMEOUT_S), 'it does not loop'
+    file = tmp_path / 'mine.yaml'
+    file.write_text('/**:\n  ros__parameters:\n    workers: 99\n')
+    done = finished('segment', bundle=probe_bundle, params_file=file)
+    assert done.returncode == 1, done.stdout
+    assert 'Nothing runs any more, and segment_node-1 (exit code 2) failed' in done.stdout
 
 
 def test_wrong_arguments_are_reported() -> None:
     for arguments, reason in (
         ({'log_level': 'loud'}, '"loud" is not valid'),
-        ({'cameras': 'front,left', 'image': '/camera'}, 'cannot share the topic /camera'),
+        ({'cameras': 'front,left', 'image': '/camera'}, "cannot share the topic '/camera'"),
+        ({'cameras': 'fr-ont'}, "'fr-ont' cannot name a camera"),
+        ({'namespace': 'a b'}, "'a b' is not a namespace"),
+        ({'params_file': '/nothing.yaml'}, 'There is no parameter file /nothing.yaml'),
     ):
         command = launch('segment', **arguments)
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)

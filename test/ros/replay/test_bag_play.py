@@ -13,6 +13,7 @@ from camera import TIMEOUT_S
 from foreign_bags import TOPIC, Mcap, images, mcap, metadata
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
@@ -157,6 +158,31 @@ def test_a_topic_of_a_type_that_is_not_installed_is_skipped_with_a_reason(
         with pytest.raises(DgssError, match='/odometry cannot be played'):
             BagPlayer(ros, path, ['/odometry'])
     assert [p.message.topic for p in player.play(1e9)][-1] == '/name'
+
+
+def test_the_time_of_the_bag_is_published_in_place_of_a_recorded_one(
+    ros: Node, tmp_path: Path
+) -> None:
+    start_ns, step_ns = 1_700_000_000_000_000_000, 200_000_000
+    name = b'\x00\x01\x00\x00\x02\x00\x00\x00a\x00'
+    zero = bytes([0, 1, *[0] * 10])
+    with BagRecorder(tmp_path / 'bag') as recorder:
+        for index in range(3):
+            stamp_ns = start_ns + index * step_ns
+            recorder.record('/name', 'std_msgs/msg/String', stamp_ns, name)
+            recorder.record('/clock', 'rosgraph_msgs/msg/Clock', stamp_ns, zero)
+    received: list[Clock] = []
+    ros.create_subscription(Clock, '/clock', received.append, 200)
+    player = BagPlayer(ros, tmp_path / 'bag', clock=True)
+    assert player.skipped.keys() == {'/clock'}
+    assert wait_until(lambda: player.tell_start() or len(received) > 0, TIMEOUT_S)
+    received.clear()
+    assert [p.message.topic for p in player.play()] == ['/name'] * 3
+    assert wait_until(lambda: received[-1].clock.nanosec == 2 * step_ns, TIMEOUT_S)
+    times = [m.clock.sec * 10**9 + m.clock.nanosec for m in received]
+    assert times == sorted(times)
+    assert min(times) >= start_ns
+    assert len(times) > 10  # Not only with the messages.
 
 
 def test_a_jump_of_the_clock_is_skipped_and_told(ros: Node, tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
 from dgss_core.bags import BagRecorder, bag_info, read_bag, read_messages, write_bag
-from dgss_core.evaluation.live import live_results
+from dgss_core.evaluation.live import live_results, recorded_labels
 from dgss_core.images.frames import Frame
+from dgss_core.runtime.bundle import open_bundle
 from dgss_ros.client.session import wait_until
 from dgss_ros.node.messages import raw_stamp_ns
 
@@ -50,7 +51,14 @@ def test_a_bag_goes_through_a_running_node(
     assert 'Latency p50' in done.stdout
     topics = {topic.name: topic.count for topic in bag_info(tmp_path / 'masks').topics}
     assert topics.pop('/diagnostics', 0) >= 0  # One a second: perhaps none in so short a drive.
-    assert topics == {'/dgss/mask': 8, '/dgss/confidence': 8, '/dgss/replay': 1}
+    assert topics == {
+        '/dgss/mask': 8,
+        '/dgss/confidence': 8,
+        '/dgss/labels': 1,
+        '/dgss/replay': 1,
+    }
+    labels = recorded_labels(tmp_path / 'masks', '/dgss/mask')
+    assert labels == open_bundle(probe_bundle).labels
     live = live_results(tmp_path / 'masks', '/dgss/mask')
     assert live is not None
     assert (live['sent'], live['received'], live['drop_rate']) == (8, 8, 0)
@@ -123,6 +131,57 @@ def test_a_recording_that_was_cut_off_is_replayed_and_said(
     count = int(done.stdout.split(' frames sent')[0].split()[-1])
     assert 0 < count < 6
     assert f'{count} frames sent, {count} masks' in done.stdout
+
+
+def test_a_vehicle_s_own_parameters_are_met(
+    start_node, probe_bundle: Path, tmp_path: Path
+) -> None:
+    """A region beyond a small image, and an age that only the time of the bag keeps."""
+    frames = [
+        Frame(f'{i}', flat(16 * i, size=(128, 96)), START_NS + i * 100_000_000) for i in range(6)
+    ]
+    write_bag(tmp_path / 'drive', frames)
+    start_node(
+        *('-r', '~/image:=/camera/image_raw'),
+        bundle=probe_bundle,
+        autostart=True,
+        use_sim_time=True,
+        **{'input.roi': '[70, 50, 40, 30]', 'input.max_age_ms': 400.0},
+    )
+    done = replay(tmp_path / 'drive', tmp_path / 'masks', '--lossless', '--clock')
+    assert done.returncode == 0, done.stderr
+    assert '6 frames sent, 6 masks' in done.stdout
+    for index, mask in enumerate(read_bag(tmp_path / 'masks', '/dgss/mask')):
+        assert np.unique(mask.image[50:80, 70:110]).tolist() == [index]
+        assert (mask.image[:50] == 255).all()
+
+
+def test_several_cameras_are_replayed_without_what_the_vehicle_recorded(
+    start_node, probe_bundle: Path, tmp_path: Path
+) -> None:
+    frames = [Frame(f'{i}', flat(16 * i), START_NS + i * 100_000_000) for i in range(5)]
+    write_bag(tmp_path / 'one', frames)
+    with BagRecorder(tmp_path / 'drive') as recorder:
+        for message in read_messages(tmp_path / 'one', {'/camera/image_raw'}):
+            for topic in ('/front/image_raw', '/left/image_raw', '/veh/dgss/front/mask'):
+                recorder.record(topic, message.msgtype, message.stamp_ns, message.data)
+    start_node(
+        *('-r', '__ns:=/veh'),
+        *('-r', '~/front/image:=/front/image_raw', '-r', '~/left/image:=/left/image_raw'),
+        bundle=probe_bundle,
+        cameras='[front, left]',
+        autostart=True,
+    )
+    cameras = ('--cameras', 'front,left', '--image', '/{camera}/image_raw', '--node', '/veh/dgss')
+    done = replay(tmp_path / 'drive', tmp_path / 'masks', '--lossless', *cameras)
+    assert done.returncode == 0, done.stderr
+    for name in ('front', 'left'):
+        assert f'5 frames of /{name}/image_raw sent, 5 masks' in ' '.join(done.stdout.split())
+        masks = list(read_bag(tmp_path / 'masks', f'/veh/dgss/{name}/mask'))
+        assert [np.unique(mask.image).tolist() for mask in masks] == [[i] for i in range(5)]
+        live = live_results(tmp_path / 'masks', f'/veh/dgss/{name}/mask')
+        assert live is not None
+        assert live['received'] == 5
 
 
 def test_a_missing_node_is_reported(tmp_path: Path) -> None:

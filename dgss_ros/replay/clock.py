@@ -1,0 +1,60 @@
+"""The time of a recording: what is played waits for it, and nodes may read it on /clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+
+from dgss_core.bags import span
+from dgss_core.bags.bag import LONGEST_GAP_NS
+from dgss_ros.replay.stamps import END_NS
+
+CLOCK = '/clock'
+PERIOD_S = 0.01
+"""Between two messages on /clock, where the bag has none."""
+
+
+class BagClock:
+    """Waits for the times of a recording; a pause of more than an hour is skipped, and told.
+
+    With `publish` the time is published on /clock, at every message and `PERIOD_S` apart.
+    """
+
+    def __init__(self, node: Node, report: Callable[[str], object], *, publish: bool) -> None:
+        self._publisher = node.create_publisher(Clock, CLOCK, 10) if publish else None
+        self._report = report
+        self.begin(1.0)
+
+    def begin(self, rate: float) -> None:
+        """Wait for the first message no more, and pass `rate` times as fast as the time."""
+        self._rate = rate
+        self._first_ns = self._last_ns = 0
+        self._start: float | None = None
+
+    def wait_for(self, stamp_ns: int) -> None:
+        if self._start is None:
+            self._first_ns, self._start = stamp_ns, time.monotonic()
+        elif abs(step_ns := stamp_ns - self._last_ns) > LONGEST_GAP_NS:
+            self._first_ns += step_ns
+            jump = 'is without a message' if step_ns > 0 else 'goes back in time'
+            self._report(
+                f'The bag {jump} for {span(abs(step_ns))}, as a clock jumped; that is skipped.'
+            )
+        self._last_ns = stamp_ns
+        due = self._start + (stamp_ns - self._first_ns) / 1e9 / self._rate
+        while (left := due - time.monotonic()) > 0:
+            if self._publisher is not None and left > PERIOD_S:
+                self.tell(stamp_ns - round(left * 1e9 * self._rate))
+                left = PERIOD_S
+            time.sleep(left)
+        self.tell(stamp_ns)
+
+    def tell(self, stamp_ns: int) -> None:
+        """Publish a time, in nanoseconds; one that ROS cannot tell is left out."""
+        if self._publisher is not None and 0 <= stamp_ns < END_NS:
+            now = Clock()
+            now.clock.sec, now.clock.nanosec = divmod(stamp_ns, 10**9)
+            self._publisher.publish(now)
