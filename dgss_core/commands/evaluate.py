@@ -192,7 +192,8 @@ def evaluate(
         folder.put(LINES, to_jsonl(results['verdicts']))
     page = folder.put(REPORT, build_report(results, pictures).encode())
     print_results(results, page)
-    return 1 if results['problems'] or exit_code(results['verdicts']) else 0
+    failed = any(not problem['is_note'] for problem in results['problems'])
+    return 1 if failed or exit_code(results['verdicts']) else 0
 
 
 def _dataset(spec: str, root: Path | None, ways: Protocol) -> DatasetFrames:

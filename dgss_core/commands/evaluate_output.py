@@ -32,7 +32,8 @@ def print_results(results: Mapping[str, Any], path: Path) -> None:
     for problem in results['problems']:
         names = ', '.join(problem['frames'][:NAMED])
         more = ', ...' if problem['count'] > NAMED else ''
-        print(f'{problem["count"]} x {problem["what"]} ({names}{more})', file=sys.stderr)
+        of_frames = f' ({problem["count"]}: {names}{more})' if problem['count'] else ''
+        print(f'{problem["what"]}{of_frames}', file=sys.stderr)
 
 
 def _table(conditions: Mapping[str, Any]) -> Table:

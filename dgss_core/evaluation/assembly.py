@@ -99,7 +99,7 @@ def problems_of(sets: Iterable[Iterable[Problem]]) -> list[dict[str, Any]]:
     """The problems of all sets of frames; the same sentence is told once."""
     merged: dict[str, Problem] = {}
     for problem in (problem for one in sets for problem in one):
-        known = merged.setdefault(problem.what, Problem(problem.what))
+        known = merged.setdefault(problem.what, Problem(problem.what, problem.is_note))
         known.count += problem.count
         known.frames += problem.frames
     return [problem.to_dict() for problem in merged.values()]

@@ -17,7 +17,7 @@ from dgss_core.bags.interfaces import IMAGE, sibling
 from dgss_core.bags.reader import condition_changes, decode_message, label_ids
 from dgss_core.errors import DgssError, IncompleteError
 from dgss_core.evaluation.conditions import Changes, TimeRanges
-from dgss_core.evaluation.frames import FrameKey, Problems
+from dgss_core.evaluation.frames import ALONE, FrameKey, Problems
 from dgss_core.evaluation.pairing import Pairing, pair
 from dgss_core.images.frames import read_labels
 from dgss_core.labels import LabelSet
@@ -193,12 +193,13 @@ class BagFrames:
                 'An image has no labels of its own stamp; the nearest within '
                 f'{tolerance_ns / 1e6:g} ms are used.',
                 *(names[place] for place in pairing.near),
+                is_note=True,
             )
 
     def _tell_alone(self, places: Sequence[int]) -> None:
         if places:
             self.problems.add(
-                'An image has no labels and is not scored.',
+                ALONE,
                 *(self.keys[place].name for place in places),
             )
 

@@ -11,7 +11,7 @@ from dgss_core.datasets import Dataset, Pairs, Synthetic
 from dgss_core.datasets.layout import path_pattern
 from dgss_core.datasets.protocols import ProtocolView
 from dgss_core.errors import DgssError
-from dgss_core.evaluation.frames import UNKNOWN, FrameKey, Problems
+from dgss_core.evaluation.frames import ALONE, UNKNOWN, FrameKey, Problems
 from dgss_core.labels import IGNORE
 
 DRIVES = ('drive', 'sequence', 'city')
@@ -55,7 +55,9 @@ class DatasetFrames:
                 continue
             if image is None:
                 self.problems.add(
-                    'The protocol leaves out images of this size.', self.keys[index].name
+                    'The protocol leaves out images of this size.',
+                    self.keys[index].name,
+                    is_note=True,
                 )
             else:
                 yield index, image
@@ -63,6 +65,8 @@ class DatasetFrames:
     def labels(self, wanted: Sequence[int]) -> Iterator[tuple[int, Callable[[], np.ndarray]]]:
         for index in wanted:
             if isinstance(self.dataset, Pairs) and self.dataset.pairs[index].labels is None:
+                if self.dataset.split.labelled and not self.dataset.layout.gaps:
+                    self.problems.add(ALONE, self.keys[index].name)
                 continue
             yield index, partial(self._labels, index)
 

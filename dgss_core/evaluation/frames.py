@@ -12,6 +12,7 @@ from dgss_core.labels import LabelSet
 
 UNKNOWN = 'unknown'
 """The condition of a frame of which nobody said it."""
+ALONE = 'An image has no labels and is not scored.'
 LISTED = 100
 """Names of frames that a problem lists; the others are counted."""
 
@@ -32,14 +33,23 @@ class FrameKey:
 
 @dataclass
 class Problem:
-    """Frames that something happened to. `what`: one sentence, with its remedy."""
+    """Frames that something happened to. `what`: one sentence, with its remedy.
+
+    `is_note`: it was asked for, such as a tolerance that is used, and is no reason to fail.
+    """
 
     what: str
+    is_note: bool = False
     count: int = 0
     frames: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, object]:
-        return {'what': self.what, 'count': self.count, 'frames': self.frames}
+        return {
+            'what': self.what,
+            'is_note': self.is_note,
+            'count': self.count,
+            'frames': self.frames,
+        }
 
 
 class Problems:
@@ -48,9 +58,9 @@ class Problems:
     def __init__(self) -> None:
         self._by_kind: dict[str, Problem] = {}
 
-    def add(self, what: str, *frames: str) -> None:
+    def add(self, what: str, *frames: str, is_note: bool = False) -> None:
         """Count `frames` under the sentence `what`; the same sentence is counted on."""
-        problem = self._by_kind.setdefault(what, Problem(what))
+        problem = self._by_kind.setdefault(what, Problem(what, is_note))
         problem.count += len(frames)
         problem.frames += frames[: LISTED - len(problem.frames)]
 

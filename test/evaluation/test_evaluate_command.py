@@ -77,6 +77,20 @@ def test_the_scores_of_a_dataset_are_those_of_its_pixels(
     assert str(output / 'report.html') in out
 
 
+def test_a_frame_of_a_dataset_without_labels_is_told(
+    tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_street(tmp_path, STREET)
+    (tmp_path / 'street' / 'day' / 'labels' / 'drive1_3.png').unlink()
+    code, _, err = evaluate(
+        capsys, '--data', data, '--root', tmp_path, '--bundle', probe_bundle.folder,
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 1
+    assert 'no labels and is not scored. (1: day_drive1_3)' in err
+    assert results(tmp_path / 'out')['conditions']['all']['frames'] == 5
+
+
 def test_the_counts_beside_the_results_are_those_of_the_frames(
     tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,7 +162,8 @@ def test_near_stamps_pair_only_within_the_tolerance(
     assert results(tmp_path / 'out')['conditions']['all']['miou'] is None
     code, _, err = evaluate(capsys, *given, '--tolerance', 5, '--overwrite')
     found = results(tmp_path / 'out')
-    assert (code, found['conditions']['all']['miou']) == (1, 1)
+    assert (code, found['conditions']['all']['miou']) == (0, 1)
+    assert found['problems'][0]['is_note']
     assert 'within 5 ms' in err
 
 

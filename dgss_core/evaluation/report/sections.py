@@ -191,13 +191,17 @@ def _milliseconds(value: float | None) -> str:
     return NOT_MEASURED if value is None else f'{value:.1f} ms'
 
 
+def _times(count: int) -> list[Content]:
+    """How often, for a problem of frames; a bag that was cut off has no number."""
+    return [element('b', f'{whole(count)} \N{MULTIPLICATION SIGN}'), ' '] if count else []
+
+
 def problems(found: Sequence[Mapping[str, Any]]) -> list[Content]:
     """Every problem with its count, its remedy, and its frames."""
     items = [
         element(
             'li',
-            element('b', f'{whole(problem["count"])} \N{MULTIPLICATION SIGN}'),
-            ' ',
+            *_times(problem['count']),
             problem['what'],
             _names(problem['frames'], problem['count']),
         )
