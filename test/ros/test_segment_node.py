@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -149,16 +150,21 @@ def test_diagnostics_report_the_bundle_and_its_latency(
         camera.answer(flat(1))
     values = diagnostics.wait('frames', lambda _, v: int(v['processed']) >= 5)
     assert 0 < float(values['latency_ms_p50']) <= float(values['latency_ms_p99'])
-    assert diagnostics.values('model') == {
+    model = diagnostics.values('model')
+    assert model == {
         'state': 'active',
-        'bundle': diagnostics.values('model')['bundle'],
-        'bundle_folder': diagnostics.values('model')['bundle_folder'],
+        'cpu_percent': model['cpu_percent'],
+        'memory_mib': model['memory_mib'],
+        'bundle': model['bundle'],
+        'bundle_folder': model['bundle_folder'],
         'backend': 'onnxruntime',
-        'engine': diagnostics.values('model')['engine'],
+        'engine': model['engine'],
         'label_set': 'cityscapes19',
         'network_size': '64x48',
     }
-    assert diagnostics.values('model')['bundle'].startswith('probe@')
+    assert model['bundle'].startswith('probe@')
+    assert 0 <= float(model['cpu_percent']) < 100 * (os.cpu_count() or 1) + 50
+    assert 10 < float(model['memory_mib']) < 4000
 
 
 @pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM'])
