@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from exported import trace_once
 from foreign_bags import Mcap, images
 from small_systems import SIZES, VIT, small
 
@@ -16,6 +18,13 @@ from dgss_core.networks.checkpoint import About, save_checkpoint
 from dgss_core.runtime.backends.onnx_runtime import OnnxRuntimeBackend
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.segmenter import Segmenter
+
+
+@pytest.fixture(scope='module', autouse=True)
+def traced_once(export_root: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        trace_once(patch, export_root)
+        yield
 
 
 @pytest.fixture(scope='module')

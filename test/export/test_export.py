@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from exported import trace_once
 from small_systems import loud
 from torch import nn
 
@@ -42,20 +43,23 @@ def street_model() -> SegmentationModel:
 
 
 @pytest.fixture(scope='module')
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+def bundles(tmp_path_factory: pytest.TempPathFactory, export_root: Path) -> dict[str, Bundle]:
     folder = tmp_path_factory.mktemp('bundles')
-    return {
-        precision: export_bundle(
-            street_model(),
-            folder / precision,
-            precision=precision,
-            calibration=FRAMES,
-            source=IMAGES,
-            metrics={'mIoU': 0.5},
-            **ABOUT,
-        )
-        for precision in PRECISIONS
-    }
+    with pytest.MonkeyPatch.context() as patch:
+        trace_once(patch, export_root)
+        made = {
+            precision: export_bundle(
+                street_model(),
+                folder / precision,
+                precision=precision,
+                calibration=FRAMES,
+                source=IMAGES,
+                metrics={'mIoU': 0.5},
+                **ABOUT,
+            )
+            for precision in PRECISIONS
+        }
+    return made
 
 
 def test_the_bundle_equals_the_model_for_any_number_of_images(bundles: dict) -> None:

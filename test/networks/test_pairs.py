@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from contract import ModelContract
+from contract import ModelContract, check_export
 from torch import nn
 
 from dgss_core.labels import LabelSet
@@ -192,3 +192,21 @@ class TestPairs(ModelContract):
         }
         assert trained == expected
         assert any(key.startswith('encoder.') for key in trained)
+
+
+# Encoders and heads are traced one after the other: what a pair adds is the number, width and
+# stride of the maps between them. Each head with one encoder of every kind, each encoder with the
+# largest head. test_export_systems.py exports every system.
+TRACED = [
+    name
+    for name in PAIRS
+    if name.endswith((' mask2former', ' eomt', ' vit_conv')) or name.startswith('dinov2 ')
+]
+
+
+@pytest.mark.parametrize(
+    'name',
+    [name if name in TRACED else pytest.param(name, marks=pytest.mark.slow) for name in PAIRS],
+)
+def test_exports_to_one_graph(name: str) -> None:
+    check_export(TestPairs().build(name))

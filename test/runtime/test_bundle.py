@@ -95,7 +95,7 @@ def test_reference_frames_come_back_as_they_were(probe_bundle: Bundle, tmp_path:
         for key in ('image', 'mask', 'confidence'):
             assert np.array_equal(getattr(ours, key), getattr(given, key))
     (bundle.folder / 'frames' / 'day_0.png').write_bytes(b'')
-    with pytest.raises(DgssError, match=r'day_0.png is not the file its manifest describes'):
+    with pytest.raises(DgssError, match=r'day_0.png is empty; copy, download or write it again'):
         open_bundle(bundle.folder)
     odd = write_bundle(tmp_path / 'odd', network, manifest, frames=[frame('fog_0', (2, 2))])
     with pytest.raises(DgssError, match='is not 64x48 as the network is'):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from filelock import FileLock
 from small_systems import loud
 from torch import Tensor
 
+from dgss_core.export import bundle
 from dgss_core.export.graph import write_narrow, write_onnx
 from dgss_core.export.int8 import quantise
 from dgss_core.export.network import DeployedNetwork
@@ -68,3 +71,25 @@ def _export(network: Probed, images: Tensor, folder: Path) -> None:
     with torch.no_grad():
         answers = zip(network.OUTPUTS, network(images), strict=True)
         np.savez(folder / 'answers.npz', **{key: value.numpy() for key, value in answers})
+
+
+def trace_once(patch: pytest.MonkeyPatch, root: Path) -> None:
+    """Let `export_bundle` write the same network at the same size once per test run.
+
+    The trace takes most of an export, and the tests of bundles export few networks many times.
+    """
+    write = bundle.write_onnx
+
+    def write_once(network: DeployedNetwork, path: Path, **options: int) -> None:
+        digest = hashlib.sha256(repr((network, sorted(options.items()))).encode())
+        for key, value in network.state_dict().items():
+            digest.update(key.encode())
+            digest.update(value.contiguous().numpy().tobytes())
+        kept = root / f'{digest.hexdigest()[:16]}.onnx'
+        with FileLock(f'{kept}.lock'):
+            if not kept.exists():
+                write(network, kept.with_suffix('.new'), **options)
+                kept.with_suffix('.new').rename(kept)
+        shutil.copyfile(kept, path)
+
+    patch.setattr(bundle, 'write_onnx', write_once)

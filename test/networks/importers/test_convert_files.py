@@ -120,7 +120,7 @@ def test_bad_files_are_refused_on_the_command_line(famix, tmp_path, capsys):
     assert not mark.exists()
     short = tmp_path / 'short.pth'
     short.write_bytes(source.read_bytes()[:-5000])
-    assert 'not a torch weight file' in run(capsys, short, *to)
+    assert 'short.pth is cut short or damaged' in run(capsys, short, *to)
     assert 'There is no weight file' in run(capsys, tmp_path / 'none.pth', *to)
     assert 'does not fit' in run(capsys, source, *to)
     wrong = run(capsys, source, '--system', 'famix-rn5', '--output', output)
@@ -140,7 +140,7 @@ def test_a_checkpoint_that_is_not_whole_is_refused(famix, tmp_path):
     save_checkpoint(model, path, About('famix-rn50', FAMIX))
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
-    with pytest.raises(DgssError, match='not a whole safetensors file'):
+    with pytest.raises(DgssError, match='is cut short'):
         load_checkpoint(path)
     save_checkpoint(model, path, About('famix-rn50', FAMIX | {'width': 24}))
     with pytest.raises(DgssError, match='does not fit'):
