@@ -57,9 +57,8 @@ class Score:
 
     @property
     def miou(self) -> float | None:
-        """Mean IoU over the classes in the labels of the leg; None without any mask."""
-        present = self._matrix.counts.sum(1) > 0
-        return float(self._matrix.iou()[present].mean()) if present.any() else None
+        """Mean IoU as `dgss evaluate` has it; None without any mask."""
+        return self._matrix.miou if self._matrix.counts.any() else None
 
 
 def score(drive: Path, masks: Path, legs: dict[int, Leg], labels: LabelSet) -> list[Score]:
