@@ -183,7 +183,10 @@ class PredictionStore:
         }
 
     def _about(self) -> str:
-        if self._database.execute('PRAGMA application_id').fetchone() != (APPLICATION,):
+        ours = self._database.execute('PRAGMA application_id').fetchone() == (APPLICATION,)
+        # A view in the place of a table could run for ever.
+        kinds = self._database.execute('SELECT DISTINCT type FROM sqlite_master').fetchall()
+        if not ours or kinds != [('table',)]:
             raise DgssError(f'{self.path} was not written by dgss evaluate; name another folder.')
         return str(self._database.execute('SELECT predictor FROM about').fetchone()[0])
 

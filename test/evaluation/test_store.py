@@ -60,7 +60,7 @@ def test_predictions_of_another_predictor_are_refused(tmp_path: Path) -> None:
         PredictionStore(tmp_path / 'p.sqlite', 'two')
 
 
-@pytest.mark.parametrize('what', ['text', 'other database', 'cut'])
+@pytest.mark.parametrize('what', ['text', 'other database', 'a view', 'cut'])
 def test_what_is_no_store_is_refused_and_kept(tmp_path: Path, what: str) -> None:
     path = tmp_path / 'p.sqlite'
     if what == 'text':
@@ -68,6 +68,14 @@ def test_what_is_no_store_is_refused_and_kept(tmp_path: Path, what: str) -> None
     elif what == 'other database':
         with sqlite3.connect(path) as other:
             other.execute('CREATE TABLE mine (x)')
+    elif what == 'a view':
+        PredictionStore(path, 'one').__exit__(None, None, None)
+        with sqlite3.connect(path) as store:
+            store.execute('DROP TABLE frames')
+            endless = (
+                'WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n'
+            )
+            store.execute(f'CREATE VIEW frames(name) AS {endless}')
     else:
         with PredictionStore(path, 'one') as store:
             store.put('1', IMAGE, answer())
