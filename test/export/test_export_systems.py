@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 import torch
 from exported import exported, frames
+from small_systems import EXPORTED
 
-from dgss_core.networks.systems import SYSTEMS
 from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK, STATISTICS, UNCERTAINTY
 
 FP32_OPERATORS = {'LayerNormalization', 'InstanceNormalization', 'Softmax', 'GridSample', 'TopK'}
@@ -23,7 +23,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(params=SYSTEMS)
+@pytest.fixture(params=EXPORTED)
 def folder(request: pytest.FixtureRequest, export_root: Path) -> Path:
     return exported(request.param, export_root)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -39,6 +40,14 @@ SIZES = {
     'soma': {**MASK2FORMER, 'queries': 12, 'rank': 4},
     'dgss': {'width': 32, 'groups': 4, 'rank': 4},
 }
+
+
+REPEATED = {'soma-dinov2-l', 'vltseg-clip-b', 'dgss-eva02-clip-l'}
+"""Systems whose encoder and head are both in other systems. An export takes half a minute."""
+EXPORTED = [
+    pytest.param(name, marks=pytest.mark.slow) if name in REPEATED else name for name in SYSTEMS
+]
+"""The systems as parameters of a test that exports them."""
 
 
 def small(name: str, **sizes) -> SegmentationModel:

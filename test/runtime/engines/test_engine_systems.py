@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip('tensorrt_rtx', reason='needs pip install tensorrt-rtx cuda-python')
 from exported import HEIGHT, WIDTH, exported
 from probe import manifest_of
+from small_systems import EXPORTED
 
-from dgss_core.networks.systems import SYSTEMS
 from dgss_core.runtime.bundle import Bundle
 from dgss_core.runtime.bundle.contents import sha256_of
 from dgss_core.runtime.engines.build import build_engine, import_flavour
@@ -35,6 +35,6 @@ def size_of_engine(folder: Path, precision: str) -> int:
 @pytest.mark.parametrize('precision', ['fp32', 'fp16', 'int8'])
 # Last first: the tests of the export begin with the first, in another process, and neither waits
 # for a system that the other exports.
-@pytest.mark.parametrize('name', list(reversed(SYSTEMS)))
+@pytest.mark.parametrize('name', list(reversed(EXPORTED)))
 def test_it_builds(name: str, precision: str, export_root: Path) -> None:
     assert size_of_engine(exported(name, export_root), precision) > 10_000
