@@ -34,6 +34,8 @@ from dgss_core.images.frames import Frame, OnError
 
 WAITING = 4
 """At most so many images wait for their labels, in a bag with labels."""
+VIDEO = ('Video', 'FFMPEGPacket')
+"""How the names of types of compressed video end."""
 LAST_STAMP_NS = 10**9 << 31
 """The seconds of a stamp are an int32."""
 
@@ -120,7 +122,7 @@ def _why_no_images(bag: Bag) -> str:
             return (
                 'holds ROS 1 messages; convert the .bag that it was made from with rosbags-convert'
             )
-        if topic.msgtype.endswith(('Video', 'FFMPEGPacket')):
+        if topic.msgtype.endswith(VIDEO):
             return (
                 f'holds compressed video ({kind}), of which not every message is an image; write '
                 'it as images first, with dgss bag write BAG --output IMAGES'
@@ -280,8 +282,10 @@ def deserialized(message: BagMessage) -> Any:
     # Damaged bytes can raise any exception in the decoder.
     except Exception as error:
         fault = what_it_is(message.data[:HEAD]) or f'damaged ({error}); record it again'
+        is_video = message.msgtype.endswith(VIDEO)
+        kind = f', compressed video ({plain(message.msgtype)}),' if is_video else ''
         raise DgssError(
-            f'A message of {plain(message.topic)} at {message.stamp_ns} ns is {fault}.'
+            f'A message of {plain(message.topic)} at {message.stamp_ns} ns{kind} is {fault}.'
         ) from error
 
 

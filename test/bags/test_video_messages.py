@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dgss_core.bags import image_topic
 from dgss_core.bags.interfaces import COMPRESSED, FFMPEG_PACKET, FOXGLOVE_VIDEO, typestore
-from dgss_core.bags.reader import decode_message
+from dgss_core.bags.reader import decode_message, deserialized
 from dgss_core.bags.stored import BagMessage
 from dgss_core.bags.video_messages import Place, VideoMessages
 from dgss_core.cli import main
@@ -141,3 +141,9 @@ def test_changed_messages_give_pictures_or_sentences(
             came.append((Place(str(index), 1, 1), None))
     came += video.rest()
     assert sorted(place.name for place, _ in came) == ['0', '1', '2', '3']
+
+
+def test_a_damaged_message_is_named_as_compressed_video() -> None:
+    message = BagMessage('/camera', 'foxglove_msgs/msg/CompressedVideo', 5, bytes(40))
+    with pytest.raises(DgssError, match=r'compressed video \(foxglove_msgs/msg/CompressedVideo\)'):
+        deserialized(message)
