@@ -52,7 +52,7 @@ class Predictor(Protocol):
 
 
 class SegmenterPredictor:
-    """A segmenter. With `describes` each prediction gets the descriptors of the shift monitor."""
+    """A segmenter. Where its bundle has source statistics, predictions get their descriptors."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         self.segmenter, self.labels = segmenter, segmenter.labels
@@ -118,7 +118,7 @@ class BagMasks:
     def __init__(
         self, path: Path, labels: LabelSet, topic: str | None = None, tolerance_ns: int = 0
     ) -> None:
-        self.labels, self._tolerance_ns = labels, tolerance_ns
+        self.labels, self._tolerance_ns = labels, max(tolerance_ns, RESTAMPED_NS)
         self._bag = Bag(path)
         topics = [t.name for t in self._bag.topics if t.msgtype == IMAGE]
         self.topic = find_mask_topic(self._bag, topic)

@@ -260,6 +260,23 @@ def test_masks_of_a_bag_find_their_images_by_stamps(
     assert found['conditions']['all'] == found['conditions']['all'] | {'frames': 7, 'miou': 1.0}
 
 
+def test_masks_of_images_with_one_stamp_find_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A replay sends the second image a nanosecond later, and its mask has that stamp."""
+    frames = film(3)
+    write_bag(tmp_path / 'drive', [frames[0], replace(frames[1], stamp_ns=frames[0].stamp_ns)])
+    sent = [frames[0], replace(frames[1], stamp_ns=frames[0].stamp_ns + 1)]
+    masks = masks_bag(tmp_path / 'masks', sent)
+    evaluate(
+        capsys, '--bag', tmp_path / 'drive', '--predictions', masks,
+        '--label-set', 'cityscapes19', '--output', tmp_path / 'out',
+    )  # fmt: skip
+    found = results(tmp_path / 'out')
+    assert found['conditions']['all'] == found['conditions']['all'] | {'frames': 2, 'miou': 1.0}
+    assert not any('no mask' in problem['what'] for problem in found['problems'])
+
+
 def test_a_second_run_scores_the_same_predictions(
     bag: Path, tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
