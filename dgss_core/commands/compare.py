@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,11 @@ from rich.table import Table
 
 from dgss_core.documents import read_json
 from dgss_core.errors import DgssError, one_line
-from dgss_core.evaluation.assembly import environment
+from dgss_core.evaluation.assembly import provenance
 from dgss_core.evaluation.compare import FORMAT, compare_runs, read_run
 from dgss_core.evaluation.report.comparison import build_comparison, is_sure
 from dgss_core.evaluation.report.elements import harmless
-from dgss_core.evaluation.results import ALL
+from dgss_core.evaluation.results import told
 from dgss_core.files import Kind, refuse_replacing, replacing_folder
 
 DATA, PAGE = 'comparison.json', 'comparison.html'
@@ -58,9 +56,7 @@ def compare(
     if output is not None:
         refuse_replacing(output, RESULT, overwrite=overwrite, inputs=runs)
     found = {
-        'made': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'command': shlex.join(['dgss', *sys.argv[1:]]),
-        'environment': environment(),
+        **provenance(),
         **compare_runs([read_run(path) for path in runs], resamples=resamples, seed=seed),
     }
     for pair in found['pairs']:
@@ -103,12 +99,11 @@ def _print(pair: dict[str, Any], found: dict[str, Any]) -> None:
     table.add_column('condition')
     for column in ('frames', 'mIoU ', '95 %', *(f'{head} ' for head in OTHERS.values())):
         table.add_column(column, justify='right')
-    for name, group in pair['conditions'].items():
-        if name != ALL or len(pair['conditions']) != 2:  # It repeats the only condition.
-            entries = group['differences']
-            others = (_told(entries[key]) for key in OTHERS)
-            miou = (_told(entries['miou']), _between(entries['miou']))
-            table.add_row(_plain(name), str(group['frames']), *miou, *others)
+    for name, group in told(pair['conditions']).items():
+        entries = group['differences']
+        others = (_points(entries[key]) for key in OTHERS)
+        miou = (_points(entries['miou']), _between(entries['miou']))
+        table.add_row(_plain(name), str(group['frames']), *miou, *others)
     console = Console(markup=False, highlight=False)
     title = f'{_shown(other)} minus {_shown(first)}, on {pair["frames"]} frames, in points '
     title += '(*: the interval leaves out 0)'
@@ -120,7 +115,7 @@ def _print(pair: dict[str, Any], found: dict[str, Any]) -> None:
         console.print(f'  {change}  {name}', soft_wrap=True)
 
 
-def _told(entry: dict[str, Any]) -> str:
+def _points(entry: dict[str, Any]) -> str:
     """A difference in points; * where its interval leaves out 0."""
     if entry['difference'] is None:
         return ''

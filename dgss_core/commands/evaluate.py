@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from dataclasses import asdict
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +17,7 @@ from dgss_core.datasets.registry import is_copy, takes_protocol_map
 from dgss_core.datasets.synthetic import SYNTHETIC
 from dgss_core.errors import DgssError
 from dgss_core.evaluation import revisit
-from dgss_core.evaluation.assembly import FORMAT, Settings, arrays, environment
+from dgss_core.evaluation.assembly import FORMAT, Settings, arrays, provenance
 from dgss_core.evaluation.bag_frames import BagFrames, BagOptions
 from dgss_core.evaluation.conditions import TimeRanges
 from dgss_core.evaluation.criteria import exit_code, judge, load_criteria
@@ -167,9 +164,7 @@ def evaluate(
             suites = corrupted(sets, both, scored_in, folder, settings, corruptions, _show)
     about = {
         'format': FORMAT,
-        'made': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'command': shlex.join(['dgss', *sys.argv[1:]]),
-        'environment': environment(),
+        **provenance(),
         'against': second.about | {'corruptions': next(iter(suites[1:]), None)}
         if second
         else None,

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dgss_core.evaluation.results import ALL
+from dgss_core.evaluation.results import told
 
 NAMED = 3
 """Frames of a problem that are named."""
@@ -41,9 +41,7 @@ def _table(conditions: Mapping[str, Any]) -> Table:
     table.add_column('condition')
     for column in ('frames', 'mIoU', '95 %', *COLUMNS):
         table.add_column(column, justify='right')
-    for name, found in conditions.items():
-        if name == ALL and len(conditions) == 2:
-            continue  # It repeats the only condition.
+    for name, found in told(conditions).items():
         interval = found.get('intervals', {}).get('miou')
         table.add_row(
             name,

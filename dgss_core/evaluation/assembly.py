@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import reduce
 from importlib import metadata
 from operator import add
@@ -21,7 +24,7 @@ from dgss_core.evaluation.flicker import flicker_scores, total
 from dgss_core.evaluation.frames import Problem
 from dgss_core.evaluation.measures import measures
 from dgss_core.evaluation.results import ALL
-from dgss_core.evaluation.scores import bravo, number, retention, scores
+from dgss_core.evaluation.scores import average, bravo, number, retention, scores
 from dgss_core.evaluation.scoring import ScoredFrame
 from dgss_core.labels import LabelSet
 from dgss_core.synthetic import CONDITIONS
@@ -81,8 +84,16 @@ def assemble(
     }
 
 
-def environment() -> dict[str, Any]:
-    """What the figures were measured with."""
+def provenance() -> dict[str, Any]:
+    """When, by which command and with what the figures were made, for a results file."""
+    return {
+        'made': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'command': shlex.join(['dgss', *sys.argv[1:]]),
+        'environment': _environment(),
+    }
+
+
+def _environment() -> dict[str, Any]:
     found = {'dgss': __version__, 'python': platform.python_version()}
     for name in LIBRARIES:
         try:
@@ -111,11 +122,6 @@ def arrays(frames: Sequence[ScoredFrame], labels: LabelSet, band: int) -> dict[s
     return to_arrays([frame.counts or empty for frame in frames] or [empty])
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
 def _in_order(conditions: set[str]) -> list[str]:
     known = [name for name in CONDITIONS if name in conditions]
     return known + sorted(conditions - {*known})
@@ -125,8 +131,8 @@ def _scores(frames: Sequence[ScoredFrame], labels: LabelSet, settings: Settings)
     counted = [frame.counts for frame in frames if frame.counts is not None]
     found = scores(_sum(frames, labels, settings), labels)
     found['flicker'] = flicker_scores(total([frame.flicker for frame in frames]))
-    found['confidence'] = _mean(frame.confidence for frame in frames)
-    found['agreement'] = _mean(frame.agreement for frame in frames)
+    found['confidence'] = average(frame.confidence for frame in frames)
+    found['agreement'] = average(frame.agreement for frame in frames)
     if counted:
         drives = [frame.key.drive for frame in frames if frame.counts is not None]
         found['intervals'] = intervals(

@@ -6,6 +6,8 @@ import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 from dgss_core.confusion import class_iou
 from dgss_core.errors import DgssError, one_line
 from dgss_core.evaluation.bootstrap import RESAMPLES, differences
-from dgss_core.evaluation.counts import LEVELS, SUMMED, FrameCounts
+from dgss_core.evaluation.counts import LEVELS, UNREADABLE, FrameCounts, from_arrays
 from dgss_core.evaluation.folder import COUNTS, read_results
 from dgss_core.evaluation.frames import Problems
 from dgss_core.evaluation.measures import class_mean, measures
@@ -73,7 +75,7 @@ def read_run(folder: Path) -> Run:
         raise DgssError(
             f'{folder} holds a results.json without {one_line(error)}; evaluate again.'
         ) from error
-    band, arrays = _read_counts(folder / COUNTS, len(frames), len(labels))
+    every = _read_counts(folder / COUNTS, len(frames), len(labels))
     repeated = frozenset(
         key for key, times in Counter(frame.key for frame in frames).items() if times > 1
     )
@@ -82,11 +84,9 @@ def read_run(folder: Path) -> Run:
         for place, frame in enumerate(frames)
         if frame.is_labelled and frame.key not in repeated
     }
-    counts = {
-        key: FrameCounts(band=band, **{name: arrays[name][place] for name in SUMMED})
-        for key, place in used.items()
-    }
+    counts = {key: every[place] for key, place in used.items()}
     conditions = {key: frames[place].condition for key, place in used.items()}
+    band = every[0].band if every else 0
     return Run(folder, results, labels, band, counts, conditions, repeated)
 
 
@@ -102,39 +102,25 @@ class _Place:
         return cls(key, str(entry['condition']), bool(entry['labelled']))
 
 
-def _read_counts(path: Path, frames: int, classes: int) -> tuple[int, dict[str, np.ndarray]]:
-    """The band, and the counts of every frame by the fields of `FrameCounts`. Raises DgssError."""
-    shapes = {
-        name: (frames, *shape)
-        for name, shape in {
-            'frames': (),
-            'pixels': (),
-            'confusion': (classes, classes + 1),
-            'boundary': (classes, classes + 1),
-            **dict.fromkeys(('right', 'wrong', 'known', 'unknown'), (LEVELS,)),
-        }.items()
-    }
+def _read_counts(path: Path, frames: int, classes: int) -> list[FrameCounts]:
+    """The counts of every frame. Raises DgssError."""
     if not path.is_file():
         raise DgssError(
             f'{path.parent} holds no {COUNTS}, the counts of its frames; copy it beside '
             'results.json, or evaluate again.'
         )
     try:
-        _check_size(path, 8 * sum(int(np.prod(shape)) for shape in shapes.values()))
+        _check_size(path, 8 * frames * (2 + 2 * classes * (classes + 1) + 4 * LEVELS))
         with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in SUMMED}
-            band = int(stored['band'])
-        for name, shape in shapes.items():
-            if arrays[name].shape != shape or arrays[name].dtype.kind not in 'iu':
-                raise ValueError(f'{name} is {arrays[name].dtype} {arrays[name].shape}')
-            if arrays[name].min(initial=0) < 0:
-                raise ValueError(f'{name} has negative counts')
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            counts = from_arrays(stored)
+        if len(counts) != frames or any(len(one.confusion) != classes for one in counts[:1]):
+            raise ValueError(f'it holds {len(counts)} frames')
+    except UNREADABLE as error:
         raise DgssError(
             f'{path} does not hold the counts of the {frames} frames of its results.json '
             f'({one_line(error).rstrip(".")}); evaluate again.'
         ) from error
-    return band, arrays
+    return counts
 
 
 def _check_size(path: Path, expected: int) -> None:
@@ -271,11 +257,7 @@ def _scored(
 
 
 def _scores(frames: Sequence[FrameCounts], labels: LabelSet) -> dict[str, Any]:
-    total = FrameCounts(
-        band=frames[0].band,
-        **{name: sum(getattr(frame, name) for frame in frames) for name in SUMMED},
-    )
-    values = measures(total)
+    values = measures(reduce(add, frames))
     iou = by_class(values.pop('iou'), labels)
     return {**{name: number(value) for name, value in values.items()}, 'iou': iou}
 

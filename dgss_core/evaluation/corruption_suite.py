@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy as np
 from dgss_core.corruptions import CORRUPTIONS, EVALUATED, SEVERITIES, corrupt
 from dgss_core.errors import DgssError, unknown
 from dgss_core.evaluation.conditions import IGNORE
-from dgss_core.evaluation.counts import BAND, FrameCounts, from_arrays, to_arrays
+from dgss_core.evaluation.counts import BAND, UNREADABLE, FrameCounts, from_arrays, to_arrays
 from dgss_core.evaluation.frames import FrameSet
 from dgss_core.evaluation.predict import Show, quietly
 from dgss_core.evaluation.predictors import Predictor
@@ -202,7 +201,7 @@ def _load(path: Path, predictors: int) -> tuple[list[int], list[FrameCounts]]:
             if len(sums) != predictors:
                 raise ValueError(f'it holds {len(sums)} predictors')
             return arrays['places'].tolist(), sums
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DgssError(
             f'{path} cannot be read ({error}); delete it, and it is measured again.'
         ) from error

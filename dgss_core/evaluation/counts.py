@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -101,6 +102,10 @@ SUMMED = tuple(field.name for field in fields(FrameCounts) if field.name != 'ban
 """The fields that add."""
 
 
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile)
+"""What a damaged or foreign file of counts raises, in numpy and in `from_arrays`."""
+
+
 def to_arrays(counts: Sequence[FrameCounts]) -> dict[str, Any]:
     """Counts as arrays for a file, by the names of the fields, the first axis over `counts`.
 
@@ -120,6 +125,8 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> list[FrameCounts]:
     for name, array in found.items():
         if array.shape != shapes[name] or array.dtype != np.int64:
             raise ValueError(f'{name} is {array.dtype} {array.shape}, not int64 {shapes[name]}')
+        if array.min(initial=0) < 0:
+            raise ValueError(f'{name} has negative counts')
     band = int(arrays['band'])
     return [
         FrameCounts(band=band, **{name: array[index] for name, array in found.items()})

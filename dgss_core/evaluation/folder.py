@@ -7,7 +7,6 @@ import io
 import json
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,7 +47,7 @@ class EvaluationFolder:
                     f'{path} holds the results of an evaluation; choose another folder, or pass '
                     '--overwrite to score its predictions again.'
                 )
-        with suppress(FileNotFoundError):
+        if os.path.lexists(path / RESULTS):
             _check_results(path / RESULTS)
 
     def store(self, identity: str) -> Path:
@@ -86,8 +85,6 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def _check_results(path: Path) -> dict[str, Any]:
-    if not os.path.lexists(path):
-        raise FileNotFoundError(path)
     content = read_json(path, LARGEST)
     if not isinstance(content, dict) or content.get('format') != FORMAT:
         raise DgssError(f'{path} was not written by dgss evaluate; choose another folder.')

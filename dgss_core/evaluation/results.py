@@ -6,7 +6,8 @@ appears. Names of conditions are those of the frames, and `ALL` is the sum over 
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import TypedDict, TypeVar
 
 ALL = 'all'
 
@@ -236,3 +237,12 @@ class Results(TypedDict, total=False):
     """None without a replay."""
     monitor: Monitor | None
     verdicts: list[Verdict]
+
+
+Entry = TypeVar('Entry')
+
+
+def told(conditions: Mapping[str, Entry]) -> dict[str, Entry]:
+    """The conditions that are worth a line: the sum over a single one would repeat it."""
+    named = {name: entry for name, entry in conditions.items() if name != ALL}
+    return named if len(named) == 1 else dict(conditions)

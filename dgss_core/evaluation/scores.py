@@ -8,7 +8,7 @@ eval/eval_script.py), computed over all pixels instead of a sample.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from statistics import harmonic_mean
 from typing import Any
@@ -72,9 +72,7 @@ def retention(conditions: Mapping[str, Mapping[str, Any]], normal: str) -> dict[
         for name, found in conditions.items()
         if name != normal
     }
-    known = [ratio for ratio in ratios.values() if ratio is not None]
-    mean = sum(known) / len(known) if known else None
-    return {'normal': normal, 'conditions': ratios, 'mean': mean}
+    return {'normal': normal, 'conditions': ratios, 'mean': average(ratios.values())}
 
 
 def bravo(conditions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -101,6 +99,12 @@ def bravo(conditions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         'ood': means[1],
         'index': _harmonic(means),
     }
+
+
+def average(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are not None; None without any."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def number(value: float | np.ndarray) -> float | None:

@@ -8,13 +8,13 @@ benchmark.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from dgss_core.corruptions import CORRUPTIONS
 from dgss_core.evaluation.corruption_suite import CLEAN, Cell, Counts
 from dgss_core.evaluation.measures import measures
 from dgss_core.evaluation.results import Suite, Summary
-from dgss_core.evaluation.scores import number
+from dgss_core.evaluation.scores import average, number
 
 STREET = 'street'
 """The family that is not part of the benchmark."""
@@ -39,7 +39,7 @@ def suite_results(counts: Counts) -> Suite:
         'scores': {name: [miou[Cell(name, s)] for s in severities] for name in family},
         'ece': {name: [ece[Cell(name, s)] for s in severities] for name in family},
         'families': {
-            one: _mean(value for c, value in known.items() if family[c.name] == one)
+            one: average(value for c, value in known.items() if family[c.name] == one)
             for one in dict.fromkeys(family.values())
         },
         'benchmark': _summary(benchmark, clean),
@@ -48,8 +48,8 @@ def suite_results(counts: Counts) -> Suite:
 
 
 def _summary(miou: Mapping[Cell, float], clean: float | None) -> Summary:
-    mean = _mean(miou.values())
-    severest = _mean(value for cell, value in miou.items() if cell.severity == SEVEREST)
+    mean = average(miou.values())
+    severest = average(value for cell, value in miou.items() if cell.severity == SEVEREST)
     worst = min(miou, key=lambda cell: miou[cell], default=None)
     return {
         'mean': mean,
@@ -58,8 +58,3 @@ def _summary(miou: Mapping[Cell, float], clean: float | None) -> Summary:
         'retention': mean / clean if mean is not None and clean else None,
         'retention_severest': severest / clean if severest is not None and clean else None,
     }
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    values = [*values]
-    return sum(values) / len(values) if values else None

@@ -20,7 +20,7 @@ from dgss_core.evaluation.report.elements import (
 )
 from dgss_core.evaluation.report.page import Section, build_page
 from dgss_core.evaluation.report.tables import difference_table, scrolling, table, words
-from dgss_core.evaluation.results import ALL
+from dgss_core.evaluation.results import ALL, told
 
 NOTE = 'Bold: the interval leaves out 0. Of ECE and FPR95, less is better.'
 SCORES = {
@@ -99,9 +99,7 @@ def _between(entry: Mapping[str, Any]) -> str:
 
 
 def _pair(found: Mapping[str, Any], pair: Mapping[str, Any]) -> list[Content]:
-    groups = pair['conditions']
-    # The sum over one condition repeats it.
-    shown = {n: g for n, g in groups.items() if n != ALL} if len(groups) == 2 else groups
+    shown = told(pair['conditions'])
     return [
         _score_table(shown),
         element('p', NOTE, class_='note'),

@@ -18,6 +18,7 @@ from dgss_core.evaluation.report.elements import (
     whole,
 )
 from dgss_core.evaluation.report.tables import heat_table, scrolling, side_by_side, table, words
+from dgss_core.evaluation.scores import average
 
 SHARES = {0.0: '0', 0.5: '0.5', 1.0: '1'}
 BARS = 40
@@ -178,7 +179,7 @@ def _ends(plot: Plot, lines: Mapping[str, tuple[str, float | None]]) -> list[Ele
 def _means(suite: Mapping[str, Any]) -> list[float | None]:
     """The mIoU of the clean frames, and the mean over the corruptions at each severity."""
     columns = zip(*suite['scores'].values(), strict=True)
-    return [suite['clean'], *map(_mean, columns)]
+    return [suite['clean'], *map(average, columns)]
 
 
 def _beside(suites: Mapping[str, Mapping[str, Any]]) -> Element | None:
@@ -188,7 +189,7 @@ def _beside(suites: Mapping[str, Mapping[str, Any]]) -> Element | None:
     ours, theirs = (suite['scores'] for suite in suites.values())
     rows: list[list[Content]] = []
     for name in ours:
-        one, other = (_mean(scores.get(name, [])) for scores in (ours, theirs))
+        one, other = (average(scores.get(name, [])) for scores in (ours, theirs))
         difference = None if one is None or other is None else one - other
         rows.append([name, figure(one), figure(other), signed(difference)])
     return table('Mean mIoU by corruption', ['corruption', *suites, 'difference'], rows)
@@ -198,11 +199,6 @@ def _points(
     levels: Sequence[int], values: Sequence[float | None]
 ) -> list[tuple[float, float] | None]:
     return [None if v is None else (level, v) for level, v in zip(levels, values, strict=True)]
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
 
 
 def latency(found: Mapping[str, Any]) -> list[Element]:

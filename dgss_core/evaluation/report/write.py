@@ -11,7 +11,7 @@ from dgss_core.evaluation.report.elements import NOT_MEASURED, Content, count_of
 from dgss_core.evaluation.report.gallery import Encoded, Picture, encode_all, gallery, palette_of
 from dgss_core.evaluation.report.page import Section, build_page
 from dgss_core.evaluation.report.timeline import MOST_DRIVES, SERIES, Drive, drives, timelines
-from dgss_core.evaluation.results import ALL
+from dgss_core.evaluation.results import ALL, told
 from dgss_core.files import write_whole
 
 LARGEST = 14_500_000
@@ -87,9 +87,7 @@ def _page(
 def _measured(results: Mapping[str, Any]) -> list[Section]:
     """The sections of figures, in the order in which a reader asks for them."""
     scores = results['conditions']
-    named = {name: found for name, found in scores.items() if name != ALL}
-    # The sum over one condition repeats it.
-    shown = named if len(named) == 1 else scores
+    shown = told(scores)
     is_scored = bool(scores[ALL]['labelled_pixels'])
     ranked: list[Content] = []
     if any(found.get('confidence_pixels') for found in shown.values()):
