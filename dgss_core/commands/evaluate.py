@@ -8,7 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from dgss_core.commands.evaluate_models import labels_of_masks, of_bundle, of_checkpoint, of_masks
+from dgss_core.commands.evaluate_models import (
+    labels_of_masks,
+    of_bundle,
+    of_checkpoint,
+    of_masks,
+    open_masks,
+)
 from dgss_core.commands.evaluate_output import print_results
 from dgss_core.commands.progress import with_progress
 from dgss_core.datasets import build_dataset
@@ -117,15 +123,16 @@ def evaluate(
     ways, settings = load_protocol(protocol), Settings(band, resamples, seed)
     asked = LabelSet.load(label_set) if label_set is not None else None
     named = LabelSet.load(mask_labels) if mask_labels is not None else None
-    if named is None and predictions is not None:
-        named = labels_of_masks(predictions, mask_topic)
+    masks = open_masks(predictions) if predictions is not None else None
+    if named is None and masks is not None:
+        named = labels_of_masks(masks, mask_topic)
     options = BagOptions(
         topic,
         labels,
         round(tolerance * 1e6),
         TimeRanges.load(conditions) if conditions is not None else None,
     )
-    opened = open_bundle(bundle) if checkpoint is None and predictions is None else None
+    opened = open_bundle(bundle) if checkpoint is None and masks is None else None
     sets: list[FrameSet] = [_dataset(spec, root, ways) for spec in data or ()]
     of_bags = asked or named or (opened.labels if opened else None)
     for path in bag or ():
@@ -134,8 +141,8 @@ def evaluate(
         sets.append(BagFrames(path, of_bags, options))
     scored_in = common_label_set(sets, asked)
     with ExitStack() as stack:
-        if predictions is not None:
-            model = of_masks(predictions, named or scored_in, mask_topic, options.tolerance_ns)
+        if masks is not None:
+            model = of_masks(masks, named or scored_in, mask_topic, options.tolerance_ns)
         elif checkpoint is not None:
             model = of_checkpoint(checkpoint, ways, threads)
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dgss_core.bags.bag import Bag, is_bag
+from dgss_core.commands.progress import say
 from dgss_core.datasets.protocols import Protocol
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.live import live_results, recorded_labels
@@ -52,7 +52,7 @@ def of_bundle(
         raise DgssError(
             f'The {ways.title} needs --checkpoint: a bundle runs whole images at its own size.'
         )
-    segmenter = stack.enter_context(Segmenter(bundle, backend, threads, report=_say))
+    segmenter = stack.enter_context(Segmenter(bundle, backend, threads, report=say))
     about = {
         'kind': 'bundle',
         'identity': segmenter.identity,
@@ -61,24 +61,26 @@ def of_bundle(
     return Model(SegmenterPredictor(segmenter), about, bundle.manifest.source)
 
 
-def labels_of_masks(path: Path, topic: str | None) -> LabelSet | None:
-    """The label set that was recorded with the masks of a bag; None where there is none."""
-    if not path.exists() or not is_bag(path):
-        return None
-    return recorded_labels(path, find_mask_topic(Bag(path), topic))
-
-
-def of_masks(path: Path, labels: LabelSet, topic: str | None, tolerance_ns: int) -> Model:
-    if not path.is_dir() and not is_bag(path):
+def open_masks(path: Path) -> Path | Bag:
+    """A folder of masks, or a bag, opened once. Raises DgssError for anything else."""
+    if path.exists() and is_bag(path):
+        return Bag(path)
+    if not path.is_dir():
         raise DgssError(f'There are no masks at {path}; give a folder of PNGs, or a bag.')
+    return path
+
+
+def labels_of_masks(masks: Path | Bag, topic: str | None) -> LabelSet | None:
+    """The label set that was recorded with the masks of a bag; None where there is none."""
+    if isinstance(masks, Path):
+        return None
+    return recorded_labels(masks, find_mask_topic(masks, topic))
+
+
+def of_masks(masks: Path | Bag, labels: LabelSet, topic: str | None, tolerance_ns: int) -> Model:
     about = {'kind': 'masks', 'backend': None}
-    if not is_bag(path):
-        folder = FolderMasks(path, labels)
+    if isinstance(masks, Path):
+        folder = FolderMasks(masks, labels)
         return Model(folder, about | {'identity': folder.identity})
-    bag = BagMasks(path, labels, topic, tolerance_ns)
-    live = live_results(path, bag.topic)
-    return Model(bag, about | {'identity': bag.identity}, live=live)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    bag = BagMasks(masks, labels, topic, tolerance_ns)
+    return Model(bag, about | {'identity': bag.identity}, live=live_results(masks, bag.topic))

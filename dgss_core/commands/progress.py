@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Generator, Iterable
 from typing import TypeVar
@@ -39,3 +40,8 @@ def with_progress(items: Iterable[Item], title: str, total: int | None) -> Gener
             yield item
             rate = count / (time.perf_counter() - started)
             progress.update(task, advance=1, rate=f'{rate:.1f}/s')
+
+
+def say(line: str) -> None:
+    """A `Report` for commands: one line on stderr, beside their results."""
+    print(line, file=sys.stderr)

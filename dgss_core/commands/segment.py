@@ -15,7 +15,7 @@ from string import Template
 import cv2
 import numpy as np
 
-from dgss_core.commands.progress import with_progress
+from dgss_core.commands.progress import say, with_progress
 from dgss_core.commands.segment_output import FOLDERS, PAGE, result_folder
 from dgss_core.errors import DgssError, IncompleteError
 from dgss_core.files import NEW, flush_tree, staging_folder, write_whole
@@ -69,8 +69,8 @@ def segment(
     frames = read_frames(source, topic, on_error=lambda *failure: failed.append(failure))
     opened = open_bundle(bundle)
     # A network in fp32 runs as it is; for any other the user must see what runs in its place.
-    say = silent if opened.manifest.precision == 'fp32' else _say
-    segmenter = Segmenter(opened, backend, threads, report=say)
+    report = silent if opened.manifest.precision == 'fp32' else say
+    segmenter = Segmenter(opened, backend, threads, report=report)
     result = _Result(frames, segmenter, failed)
     try:
         with result_folder(output, Path(source), overwrite, result.page()) as folder:
@@ -81,10 +81,6 @@ def segment(
         print(f'Finished {len(result.names)} frames: {output / PAGE}', file=sys.stderr)
         raise KeyboardInterrupt
     return result.report(output)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def _segment_all(result: _Result, output: Path, opacity: float) -> None:

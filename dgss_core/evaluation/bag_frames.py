@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ from dgss_core.bags.interfaces import IMAGE, sibling
 from dgss_core.bags.reader import condition_changes, decode_message, label_ids
 from dgss_core.errors import DgssError, IncompleteError
 from dgss_core.evaluation.conditions import Changes, TimeRanges
-from dgss_core.evaluation.frames import ALONE, FrameKey, Problems
+from dgss_core.evaluation.frames import ALONE, FrameKey, Problems, files_hash
 from dgss_core.evaluation.pairing import Pairing, pair
 from dgss_core.images.frames import read_labels
 from dgss_core.labels import LabelSet
@@ -84,10 +83,7 @@ class BagFrames:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the files of the bag by name, size and time, and of the topic."""
-        files = [self.path] if self.path.is_file() else sorted(self.path.iterdir())
-        parts = [f'{f.name} {f.stat().st_size} {f.stat().st_mtime_ns}' for f in files]
-        return hashlib.sha256('\n'.join([self._topic, *parts]).encode()).hexdigest()
+        return f'{self._topic} {files_hash(self.path, self.path.glob("*"))}'
 
     def images(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         places = set(wanted)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +17,18 @@ UNKNOWN = 'unknown'
 ALONE = 'An image has no labels and is not scored.'
 LISTED = 100
 """Names of frames that a problem lists; the others are counted."""
+
+
+def files_hash(root: Path, files: Iterable[Path]) -> str:
+    """A hash of files by their places below `root`, sizes and times; 16 hex digits.
+
+    `root` itself, if it is a file.
+    """
+    digest = hashlib.sha256()
+    for path in [root] if root.is_file() else sorted(files):
+        status = path.stat()
+        digest.update(f'{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n'.encode())
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)

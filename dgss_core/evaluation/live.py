@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dgss_core.bags import Bag, BagMessage
+from dgss_core.bags.bag import opened
 from dgss_core.bags.interfaces import STRING, sibling
 from dgss_core.bags.reader import deserialized
 from dgss_core.documents import load_json
@@ -35,17 +36,17 @@ def pack(sent: Mapping[int, float], received: Mapping[int, float]) -> str:
     return json.dumps({'sent': [*sent.items()], 'received': [*received.items()]})
 
 
-def live_results(bag: Path, mask_topic: str) -> dict[str, Any] | None:
+def live_results(bag: str | Path | Bag, mask_topic: str) -> dict[str, Any] | None:
     """The measurements in the form `results.Live`; None for a recording without its times.
 
     Raises DgssError if these are damaged.
     """
     topic = sibling(mask_topic, REPLAY)
-    recording = Bag(bag)
+    recording = opened(bag)
     texts = [m for m in _messages(recording, topic) if m.msgtype == STRING]
     if not texts:
         return None
-    sent, received = _unpack(deserialized(texts[-1]).data, f'{topic} of {bag}')
+    sent, received = _unpack(deserialized(texts[-1]).data, f'{topic} of {recording.path}')
     latencies = np.array([1e3 * (received[s] - sent[s]) for s in sent if s in received])
     arrived = sorted(received.values())
     span = arrived[-1] - arrived[0] if arrived else 0
@@ -63,16 +64,17 @@ def live_results(bag: Path, mask_topic: str) -> dict[str, Any] | None:
     }
 
 
-def recorded_labels(bag: Path, mask_topic: str) -> LabelSet | None:
+def recorded_labels(bag: str | Path | Bag, mask_topic: str) -> LabelSet | None:
     """The label set of recorded masks, which the node publishes; None if it is not recorded.
 
     Raises DgssError if it is damaged.
     """
     topic = sibling(mask_topic, LABELS)
-    found = [m for m in _messages(Bag(bag), topic) if m.msgtype == STRING]
+    recording = opened(bag)
+    found = [m for m in _messages(recording, topic) if m.msgtype == STRING]
     if not found:
         return None
-    origin = f'{topic} of {bag}'
+    origin = f'{topic} of {recording.path}'
     return LabelSet.from_dict(load_json(deserialized(found[-1]).data, origin, LARGEST), origin)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from dgss_core.errors import DgssError
 from dgss_core.evaluation.flicker import FlickerCounts, FlickerMeter
 from dgss_core.evaluation.frames import FrameKey, FrameSet
 from dgss_core.evaluation.predict import Show, quietly
-from dgss_core.evaluation.store import PredictionStore
+from dgss_core.evaluation.store import PredictionStore, Stored
 from dgss_core.images.compressed import decode_compressed
 from dgss_core.labels import IGNORE
 from dgss_core.runtime.manifest import SourceStatistics
@@ -29,27 +30,43 @@ class Second:
     ours: np.ndarray
     theirs: np.ndarray
 
+    @cached_property
+    def _names(self) -> set[str]:
+        return self.store.names()
 
-def shifts(
-    frames: FrameSet,
-    keys: Sequence[FrameKey],
-    store: PredictionStore,
-    statistics: SourceStatistics | None,
-) -> Iterator[float | None]:
-    """The largest distance of the domain shift monitor after each frame; None without one.
+    def agreement(self, name: str, stored: Stored) -> float | None:
+        """The share of pixels to which both predictors give the same class.
 
-    Over a film the monitor averages, as in the node; a frame of a data set is judged by itself.
+        `stored`: of the first predictor, at the size of whose mask it is measured. A pixel without
+        a class in both is left out. None if the second has not predicted the frame.
+        """
+        if name not in self._names:
+            return None
+        mask = stored.unpacked().mask
+        ours = self.ours[mask]
+        theirs = self.theirs[self.store.get(name).unpacked().at_size(*mask.shape).mask]
+        counted = (ours != IGNORE) | (theirs != IGNORE)
+        return float((ours == theirs)[counted].mean()) if counted.any() else None
+
+
+class Shifts:
+    """The domain shift monitor on stored frames, in their order.
+
+    Over a film it averages, as in the node; a frame of a data set is judged by itself.
     """
-    monitors: dict[str, DomainShiftMonitor] = {}
-    for key in keys:
-        described = store.get(key.name).descriptors if statistics else {}
-        if statistics is None or not described:
-            yield None
-            continue
-        new = DomainShiftMonitor(statistics)
-        monitor = monitors.setdefault(key.drive, new) if frames.is_film else new
-        distances = monitor.add({name: np.array(v) for name, v in described.items()})
-        yield max(distances.values(), default=None)
+
+    def __init__(self, statistics: SourceStatistics | None, is_film: bool) -> None:
+        self._statistics, self._is_film = statistics, is_film
+        self._monitors: dict[str, DomainShiftMonitor] = {}
+
+    def add(self, drive: str, stored: Stored) -> float | None:
+        """The largest distance after this frame; None without statistics or descriptors."""
+        if self._statistics is None or not stored.descriptors:
+            return None
+        new = DomainShiftMonitor(self._statistics)
+        monitor = self._monitors.setdefault(drive, new) if self._is_film else new
+        distances = monitor.add({name: np.array(v) for name, v in stored.descriptors.items()})
+        return max(distances.values(), default=None)
 
 
 def flickers(
@@ -76,22 +93,3 @@ def flickers(
             meters.pop(key.drive)
     store.put_flicker(found)
     return found
-
-
-def agreements(
-    keys: Sequence[FrameKey], store: PredictionStore, second: Second | None
-) -> Iterator[float | None]:
-    """The share of pixels to which both predictors give the same class; None without a second.
-
-    At the size of the first predictor's mask. A pixel without a class in both is left out.
-    """
-    others = second.store.names() if second else set()
-    for key in keys:
-        if second is None or key.name not in others:
-            yield None
-            continue
-        mask = store.get(key.name).unpacked().mask
-        ours = second.ours[mask]
-        theirs = second.theirs[second.store.get(key.name).unpacked().at_size(*mask.shape).mask]
-        counted = (ours != IGNORE) | (theirs != IGNORE)
-        yield float((ours == theirs)[counted].mean()) if counted.any() else None

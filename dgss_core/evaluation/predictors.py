@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,11 +10,12 @@ import cv2
 import numpy as np
 
 from dgss_core.bags import Bag, BagMessage
+from dgss_core.bags.bag import opened
 from dgss_core.bags.interfaces import IMAGE, sibling
 from dgss_core.bags.reader import decode_message, label_ids
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.bag_frames import message_times, told
-from dgss_core.evaluation.frames import FrameKey, FrameSet
+from dgss_core.evaluation.frames import FrameKey, FrameSet, files_hash
 from dgss_core.evaluation.pairing import pair
 from dgss_core.evaluation.store import Predicted
 from dgss_core.images.compressed import decode_pixels
@@ -89,8 +89,7 @@ class FolderMasks:
         files = sorted(folder.rglob('*.png'))
         if not files:
             raise DgssError(f'{folder} holds no PNGs; give the folder of the masks.')
-        stamps = ' '.join(f'{f.relative_to(folder)} {f.stat().st_mtime_ns}' for f in files)
-        self.identity = f'masks {folder.resolve()} {_hash(stamps)}'
+        self.identity = f'masks {folder.resolve()} {files_hash(folder, files)}'
 
     def begin(self, frames: FrameSet) -> None:
         """Nothing to do: a mask is found by the name of its frame."""
@@ -116,17 +115,21 @@ class BagMasks:
     """
 
     def __init__(
-        self, path: Path, labels: LabelSet, topic: str | None = None, tolerance_ns: int = 0
+        self,
+        bag: str | Path | Bag,
+        labels: LabelSet,
+        topic: str | None = None,
+        tolerance_ns: int = 0,
     ) -> None:
         self.labels, self._tolerance_ns = labels, max(tolerance_ns, RESTAMPED_NS)
-        self._bag = Bag(path)
-        topics = [t.name for t in self._bag.topics if t.msgtype == IMAGE]
+        self._bag = opened(bag)
         self.topic = find_mask_topic(self._bag, topic)
         beside = sibling(self.topic, 'confidence')
-        self._confidence = beside if beside in topics and beside != self.topic else None
-        files = [path] if path.is_file() else sorted(path.iterdir())
-        stamps = ' '.join(f'{file.name} {file.stat().st_mtime_ns}' for file in files)
-        self.identity = f'masks {path.resolve()} {self.topic} {_hash(stamps)}'
+        has_confidence = beside in _planes(self._bag) and beside != self.topic
+        self._confidence = beside if has_confidence else None
+        path = self._bag.path
+        files = files_hash(path, path.glob('*'))
+        self.identity = f'masks {path.resolve()} {self.topic} {files}'
 
     def begin(self, frames: FrameSet) -> None:
         self._masks = _Planes(self._bag, self.topic, frames, self._tolerance_ns)
@@ -182,13 +185,18 @@ def find_mask_topic(bag: Bag, asked: str | None) -> str:
 
     Raises DgssError if there is no such topic.
     """
-    topics = [t.name for t in bag.topics if t.msgtype == IMAGE]
+    topics = _planes(bag)
     found = [t for t in topics if t == asked or (asked is None and t.split('/')[-1] == 'mask')]
     if len(found) != 1:
         known = ', '.join(topics) or 'none'
         what = 'several topics of masks' if found else f'no topic {asked or "called mask"}'
         raise DgssError(f'{bag.path} has {what}; name the one of the masks: {known}.')
     return found[0]
+
+
+def _planes(bag: Bag) -> list[str]:
+    """The topics of a bag that may hold masks."""
+    return [topic.name for topic in bag.topics if topic.msgtype == IMAGE]
 
 
 def _read_confidence(file: Path, mask: np.ndarray) -> np.ndarray:
@@ -201,7 +209,3 @@ def _read_confidence(file: Path, mask: np.ndarray) -> np.ndarray:
             'of 8 or 16 bits, of the size of the mask.'
         )
     return plane
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -60,11 +60,10 @@ def report_pictures(
     sets: Sequence[FrameSet], predictor: Predictor, folder: EvaluationFolder, done: Evaluation
 ) -> list[Picture]:
     """The worst and some typical frames of every condition, with masks and labels."""
-    places = [{key.name: index for index, key in enumerate(frames.keys)} for frames in sets]
     chosen = {}
     for choice in choose_pictures(done.results['frames']):
         frame = done.frames[choice.frame]
-        chosen[frame.source, places[frame.source][frame.key.name]] = choice
+        chosen[frame.source, frame.place] = choice
     classes = [Classes.of(predictor.labels, one.label_set, done.label_set) for one in sets]
     labels = dict(_labels(sets, chosen))
     pictures = {}

@@ -15,7 +15,7 @@ from dgss_core.errors import DgssError
 from dgss_core.evaluation.counts import BAND, FrameCounts
 from dgss_core.evaluation.flicker import FlickerCounts
 from dgss_core.evaluation.frames import FrameKey, FrameSet
-from dgss_core.evaluation.observing import Second, agreements, flickers, shifts
+from dgss_core.evaluation.observing import Second, Shifts, flickers
 from dgss_core.evaluation.predict import Show, quietly
 from dgss_core.evaluation.store import Predicted, PredictionStore, Stored
 from dgss_core.labels import LabelSet
@@ -27,7 +27,7 @@ Made = TypeVar('Made')
 
 @dataclass
 class ScoredFrame:
-    """A frame that was predicted.
+    """A frame that was predicted, the `place`-th of the set of frames number `source`.
 
     `counts`: None without labels. `confidence`: its mean, 0 to 1, None if the predictor gives
     none. `shift`: the largest distance of the domain shift monitor, in standard deviations of the
@@ -38,6 +38,7 @@ class ScoredFrame:
 
     key: FrameKey
     source: int
+    place: int
     counts: FrameCounts | None
     confidence: float | None
     shift: float | None = None
@@ -84,8 +85,7 @@ def score(
     keys = [frames.keys[index] for index in places]
     counts = dict(_counted(frames, places, store, classes, band, show))
     flicker = flickers(frames, keys, store, show)
-    shift = shifts(frames, keys, store, statistics)
-    agreement = agreements(keys, store, second)
+    shifts = Shifts(statistics, frames.is_film)
     scored = []
     for index, key in zip(places, keys, strict=True):
         stored = store.get(key.name)
@@ -93,11 +93,12 @@ def score(
             ScoredFrame(
                 key,
                 source,
+                index,
                 counts.get(index),
                 stored.certainty,
-                next(shift),
+                shifts.add(key.drive, stored),
                 flicker.get(key.name, {}),
-                next(agreement),
+                second.agreement(key.name, stored) if second else None,
                 stored.seconds,
             )
         )

@@ -20,7 +20,7 @@ from std_msgs.msg import Header
 from dgss_core.bags import Bag, BagMessage, BagRecorder, image_topic
 from dgss_core.bags.bag import opened
 from dgss_core.bags.reader import decode_message
-from dgss_core.commands.progress import with_progress
+from dgss_core.commands.progress import say, with_progress
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.live import DIAGNOSTICS
 from dgss_core.images.compressed import encode_jpeg
@@ -198,7 +198,7 @@ def play_through_node(
     with BagRecorder(masks, overwrite=overwrite, keep_partial=True, inputs=[played.path]) as bag:
         answers = Answers(ros, bag, drive.cameras)
         player = BagPlayer(
-            ros, played, clock=drive.clock, without=dict(_of_nodes(played, drive)), report=_say
+            ros, played, clock=drive.clock, without=dict(_of_nodes(played, drive)), report=say
         )
         _wait_for_answers(player, played, answers, wait_s, check)
         try:
@@ -232,10 +232,6 @@ def _of_nodes(bag: Bag, drive: Drive) -> Iterator[tuple[str, str]]:
         name = topic.name
         if name == DIAGNOSTICS or (name.startswith(below) and name not in drive.cameras):
             yield name, 'the node publishes it'
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
 
 
 def _wait_for_answers(

@@ -23,7 +23,7 @@ def test_the_auroc_counts_pairs(ranked: list[tuple[int, bool]]) -> None:
 
 
 def frame(condition: str, shift: float | None) -> ScoredFrame:
-    return ScoredFrame(FrameKey('a', '', condition), 0, None, None, shift)
+    return ScoredFrame(FrameKey('a', '', condition), 0, 0, None, None, shift)
 
 
 def test_the_monitor_fires_where_the_shift_exceeds_the_threshold() -> None:

@@ -48,12 +48,13 @@ class Drives:
             ScoredFrame(
                 key,
                 0,
+                place,
                 FrameCounts.of(mask, labels, confidence, classes=LABELS),
                 float(confidence.mean() / 255),
                 shift=float(random.uniform(0, 2 + 4 * (key.condition != 'day'))),
                 seconds=0.012,
             )
-            for key, _, labels, mask, confidence in self.frames
+            for place, (key, _, labels, mask, confidence) in enumerate(self.frames)
         ]
 
     def pictures(self, places: Iterable[int]) -> list[Picture]:
