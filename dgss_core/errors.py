@@ -157,9 +157,14 @@ def why_not(path: Path, *expected: str) -> str:
     """`what_it_is` for a file; '' also for what is not a file or cannot be read."""
     with suppress(OSError, ValueError):
         if path.is_file():
-            with path.open('rb') as file:
-                return what_it_is(file.read(HEAD), *expected)
+            return what_it_is(read_head(path), *expected)
     return ''
+
+
+def read_head(path: Path) -> bytes:
+    """The first `HEAD` bytes of a file. Raises OSError, or ValueError for an impossible path."""
+    with path.open('rb') as file:
+        return file.read(HEAD)
 
 
 def similar(name: str, known: Iterable[str]) -> list[str]:

@@ -22,7 +22,14 @@ from dgss_core.bags.metadata import (
     read_metadata,
 )
 from dgss_core.bags.stored import CDR, MOST_FAULTS, BagMessage, StorageFile, StoredTopic
-from dgss_core.errors import HEAD, DgssError, IncompleteError, plain, what_it_is, why_not
+from dgss_core.errors import (
+    DgssError,
+    IncompleteError,
+    plain,
+    read_head,
+    what_it_is,
+    why_not,
+)
 
 TOLD = 5
 """Faults in a sentence; more are counted only."""
@@ -274,8 +281,7 @@ def span(length_ns: int) -> str:
 def _head(path: Path) -> bytes:
     if not path.is_file():
         raise DgssError(f'{path} is not a file; give a bag folder or an .mcap or .db3 file.')
-    with path.open('rb') as file:
-        return file.read(HEAD)
+    return read_head(path)
 
 
 def _few(faults: list[str]) -> list[str]:

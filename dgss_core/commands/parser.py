@@ -8,10 +8,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_origin
+from typing import Any, NoReturn
 
 import yaml
-from docstring_parser import parse
 from jsonargparse import ArgumentParser, set_loader, set_parsing_settings
 
 from dgss_core.commands.plain_parser import each, switched
@@ -86,18 +85,13 @@ def parse_with_sections(
     options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
     positional = {p.name for p in parameters} - options
     parser = Parser(prog=prog, description=(inspect.getdoc(function) or '').split('\n\n')[0])
-    several = {name for name in positional if _is_list(kinds.get(name))}
-    for skip, as_positional in ((options | several, True), (positional, False)):
+    for skip, as_positional in ((options, True), (positional, False)):
         parser.add_function_arguments(
             function, as_group=False, as_positional=as_positional, skip={*skip}
         )
-    for name in several:
-        text = next(p.description for p in parse(function.__doc__).params if p.arg_name == name)
-        parser.add_argument(name, nargs='+', type=get_args(kinds[name])[0], help=text)
     switches = {f'--{p.name}' for p in parameters if isinstance(p.default, bool)}
     sections = {f'--{name}' for name in options if is_dataclass(kinds.get(name))}
-    lists = {f'--{name}' for name in options if _is_list(kinds.get(name))}
-    arguments = [*each(arguments, lists, {f'--{name}' for name in options})]
+    arguments = [*each(arguments, (), {f'--{name}' for name in options})]
     parsed = parser.parse_args(list(checked(arguments, switches, sections)))
     try:
         values = parser.instantiate(parsed)
@@ -111,11 +105,6 @@ def parse_with_sections(
             raise
         raise cause from None
     return {name: values[name] for name in positional | options}
-
-
-def _is_list(kind: Any) -> bool:
-    """Whether an option takes several values: its type is a list, or a list or None."""
-    return any(get_origin(part) is list for part in (kind, *get_args(kind)))
 
 
 def _section(option: str, value: str) -> str:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from dgss_core.documents import load_json
-from dgss_core.errors import HEAD, DgssError, one_line, shown, why_not
+from dgss_core.errors import DgssError, one_line, read_head, shown, why_not
 
 SKIPPED = (
     'argparse.Namespace',
@@ -201,6 +201,6 @@ def _ends(header: Mapping[str, Any]) -> Iterator[int]:
 
 
 def _head(path: Path) -> bytes:
-    with suppress(OSError, ValueError), path.open('rb') as file:
-        return file.read(HEAD)
+    with suppress(OSError, ValueError):
+        return read_head(path)
     return b''
