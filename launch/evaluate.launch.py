@@ -26,6 +26,7 @@ from launch_ros.actions import LifecycleNode
 
 from dgss_core.cli import import_for
 from dgss_core.errors import DgssError
+from dgss_core.files import is_empty
 from dgss_ros.client.launching import dgss, ended_badly, options
 from dgss_ros.node import naming
 from launch import Action, LaunchContext, LaunchDescription
@@ -100,7 +101,9 @@ class Evaluation:
         given = context.launch_configurations
         self._given = given
         self._bag, self._output = (Path(given[name]).expanduser() for name in ('bag', 'output'))
-        if self._output.exists() and not is_empty(self._output):
+        # A replay without answers leaves an empty folder.
+        is_folder = self._output.is_dir()
+        if self._output.exists() and not (is_folder and is_empty(self._output)):
             raise DgssError(f'{self._output} exists already; choose another output:=.')
         for name in ('criteria', 'bundle'):
             if (path := given.get(name)) and not Path(path).expanduser().exists():
@@ -171,11 +174,6 @@ class Evaluation:
             then=then,
         )
         return [score]
-
-
-def is_empty(path: Path) -> bool:
-    """Whether a path is a folder without content, as a replay without answers leaves it."""
-    return path.is_dir() and not any(path.iterdir())
 
 
 def is_node(action: Action) -> bool:

@@ -10,6 +10,7 @@ with flat memory. It reads what is whole, and says what is not.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,6 +26,10 @@ MOST_FAULTS = 50
 
 Damage = Callable[[str], None]
 """Called with what is wrong with a file, and what to do."""
+
+
+HEADED = 12
+"""Bytes of a serialized message up to the end of its stamp."""
 
 
 @dataclass(frozen=True)
@@ -80,3 +85,13 @@ def is_latched(profiles: Any) -> bool:
     entries = profiles if isinstance(profiles, list) else []
     durabilities = [entry.get('durability') for entry in entries if isinstance(entry, dict)]
     return any(value in (1, 'transient_local') for value in durabilities)
+
+
+def raw_stamp_ns(data: bytes) -> int:
+    """The stamp, in nanoseconds, of a serialized message of `HEADED` bytes or more.
+
+    Its type begins with a std_msgs/Header. CDR: four bytes of encapsulation, the second of which
+    gives the byte order, then `int32 sec` and `uint32 nanosec`.
+    """
+    seconds, rest = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
+    return int(seconds) * 10**9 + int(rest)

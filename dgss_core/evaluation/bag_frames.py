@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ import numpy as np
 from dgss_core.bags import Bag, BagMessage, image_topic
 from dgss_core.bags.interfaces import IMAGE, sibling
 from dgss_core.bags.reader import condition_changes, decode_message, label_ids
+from dgss_core.bags.stored import HEADED, raw_stamp_ns
 from dgss_core.errors import DgssError, IncompleteError
 from dgss_core.evaluation.conditions import Changes, TimeRanges
 from dgss_core.evaluation.frames import ALONE, FrameKey, Problems, files_hash
@@ -205,21 +205,14 @@ def message_times(bag: Bag, topic: str, problems: Problems) -> list[Times]:
 
     What the bag promised and does not hold becomes a problem.
     """
-    messages = bag.messages({topic}, lambda error: problems.add(str(error)))
-    return [Times(header_stamp_ns(message), message.stamp_ns) for message in messages]
+    return [
+        Times(raw_stamp_ns(m.data) if len(m.data) >= HEADED else 0, m.stamp_ns)
+        for m in bag.messages({topic}, lambda error: problems.add(str(error)))
+    ]
 
 
 def told(error: IncompleteError) -> None:
     """Passes over what `message_times` made a problem."""
-
-
-def header_stamp_ns(message: BagMessage) -> int:
-    """The stamp of a message whose first field is a std_msgs/Header; 0 for damaged bytes."""
-    if len(message.data) < 12:
-        return 0
-    # The second byte of CDR says the order of bytes.
-    seconds, rest = struct.unpack_from('<iI' if message.data[1] & 1 else '>iI', message.data, 4)
-    return int(seconds * NS + rest)
 
 
 def _ids(message: BagMessage) -> np.ndarray:

@@ -78,15 +78,3 @@ def to_labels(labels: LabelSet) -> String:
 
 def stamp_ns(header: Header) -> int:
     return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
-
-
-def raw_stamp_ns(raw: bytes) -> int:
-    """Read the stamp, in ns, of a serialized message that begins with a Header.
-
-    CDR: four bytes of encapsulation, the second of which gives the byte order, then `int32 sec`
-    and `uint32 nanosec`.
-    """
-    order = '<' if raw[1] & 1 else '>'
-    sec = np.frombuffer(raw, f'{order}i4', 1, 4)[0]
-    nanosec = np.frombuffer(raw, f'{order}u4', 1, 8)[0]
-    return int(sec) * 1_000_000_000 + int(nanosec)

@@ -16,9 +16,9 @@ from std_msgs.msg import String
 
 from dgss_core.bags import BagRecorder
 from dgss_core.bags.interfaces import IMAGE, STRING
+from dgss_core.bags.stored import raw_stamp_ns
 from dgss_core.evaluation.live import ARRAY, DIAGNOSTICS, LABELS, REPLAY, pack
 from dgss_ros.client.session import wait_until
-from dgss_ros.node.messages import raw_stamp_ns
 from dgss_ros.node.naming import CameraTopics
 from dgss_ros.node.outputs import LATCHED_QOS
 

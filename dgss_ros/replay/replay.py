@@ -20,17 +20,18 @@ from std_msgs.msg import Header
 from dgss_core.bags import Bag, BagMessage, BagRecorder, image_topic
 from dgss_core.bags.bag import opened
 from dgss_core.bags.reader import decode_message
+from dgss_core.bags.stored import HEADED, raw_stamp_ns
 from dgss_core.commands.progress import say, with_progress
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.live import DIAGNOSTICS
 from dgss_core.images.compressed import encode_jpeg
 from dgss_ros.client.session import ros_session, wait_until
 from dgss_ros.node import naming
-from dgss_ros.node.messages import raw_stamp_ns, to_image
+from dgss_ros.node.messages import to_image
 from dgss_ros.node.naming import CameraTopics
 from dgss_ros.replay.answers import Answers
 from dgss_ros.replay.bag_play import BagPlayer
-from dgss_ros.replay.stamps import HEADED, Stamps
+from dgss_ros.replay.stamps import Stamps
 
 NODE = '/dgss'
 MASK_TOPIC = f'{NODE}/mask'

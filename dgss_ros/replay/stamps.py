@@ -6,10 +6,8 @@ import struct
 from dataclasses import replace
 
 from dgss_core.bags import BagMessage
-from dgss_ros.node.messages import raw_stamp_ns
+from dgss_core.bags.stored import HEADED, raw_stamp_ns
 
-HEADED = 12
-"""Bytes of a message up to the end of its stamp."""
 END_NS = 10**9 << 31
 """The seconds of a stamp are an int32."""
 

@@ -15,9 +15,9 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
 from dgss_core.bags import BagRecorder, read_bag, read_messages, write_bag
+from dgss_core.bags.stored import raw_stamp_ns
 from dgss_core.images.frames import Frame
 from dgss_ros.client.session import wait_until
-from dgss_ros.node.messages import raw_stamp_ns
 
 pytestmark = [pytest.mark.ros, pytest.mark.ros_apt]
 START_NS = 1_700_000_000_000_000_000

@@ -10,9 +10,10 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from dgss_core.bags.stored import raw_stamp_ns
 from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
-from dgss_ros.node.messages import raw_stamp_ns, stamp_ns, to_image, to_labels, to_mask, to_picture
+from dgss_ros.node.messages import stamp_ns, to_image, to_labels, to_mask, to_picture
 
 pytestmark = pytest.mark.ros
 HEADER = Header(stamp=Time(sec=1_700_000_000, nanosec=4_294_967), frame_id='camera')

@@ -18,10 +18,10 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
 from dgss_core.bags import BagRecorder, read_messages, write_bag
+from dgss_core.bags.stored import raw_stamp_ns
 from dgss_core.errors import DgssError
 from dgss_core.images.frames import Frame
 from dgss_ros.client.session import wait_until
-from dgss_ros.node.messages import raw_stamp_ns
 from dgss_ros.node.outputs import LATCHED_QOS
 from dgss_ros.replay.bag_play import BagPlayer
 

@@ -16,11 +16,11 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
 from dgss_core.bags import BagRecorder, bag_info, read_bag, read_messages, write_bag
+from dgss_core.bags.stored import raw_stamp_ns
 from dgss_core.evaluation.live import live_results, recorded_labels
 from dgss_core.images.frames import Frame
 from dgss_core.runtime.bundle import open_bundle
 from dgss_ros.client.session import wait_until
-from dgss_ros.node.messages import raw_stamp_ns
 
 pytestmark = pytest.mark.ros
 START_NS = 1_700_000_000_000_000_000

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from dgss_core.bags import BagMessage
-from dgss_ros.node.messages import raw_stamp_ns
+from dgss_core.bags.stored import raw_stamp_ns
 from dgss_ros.replay.stamps import Stamps
 
 pytestmark = pytest.mark.ros
