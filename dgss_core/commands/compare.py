@@ -15,7 +15,6 @@ from dgss_core.errors import DgssError, one_line
 from dgss_core.evaluation.assembly import provenance
 from dgss_core.evaluation.compare import FORMAT, compare_runs, read_run
 from dgss_core.evaluation.report.comparison import build_comparison, is_sure
-from dgss_core.evaluation.report.elements import harmless
 from dgss_core.evaluation.results import told
 from dgss_core.files import Kind, refuse_replacing, replacing_folder
 
@@ -62,7 +61,7 @@ def compare(
     for pair in found['pairs']:
         _print(pair, found)
     for problem in found['problems']:
-        print(f'{problem["count"]} x {_plain(problem["what"])}', file=sys.stderr)
+        print(f'{problem["count"]} x {one_line(problem["what"])}', file=sys.stderr)
     if output is not None:
         _write(output, found, runs, overwrite)
         print(output / PAGE)
@@ -103,7 +102,7 @@ def _print(pair: dict[str, Any], found: dict[str, Any]) -> None:
         entries = group['differences']
         others = (_points(entries[key]) for key in OTHERS)
         miou = (_points(entries['miou']), _between(entries['miou']))
-        table.add_row(_plain(name), str(group['frames']), *miou, *others)
+        table.add_row(one_line(name), str(group['frames']), *miou, *others)
     console = Console(markup=False, highlight=False)
     title = f'{_shown(other)} minus {_shown(first)}, on {pair["frames"]} frames, in points '
     title += '(*: the interval leaves out 0)'
@@ -111,7 +110,7 @@ def _print(pair: dict[str, Any], found: dict[str, Any]) -> None:
     console.print(table)
     for frame in pair['changed'][:SHOWN]:
         change = f'{100 * frame["difference"]:+.1f} mIoU'
-        name = f'{_plain(frame["name"])} ({_plain(frame["condition"])})'
+        name = f'{one_line(frame["name"])} ({one_line(frame["condition"])})'
         console.print(f'  {change}  {name}', soft_wrap=True)
 
 
@@ -127,9 +126,4 @@ def _between(entry: dict[str, Any]) -> str:
 
 
 def _shown(run: dict[str, Any]) -> str:
-    return _plain(f'{run["identity"]} ({run["folder"]})')
-
-
-def _plain(name: str) -> str:
-    """A name from outside, on one line, that does nothing to a terminal."""
-    return harmless(one_line(name))
+    return one_line(f'{run["identity"]} ({run["folder"]})')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from dgss_core.commands.progress import say
+from dgss_core.errors import one_line
 from dgss_core.evaluation.results import told
 
+LONGEST = 2000
+"""Characters of a problem."""
 NAMED = 3
 """Frames of a problem that are named."""
 COLUMNS = {'boundary IoU': 'boundary_iou', 'ECE': 'ece', 'AUROC': 'auroc'}
@@ -28,12 +31,12 @@ def print_results(results: Mapping[str, Any], path: Path) -> None:
     for verdict in results['verdicts']:
         what = ' '.join(filter(None, (verdict['criterion'], verdict['condition'])))
         line = f'{verdict["outcome"]}: {what} {verdict["wanted"]}. {verdict["reason"]}'
-        console.print(line, soft_wrap=True)
+        console.print(one_line(line), soft_wrap=True)
     for problem in results['problems']:
         names = ', '.join(problem['frames'][:NAMED])
         more = ', ...' if problem['count'] > NAMED else ''
         of_frames = f' ({problem["count"]}: {names}{more})' if problem['count'] else ''
-        print(f'{problem["what"]}{of_frames}', file=sys.stderr)
+        say(one_line(f'{problem["what"]}{of_frames}', LONGEST))
 
 
 def _table(conditions: Mapping[str, Any]) -> Table:
@@ -44,7 +47,7 @@ def _table(conditions: Mapping[str, Any]) -> Table:
     for name, found in told(conditions).items():
         interval = found.get('intervals', {}).get('miou')
         table.add_row(
-            name,
+            one_line(name),
             str(found['frames']),
             _percent(found['miou']),
             ' to '.join(map(_percent, interval)) if interval else '',
