@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
-import cv2
 import numpy as np
 
 from dgss_core.commands.progress import say, with_progress
 from dgss_core.commands.segment_output import FOLDERS, PAGE, result_folder
 from dgss_core.errors import DgssError, IncompleteError
 from dgss_core.files import NEW, flush_tree, staging_folder, write_whole
-from dgss_core.images.compressed import encode_jpeg
+from dgss_core.images.compressed import encode_jpeg, encode_png
 from dgss_core.images.frames import Frame, FrameSource
-from dgss_core.images.paint import fitted, overlay
+from dgss_core.images.paint import overlay, thumbnail
 from dgss_core.inputs import read_frames
 from dgss_core.runtime.backend import silent
 from dgss_core.runtime.bundle import open_bundle
@@ -189,15 +188,12 @@ class _Result:
 def _write_frame(
     output: Path, staging: Path, frame: Frame, mask: np.ndarray, painted: np.ndarray
 ) -> None:
-    size = fitted(width=painted.shape[1], height=painted.shape[0], to_width=THUMBNAIL_WIDTH)
-    thumbnail = cv2.resize(painted, size, interpolation=cv2.INTER_AREA)
-    # imencode, not imwrite, which gives no reason for a failure. The mask comes last: a frame with
-    # a mask is complete.
+    # The mask comes last: a frame with a mask is complete.
     for name, data in (
         ('overlays', encode_jpeg(painted)),
         ('frames', encode_jpeg(frame.image)),
-        ('thumbnails', encode_jpeg(thumbnail, 80)),
-        ('masks', cv2.imencode('.png', mask)[1].tobytes()),
+        ('thumbnails', encode_jpeg(thumbnail(painted, THUMBNAIL_WIDTH), 80)),
+        ('masks', encode_png(mask)),
     ):
         # Flushed once at the end: every file on its own would take as long as the network.
         (staging / name).write_bytes(data)

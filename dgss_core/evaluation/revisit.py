@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-import cv2
 import numpy as np
 
 from dgss_core.errors import DgssError
@@ -18,7 +17,7 @@ from dgss_core.evaluation.scoring import Classes
 from dgss_core.evaluation.selection import choose, feature
 from dgss_core.evaluation.store import Predicted, PredictionStore
 from dgss_core.evaluation.to_label import write_to_label
-from dgss_core.images.paint import fitted
+from dgss_core.images.paint import thumbnail
 
 WIDTH = 960
 """Largest width of a picture in a report, in pixels."""
@@ -71,7 +70,7 @@ def report_pictures(
         number, found = place[0], labels.get(place)
         pictures[place] = Picture(
             chosen[place].frame,
-            _small(image),
+            image if image.shape[1] <= WIDTH else thumbnail(image, WIDTH),
             classes[number].masks[answer.mask],
             None if found is None else classes[number].labels[found],
             chosen[place].note,
@@ -104,11 +103,3 @@ def _labels(
                 yield (number, index), read()
             except DgssError:  # It is among the problems already.
                 continue
-
-
-def _small(image: np.ndarray) -> np.ndarray:
-    height, width = image.shape[:2]
-    if width <= WIDTH:
-        return image
-    size = fitted(width=width, height=height, to_width=WIDTH)
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -20,8 +20,8 @@ import numpy as np
 from dgss_core.documents import load_json
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.flicker import FlickerCounts
-from dgss_core.images.compressed import decode_pixels, encode_jpeg
-from dgss_core.images.paint import fitted
+from dgss_core.images.compressed import decode_pixels, encode, encode_jpeg
+from dgss_core.images.paint import thumbnail
 from dgss_core.runtime.prediction import Prediction
 
 THUMBNAIL = 480
@@ -128,16 +128,13 @@ class PredictionStore:
 
     def put(self, name: str, image: np.ndarray, answer: Predicted) -> None:
         """Write the answer for a frame; its thumbnail is made of `image`, RGB uint8 (H, W, 3)."""
-        height, width = image.shape[:2]
-        size = fitted(width=width, height=height, to_width=THUMBNAIL)
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         confidence = answer.confidence
         row = (
             name,
             *answer.size,
-            _packed(answer.mask),
-            None if confidence is None else _packed(confidence),
-            encode_jpeg(small, 85),
+            encode(answer.mask, '.png', PACKED),
+            None if confidence is None else encode(confidence, '.png', PACKED),
+            encode_jpeg(thumbnail(image, THUMBNAIL), 85),
             None if confidence is None else float(confidence.mean()) / 255,
             answer.seconds,
             json.dumps(answer.descriptors),
@@ -189,10 +186,6 @@ class PredictionStore:
         if not ours or kinds != [('table',)]:
             raise DgssError(f'{self.path} was not written by dgss evaluate; name another folder.')
         return str(self._database.execute('SELECT predictor FROM about').fetchone()[0])
-
-
-def _packed(plane: np.ndarray) -> bytes:
-    return bytes(cv2.imencode('.png', plane, PACKED)[1])
 
 
 @contextmanager

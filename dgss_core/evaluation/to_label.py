@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from dgss_core.files import Kind, replacing_folder
-from dgss_core.images.compressed import encode_jpeg
+from dgss_core.images.compressed import encode_jpeg, encode_png
+from dgss_core.images.paint import colorize
 from dgss_core.labels import LabelSet
 
 IMAGES, MASKS, CLASSES = 'JPEGImages', 'SegmentationClass', 'labelmap.txt'
@@ -38,10 +38,7 @@ def write_to_label(
         for name, image, mask in frames:
             flat = name.replace('/', '_')
             (staging / IMAGES / f'{flat}.jpg').write_bytes(encode_jpeg(image, QUALITY))
-            painted = np.ascontiguousarray(labels.colors[mask][..., ::-1])
-            (staging / MASKS / f'{flat}.png').write_bytes(
-                cv2.imencode('.png', painted)[1].tobytes()
-            )
+            (staging / MASKS / f'{flat}.png').write_bytes(encode_png(colorize(mask, labels)))
 
 
 def _why_not(folder: Path) -> str:

@@ -52,6 +52,12 @@ def fitted(*, width: int, height: int, to_width: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
+def thumbnail(image: np.ndarray, to_width: int) -> np.ndarray:
+    """An image, uint8 (H, W, 3), in the size of `fitted`."""
+    size = fitted(width=image.shape[1], height=image.shape[0], to_width=to_width)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
 def legend(label_set: LabelSet, width: int = 960) -> np.ndarray:
     """A swatch and a name per class, wrapped to `width` pixels, RGB uint8 (H, width, 3)."""
     spans = [SWATCH + 6 + _text_width(name) + 2 * GAP for name in label_set.names]

@@ -1,0 +1,133 @@
+"""`dgss evaluate` on bags: labels and conditions find their images, and nothing is left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+from evaluated import evaluate, results
+from streets import film
+
+from dgss_core.bags import BagRecorder, read_messages, write_bag
+from dgss_core.images.frames import FIRST_STAMP_NS
+from dgss_core.runtime.bundle import Bundle
+
+
+def test_a_bag_is_scored_by_its_own_labels_and_conditions(
+    bag: Path, tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = evaluate(
+        capsys, '--bag', bag, '--bundle', probe_bundle.folder, '--output', tmp_path / 'out'
+    )
+    assert code == 0, err
+    found = results(tmp_path / 'out')
+    assert {name: s['frames'] for name, s in found['conditions'].items()} == {
+        'all': 8, 'day': 4, 'night': 4
+    }  # fmt: skip
+    assert found['conditions']['all']['miou'] == 1
+    assert found['frames'][0]['stamp_ns'] == FIRST_STAMP_NS
+
+
+def test_images_without_labels_are_counted_and_named(
+    tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = film(5)
+    frames[2] = replace(frames[2], labels=None)
+    write_bag(tmp_path / 'drive', frames)
+    code, _, err = evaluate(
+        capsys, '--bag', tmp_path / 'drive', '--bundle', probe_bundle.folder,
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    found = results(tmp_path / 'out')
+    assert code == 1
+    assert 'no labels' in err
+    assert [(p['count'], p['frames']) for p in found['problems']] == [(1, ['000002'])]
+    assert found['sources'][0] == found['sources'][0] | {
+        'frames': 5, 'predicted': 5, 'labelled': 4
+    }  # fmt: skip
+    assert found['conditions']['all']['frames'] == 4
+
+
+def shift_labels(bag: Path, target: Path, by_ns: int) -> Path:
+    """A copy of a bag whose labels are stamped later."""
+    with BagRecorder(target) as recorder:
+        for message in read_messages(bag):
+            data = bytearray(message.data)
+            if message.topic.endswith('/labels'):
+                nanoseconds = int.from_bytes(data[8:12], 'little') + by_ns
+                data[8:12] = nanoseconds.to_bytes(4, 'little')
+            recorder.record(message.topic, message.msgtype, message.stamp_ns, bytes(data))
+    return target
+
+
+def test_near_stamps_pair_only_within_the_tolerance(
+    bag: Path, tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = shift_labels(bag, tmp_path / 'late', 3_000_000)
+    given = ('--bag', late, '--bundle', probe_bundle.folder, '--output', tmp_path / 'out')
+    assert evaluate(capsys, *given)[0] == 1
+    assert results(tmp_path / 'out')['conditions']['all']['miou'] is None
+    code, _, err = evaluate(capsys, *given, '--tolerance', 5, '--overwrite')
+    found = results(tmp_path / 'out')
+    assert (code, found['conditions']['all']['miou']) == (0, 1)
+    assert found['problems'][0]['is_note']
+    assert 'within 5 ms' in err
+
+
+@pytest.mark.parametrize('by', ['nanoseconds', 'seconds', 'number'])
+def test_labels_of_a_bag_may_lie_in_a_folder(
+    tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str], by: str
+) -> None:
+    frames = film(3)
+    write_bag(tmp_path / 'drive', frames, labels=False)
+    (tmp_path / 'labels').mkdir()
+    for number, frame in enumerate(frames):
+        seconds, rest = divmod(frame.stamp_ns, 10**9)
+        name = {
+            'nanoseconds': str(frame.stamp_ns),
+            'seconds': f'{seconds}_{rest:09d}',
+            'number': f'{number:06d}',
+        }[by]
+        cv2.imwrite(str(tmp_path / 'labels' / f'{name}.png'), frame.labels)
+    code, _, err = evaluate(
+        capsys, '--bag', tmp_path / 'drive', '--labels', tmp_path / 'labels',
+        '--bundle', probe_bundle.folder, '--output', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 0, err
+    assert results(tmp_path / 'out')['conditions']['all']['miou'] == 1
+
+
+def test_time_ranges_name_conditions_and_leave_out_what_is_ignored(
+    bag: Path, tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ranges = tmp_path / 'conditions.yaml'
+    ranges.write_text('rain: [[0, 0.25]]\nsnow: [[0.25, 0.5]]\nignore: [[0.5, 100]]\n')
+    code, _, err = evaluate(
+        capsys, '--bag', bag, '--conditions', ranges, '--bundle', probe_bundle.folder,
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 0, err
+    found = results(tmp_path / 'out')
+    assert {name: s['frames'] for name, s in found['conditions'].items()} == {
+        'all': 5, 'rain': 3, 'snow': 2
+    }  # fmt: skip
+    assert found['settings']['ignored'] == [[0.5, 100.0]]
+
+
+def test_a_bag_that_is_cut_off_is_scored_and_told(
+    tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bag(tmp_path / 'drive', film(40))
+    whole = next((tmp_path / 'drive').glob('*.mcap')).read_bytes()
+    (tmp_path / 'cut.mcap').write_bytes(whole[: len(whole) * 2 // 3])
+    code, _, err = evaluate(
+        capsys, '--bag', tmp_path / 'cut.mcap', '--bundle', probe_bundle.folder,
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    found = results(tmp_path / 'out')
+    assert code == 1
+    assert 'incomplete' in err
+    assert 0 < found['sources'][0]['labelled'] < 40
+    assert found['conditions']['all']['miou'] == 1

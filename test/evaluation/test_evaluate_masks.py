@@ -1,0 +1,117 @@
+"""`dgss evaluate --predictions`: masks that anyone made, in a folder or a bag."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from evaluated import evaluate, results
+from streets import blocks, film, picture, write_street
+
+from dgss_core.bags import BagRecorder, read_messages, write_bag
+from dgss_core.bags.interfaces import STRING, typestore
+from dgss_core.evaluation.live import pack
+from dgss_core.images.frames import Frame
+
+STREET = {'day': 4, 'night': 2}
+
+
+def test_masks_of_a_folder_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, masks = write_street(tmp_path, STREET), tmp_path / 'masks'
+    masks.mkdir()
+    for number, (condition, count) in enumerate(STREET.items()):
+        for index in range(count):
+            name = f'{condition}_drive{index % 2}_{index}'
+            if name == 'day_drive1_3':
+                continue
+            cv2.imwrite(str(masks / f'{name}.png'), blocks(100 * number + index))
+            sure = np.full((48, 64), 65535 // 2, np.uint16)
+            cv2.imwrite(str(masks / f'{name}_confidence.png'), sure)
+    code, _, err = evaluate(
+        capsys, '--data', data, '--root', tmp_path, '--predictions', masks,
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    found = results(tmp_path / 'out')
+    assert code == 1
+    assert 'has no mask' in err
+    assert found['problems'][0]['frames'] == ['day_drive1_3']
+    assert found['conditions']['all']['miou'] == 1
+    assert found['frames'][0]['confidence'] == pytest.approx(0.5, abs=0.01)
+
+
+def masks_bag(path: Path, frames: list[Frame]) -> Path:
+    """Masks as `bag replay` records them."""
+    as_images = [
+        Frame(f.name, picture(f.labels), f.stamp_ns, f.labels)
+        for f in frames
+        if f.labels is not None
+    ]
+    drive = path.with_name('made')
+    write_bag(drive, as_images)
+    with BagRecorder(path) as recorder:
+        for message in read_messages(drive, {'/camera/labels'}):
+            for topic in ('/dgss/mask', '/dgss/confidence'):
+                recorder.record(topic, message.msgtype, message.stamp_ns, message.data)
+    return path
+
+
+def test_masks_of_a_bag_find_their_images_by_stamps(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks = masks_bag(tmp_path / 'masks', film(7))
+    code, _, _ = evaluate(
+        capsys, '--bag', bag, '--predictions', masks, '--label-set', 'cityscapes19',
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    found = results(tmp_path / 'out')
+    assert code == 1
+    assert found['problems'][0]['frames'] == ['000007']
+    assert found['conditions']['all'] == found['conditions']['all'] | {'frames': 7, 'miou': 1.0}
+
+
+def test_masks_of_images_with_one_stamp_find_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A replay sends the second image a nanosecond later, and its mask has that stamp."""
+    frames = film(3)
+    write_bag(tmp_path / 'drive', [frames[0], replace(frames[1], stamp_ns=frames[0].stamp_ns)])
+    sent = [frames[0], replace(frames[1], stamp_ns=frames[0].stamp_ns + 1)]
+    masks = masks_bag(tmp_path / 'masks', sent)
+    evaluate(
+        capsys, '--bag', tmp_path / 'drive', '--predictions', masks,
+        '--label-set', 'cityscapes19', '--output', tmp_path / 'out',
+    )  # fmt: skip
+    found = results(tmp_path / 'out')
+    assert found['conditions']['all'] == found['conditions']['all'] | {'frames': 2, 'miou': 1.0}
+    assert not any('no mask' in problem['what'] for problem in found['problems'])
+
+
+def test_a_recorded_replay_tells_latency_and_drops(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stamps = [frame.stamp_ns for frame in film(8)]
+    received = {stamp: i + 0.01 * (i + 1) for i, stamp in enumerate(stamps[:6])}
+    text = pack({stamp: float(i) for i, stamp in enumerate(stamps)}, received)
+    masks = masks_bag(tmp_path / 'made_masks', film(6))
+    with BagRecorder(tmp_path / 'masks') as recorder:
+        for message in read_messages(masks):
+            recorder.record(message.topic, message.msgtype, message.stamp_ns, message.data)
+        data = typestore().serialize_cdr(typestore().types[STRING](data=text), STRING)
+        recorder.record('/dgss/replay', STRING, stamps[-1], data)
+    criteria = tmp_path / 'criteria.yaml'
+    criteria.write_text('drop_rate: "<= 0.2"\nlatency_p99_ms: "<= 60.5"\n')
+    code, out, _ = evaluate(
+        capsys, '--bag', bag, '--predictions', tmp_path / 'masks', '--label-set', 'cityscapes19',
+        '--output', tmp_path / 'out', '--criteria', criteria,
+    )  # fmt: skip
+    live = results(tmp_path / 'out')['live']
+    assert code == 1
+    assert (live['sent'], live['received'], live['drop_rate']) == (8, 6, 0.25)
+    assert live['latency_ms']['p50'] == pytest.approx(35)
+    assert live['rate_hz'] == pytest.approx(1 / 1.01)
+    assert live['latencies_ms'] == [10, 20, 30, 40, 50, 60]
+    assert 'fail: drop_rate <= 0.2' in out
+    assert 'pass: latency_p99_ms' in out
