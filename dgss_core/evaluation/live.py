@@ -41,12 +41,11 @@ def live_results(bag: str | Path | Bag, mask_topic: str) -> dict[str, Any] | Non
 
     Raises DgssError if these are damaged.
     """
-    topic = sibling(mask_topic, REPLAY)
     recording = opened(bag)
-    texts = [m for m in _messages(recording, topic) if m.msgtype == STRING]
-    if not texts:
+    text, origin = _last_text(recording, sibling(mask_topic, REPLAY))
+    if text is None:
         return None
-    sent, received = _unpack(deserialized(texts[-1]).data, f'{topic} of {recording.path}')
+    sent, received = _unpack(text, origin)
     latencies = np.array([1e3 * (received[s] - sent[s]) for s in sent if s in received])
     arrived = sorted(received.values())
     span = arrived[-1] - arrived[0] if arrived else 0
@@ -69,13 +68,14 @@ def recorded_labels(bag: str | Path | Bag, mask_topic: str) -> LabelSet | None:
 
     Raises DgssError if it is damaged.
     """
-    topic = sibling(mask_topic, LABELS)
-    recording = opened(bag)
-    found = [m for m in _messages(recording, topic) if m.msgtype == STRING]
-    if not found:
-        return None
-    origin = f'{topic} of {recording.path}'
-    return LabelSet.from_dict(load_json(deserialized(found[-1]).data, origin, LARGEST), origin)
+    text, origin = _last_text(opened(bag), sibling(mask_topic, LABELS))
+    return None if text is None else LabelSet.from_dict(load_json(text, origin, LARGEST), origin)
+
+
+def _last_text(bag: Bag, topic: str) -> tuple[str | None, str]:
+    """The last text on a topic, None without one; and where it is from, for a message."""
+    texts = [message for message in _messages(bag, topic) if message.msgtype == STRING]
+    return deserialized(texts[-1]).data if texts else None, f'{topic} of {bag.path}'
 
 
 def _unpack(text: str, origin: str) -> tuple[dict[int, float], dict[int, float]]:

@@ -7,6 +7,7 @@ import io
 import cv2
 import numpy as np
 import pytest
+from damage import Changes, changes, damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from miniature import indexed
@@ -127,18 +128,14 @@ ORIGINALS = [
 @given(
     data=st.sampled_from(ORIGINALS),
     cut=st.floats(0.05, 1),
-    changes=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4)), max_size=3),
+    made=changes(3),
     channel=st.sampled_from([None, RED]),
 )
 def test_changed_bytes_give_ids_or_one_sentence(
-    data: bytes, cut: float, changes: list[tuple[float, bytes]], channel: int | None
+    data: bytes, cut: float, made: Changes, channel: int | None
 ) -> None:
-    changed = bytearray(data)
-    for share, new in changes:
-        at = int(share * (len(changed) - len(new)))
-        changed[at : at + len(new)] = new
     try:
-        ids = decode_ids(bytes(changed[: int(len(changed) * cut)]), channel)
+        ids = decode_ids(damaged(data, cut, made), channel)
     except DgssError:
         return
     assert ids.dtype == np.uint8

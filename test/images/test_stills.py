@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from clips import LEFT, RIGHT, heic, picture
+from damage import Changes, changes, damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -161,18 +162,14 @@ ORIGINALS = [encoded(suffix) for suffix in ('.png', '.jpg', '.tiff', '.webp', '.
 @given(
     data=st.sampled_from(ORIGINALS),
     cut=st.floats(0.05, 1),
-    changes=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4)), max_size=4),
+    made=changes(4),
     upright=st.booleans(),
 )
 def test_changed_bytes_give_an_image_or_one_sentence(
-    data: bytes, cut: float, changes: list[tuple[float, bytes]], upright: bool
+    data: bytes, cut: float, made: Changes, upright: bool
 ) -> None:
-    changed = bytearray(data)
-    for share, new in changes:
-        at = int(share * (len(changed) - len(new)))
-        changed[at : at + len(new)] = new
     try:
-        image = decode_still(bytes(changed[: int(len(changed) * cut)]), upright=upright)
+        image = decode_still(damaged(data, cut, made), upright=upright)
     except DgssError:
         return
     assert image.dtype == np.uint8

@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 from clips import HEIGHT, LEFT, RIGHT, WIDTH, packets, picture, row_of_bar, write_video
+from damage import Changes, changes, damaged
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -224,25 +225,21 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 KINDS = {'a.mp4': 'h264', 'a.mkv': 'mpeg4', 'a.avi': 'mjpeg', 'a.ts': 'h264'}
 
 
-@example(name='a.mp4', cut=1.0, changes=[(1.0, b'\x80')])  # A text that is not UTF-8.
+@example(name='a.mp4', cut=1.0, made=[(1.0, b'\x80')])  # A text that is not UTF-8.
 @settings(max_examples=60, deadline=None)
 @given(
     name=st.sampled_from([*KINDS]),
     cut=st.floats(0.2, 1),
-    changes=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=6)), max_size=4),
+    made=changes(4, longest=6),
 )
 def test_changed_bytes_give_frames_or_one_sentence(
     name: str,
     cut: float,
-    changes: list[tuple[float, bytes]],
+    made: Changes,
     originals: Path,
 ) -> None:
-    data = bytearray((originals / name).read_bytes())
-    for share, new in changes:
-        at = int(share * (len(data) - len(new)))
-        data[at : at + len(new)] = new
     path = originals / 'changed.mp4'
-    path.write_bytes(data[: int(len(data) * cut)])
+    path.write_bytes(damaged((originals / name).read_bytes(), cut, made))
     failed: list[tuple[str, DgssError]] = []
     try:
         frames = list(read_frames(path, on_error=lambda *failure: failed.append(failure)))
