@@ -10,6 +10,7 @@ from typing import Any
 from dgss_core.bags.stored import CDR, StoredTopic, full_name, is_latched
 from dgss_core.documents import read_bounded, read_yaml
 from dgss_core.errors import DgssError, shown
+from dgss_core.images.folder import natural
 
 METADATA = 'metadata.yaml'
 KEY = 'rosbag2_bagfile_information'
@@ -73,7 +74,7 @@ def files_of(folder: Path, metadata: Metadata) -> tuple[list[Path], list[str]]:
     A file that was renamed or compressed since is taken where there is only one that it can be.
     Raises DgssError if there is none to read.
     """
-    present = {path.name: path for path in sorted(folder.iterdir(), key=_natural)}
+    present = {path.name: path for path in sorted(folder.iterdir(), key=natural)}
     stored = [name for name, path in present.items() if is_stored(path) and path.is_file()]
     # Who has unpacked a file may have kept the packed one.
     stored = [name for name in stored if name.removesuffix(PACKED) not in {*stored} - {name}]
@@ -142,9 +143,3 @@ def _text(value: Any) -> str:
 def _listed(names: list[str]) -> str:
     few = ', '.join(map(shown, names[:3]))
     return few if len(names) <= 3 else f'{few} and {len(names) - 3} more'
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sort key that puts drive_2 before drive_10."""
-    parts = re.findall(r'[0-9]+|[^0-9]+', path.name)
-    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]

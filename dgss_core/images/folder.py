@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from dgss_core.errors import HEAD, DgssError, IncompleteError, shown, what_it_is
+from dgss_core.errors import DgssError, IncompleteError, read_head, shown, what_it_is
 from dgss_core.images.frames import (
     FIRST_STAMP_NS,
     FPS,
@@ -74,7 +74,7 @@ def images_in(folder: Path) -> tuple[list[Path], list[Left]]:
     """
     files, left = [], []
     others: dict[str, list[Path]] = defaultdict(list)
-    for entry in sorted(folder.iterdir(), key=_natural):
+    for entry in sorted(folder.iterdir(), key=natural):
         # For example ._NAME, which macOS adds for every file.
         if entry.name.startswith('.'):
             continue
@@ -98,8 +98,7 @@ def images_in(folder: Path) -> tuple[list[Path], list[Left]]:
 def _kind_of(path: Path) -> str:
     """'a video', 'a bag', '.gif files' (a picture), or '' for a file that is none of these."""
     try:
-        with path.open('rb') as file:
-            head = file.read(HEAD)
+        head = read_head(path)
     except OSError:
         return ''
     for kind, name in RECORDINGS.items():
@@ -133,7 +132,7 @@ def why_no_file(path: Path) -> str:
     return f'{path} is named like an image and is no file; remove or rename it.'
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def natural(path: Path) -> list[tuple[int, str]]:
     """Sort key that puts frame_2 before frame_10."""
     parts = re.findall(r'[0-9]+|[^0-9]+', path.name)
     return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
@@ -176,7 +175,7 @@ def _label_files(folder: Path, names: list[str], files: list[Path]) -> dict[str,
 def _unused(folder: Path, used: dict[str, Path]) -> list[Left]:
     """The PNGs of the labels folder that belong to no image, as one reason."""
     files = {file for file in folder.iterdir() if file.suffix.lower() == '.png'}
-    others = sorted(files - {*used.values()}, key=_natural)
+    others = sorted(files - {*used.values()}, key=natural)
     if not others:
         return []
     first = others[0].name

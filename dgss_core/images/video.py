@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dgss_core.errors import HEAD, DgssError, IncompleteError, what_it_is
+from dgss_core.errors import DgssError, IncompleteError, read_head, what_it_is
 from dgss_core.images.coded import DECODER, pyav, reason_of, to_rgb
 from dgss_core.images.encodings import MAX_PIXELS
 from dgss_core.images.frames import FIRST_STAMP_NS, FPS, Frame, FrameSource, OnError, period_ns
@@ -91,8 +91,7 @@ def _container(file: BinaryIO) -> Any:
 
 
 def _why_no_video(path: Path, error: Exception) -> str:
-    with path.open('rb') as file:
-        head = file.read(HEAD)
+    head = read_head(path)
     if head.startswith(b'RIFF') or (what_it_is(head) and not what_it_is(head, *KINDS_OF_VIDEO)):
         return (
             f'{path} is a video that is damaged or cut short ({reason_of(error)}); copy or '
