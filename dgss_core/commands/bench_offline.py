@@ -180,6 +180,6 @@ def _print(rows: list[dict[str, Any]], shared: Segmenter) -> None:
         table.add_row(row['size'], *cells)
     console.print(table)
     console.print(
-        f'{shared.identity} on {shared.backend.identity}; {os.cpu_count()} cores; network: one call '
-        f'after another; the others: {shared.lanes} calls at once.'
+        f'{shared.identity} on {shared.backend.identity}; {os.cpu_count()} cores; network: one '
+        f'call after another; the others: {shared.lanes} calls at once.'
     )

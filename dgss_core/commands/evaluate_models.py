@@ -53,9 +53,8 @@ def of_bundle(
         raise DgssError(
             f'The {ways.title} needs --checkpoint: a bundle runs whole images at its own size.'
         )
-    segmenter = stack.enter_context(
-        Segmenter(bundle, backend, threads, report=say, lanes=lanes_for(threads))
-    )
+    lanes = lanes_for(threads)
+    segmenter = stack.enter_context(Segmenter(bundle, backend, threads, report=say, lanes=lanes))
     about = {
         'kind': 'bundle',
         'identity': segmenter.identity,
