@@ -49,6 +49,7 @@ def evaluate(
     labels: str | None = None,
     ood: Path | None = None,
     conditions: Path | None = None,
+    estimate_conditions: bool = False,
     tolerance: float = 0.0,
     bundle: Path | None = None,
     checkpoint: Path | None = None,
@@ -86,6 +87,8 @@ def evaluate(
             inside, 255 unlabelled; the scores tell them apart by the confidence
         conditions: YAML file of time ranges, such as night: [[0, 30]]; by default the topic
             condition beside the images
+        estimate_conditions: estimate the condition of every frame from its image, and use it where
+            nobody said it
         tolerance: largest difference of the stamps of an image and its labels, in milliseconds
         bundle: bundle to score (default: the embedded bundle)
         checkpoint: checkpoint to score, by torch
@@ -164,6 +167,7 @@ def evaluate(
             statistics=model.statistics,
             against=second.predictor if second else None,
             ood=OodFolder(ood) if ood is not None else None,
+            estimate=estimate_conditions,
             show=_show,
         )
         chosen = []

@@ -80,6 +80,7 @@ def assemble(
         'retention': retention(adverse, NORMAL),
         'bravo': bravo(adverse),
         'monitor': detection(frames, [fact['miou'] for fact in facts], NORMAL),
+        'estimated': _estimated(frames),
         'frames': facts,
     }
 
@@ -154,6 +155,16 @@ def _nothing(labels: LabelSet, band: int) -> FrameCounts:
     return FrameCounts(0, 0, band, matrix, matrix, *[histogram] * 4)
 
 
+def _estimated(frames: Sequence[ScoredFrame]) -> dict[str, dict[str, int]] | None:
+    """How often frames of each condition were estimated to have each; None if none were."""
+    found: dict[str, dict[str, int]] = {}
+    for frame in frames:
+        if frame.estimate is not None:
+            row = found.setdefault(frame.key.condition, {})
+            row[frame.estimate] = row.get(frame.estimate, 0) + 1
+    return found or None
+
+
 def _facts(frame: ScoredFrame) -> dict[str, Any]:
     counts = None if frame.counts is None else frame.counts.unpacked()
     found = None if counts is None else measures(counts)
@@ -162,6 +173,7 @@ def _facts(frame: ScoredFrame) -> dict[str, Any]:
         'source': frame.source,
         'drive': frame.key.drive,
         'condition': frame.key.condition,
+        'estimate': frame.estimate,
         'stamp_ns': frame.key.stamp_ns,
         'labelled': found is not None,
         'labelled_pixels': 0 if counts is None else int(counts.confusion.sum()),

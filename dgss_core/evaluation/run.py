@@ -59,13 +59,15 @@ def run(
     statistics: SourceStatistics | None = None,
     against: Predictor | None = None,
     ood: OodFolder | None = None,
+    estimate: bool = False,
     show: Show = quietly,
 ) -> Evaluation:
     """Evaluate `predictor` on `sets`, in the classes of `label_set`.
 
-    `ood`: labels of what lies outside the distribution, by the names of frames. `against`: a
-    second predictor, to measure where both agree. Predictions that `folder` holds are used again.
-    Raises DgssError if label sets have no merge to `label_set`, and if no frame at all could be
+    `ood`: labels of what lies outside the distribution, by the names of frames. `estimate`:
+    estimate conditions from the images, for frames of which nobody said it. `against`: a second
+    predictor, to measure where both agree. Predictions that `folder` holds are used again. Raises
+    DgssError if label sets have no merge to `label_set`, and if no frame at all could be
     predicted.
     """
     classes = [Classes.of(predictor.labels, frames.label_set, label_set) for frames in sets]
@@ -88,6 +90,7 @@ def run(
                 statistics=statistics,
                 second=second,
                 ood=ood,
+                estimate=estimate,
                 show=show,
             )
         scored += found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -10,12 +10,14 @@ import numpy as np
 
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.counts import BAND, FrameCounts, PackedCounts
+from dgss_core.evaluation.estimation import ConditionModel, estimates
 from dgss_core.evaluation.flicker import FlickerCounts
-from dgss_core.evaluation.frames import FrameKey, FrameSet
+from dgss_core.evaluation.frames import UNKNOWN, FrameKey, FrameSet
 from dgss_core.evaluation.observing import Second, Shifts, flickers
 from dgss_core.evaluation.ood import OodFolder
 from dgss_core.evaluation.predict import Show, quietly
 from dgss_core.evaluation.store import Predicted, PredictionStore, Stored
+from dgss_core.images.compressed import decode_compressed
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.runtime.manifest import SourceStatistics
 from dgss_core.runtime.pipeline import in_threads
@@ -32,7 +34,8 @@ class ScoredFrame:
     `shift`: the largest distance of the domain shift monitor, in standard deviations of the
     source, None for a bundle without statistics. `flicker`: by stride, of a film. `agreement`: the
     share of pixels in which a second predictor gives the same class, None without one. `seconds`:
-    of the network.
+    of the network. `estimate`: the condition as estimated from the image, None if it was not asked
+    for.
     """
 
     key: FrameKey
@@ -44,6 +47,7 @@ class ScoredFrame:
     flicker: dict[int, FlickerCounts] = field(default_factory=dict)
     agreement: float | None = None
     seconds: float | None = None
+    estimate: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,13 +77,15 @@ def score(
     statistics: SourceStatistics | None = None,
     second: Second | None = None,
     ood: OodFolder | None = None,
+    estimate: bool = False,
     show: Show = quietly,
 ) -> list[ScoredFrame]:
     """Score the frames that the store holds, in their order.
 
     `source`: the place of `frames` among all sets. `statistics`: of the bundle, for the shift.
-    `ood`: labels of what lies outside the distribution; a frame may have them alone. Labels that
-    cannot be read, or do not fit, become problems of `frames`.
+    `ood`: labels of what lies outside the distribution; a frame may have them alone.
+    `estimate`: estimate the condition of every frame; those whose condition is unknown get it.
+    Labels that cannot be read, or do not fit, become problems of `frames`.
     """
     names = store.names()
     places = [index for index, key in enumerate(frames.keys) if key.name in names]
@@ -103,7 +109,22 @@ def score(
                 stored.seconds,
             )
         )
+    if estimate:
+        _estimate(scored, store)
     return scored
+
+
+def _estimate(frames: Sequence[ScoredFrame], store: PredictionStore) -> None:
+    model = ConditionModel.load()
+    log_odds = [
+        model.log_odds(decode_compressed(store.get(frame.key.name).thumbnail)) for frame in frames
+    ]
+    # Drives of one name under two conditions are two recordings.
+    drives = [frame.key.drive and f'{frame.key.drive} {frame.key.condition}' for frame in frames]
+    for frame, name in zip(frames, estimates(log_odds, drives), strict=True):
+        frame.estimate = name
+        if frame.key.condition == UNKNOWN:
+            frame.key = replace(frame.key, condition=name)
 
 
 def _counted(
