@@ -30,6 +30,14 @@ PUBLISHED = (
     'famix-rn50',
     'famix-rn101',
     'soma-dinov2-l',
+    'rein-sam-h',
+    'pidnet-s',
+    'pidnet-m',
+    'pidnet-l',
+    'ddrnet-23-slim',
+    'ddrnet-23',
+    'bisenetv2',
+    'bisenetv2-coincheung',
 )
 """The systems with importers for their published checkpoints."""
 
@@ -39,6 +47,10 @@ LICENCES = {
     'clouds': 'code Apache-2.0; no separate licence of the weights is known',
     'famix': 'Apache-2.0 by its README, which ships no licence file',
     'soma': 'code MIT; no separate licence of the weights is known',
+    'pidnet': 'Apache-2.0 from OpenMMLab, MIT from the authors; trained on Cityscapes',
+    'ddrnet': 'Apache-2.0 from OpenMMLab, MIT from the authors; trained on Cityscapes',
+    'bisenetv2': 'Apache-2.0; trained on Cityscapes',
+    'bisenetv2-coincheung': 'MIT; trained on Cityscapes',
 }
 """Licences as stated by the publishers, by the first part of the name of a system."""
 

@@ -14,6 +14,11 @@ import torch
 from dgss_core.errors import DgssError
 from dgss_core.networks.encoders.weights import load_weights
 from dgss_core.networks.importers.adapters import import_reins, import_soma
+from dgss_core.networks.importers.bisenetv2 import (
+    import_bisenetv2,
+    import_bisenetv2_coincheung,
+)
+from dgss_core.networks.importers.dual_resolution import import_ddrnet, import_pidnet
 from dgss_core.networks.importers.encoders import (
     import_clip_resnet,
     import_clip_vit,
@@ -124,12 +129,26 @@ def soma_system(weights: Weights, base: Weights | None = None) -> Weights:
     }
 
 
+def _whole(name: str, importer: Callable[[Weights], Weights]) -> SystemImporter:
+    """An importer of files that hold all of the network."""
+
+    def import_whole(weights: Weights, base: Weights | None = None) -> Weights:
+        _no_base(base, name)
+        return importer(weights)
+
+    return import_whole
+
+
 IMPORTERS: dict[str, SystemImporter] = {
     'rein': rein_system,
     'vltseg': vltseg_system,
     'clouds': clouds_system,
     'famix': famix_system,
     'soma': soma_system,
+    'pidnet': _whole('PIDNet', import_pidnet),
+    'ddrnet': _whole('DDRNet', import_ddrnet),
+    'bisenetv2': _whole('BiSeNetV2', import_bisenetv2),
+    'bisenetv2-coincheung': _whole('BiSeNetV2', import_bisenetv2_coincheung),
 }
 """Importers of published checkpoints, by the `published` field of a system."""
 
