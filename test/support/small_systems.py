@@ -42,7 +42,7 @@ SIZES = {
     'vltseg': {**MASK2FORMER, 'queries': 12},
     'clouds': {**MASK2FORMER, 'queries': 12},
     'soma': {**MASK2FORMER, 'queries': 12, 'rank': 4},
-    **{name: {'width': 16, 'auxiliary': True} for name in ('pidnet', 'ddrnet', 'bisenetv2')},
+    **{name: {'width': 16} for name in ('pidnet', 'ddrnet', 'bisenetv2')},
     'dgss': {'width': 32, 'groups': 4, 'rank': 4},
 }
 

@@ -5,21 +5,22 @@ Complete files, to keys `encoder.*` and `head.*`. Heads that only training uses 
 
 from __future__ import annotations
 
+from dgss_core.errors import DgssError
 from dgss_core.networks.importers.keys import Rules, Weights, rename
 from dgss_core.networks.importers.layers import named, numbered, plain, residual
 
 
 def import_ddrnet(weights: Weights) -> Weights:
     """DDRNet: OpenMMLab's files (`backbone.*`, `decode_head.*`), or the authors' (`model.*`)."""
-    return rename(_without_biases(weights), DDRNET, 'a DDRNet')
+    return rename(_without_biases(weights, 'a DDRNet'), DDRNET, 'a DDRNet')
 
 
 def import_pidnet(weights: Weights) -> Weights:
     """PIDNet: OpenMMLab's files (`backbone.*`, `decode_head.*`), or the authors' (`model.*`)."""
-    return rename(_without_biases(weights), PIDNET, 'a PIDNet')
+    return rename(_without_biases(weights, 'a PIDNet'), PIDNET, 'a PIDNet')
 
 
-def _without_biases(weights: Weights) -> Weights:
+def _without_biases(weights: Weights, source: str) -> Weights:
     """Weights without the prefix `model.`, and without biases in the authors' stem.
 
     A norm follows each of its two convolutions and takes the bias into its mean.
@@ -27,7 +28,12 @@ def _without_biases(weights: Weights) -> Weights:
     weights = {key.removeprefix('model.'): value for key, value in weights.items()}
     for conv, norm in (('conv1.0', 'conv1.1'), ('conv1.3', 'conv1.4')):
         bias, mean = f'{conv}.bias', f'{norm}.running_mean'
-        if bias in weights and mean in weights:
+        if f'{conv}.weight' in weights and mean in weights:
+            if bias not in weights:
+                raise DgssError(
+                    f'this is not {source}: {bias} is missing; check that the file and the model '
+                    'name belong together.'
+                )
             weights[mean] = weights[mean] - weights.pop(bias)
     return weights
 
