@@ -15,6 +15,7 @@ from dgss_core.networks.checkpoint import About, read_about, save_checkpoint
 from dgss_core.networks.encoders.weights import read_weights
 from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
 from dgss_core.networks.systems.importers import import_system, load_system
+from dgss_core.networks.systems.rein import refined_blocks
 from dgss_core.runtime.bundle.contents import sha256_of
 
 PUBLISHED = (
@@ -105,6 +106,8 @@ def convert_file(
     if system.startswith('soma'):
         # The importer has merged the adapters.
         sizes['rank'] = None
+    if system.startswith('rein'):
+        sizes |= refined_blocks(weights)
     given = sizes.pop('encoder_options', {})
     sizes['encoder_options'] = {**encoder_options(system, weights), **given}
     model = build_system(system, label_set=label_set, **sizes)

@@ -24,6 +24,7 @@ from dgss_core.networks.importers.encoders import (
     import_clip_vit,
     import_dinov2,
     import_eva02,
+    import_sam,
     import_timm_stages,
 )
 from dgss_core.networks.importers.famix_head import deeplab_head
@@ -39,7 +40,7 @@ SystemImporter = Callable[[Weights, Weights | None], Weights]
 def rein_system(weights: Weights, base: Weights | None = None) -> Weights:
     """Rein: the published `backbone.reins.*` and `decode_head.*`, and the frozen encoder.
 
-    The encoder comes from `base` (DINOv2, EVA-02 or CLIP, without prefix), or from `backbone.*`
+    The encoder comes from `base` (DINOv2, EVA-02, CLIP, or SAM's whole file), or from `backbone.*`
     if the file is complete. Raises DgssError if both or neither hold it.
     """
     parts = _split(weights, ('backbone.', 'decode_head.'), 'a checkpoint of Rein')
@@ -192,6 +193,8 @@ def _plain_vit(weights: Weights) -> Weights:
         return import_clip_vit(weights, class_embedding_twice=True)
     if 'blocks.0.attn.q_proj.weight' in weights or 'blocks.0.mlp.w3.weight' in weights:
         return import_eva02(weights)
+    if any(key.endswith('blocks.0.attn.rel_pos_h') for key in weights):
+        return import_sam(weights)
     return import_dinov2(weights)
 
 
