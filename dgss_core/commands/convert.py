@@ -53,7 +53,7 @@ LICENCES = {
     'bisenetv2': 'Apache-2.0; trained on Cityscapes',
     'bisenetv2-coincheung': 'MIT; trained on Cityscapes',
 }
-"""Licences as stated by the publishers, by the first part of the name of a system."""
+"""Licences as stated by the publishers, by the `published` layout of a system."""
 
 
 def convert(
