@@ -47,7 +47,10 @@ SIZES = {
 }
 
 
-REPEATED = {'soma-dinov2-l', 'vltseg-clip-b', 'dgss-eva02-clip-l'}
+REPEATED = {
+    *('soma-dinov2-l', 'vltseg-clip-b', 'dgss-eva02-clip-l'),
+    *('pidnet-m', 'ddrnet-23', 'bisenetv2-coincheung'),
+}
 """Systems whose encoder and head are both in other systems. An export takes half a minute."""
 EXPORTED = [
     pytest.param(name, marks=pytest.mark.slow) if name in REPEATED else name for name in SYSTEMS

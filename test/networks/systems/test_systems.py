@@ -172,6 +172,20 @@ class TestSystems(ModelContract):
             assert bool(re.fullmatch(trained, key)) == parameter.requires_grad, key
 
 
+@pytest.mark.parametrize('name', ['pidnet-s', 'ddrnet-23-slim', 'bisenetv2'])
+def test_auxiliary_heads_learn_and_do_not_change_the_scores(name):
+    model = small(name, auxiliary=True).train()
+    losses = model.loss(images(), labels())
+    sum(losses.values()).backward()
+    assert len(losses) > 1
+    assert all(p.grad is not None for p in model.head.parameters())
+    plain = small(name).eval()
+    weights = model.state_dict()
+    plain.load_state_dict({key: weights[key] for key in plain.state_dict()})
+    with torch.no_grad():
+        assert torch.equal(plain(images()), model.eval()(images()))
+
+
 def test_masks_are_resized_before_their_sigmoid():
     """Only for Mask2Former do scores at a size differ from resized scores."""
     for name, same in (('vltseg-clip-b', False), ('famix-rn50', True)):
