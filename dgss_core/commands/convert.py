@@ -15,6 +15,7 @@ from dgss_core.networks.checkpoint import About, read_about, save_checkpoint
 from dgss_core.networks.encoders.weights import read_weights
 from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
 from dgss_core.networks.systems.importers import import_system, load_system
+from dgss_core.networks.systems.rein import refined_blocks
 from dgss_core.runtime.bundle.contents import sha256_of
 
 PUBLISHED = (
@@ -30,6 +31,14 @@ PUBLISHED = (
     'famix-rn50',
     'famix-rn101',
     'soma-dinov2-l',
+    'rein-sam-h',
+    'pidnet-s',
+    'pidnet-m',
+    'pidnet-l',
+    'ddrnet-23-slim',
+    'ddrnet-23',
+    'bisenetv2',
+    'bisenetv2-coincheung',
 )
 """The systems with importers for their published checkpoints."""
 
@@ -39,8 +48,12 @@ LICENCES = {
     'clouds': 'code Apache-2.0; no separate licence of the weights is known',
     'famix': 'Apache-2.0 by its README, which ships no licence file',
     'soma': 'code MIT; no separate licence of the weights is known',
+    'pidnet': 'Apache-2.0 from OpenMMLab, MIT from the authors; trained on Cityscapes',
+    'ddrnet': 'Apache-2.0 from OpenMMLab, MIT from the authors; trained on Cityscapes',
+    'bisenetv2': 'Apache-2.0; trained on Cityscapes',
+    'bisenetv2-coincheung': 'MIT; trained on Cityscapes',
 }
-"""Licences as stated by the publishers, by the first part of the name of a system."""
+"""Licences as stated by the publishers, by the `published` layout of a system."""
 
 
 def convert(
@@ -93,6 +106,8 @@ def convert_file(
     if system.startswith('soma'):
         # The importer has merged the adapters.
         sizes['rank'] = None
+    if system.startswith('rein'):
+        sizes |= refined_blocks(weights)
     given = sizes.pop('encoder_options', {})
     sizes['encoder_options'] = {**encoder_options(system, weights), **given}
     model = build_system(system, label_set=label_set, **sizes)

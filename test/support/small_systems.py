@@ -20,6 +20,10 @@ ENCODERS = {
     'resnet50': {'layers': (1, 1, 1, 1), 'channels': (8, 16, 24, 32)},
     'sam-h': {**VIT, 'window': 3},
     'mobilenetv2': {},
+    **{f'pidnet-{size}': {'width': 4, 'pooled': 8} for size in 'sml'},
+    'ddrnet-23-slim': {'width': 4, 'pooled': 8},
+    'ddrnet-23': {'width': 4, 'pooled': 8},
+    'bisenetv2': {'detail': (8, 8, 16), 'semantic': (4, 8, 8, 16)},
 }
 MASK2FORMER = {
     'width': 16,
@@ -38,11 +42,15 @@ SIZES = {
     'vltseg': {**MASK2FORMER, 'queries': 12},
     'clouds': {**MASK2FORMER, 'queries': 12},
     'soma': {**MASK2FORMER, 'queries': 12, 'rank': 4},
+    **{name: {'width': 16} for name in ('pidnet', 'ddrnet', 'bisenetv2')},
     'dgss': {'width': 32, 'groups': 4, 'rank': 4},
 }
 
 
-REPEATED = {'soma-dinov2-l', 'vltseg-clip-b', 'dgss-eva02-clip-l'}
+REPEATED = {
+    *('soma-dinov2-l', 'vltseg-clip-b', 'dgss-eva02-clip-l'),
+    *('pidnet-m', 'ddrnet-23', 'bisenetv2-coincheung'),
+}
 """Systems whose encoder and head are both in other systems. An export takes half a minute."""
 EXPORTED = [
     pytest.param(name, marks=pytest.mark.slow) if name in REPEATED else name for name in SYSTEMS

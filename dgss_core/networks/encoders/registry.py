@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from dgss_core import plugins
-from dgss_core.errors import unknown
+from dgss_core.errors import DgssError, unknown
+from dgss_core.networks.encoders.bisenetv2 import BiSeNetV2
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
+from dgss_core.networks.encoders.ddrnet import DDRNet
 from dgss_core.networks.encoders.encoder import CLIP_MEAN, CLIP_STD, Encoder
 from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2, form_of
+from dgss_core.networks.encoders.pidnet import PIDNet
 from dgss_core.networks.encoders.stages import StagedEncoder
 from dgss_core.networks.encoders.vits import clip_vit, dinov2, eva02, sam, siglip
 from dgss_core.networks.encoders.weights import read_weights
+from dgss_core.networks.importers.bisenetv2 import import_bisenetv2
+from dgss_core.networks.importers.dual_resolution import import_ddrnet, import_pidnet
 from dgss_core.networks.importers.encoders import (
     import_clip_resnet,
     import_clip_vit,
@@ -24,7 +29,7 @@ from dgss_core.networks.importers.encoders import (
     import_siglip,
     import_timm_stages,
 )
-from dgss_core.networks.importers.keys import Weights
+from dgss_core.networks.importers.keys import Weights, take_prefix
 from dgss_core.networks.importers.mobilenetv2 import import_mobilenetv2
 
 Options = Mapping[str, Any]
@@ -41,8 +46,9 @@ class EncoderEntry:
     Attributes:
         network: builds the network from `sizes` and the caller's options.
         importer: renames published weights to the network's names.
-        pretrained: source of `weights='pretrained'`, as in `read_weights`.
-        licence: of that download, as its publisher states it.
+        pretrained: source of `weights='pretrained'`, as in `read_weights`; empty if no library
+            downloads such weights.
+        licence: of the usual weights, as their publisher states it.
         sizes: default options of `network`.
         import_options: derives options of `importer` from the caller's options.
         form: derives options of `network` from imported weights; those of the caller come first.
@@ -59,6 +65,11 @@ class EncoderEntry:
     def build(self, weights: str | Path | None = None, **options: Any) -> Encoder:
         """Build the network and load `weights`, see `build_encoder`."""
         source = self.pretrained if weights == 'pretrained' else weights
+        if source == '':
+            raise DgssError(
+                'No library downloads weights of this encoder; give the path of a published file '
+                'as weights, or none for random ones.'
+            )
         if source is None:
             return self.network(**{**self.sizes, **options})
         state = self.importer(read_weights(source), **self.import_options(options))
@@ -69,6 +80,11 @@ class EncoderEntry:
 
 def _keep_pool(options: Options) -> dict[str, Any]:
     return {'attention_pool': options.get('embedding') is not None}
+
+
+def _encoder_of(importer: Callable[[Weights], Weights]) -> Callable[[Weights], Weights]:
+    """An importer of the encoder alone from one of files that hold a head too."""
+    return lambda weights: take_prefix(importer(weights), 'encoder.')
 
 
 def _drop_inner_norm(options: Options) -> dict[str, Any]:
@@ -82,6 +98,7 @@ LARGE = {'width': 1024, 'depth': 24, 'heads': 16}
 HUGE = {'width': 1280, 'depth': 32, 'heads': 16}
 REIN_TAPS, VLTSEG_TAPS = {'taps': (7, 11, 15, 23)}, {'taps': (9, 14, 19, 23)}
 CLIP_NORMALISATION = {'mean': CLIP_MEAN, 'std': CLIP_STD}
+PIDNET_L = {'width': 64, 'pooled': 112, 'stem_blocks': 3, 'branch_blocks': 4, 'light': False}
 
 ENCODERS: dict[str, EncoderEntry] = {
     'clip-rn50': EncoderEntry(
@@ -183,6 +200,12 @@ ENCODERS: dict[str, EncoderEntry] = {
         APACHE,
         form=form_of,
     ),
+    'pidnet-s': EncoderEntry(PIDNet, _encoder_of(import_pidnet), '', APACHE),
+    'pidnet-m': EncoderEntry(PIDNet, _encoder_of(import_pidnet), '', APACHE, {'width': 64}),
+    'pidnet-l': EncoderEntry(PIDNet, _encoder_of(import_pidnet), '', APACHE, PIDNET_L),
+    'ddrnet-23-slim': EncoderEntry(DDRNet, _encoder_of(import_ddrnet), '', APACHE),
+    'ddrnet-23': EncoderEntry(DDRNet, _encoder_of(import_ddrnet), '', APACHE, {'width': 64}),
+    'bisenetv2': EncoderEntry(BiSeNetV2, _encoder_of(import_bisenetv2), '', APACHE),
 }
 
 

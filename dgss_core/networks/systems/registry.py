@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from dgss_core.networks.systems.clouds import MEAN, STD, clouds
 from dgss_core.networks.systems.dgss import dgss_light, dgss_vit
 from dgss_core.networks.systems.famix import famix
 from dgss_core.networks.systems.model import SegmentationModel
+from dgss_core.networks.systems.realtime import COINCHEUNG, bisenetv2, ddrnet, pidnet
 from dgss_core.networks.systems.rein import rein
 from dgss_core.networks.systems.soma import soma
 from dgss_core.networks.systems.vltseg import vltseg
@@ -73,6 +75,21 @@ def _clouds(encoder: str) -> System:
     return System(clouds, encoder, 'none', 'Mask2Former', 'CLOUDS, CVPR 2024', options, 'clouds')
 
 
+def _pidnet(encoder: str, width: int = 128) -> System:
+    compose = partial(pidnet, width=width)
+    return System(compose, encoder, 'full', 'PIDNet', 'PIDNet, CVPR 2023', IMAGENET, 'pidnet')
+
+
+def _ddrnet(encoder: str, width: int) -> System:
+    compose = partial(ddrnet, width=width)
+    return System(compose, encoder, 'full', 'DDRNet', 'DDRNet, 2021', IMAGENET, 'ddrnet')
+
+
+def _bisenetv2(options: Mapping[str, Any], published: str) -> System:
+    paper = 'BiSeNetV2, IJCV 2021'
+    return System(bisenetv2, 'bisenetv2', 'full', 'BiSeNetV2', paper, options, published)
+
+
 def _dgss(encoder: str) -> System:
     options = {'pyramid': 'none'}
     return System(dgss_vit, encoder, 'LoRA', 'ViT conv', 'after VFMSeg, AAAI 2025', options)
@@ -98,6 +115,13 @@ SYSTEMS: dict[str, System] = {
     'soma-dinov2-l': System(
         soma, 'dinov2-l', 'SoMA', 'Mask2Former', 'SoMA, CVPR 2025', IMAGENET, 'soma'
     ),
+    'pidnet-s': _pidnet('pidnet-s'),
+    'pidnet-m': _pidnet('pidnet-m'),
+    'pidnet-l': _pidnet('pidnet-l', width=256),
+    'ddrnet-23-slim': _ddrnet('ddrnet-23-slim', width=64),
+    'ddrnet-23': _ddrnet('ddrnet-23', width=128),
+    'bisenetv2': _bisenetv2(IMAGENET, 'bisenetv2'),
+    'bisenetv2-coincheung': _bisenetv2(COINCHEUNG, 'bisenetv2-coincheung'),
     'dgss-dinov2-s': _dgss('dinov2-s'),
     'dgss-dinov2-b': _dgss('dinov2-b'),
     'dgss-dinov2-l': _dgss('dinov2-l'),

@@ -28,6 +28,7 @@ TRAINED = {
     'vltseg': r'.*',
     'clouds': r'head\..*',
     'soma': r'head\..*|encoder\.blocks\.[123]\..*\.(q|k|v|proj|fc1|fc2)\.(lora_[ab]|bias)',
+    **dict.fromkeys(('pidnet', 'ddrnet', 'bisenetv2'), r'.*'),
     'dgss': r'head\..*|encoder\.blocks\.\d\.attention\.[qkv]\.lora_[ab]',
 }
 
@@ -141,6 +142,13 @@ GOLDEN = {
     'clouds-rn50': (0.1581, 0.6370, 1.6803, 0.4416),
     'clouds-rn101': (0.1581, 0.6370, 1.6803, 0.4416),
     'soma-dinov2-l': (0.2388, 0.2004, 0.0072, 0.4638),
+    'pidnet-s': (0.3894, 3.4747, 1.3589, 1.9193),
+    'pidnet-m': (0.3894, 3.4747, 1.3589, 1.9193),
+    'pidnet-l': (10.4482, -12.3027, 5.2273, 10.9623),
+    'ddrnet-23-slim': (-7.2408, 0.5569, -8.5113, 6.4556),
+    'ddrnet-23': (-7.2408, 0.5569, -8.5113, 6.4556),
+    'bisenetv2': (0.0135, -0.0630, 0.2524, 0.1864),
+    'bisenetv2-coincheung': (0.0538, -0.0978, 0.1337, 0.1909),
     'dgss-dinov2-s': (-0.0692, -0.1604, 0.0914, 0.2388),
     'dgss-dinov2-b': (-0.0692, -0.1604, 0.0914, 0.2388),
     'dgss-dinov2-l': (-0.0692, -0.1604, 0.0914, 0.2388),
@@ -162,6 +170,20 @@ class TestSystems(ModelContract):
         trained = TRAINED[name.split('-')[0]] if name != 'dgss-mobilenetv2' else r'.*'
         for key, parameter in model.named_parameters():
             assert bool(re.fullmatch(trained, key)) == parameter.requires_grad, key
+
+
+@pytest.mark.parametrize('name', ['pidnet-s', 'ddrnet-23-slim', 'bisenetv2'])
+def test_auxiliary_heads_learn_and_do_not_change_the_scores(name):
+    model = small(name, auxiliary=True).train()
+    losses = model.loss(images(), labels())
+    sum(losses.values()).backward()
+    assert len(losses) > 1
+    assert all(p.grad is not None for p in model.head.parameters())
+    plain = small(name).eval()
+    weights = model.state_dict()
+    plain.load_state_dict({key: weights[key] for key in plain.state_dict()})
+    with torch.no_grad():
+        assert torch.equal(plain(images()), model.eval()(images()))
 
 
 def test_masks_are_resized_before_their_sigmoid():
