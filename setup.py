@@ -105,6 +105,7 @@ setup(
             for folder in (
                 'config',
                 'config/foxglove',
+                'config/nav2',
                 'config/rviz',
                 'config/sros2',
                 'config/train',

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,13 @@ LONGEST = (
     'export',
 )
 """Files and folders that run first, so that no process has much left when the others are done."""
+
+OPTIONAL = {
+    *('accelerate', 'diffusers', 'hypothesis', 'jsonargparse', 'lightning', 'mcap', 'onnx'),
+    *('onnxscript', 'open_clip', 'rosbags', 'safetensors', 'scipy', 'tensorboard', 'timm'),
+    *('torch', 'torchvision', 'transformers'),
+}
+"""What a ROS 2 workspace need not have: package.xml does not name it, or has no key for it."""
 
 
 @pytest.fixture(scope='session')
@@ -82,6 +90,23 @@ def export_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = (base.parent if base.name.startswith('popen-') else base) / 'exported'
     root.mkdir(exist_ok=True)
     return root
+
+
+class OptionalFile(pytest.Module):
+    """A test file that skips where it needs a package of `OPTIONAL` that is not installed."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        try:
+            return super().collect()
+        except self.CollectError as error:
+            missing = getattr(error.__cause__, 'name', None) or ''
+            if missing.partition('.')[0] not in OPTIONAL:
+                raise
+            pytest.skip(f'needs {missing}, which make test installs', allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
+    return OptionalFile.from_parent(parent, path=module_path)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,7 +6,8 @@ import json
 from types import GenericAlias
 
 from dgss_ros.parameters.declaration import Declaration
-from dgss_ros.parameters.table import PARAMETERS, camera_parameters
+from dgss_ros.parameters.per_camera import camera_parameters
+from dgss_ros.parameters.table import PARAMETERS
 
 HEAD = """\
 # Parameters of the segmentation node

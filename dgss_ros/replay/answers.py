@@ -20,7 +20,7 @@ from dgss_core.bags.stored import raw_stamp_ns
 from dgss_core.evaluation.live import ARRAY, DIAGNOSTICS, LABELS, REPLAY, pack
 from dgss_ros.client.session import wait_until
 from dgss_ros.node.naming import CameraTopics
-from dgss_ros.node.outputs import LATCHED_QOS
+from dgss_ros.node.qos import LATCHED_QOS
 
 TRIES, EACH_S = 5, 2.0
 """In a lossless replay: how often a frame is sent, and how long each time waits for its mask."""
