@@ -270,6 +270,7 @@ class SegmentNode(LifecycleNode):
     def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:  # noqa: N802
         # In rclpy 7.1 the exception of an illegal transition leaves the executor and ends the
         # process. There is no hook to catch it, only this private method with its mangled name.
+        # A later rclpy without it calls this one no more; its exceptions end in `spin`.
         try:
             return super()._LifecycleNodeMixin__change_state(transition_id)  # type: ignore[misc]
         except RCLError as error:

@@ -42,7 +42,8 @@ LONGEST = (
 """Files and folders that run first, so that no process has much left when the others are done."""
 
 OPTIONAL = {
-    *('accelerate', 'diffusers', 'hypothesis', 'jsonargparse', 'lightning', 'mcap', 'onnx'),
+    *('accelerate', 'diffusers', 'huggingface_hub', 'hypothesis', 'jsonargparse'),
+    *('lightning_fabric', 'mcap', 'onnx'),
     *('onnxscript', 'open_clip', 'rosbags', 'safetensors', 'scipy', 'tensorboard', 'timm'),
     *('torch', 'torchvision', 'transformers'),
 }

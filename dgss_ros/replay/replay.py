@@ -30,7 +30,7 @@ from dgss_ros.node import naming
 from dgss_ros.node.messages import to_image
 from dgss_ros.node.naming import CameraTopics
 from dgss_ros.replay.answers import Answers
-from dgss_ros.replay.bag_play import BagPlayer
+from dgss_ros.replay.bag_play import BagPlayer, Published
 from dgss_ros.replay.stamps import Stamps
 
 NODE = '/dgss'
@@ -52,6 +52,7 @@ def replay(
     clock: bool = False,
     overwrite: bool = False,
     lossless: bool = False,
+    loops: int = 1,
 ) -> int:
     """Play a bag to a running node, and record its masks and confidences with their stamps.
 
@@ -72,14 +73,18 @@ def replay(
         clock: publish the time of the bag on /clock, for a node with use_sim_time
         overwrite: replace an existing bag
         lossless: wait for the mask of each frame before the next one, whatever the rate
+        loops: how often to play the bag; the masks of the first time are recorded, and the times
+            of all
 
     Returns:
         0, or 1 if frames got no mask, or the bag holds less than it promises.
     """
+    if loops < 1:
+        raise DgssError(f'--loops is {loops}; give at least 1.')
     drive_bag = Bag(bag)
     with ros_session('dgss_bag_replay') as ros:
         played = by_topic(drive_bag, image, cameras, node)
-        drive = Drive(drive_bag, played, rate, lossless, clock)
+        drive = Drive(drive_bag, played, rate, lossless, clock, loops)
         times = play_through_node(ros, drive, output, wait_s=wait, overwrite=overwrite)
     console = Console(markup=False)
     if times.restamped:
@@ -90,7 +95,8 @@ def replay(
     for camera in times.cameras:
         of = f' of {camera.topic}' if len(times.cameras) > 1 else ''
         sent, received = len(camera.sent), len(camera.received)
-        console.print(f'{sent} frames{of} sent, {received} masks in {output}.')
+        where = f' in {output}' if loops == 1 else f'; those of the first time are in {output}'
+        console.print(f'{sent} frames{of} sent, {received} masks{where}.')
         if camera.missing:
             slower = 'a faster machine' if lossless else 'a lower --rate, or --lossless'
             console.print(
@@ -131,7 +137,7 @@ class Drive:
     """A bag to play at `rate` times its speed, and the cameras by the topics of its images.
 
     `lossless`: each frame waits for the answers to the one before. `clock`: publish the time of
-    the bag on /clock.
+    the bag on /clock. `loops`: how often it is played; only the first answers are recorded.
     """
 
     bag: str | Path | Bag
@@ -139,6 +145,7 @@ class Drive:
     rate: float = 1.0
     lossless: bool = False
     clock: bool = False
+    loops: int = 1
 
 
 @dataclass(frozen=True)
@@ -193,8 +200,18 @@ def play_through_node(
     sent: dict[str, dict[int, float]] = {topic: {} for topic in drive.cameras}
     stamps = {topic: Stamps() for topic in drive.cameras}
 
-    def prepare(message: BagMessage) -> BagMessage:
-        return stamps[message.topic].unique(message) if message.topic in stamps else message
+    def prepare(again: int, message: BagMessage) -> BagMessage:
+        topic = message.topic
+        if topic not in stamps:
+            return message
+        message = stamps[topic].unique(message, again)
+        if again and len(message.data) >= HEADED:
+            answers.of[topic].only_timed.add(raw_stamp_ns(message.data))
+        return message
+
+    def play_all() -> Iterator[Published]:
+        for again in range(drive.loops):
+            yield from player.play(drive.rate, partial(prepare, again))
 
     with BagRecorder(masks, overwrite=overwrite, keep_partial=True, inputs=[played.path]) as bag:
         answers = Answers(ros, bag, drive.cameras)
@@ -203,8 +220,8 @@ def play_through_node(
         )
         _wait_for_answers(player, played, answers, wait_s, check)
         try:
-            playing = player.play(drive.rate, prepare)
-            with closing(with_progress(playing, 'Driving', player.count)) as shown:
+            count = drive.loops * player.count
+            with closing(with_progress(play_all(), 'Driving', count)) as shown:
                 for message, time_s in shown:
                     topic = message.topic
                     if topic in sent and len(message.data) >= HEADED:
