@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from rclpy.parameter import Parameter
 
 from dgss_core.errors import DgssError, shown, similar
 from dgss_core.runtime.backends import runs_a_bundle
-from dgss_ros.parameters.declaration import UNCONFIGURED, Declaration
+from dgss_ros.parameters.declaration import TYPES, UNCONFIGURED, Declaration
 from dgss_ros.parameters.per_camera import AS_INPUT, camera_parameters
 from dgss_ros.parameters.table import AUTO, PARAMETERS
 
@@ -37,6 +38,8 @@ class Parameters:
         self._bundle_folders: list[Path] | None = None
         self._start_backend: str | None = None
         node.add_on_set_parameters_callback(self._check)
+        if hasattr(node, 'add_pre_set_parameters_callback'):  # from Iron on
+            node.add_pre_set_parameters_callback(self._typed)
         self._declare(PARAMETERS)
         self._declare(camera_parameters(self['cameras']))
         start = self['bundle']
@@ -123,12 +126,29 @@ class Parameters:
                     f'A valid value is {declaration.default!r}.'
                 ) from error
 
+    def _typed(self, parameters: list[Parameter]) -> list[Parameter]:
+        """Give an empty list its type: in a file it has none, and `ros2 param load` takes it as
+        one of bools.
+        """
+        lists = {
+            name: TYPES[declaration.type]
+            for name, declaration in self._declarations.items()
+            if isinstance(declaration.default, list)
+        }
+        return [
+            Parameter(each.name, lists[each.name], [])
+            if each.name in lists and isinstance(each.value, (list, array)) and not each.value
+            else each
+            for each in parameters
+        ]
+
     def _check(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
             declaration = self._declarations.get(parameter.name)
             if declaration is None or parameter.value is None:
                 continue  # a parameter of rclpy, such as use_sim_time or a QoS override
-            if declaration.change == UNCONFIGURED and self._is_configured():
+            is_new = parameter.value != self._node.get_parameter_or(parameter.name).value
+            if declaration.change == UNCONFIGURED and is_new and self._is_configured():
                 return SetParametersResult(
                     successful=False,
                     reason=f'{parameter.name} can only be set while the node is unconfigured; '
