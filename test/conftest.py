@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,10 +100,26 @@ class OptionalFile(pytest.Module):
         try:
             return super().collect()
         except self.CollectError as error:
-            missing = getattr(error.__cause__, 'name', None) or ''
-            if missing.partition('.')[0] not in OPTIONAL:
+            if not (reason := _missing_optional(error.__cause__)):
                 raise
-            pytest.skip(f'needs {missing}, which make test installs', allow_module_level=True)
+            pytest.skip(reason, allow_module_level=True)
+
+
+def _missing_optional(error: BaseException | None) -> str:
+    """Why a test skips that ended with `error`; empty if it does not skip."""
+    module = (error.name if isinstance(error, ModuleNotFoundError) else None) or ''
+    is_optional = module.partition('.')[0] in OPTIONAL
+    return f'needs {module}, which make test installs' if is_optional else ''
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    """A test or fixture that imports a missing package of `OPTIONAL` skips."""
+    outcome = yield
+    report = outcome.get_result()
+    if call.excinfo is not None and (reason := _missing_optional(call.excinfo.value)):
+        report.outcome = 'skipped'
+        report.longrepr = (str(item.path), 0, reason)
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
