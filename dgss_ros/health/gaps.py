@@ -19,7 +19,7 @@ REGULAR = 0.9
 
 
 class StampGaps:
-    """The share of images of one camera that is missing in the series of their stamps.
+    """What the stamps of one camera say: the share of its images that is missing, and faults.
 
     The period of the camera is the mean of the shortest intervals between stamps. A longer
     interval hides as many images as it has further periods.
