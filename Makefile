@@ -17,12 +17,13 @@ ROS := ros,
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ros test-all lint format clean
+.PHONY: help demo test test-ros test-noble test-all lint format clean
 
 help:
 	@echo 'make demo      a drive through all conditions: node, masks, contact sheet and table in demo/'
 	@echo 'make test      every test that runs on this machine in minutes (DURATIONS=20: the slowest 20)'
 	@echo 'make test-ros  the tests of the node in a sourced workspace, with what is installed there'
+	@echo 'make test-noble  what runs in a vehicle, with numpy, OpenCV and pytest of Ubuntu 24.04'
 	@echo 'make test-all  the slow ones too'
 	@echo 'make lint      ruff, mypy and the import laws        make format  ruff format'
 
@@ -36,6 +37,14 @@ test: $(VENV)/.test-ready
 # In a sourced workspace, with its Python: what is not installed skips.
 test-ros:
 	$(PYTHON) -m pytest test/ros $(PYTEST_ARGS)
+
+# The versions of Ubuntu 24.04, without torch: what needs it skips.
+test-noble:
+	@echo 'Making .venv-noble'
+	@$(PYTHON) -m venv .venv-noble
+	@.venv-noble/bin/python -m pip install -qq --constraint .ci/noble.txt --constraint constraints.txt \
+		--editable '.[$(ROS)test]'
+	.venv-noble/bin/python -m pytest $(PYTEST_ARGS)
 
 test-all: $(VENV)/.test-ready
 	$(BIN)/python -m pytest --slow $(PYTEST_ARGS)

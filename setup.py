@@ -106,6 +106,7 @@ setup(
             for folder in (
                 'config',
                 'config/foxglove',
+                'config/nav2',
                 'config/rviz',
                 'config/sros2',
                 'config/train',

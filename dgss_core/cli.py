@@ -121,12 +121,13 @@ VERBS = {
 }
 
 
-WITHOUT_KEYS = {
+BY_PIP = {
+    'mcap': 'mcap',
     'rosbags': 'rosbags',
     'jsonargparse': 'jsonargparse[signatures]',
     'docstring_parser': 'jsonargparse[signatures]',
 }
-"""Libraries that rosdep does not know, and what pip calls them."""
+"""Libraries that only pip installs, and what it calls them."""
 
 
 def run_verb(verb: str, arguments: Sequence[str]) -> Any:
@@ -228,8 +229,8 @@ def import_for(purpose: str, module: str) -> Any:
 
 def _remedy(module: str) -> str:
     package = module.split('.')[0]
-    if package in WITHOUT_KEYS:
-        return f'run pip install {WITHOUT_KEYS[package]}'
+    if package in BY_PIP:
+        return f'run pip install {BY_PIP[package]}'
     if package in ('rclpy', 'rcl_interfaces', 'sensor_msgs', 'lifecycle_msgs'):
         return 'source a ROS 2 installation, or on Linux x86-64 run pip install dgss_ros[ros]'
     return 'run pip install dgss_ros[train]'

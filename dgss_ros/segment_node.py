@@ -23,6 +23,7 @@ from dgss_core.errors import DgssError
 from dgss_core.files import expand
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.health.diagnostics import Diagnostics
+from dgss_ros.node.bond import ManagerBond
 from dgss_ros.node.cameras import Arrival, Camera
 from dgss_ros.node.executable import run
 from dgss_ros.node.loading import load_segmenter
@@ -74,8 +75,6 @@ class SegmentNode(LifecycleNode):
     def __init__(self, arguments: Sequence[str] = ()) -> None:
         """`arguments`: of the command line, to find parameter files without effect."""
         super().__init__('dgss')
-        for sentence in unused_files(self.get_fully_qualified_name(), arguments):
-            self.get_logger().warning(sentence)
         self._pipeline: Pipeline | None = None
         self._settings = Parameters(self, lambda: self._pipeline is not None)
         self._mailbox: Mailbox[Arrival] = Mailbox()
@@ -86,6 +85,14 @@ class SegmentNode(LifecycleNode):
         self._labels: LabelOutputs | None = None
         self.diagnostics = Diagnostics(
             self, lambda: self.state, [camera.health for camera in self._cameras], self._settings
+        )
+        for sentence in unused_files(self.get_fully_qualified_name(), arguments):
+            self.diagnostics.note(sentence)
+        for sentence in self._settings.unknown():
+            self.diagnostics.note(sentence)
+        is_managed = not self._settings['autostart']
+        self._bond = ManagerBond(
+            self, self._settings['bond_heartbeat_period'] if is_managed else 0.0
         )
         self._reloader = Reloader(
             self,
@@ -138,8 +145,10 @@ class SegmentNode(LifecycleNode):
             for camera in self._cameras:
                 camera.activate()
                 self.get_logger().info(f'Takes images from {camera.topic}.')
-            for sentence in unused_overrides(self, [camera.topic for camera in self._cameras]):
-                self.get_logger().warning(sentence)
+            topics = [camera.topic for camera in self._cameras]
+            for sentence in (*unused_overrides(self, topics), *self._settings.overridden(topics)):
+                self.diagnostics.note(sentence)
+            self._bond.form()
         except Exception:
             self._stop(self._pipeline)
             raise
@@ -198,6 +207,7 @@ class SegmentNode(LifecycleNode):
         return freed
 
     def _stop(self, pipeline: Pipeline | None) -> None:
+        self._bond.dissolve()
         for camera in self._cameras:
             camera.deactivate()
         if pipeline is not None:
@@ -240,7 +250,7 @@ class SegmentNode(LifecycleNode):
         assert self._labels is not None, 'created together with the pipeline'
         self._labels.publish(segmenter.labels)
         for camera in self._cameras:
-            camera.labels = segmenter.labels
+            camera.announce(segmenter.labels)
         self.diagnostics.set_model(segmenter)
 
     async def _reload(self) -> str:
@@ -260,6 +270,7 @@ class SegmentNode(LifecycleNode):
     def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:  # noqa: N802
         # In rclpy 7.1 the exception of an illegal transition leaves the executor and ends the
         # process. There is no hook to catch it, only this private method with its mangled name.
+        # A later rclpy without it calls this one no more; its exceptions end in `spin`.
         try:
             return super()._LifecycleNodeMixin__change_state(transition_id)  # type: ignore[misc]
         except RCLError as error:

@@ -21,8 +21,10 @@ from launch_ros.substitutions import FindPackageShare
 
 from dgss_core.cli import import_for
 from dgss_core.errors import DgssError
+from dgss_core.files import expand
 from dgss_ros.client.launching import dgss, ended_badly
 from dgss_ros.node import naming
+from dgss_ros.parameters.files import value_in
 from launch import Action, LaunchContext, LaunchDescription
 
 # A plain path, not a substitution, so that --show-args can read the file.
@@ -44,6 +46,7 @@ def ros_home() -> Path:
 
 
 DRIVE = ros_home() / 'dgss' / 'demo_drive'
+COMPRESSED = '/compressed'
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -84,7 +87,12 @@ class Demo:
         names, image = given.get('cameras', ''), given.get('image', naming.IMAGE)
         namespace = given.get('namespace', '')
         self._cameras = naming.topics(names, image, namespace)
-        self._bag = Path(given['bag']).expanduser() if given['bag'] else None
+        self._bag = expand(given['bag']) if given['bag'] else None
+        file = given.get('params_file', '')
+        node = self._cameras[0].node
+        self._suffix = ''
+        if file and value_in(expand(file), node, 'image_transport') == 'compressed':
+            self._suffix = COMPRESSED
         replay = import_for('demo.launch.py', 'dgss_ros.replay.replay')
         if self._bag is not None:
             node = '/'.join([f'/{namespace.strip("/")}' if namespace else '', naming.NODE])
@@ -100,15 +108,22 @@ class Demo:
     def play(self, context: LaunchContext) -> list[Action]:
         if self._bag is not None:
             return [self._player(str(self._bag), clock=True)]
-        if DRIVE.exists():
+        if self._drive.exists():
             return self._players(0)
         DRIVE.parent.mkdir(parents=True, exist_ok=True)
+        options = ['--compressed'] if self._suffix else []
         return [
             dgss(
-                *('bag', 'write', 'synthetic', '--output', str(DRIVE), '--frames', FRAMES),
+                *('bag', 'write', 'synthetic', '--output', str(self._drive), '--frames', FRAMES),
+                *options,
                 then=self._players,
             )
         ]
+
+    @property
+    def _drive(self) -> Path:
+        """The synthetic drive, in the message type that the node takes."""
+        return DRIVE.with_name(f'{DRIVE.name}_compressed') if self._suffix else DRIVE
 
     def show(self, context: LaunchContext) -> list[Action]:
         first = self._cameras[0]
@@ -128,7 +143,10 @@ class Demo:
         if code:
             raise ended_badly('Writing the drive', code)
         return [
-            self._player(str(DRIVE), '--remap', _remapped(camera.image), clock=not number)
+            self._player(
+                *(str(self._drive), '--remap', _remapped(camera.image, self._suffix)),
+                clock=not number,
+            )
             for number, camera in enumerate(self._cameras)
         ]
 
@@ -138,11 +156,14 @@ class Demo:
         return dgss('bag', 'play', bag, '--loop', *options, then=_end)
 
 
-def _remapped(image: str) -> str:
-    """The remapping of the topics of the synthetic drive to those beside an image topic."""
+def _remapped(image: str, suffix: str) -> str:
+    """The remapping of the topics of the synthetic drive to those beside an image topic.
+
+    `suffix`: of the topics of the images.
+    """
     beside = image.rpartition('/')[0]
     others = (f'/camera/{name}:={beside}/{name}' for name in BESIDE)
-    return ','.join([f'/camera/image_raw:={image}', *others])
+    return ','.join([f'/camera/image_raw{suffix}:={image}{suffix}', *others])
 
 
 def _end(code: int) -> list[Action]:

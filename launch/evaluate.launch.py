@@ -26,7 +26,7 @@ from launch_ros.actions import LifecycleNode
 
 from dgss_core.cli import import_for
 from dgss_core.errors import DgssError
-from dgss_core.files import is_empty
+from dgss_core.files import expand, is_empty
 from dgss_ros.client.launching import dgss, ended_badly, options
 from dgss_ros.node import naming
 from launch import Action, LaunchContext, LaunchDescription
@@ -100,13 +100,13 @@ class Evaluation:
         """Find the cameras in the bag. Raises DgssError before any process is started."""
         given = context.launch_configurations
         self._given = given
-        self._bag, self._output = (Path(given[name]).expanduser() for name in ('bag', 'output'))
+        self._bag, self._output = (expand(given[name]) for name in ('bag', 'output'))
         # A replay without answers leaves an empty folder.
         is_folder = self._output.is_dir()
         if self._output.exists() and not (is_folder and is_empty(self._output)):
             raise DgssError(f'{self._output} exists already; choose another output:=.')
         for name in ('criteria', 'bundle'):
-            if (path := given.get(name)) and not Path(path).expanduser().exists():
+            if (path := given.get(name)) and not expand(path).exists():
                 raise DgssError(f'There is no {path}; give another {name}:=.')
         # The arguments of segment.launch.py have their defaults only after it.
         names, image = given.get('cameras', ''), given.get('image', naming.IMAGE)
@@ -164,16 +164,21 @@ class Evaluation:
             self._code = self._code or code
             return self._score(rest)
 
-        labels = naming.image_of(name, self._given['labels'])
-        files = {'labels': labels, 'label_set': self._given['label_set']}
+        # No shell replaces a ~ behind :=.
+        files = {key: home(self._given[key]) for key in ('labels', 'label_set', 'criteria')}
+        files['labels'] = naming.image_of(name, files['labels'])
         score = dgss(
             *('evaluate', '--bag', str(self._bag), '--topic', topic),
             *('--predictions', masks, '--mask-topic', f'{camera.outputs}/mask'),
             *('--output', str(self._output / SCORES / name)),
-            *options(**files, criteria=self._given['criteria']),
+            *options(**files),
             then=then,
         )
         return [score]
+
+
+def home(text: str) -> str:
+    return str(expand(text)) if text.startswith('~') else text
 
 
 def is_node(action: Action) -> bool:

@@ -6,7 +6,6 @@ ros2 launch dgss_ros segment.launch.py cameras:=front,left:rear image:=/sensing/
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 from launch.actions import (
     DeclareLaunchArgument,
@@ -23,6 +22,7 @@ from launch_ros.actions import LifecycleNode
 from launch_ros.substitutions import FindPackageShare
 
 from dgss_core.errors import DgssError
+from dgss_core.files import expand
 from dgss_ros.node import naming
 from dgss_ros.node.transport import environment
 from launch import Action, Event, EventHandler, LaunchContext, LaunchDescription
@@ -104,7 +104,7 @@ def segment_nodes(context: LaunchContext) -> list[Action]:
 
     image, namespace = argument('image'), argument('namespace')
     naming.topics(argument('cameras'), image, namespace)
-    file = Path(argument('params_file')).expanduser()
+    file = expand(argument('params_file'))
     if not file.is_file():
         raise DgssError(f'There is no parameter file {file}; give another params_file:=.')
     failures = Failures()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,14 @@ LONGEST = (
     'export',
 )
 """Files and folders that run first, so that no process has much left when the others are done."""
+
+OPTIONAL = {
+    *('accelerate', 'diffusers', 'huggingface_hub', 'hypothesis', 'jsonargparse'),
+    *('lightning_fabric', 'mcap', 'onnx'),
+    *('onnxscript', 'open_clip', 'rosbags', 'safetensors', 'scipy', 'tensorboard', 'timm'),
+    *('torch', 'torchvision', 'transformers'),
+}
+"""What a ROS 2 workspace need not have: package.xml does not name it, or has no key for it."""
 
 
 @pytest.fixture(scope='session')
@@ -82,6 +91,39 @@ def export_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = (base.parent if base.name.startswith('popen-') else base) / 'exported'
     root.mkdir(exist_ok=True)
     return root
+
+
+class OptionalFile(pytest.Module):
+    """A test file that skips where it needs a package of `OPTIONAL` that is not installed."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        try:
+            return super().collect()
+        except self.CollectError as error:
+            if not (reason := _missing_optional(error.__cause__)):
+                raise
+            pytest.skip(reason, allow_module_level=True)
+
+
+def _missing_optional(error: BaseException | None) -> str:
+    """Why a test skips that ended with `error`; empty if it does not skip."""
+    module = (error.name if isinstance(error, ModuleNotFoundError) else None) or ''
+    is_optional = module.partition('.')[0] in OPTIONAL
+    return f'needs {module}, which make test installs' if is_optional else ''
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    """A test or fixture that imports a missing package of `OPTIONAL` skips."""
+    outcome = yield
+    report = outcome.get_result()
+    if call.excinfo is not None and (reason := _missing_optional(call.excinfo.value)):
+        report.outcome = 'skipped'
+        report.longrepr = (str(item.path), 0, reason)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
+    return OptionalFile.from_parent(parent, path=module_path)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -26,6 +26,10 @@ def with_progress(items: Iterable[Item], title: str, total: int | None) -> Gener
     remove the bar before other output.
     """
     console = Console(stderr=True)
+    if not console.is_terminal:
+        # The Progress of rich 13.7, even where it is disabled, ends with an empty line.
+        yield from items
+        return
     columns = (
         TextColumn('{task.description}'),
         BarColumn(),
@@ -33,7 +37,7 @@ def with_progress(items: Iterable[Item], title: str, total: int | None) -> Gener
         TextColumn('{task.fields[rate]}'),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task(title, total=total, rate='')
         started = time.perf_counter()
         for count, item in enumerate(items, 1):

@@ -25,7 +25,8 @@ class CameraHealth:
     `name`: empty for the camera of a node that has one camera without a name. `topic`: returns its
     image topic. `clock_fault`: returns what is wrong with the clocks, empty for nothing.
     `where_images`: returns on which other topic there are images, and what to set; empty if
-    unknown. `watch` and `gaps`: replaced by new ones on each activation.
+    unknown. `loss_remedy`: returns what to do about images that are lost on the way. `watch` and
+    `gaps`: replaced by new ones on each activation.
     """
 
     name: str
@@ -33,6 +34,7 @@ class CameraHealth:
     arrivals: Arrivals
     clock_fault: Callable[[], str] = str
     where_images: Callable[[], str] = str
+    loss_remedy: Callable[[], str] = str
     counters: FrameCounters = field(default_factory=FrameCounters)
     watch: CameraWatch = field(default_factory=CameraWatch)
     gaps: StampGaps = field(default_factory=StampGaps)

@@ -14,8 +14,8 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from dgss_core.errors import similar
 
-SHARED = {'/diagnostics', '/rosout', '/parameter_events'}
-"""Topics on which every node may publish."""
+SHARED = {'diagnostics', 'rosout', 'parameter_events', 'bond'}
+"""Last parts of the topics on which every node may publish."""
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 
 
@@ -48,7 +48,7 @@ def rivals(node: Node) -> Iterator[str]:
     """Yield a sentence for the first topic on which another node publishes as this one does."""
     for publisher in reversed(list(node.publishers)):
         topic = publisher.topic_name
-        if topic in SHARED:
+        if topic.rpartition('/')[2] in SHARED:
             continue
         names = [_name(peer) for peer in node.get_publishers_info_by_topic(topic)]
         if len(names) > 1:

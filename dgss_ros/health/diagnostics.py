@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from rclpy.node import Node
@@ -23,8 +23,9 @@ ONE_CLASS_FRAMES = 10
 
 
 class Diagnostics:
-    """Publishes the statuses `NODE: model` (the running bundle, or why none runs) and
-    `NODE: connections`, and for each camera `frames`, `input quality`, `mask` and `domain shift`.
+    """Publishes the statuses `NODE: model` (the running bundle, or why none runs),
+    `NODE: parameters` and `NODE: connections`, and for each camera `frames`, `input quality`,
+    `mask` and `domain shift`.
 
     `state` returns the lifecycle state of the node.
     """
@@ -44,9 +45,11 @@ class Diagnostics:
         self._progress = ''
         self._cameras = cameras
         self._known: set[str] = set()
+        self._notes: dict[str, None] = {}
         self._usage = Usage()
         self._updater = start_updater(node)
         self._add('model', self._model)
+        self._add('parameters', self._parameters)
         self._add('connections', self._connections)
         for camera in cameras:
             watchdog = Watchdog(camera, settings)
@@ -66,6 +69,12 @@ class Diagnostics:
     def set_progress(self, line: str) -> None:
         """Set the message of `model` while a bundle is loaded, until the next `set_model`."""
         self._progress = line
+
+    def note(self, sentence: str) -> None:
+        """Log and keep what was configured without effect; each sentence once."""
+        if sentence not in self._notes:
+            self._node.get_logger().warning(sentence)
+            self._notes[sentence] = None
 
     def publish(self) -> None:
         self._updater.force_update()
@@ -100,6 +109,11 @@ class Diagnostics:
         level, message = _answering(self._segmenter)
         return TaskStatus(level, f'{self._state()}{loading}{message}', values)
 
+    def _parameters(self) -> TaskStatus:
+        if not self._notes:
+            return TaskStatus(OK, 'all have an effect', {})
+        return TaskStatus(WARN, next(iter(self._notes)), _numbered(self._notes))
+
     def _connections(self) -> TaskStatus:
         mismatched = list(mismatched_peers(self._node))
         elsewhere = [camera.where_images() for camera in self._cameras]
@@ -109,10 +123,9 @@ class Diagnostics:
             if sentence not in self._known:
                 self._node.get_logger().warning(one_line(sentence))
         self._known = set(found)
-        values: dict[str, object] = {str(number): text for number, text in enumerate(found, 1)}
         if not found:
-            return TaskStatus(OK, 'all peers match', values)
-        return TaskStatus(ERROR if mismatched else WARN, found[0], values)
+            return TaskStatus(OK, 'all peers match', {})
+        return TaskStatus(ERROR if mismatched else WARN, found[0], _numbered(found))
 
     @property
     def _is_active(self) -> bool:
@@ -166,6 +179,10 @@ class Diagnostics:
         message = f'{distance:.1f} standard deviations from the source, by {name}'
         limit = self._settings['domain_shift.limit']
         return TaskStatus(WARN if 0 < limit < distance else OK, message, values)
+
+
+def _numbered(sentences: Iterable[str]) -> dict[str, object]:
+    return {str(number): text for number, text in enumerate(sentences, 1)}
 
 
 def _answering(segmenter: Segmenter) -> tuple[bytes, str]:

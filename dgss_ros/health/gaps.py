@@ -1,8 +1,8 @@
-"""Finds from the stamps of the images how many were lost between the camera and the node."""
+"""Finds from the stamps of the images how many were lost on the way, and stamps that are none."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 
 import numpy as np
 
@@ -12,12 +12,14 @@ LEAST = 30
 """Number of intervals from which a loss is reported."""
 TOLERANCE = 0.2
 """Largest distance of an interval from a whole number of periods, in periods."""
+RECENT = 10
+"""Number of last images of which more than half without a stamp of their own are reported."""
 REGULAR = 0.9
 """Share of the intervals that must be whole numbers of periods; a triggered camera has none."""
 
 
 class StampGaps:
-    """The share of images of one camera that is missing in the series of their stamps.
+    """What the stamps of one camera say: the share of its images that is missing, and faults.
 
     The period of the camera is the mean of the shortest intervals between stamps. A longer
     interval hides as many images as it has further periods.
@@ -25,14 +27,25 @@ class StampGaps:
 
     def __init__(self) -> None:
         self._stamps: deque[int] = deque(maxlen=WINDOW)
+        self._faults: deque[str] = deque(maxlen=RECENT)
 
     def add(self, stamp_ns: int) -> None:
         """Add the stamp of an image that has arrived; one up to 0 is no stamp."""
         if stamp_ns <= 0:
+            self._faults.append('have no stamp')
             return
+        repeats = bool(self._stamps) and stamp_ns == self._stamps[-1]
+        self._faults.append('repeat one stamp' if repeats else '')
         if self._stamps and stamp_ns <= self._stamps[-1]:
             self._stamps.clear()  # a bag that starts again, or another camera
         self._stamps.append(stamp_ns)
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with the stamps of most of the last images; empty for nothing."""
+        # A copy, because another thread may add a stamp.
+        ((fault, count),) = Counter(self._faults.copy()).most_common(1) or [('', 0)]
+        return fault if 2 * count > RECENT else ''
 
     @property
     def lost(self) -> float:

@@ -103,12 +103,16 @@ class Watchdog:
             yield f'{report.skipped} images were skipped: {report.last_skip}'
         if fault := self._camera.clock_fault():
             yield fault
-        if (lost := self._camera.gaps.lost) > LOST:
-            topic = self._camera.topic()
+        topic, gaps = self._camera.topic(), self._camera.gaps
+        if gaps.fault:
+            yield (
+                f'the last images on {topic} {gaps.fault}: whoever pairs their masks by stamps '
+                'takes one for another; let the camera driver stamp each image with its own time'
+            )
+        if (lost := gaps.lost) > LOST:
             yield (
                 f'{lost:.0%} of the images on {topic} are lost on the way, as the gaps between '
-                'their stamps show; give the camera driver the transport profile (docs/deploy.md, '
-                f'Transport), or set qos_overrides.{topic}.subscription.reliability to reliable'
+                f'their stamps show; {self._camera.loss_remedy()}'
             )
         if 0 < self._settings['watchdog.max_processing_time_ms'] < report.last_latency_ms:
             yield f'the last frame took {report.last_latency_ms:.0f} ms from arrival to mask'

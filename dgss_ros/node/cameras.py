@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -25,11 +24,12 @@ from dgss_ros.health.watch import CameraWatch
 from dgss_ros.node.answers import Answers
 from dgss_ros.node.camera_info import InfoRelay
 from dgss_ros.node.frames import Answer, CameraFrame
+from dgss_ros.node.label_info import LabelInfoOutput
 from dgss_ros.node.mailbox import Mailbox
 from dgss_ros.node.messages import stamp_ns
 from dgss_ros.node.outputs import Outputs
 from dgss_ros.node.pace import Pace
-from dgss_ros.node.qos import subscribe
+from dgss_ros.node.reception import Reception, sends_reliable
 from dgss_ros.parameters.values import Parameters
 
 WATCH_HZ = 5.0
@@ -60,7 +60,12 @@ class Camera:
         self.labels: LabelSet | None = None
         self.slot = mailbox.slot()
         self.health = CameraHealth(
-            name, lambda: self.topic, self.slot, self._clock_fault, self._where_images
+            name,
+            lambda: self.topic,
+            self.slot,
+            self._clock_fault,
+            self._where_images,
+            self._loss_remedy,
         )
         self._last_age_s: float | None = None
         self.answers: Answers[Answer] = Answers(self._publish)
@@ -69,8 +74,9 @@ class Camera:
         self._prefix = f'~/{name}/' if name else '~/'
         self._settings = settings
         self._arrival_pace, self._watch_pace = Pace(), Pace()
-        self._subscription: Subscription | None = None
+        self._reception: Reception | None = None
         self._outputs: Outputs | None = None
+        self._label_info: LabelInfoOutput | None = None
         self._info: InfoRelay | None = None
         self._last: Answer | None = None
 
@@ -83,6 +89,7 @@ class Camera:
 
     def configure(self) -> None:
         self._outputs = Outputs(self._node, self._prefix, self._settings['output.uncertainty'])
+        self._label_info = LabelInfoOutput(self._node, self._prefix)
         if self._settings['output.size'] == 'network':
             self._info = InfoRelay(self._node, self._prefix)
 
@@ -90,14 +97,17 @@ class Camera:
         self.health.watch, self._smoother = CameraWatch(), TemporalSmoother()
         self.health.gaps, self._last_age_s = StampGaps(), None
         kind = CompressedImage if self._is_compressed else Image
-        self._subscription = subscribe(self._node, kind, self.topic, self._take)
+        self._reception = Reception(
+            self._node, kind, self.topic, self._take, self._settings['input.reliability']
+        )
+        self._reception.start()
         if self._info is not None:
             self._info.activate()
 
     def deactivate(self) -> None:
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-            self._subscription = None
+        if self._reception is not None:
+            self._reception.stop()
+            self._reception = None
         if self._info is not None:
             self._info.deactivate()
 
@@ -107,9 +117,18 @@ class Camera:
         if self._outputs is not None:
             self._outputs.destroy()
             self._outputs = None
+        if self._label_info is not None:
+            self._label_info.destroy()
+            self._label_info = None
         if self._info is not None:
             self._info.destroy()
             self._info = None
+
+    def announce(self, labels: LabelSet) -> None:
+        """Publish the label set of the masks that follow."""
+        self.labels = labels
+        if self._label_info is not None:
+            self._label_info.publish(labels, self._settings['confidence_threshold'])
 
     def prepare(self, arrival: Arrival, segmenter: Segmenter) -> CameraFrame | None:
         """Return the frame for the network; None when the image is older than allowed.
@@ -135,7 +154,8 @@ class Camera:
             return
         if self._last is not None and self._last.segmenter is not segmenter:
             self._smoother = TemporalSmoother()  # ids of another bundle may be other classes
-        refined = self._refine(frame, prediction)
+        threshold = self._settings['confidence_threshold']
+        refined = self._refine(frame, prediction, threshold)
         frame.stopwatch.lap('refinement')
         self._last = Answer(frame, refined, segmenter)
         canvas = frame.canvas(as_camera=self._info is None)
@@ -143,6 +163,8 @@ class Camera:
             self._info.publish(
                 frame.header, frame.view, image_size=frame.picture.size, mask_size=canvas.size
             )
+        if self._label_info is not None:
+            self._label_info.publish(segmenter.labels, threshold)
         opacity = self._settings['overlay_opacity']
         self._outputs.publish(frame.header, canvas, refined, segmenter.labels, opacity)
         frame.stopwatch.lap('publication')
@@ -155,8 +177,8 @@ class Camera:
             if distance is not None:
                 self._outputs.publish_domain_shift(distance)
 
-    def _refine(self, frame: CameraFrame, prediction: Prediction) -> Prediction:
-        """Smooth a prediction over time, then drop labels below `confidence_threshold`.
+    def _refine(self, frame: CameraFrame, prediction: Prediction, threshold: float) -> Prediction:
+        """Smooth a prediction over time, then drop labels whose confidence is below `threshold`.
 
         Both predictions are upright and at network size, like `frame.prepared`.
         """
@@ -167,7 +189,7 @@ class Camera:
             self._settings['smoothing.weight'],
             self._settings['smoothing.motion'],
         )
-        least = self._settings['confidence_threshold'] * 255
+        least = threshold * 255
         if least > 0:
             unsure = prediction.confidence < least
             mask = np.where(unsure, np.uint8(IGNORE), prediction.mask)
@@ -220,6 +242,14 @@ class Camera:
     def _where_images(self) -> str:
         name = f'{self._prefix}image'
         return where_images(self._node, self.topic, name, is_compressed=self._is_compressed)
+
+    def _loss_remedy(self) -> str:
+        profile = 'give the camera driver the transport profile (docs/deploy.md, Transport)'
+        if self._reception is None or self._reception.is_reliable:
+            return profile
+        if sends_reliable(self._node, self.topic):
+            return f'its publisher is reliable: set input.reliability to auto, or {profile}'
+        return f'{profile}, or let it publish reliable and set input.reliability to auto'
 
     def _age_s(self, header: Header) -> float | None:
         """Return the seconds since the stamp by the node's clock; None for a stamp up to 0."""

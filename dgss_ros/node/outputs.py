@@ -9,8 +9,7 @@ import numpy as np
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.node import Node
-from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float32, Header, String
@@ -19,49 +18,24 @@ from dgss_core.images.paint import colorize, overlay
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.runtime.segmenter import Prediction
 from dgss_ros.node.messages import to_image, to_jpeg, to_labels, to_mask, to_png
-
-try:
-    from vision_msgs.msg import LabelInfo, VisionClass
-except ImportError:
-    LabelInfo = None
-
-LATCHED_QOS = QoSProfile(
-    depth=1,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
+from dgss_ros.node.qos import LATCHED_QOS
 
 OUTSIDE = {'mask': IGNORE, 'confidence': 0, 'uncertainty': 255}
 """The planes of a prediction, and their values outside the region of interest."""
 
 
 class LabelOutputs:
-    """Publishes the label set of the masks of all cameras: latched, on `~/labels`, and on
-    `~/label_info` if vision_msgs is installed."""
+    """Publishes the label set of the masks of all cameras: latched JSON, on `~/labels`."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._labels = node.create_publisher(String, '~/labels', LATCHED_QOS)
-        self._info: Publisher | None = None
-        if LabelInfo is not None:
-            self._info = node.create_publisher(LabelInfo, '~/label_info', LATCHED_QOS)
 
     def publish(self, labels: LabelSet) -> None:
         self._labels.publish(to_labels(labels))
-        if self._info is not None:
-            info = LabelInfo(
-                class_map=[
-                    VisionClass(class_id=label.id, class_name=label.name)
-                    for label in labels.labels
-                ]
-            )
-            info.header.stamp = self._node.get_clock().now().to_msg()
-            self._info.publish(info)
 
     def destroy(self) -> None:
         self._node.destroy_publisher(self._labels)
-        if self._info is not None:
-            self._node.destroy_publisher(self._info)
 
 
 class Canvas(NamedTuple):

@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+)
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 
@@ -21,15 +27,36 @@ CHOICES = {
 }
 
 
-def subscribe(node: Node, kind: type, topic: str, take: Callable[[Any], None]) -> Subscription:
-    """Subscribe with best effort and depth 1, unless `qos_overrides.TOPIC.subscription` is set."""
+LATCHED_QOS = QoSProfile(
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+"""The last message waits for late subscribers."""
+
+
+def subscribe(
+    node: Node,
+    kind: type,
+    topic: str,
+    take: Callable[[Any], None],
+    reliable: bool | None = None,
+) -> Subscription:
+    """Subscribe with depth 1 and best effort, unless `qos_overrides.TOPIC.subscription` is set.
+
+    `reliable`: given, it is stronger than an override.
+    """
+    kinds = [QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH]
+    if reliable is None:
+        kinds.append(QoSPolicyKind.RELIABILITY)
+    policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
     return node.create_subscription(
         kind,
         topic,
         take,
         # Best effort matches every camera; depth 1 keeps old frames from queueing up.
-        QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
-        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        QoSProfile(depth=1, reliability=policy),
+        qos_overriding_options=QoSOverridingOptions(kinds),
     )
 
 

@@ -34,6 +34,8 @@ def offer(node: Node, name: str, work: Callable[[], Awaitable[str]]) -> None:
         except DgssError as error:
             response.message = one_line(str(error))
         except Exception as error:
+            if not node.context.ok():
+                return response  # SIGTERM has shut down the context: nobody hears the answer
             response.message = one_line(f'{type(error).__name__}: {error}')
             node.get_logger().error(traceback.format_exc())
         if not response.success:

@@ -6,7 +6,8 @@ import json
 from types import GenericAlias
 
 from dgss_ros.parameters.declaration import Declaration
-from dgss_ros.parameters.table import PARAMETERS, camera_parameters
+from dgss_ros.parameters.per_camera import camera_parameters
+from dgss_ros.parameters.table import PARAMETERS
 
 HEAD = """\
 # Parameters of the segmentation node
@@ -28,9 +29,14 @@ TAIL = """
 
 There are also `use_sim_time` and, for the quality of service of each topic,
 `qos_overrides.TOPIC.publisher.reliability` (also `.history`, `.depth`, and `.subscription`), with
-the full name of the topic. Configuring the node reports an invalid policy or value; activating
-it names the topics that it does not have. The log also names a parameter file without parameters
-for this node.
+the full name of the topic. Configuring the node reports an invalid policy or value.
+
+What has no effect is named in the log and by the status `parameters` on `/diagnostics`: a file
+without parameters for this node, a parameter that does not exist, and, when the node is activated,
+overrides of a topic that it does not have.
+
+`ros2 param dump` writes a file that starts the same node. `ros2 param load` sets it on a running
+one, and refuses only what is read-only, and what differs *while unconfigured*.
 """
 
 

@@ -1,4 +1,4 @@
-"""Finds parameter files that hold nothing for a node, which rcl ignores without a word."""
+"""What a parameter file holds for a node: rcl ignores one that holds nothing without a word."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def unused_files(node: str, arguments: Sequence[str]) -> Iterator[str]:
         if flag != '--params-file':
             continue
         try:
-            names = list(_node_names(read_yaml(Path(file))))
+            names = [name for name, _ in _nodes(read_yaml(Path(file)))]
         except DgssError:
             continue  # rcl refuses such a file with a sentence of its own
         if not any(_matches(name, node) for name in names):
@@ -35,15 +35,27 @@ def unused_files(node: str, arguments: Sequence[str]) -> Iterator[str]:
             )
 
 
-def _node_names(tree: Any, prefix: str = '') -> Iterator[str]:
-    """Yield the full names, with wildcards, of the nodes in a parameter file."""
+def value_in(file: Path, node: str, name: str) -> Any:
+    """Return the value of a parameter without dots that a file has for `node`; None for none.
+
+    Raises DgssError for a file that cannot be read.
+    """
+    value = None
+    for pattern, parameters in _nodes(read_yaml(file)):
+        if _matches(pattern, node) and isinstance(parameters, dict):
+            value = parameters.get(name, value)
+    return value
+
+
+def _nodes(tree: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield the full names, with wildcards, of the nodes in a file, and their parameters."""
     if not isinstance(tree, dict):
         return
     for key, value in tree.items():
         if key == PARAMETERS_KEY:
-            yield prefix or '/'
+            yield prefix or '/', value
         else:
-            yield from _node_names(value, f'{prefix}/{str(key).strip("/")}')
+            yield from _nodes(value, f'{prefix}/{str(key).strip("/")}')
 
 
 def _matches(pattern: str, node: str) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
 
 from dgss_core.errors import DgssError
 from dgss_core.images.view import ROTATIONS
@@ -14,6 +12,8 @@ from dgss_ros.parameters.declaration import ANY_TIME, AT_START, UNCONFIGURED, De
 
 MIN_RATE_HZ = 0.01
 """A smaller rate would make a camera as good as silent."""
+
+AUTO = 'auto'
 
 
 def check_cameras(names: Sequence[str]) -> None:
@@ -48,6 +48,15 @@ PARAMETERS = (
         AT_START,
         'Names of the cameras; empty for one camera without a name.',
         check=check_cameras,
+    ),
+    Declaration(
+        'bond_heartbeat_period',
+        float,
+        0.1,
+        AT_START,
+        'Seconds between the heartbeats of the bond that the lifecycle manager of Nav2 expects; '
+        '0 for no bond. Needs bondpy; a node with autostart has no manager and makes none.',
+        bounds=(0.0, 10.0),
     ),
     Declaration(
         'image_transport',
@@ -149,6 +158,15 @@ PARAMETERS = (
         True,
         UNCONFIGURED,
         'Refuse a bundle whose reference frames give other masks here than at export.',
+    ),
+    Declaration(
+        'input.reliability',
+        str,
+        'best_effort',
+        UNCONFIGURED,
+        'How images are received: best_effort matches every camera; auto is reliable while every '
+        'publisher of the images is, and best effort else.',
+        choices=('best_effort', AUTO),
     ),
     Declaration(
         'input.max_age_ms',
@@ -258,31 +276,3 @@ PARAMETERS = (
         bounds=(0.0, 600_000.0),
     ),
 )
-
-
-AS_INPUT: dict[str, Any] = {'rotation': -1, 'roi': []}
-"""Values of the parameters of a camera that stand for those of `input`."""
-
-
-def camera_parameters(cameras: Sequence[str]) -> tuple[Declaration, ...]:
-    """Return `CAMERA.rotation` and `CAMERA.roi`, which override those of `input`."""
-    return tuple(
-        declaration
-        for camera in cameras
-        for declaration in (
-            replace(
-                ROTATION,
-                name=f'{camera}.rotation',
-                default=AS_INPUT['rotation'],
-                choices=(AS_INPUT['rotation'], *ROTATIONS),
-                description='Like input.rotation, for this camera only; -1 for input.rotation.',
-            ),
-            replace(
-                ROI,
-                name=f'{camera}.roi',
-                default=AS_INPUT['roi'],
-                description='Like input.roi, for this camera only; empty for input.roi, four '
-                'zeros for the whole image.',
-            ),
-        )
-    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,16 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, shown, similar
 from dgss_core.runtime.backends import runs_a_bundle
-from dgss_ros.parameters.declaration import UNCONFIGURED, Declaration
-from dgss_ros.parameters.table import AS_INPUT, PARAMETERS, camera_parameters
+from dgss_ros.parameters.declaration import TYPES, UNCONFIGURED, Declaration
+from dgss_ros.parameters.per_camera import AS_INPUT, camera_parameters
+from dgss_ros.parameters.table import AUTO, PARAMETERS
+
+
+def reliability_override(topic: str) -> str:
+    """The parameter that overrides the reliability of the subscription to a topic."""
+    return f'qos_overrides.{topic}.subscription.reliability'
 
 
 class Parameters:
@@ -31,6 +38,8 @@ class Parameters:
         self._bundle_folders: list[Path] | None = None
         self._start_backend: str | None = None
         node.add_on_set_parameters_callback(self._check)
+        if hasattr(node, 'add_pre_set_parameters_callback'):  # from Iron on
+            node.add_pre_set_parameters_callback(self._typed)
         self._declare(PARAMETERS)
         self._declare(camera_parameters(self['cameras']))
         start = self['bundle']
@@ -38,7 +47,6 @@ class Parameters:
         self._bundle_folders = [_real(folder) for folder in folders]
         self.bundle_folder()
         self._start_backend = self['backend']
-        self._warn_of_unknown()
 
     def __getitem__(self, name: str) -> Any:
         """Return the current value."""
@@ -55,6 +63,32 @@ class Parameters:
         Raises DgssError when the folder is outside `bundle_folders`.
         """
         return self._check_bundle(self['bundle'])
+
+    def unknown(self) -> Iterator[str]:
+        """Yield a sentence for each parameter given at start that no one declares.
+
+        rclpy ignores it. A file may hold parameters of other nodes, so this is not an error.
+        """
+        # rclpy has no public list of the given ones; a topic declares its own overrides.
+        for name in self._node._parameter_overrides:
+            if not name.startswith('qos_overrides.') and not self._node.has_parameter(name):
+                near = similar(name, self._declarations)
+                hint = (
+                    f'the nearest is {near[0]}'
+                    if len(near) < len(self._declarations)
+                    else 'docs/parameters.md lists them'
+                )
+                yield f'There is no parameter {shown(name)}; {hint}.'
+
+    def overridden(self, images: Sequence[str]) -> Iterator[str]:
+        """Yield a sentence for each image topic whose `qos_overrides` are stronger than `auto`."""
+        for topic in images if self['input.reliability'] == AUTO else ():
+            name = reliability_override(topic)
+            if name in self._node._parameter_overrides:
+                yield (
+                    f'input.reliability has no effect on {topic}, since {name} is set; remove '
+                    'one of the two.'
+                )
 
     def _check_bundle(self, bundle: str) -> Path | None:
         if not bundle:
@@ -92,27 +126,29 @@ class Parameters:
                     f'A valid value is {declaration.default!r}.'
                 ) from error
 
-    def _warn_of_unknown(self) -> None:
-        # rclpy ignores a parameter that is misspelt at start, and has no public list of the given
-        # ones. A file may hold parameters of other nodes, so this is not an error.
-        given = self._node._parameter_overrides
-        unknown = [
-            name
-            for name in given
-            if not name.startswith('qos_overrides.') and not self._node.has_parameter(name)
+    def _typed(self, parameters: list[Parameter]) -> list[Parameter]:
+        """Give an empty list its type: in a file it has none, and `ros2 param load` takes it as
+        one of bools.
+        """
+        lists = {
+            name: TYPES[declaration.type]
+            for name, declaration in self._declarations.items()
+            if isinstance(declaration.default, list)
+        }
+        return [
+            Parameter(each.name, lists[each.name], [])
+            if each.name in lists and isinstance(each.value, (list, array)) and not each.value
+            else each
+            for each in parameters
         ]
-        if unknown:
-            self._node.get_logger().warning(
-                f'Does not know the parameters {", ".join(unknown)}; '
-                f'the node has {", ".join(self._declarations)}.'
-            )
 
     def _check(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
             declaration = self._declarations.get(parameter.name)
             if declaration is None or parameter.value is None:
                 continue  # a parameter of rclpy, such as use_sim_time or a QoS override
-            if declaration.change == UNCONFIGURED and self._is_configured():
+            is_new = parameter.value != self._node.get_parameter_or(parameter.name).value
+            if declaration.change == UNCONFIGURED and is_new and self._is_configured():
                 return SetParametersResult(
                     successful=False,
                     reason=f'{parameter.name} can only be set while the node is unconfigured; '

@@ -20,7 +20,7 @@ from dgss_core.bags.stored import raw_stamp_ns
 from dgss_core.evaluation.live import ARRAY, DIAGNOSTICS, LABELS, REPLAY, pack
 from dgss_ros.client.session import wait_until
 from dgss_ros.node.naming import CameraTopics
-from dgss_ros.node.outputs import LATCHED_QOS
+from dgss_ros.node.qos import LATCHED_QOS
 
 TRIES, EACH_S = 5, 2.0
 """In a lossless replay: how often a frame is sent, and how long each time waits for its mask."""
@@ -29,7 +29,8 @@ TRIES, EACH_S = 5, 2.0
 class CameraAnswers:
     """The masks and confidences of one camera, and the labels of its node.
 
-    `received`: when each mask was received, in monotonic seconds by stamp.
+    `received`: when each mask was received, in monotonic seconds by stamp. `only_timed`: stamps
+    whose answers are not written.
     """
 
     def __init__(self, ros: Node, bag: BagRecorder, camera: CameraTopics) -> None:
@@ -38,6 +39,7 @@ class CameraAnswers:
         self._bag = bag
         self._connected: set[str] = set()
         self._resent: set[int] = set()
+        self.only_timed: set[int] = set()
         self._waiting: SimpleQueue[tuple[str, float, bytes]] = SimpleQueue()
         self._times: dict[str, dict[int, float]] = {topic: {} for topic in topics}
         self._labels = b''
@@ -76,7 +78,8 @@ class CameraAnswers:
             stamp_ns = raw_stamp_ns(raw)
             if stamp_ns in self._resent and stamp_ns in self._times[topic]:
                 continue
-            self._bag.record(topic, IMAGE, stamp_ns, raw)
+            if stamp_ns not in self.only_timed:
+                self._bag.record(topic, IMAGE, stamp_ns, raw)
             self._times[topic][stamp_ns] = time_s
 
     def record_times(self, sent: Mapping[int, float]) -> None:

@@ -12,30 +12,24 @@ from pathlib import Path
 
 import numpy as np
 from rclpy.node import Node
-from rclpy.serialization import serialize_message
 from rich.console import Console
-from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
 
 from dgss_core.bags import Bag, BagMessage, BagRecorder, image_topic
 from dgss_core.bags.bag import opened
-from dgss_core.bags.reader import decode_message
 from dgss_core.bags.stored import HEADED, raw_stamp_ns
 from dgss_core.commands.progress import say, with_progress
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.live import DIAGNOSTICS
-from dgss_core.images.compressed import encode_jpeg
 from dgss_ros.client.session import ros_session, wait_until
 from dgss_ros.node import naming
-from dgss_ros.node.messages import to_image
 from dgss_ros.node.naming import CameraTopics
 from dgss_ros.replay.answers import Answers
-from dgss_ros.replay.bag_play import BagPlayer
+from dgss_ros.replay.bag_play import BagPlayer, Published
+from dgss_ros.replay.greeting import COMPRESSED, greeting
 from dgss_ros.replay.stamps import Stamps
 
 NODE = '/dgss'
 MASK_TOPIC = f'{NODE}/mask'
-COMPRESSED = '/compressed'
 ANSWER_S = 0.5
 LAST_ANSWER_S = 3.0
 
@@ -52,6 +46,7 @@ def replay(
     clock: bool = False,
     overwrite: bool = False,
     lossless: bool = False,
+    loops: int = 1,
 ) -> int:
     """Play a bag to a running node, and record its masks and confidences with their stamps.
 
@@ -72,14 +67,18 @@ def replay(
         clock: publish the time of the bag on /clock, for a node with use_sim_time
         overwrite: replace an existing bag
         lossless: wait for the mask of each frame before the next one, whatever the rate
+        loops: how often to play the bag; the masks of the first time are recorded, and the times
+            of all
 
     Returns:
         0, or 1 if frames got no mask, or the bag holds less than it promises.
     """
+    if loops < 1:
+        raise DgssError(f'--loops is {loops}; give at least 1.')
     drive_bag = Bag(bag)
     with ros_session('dgss_bag_replay') as ros:
         played = by_topic(drive_bag, image, cameras, node)
-        drive = Drive(drive_bag, played, rate, lossless, clock)
+        drive = Drive(drive_bag, played, rate, lossless, clock, loops)
         times = play_through_node(ros, drive, output, wait_s=wait, overwrite=overwrite)
     console = Console(markup=False)
     if times.restamped:
@@ -89,18 +88,22 @@ def replay(
         )
     for camera in times.cameras:
         of = f' of {camera.topic}' if len(times.cameras) > 1 else ''
-        sent, received = len(camera.sent), len(camera.received)
-        console.print(f'{sent} frames{of} sent, {received} masks in {output}.')
-        if camera.missing:
-            slower = 'a faster machine' if lossless else 'a lower --rate, or --lossless'
-            console.print(
-                f'{camera.missing} frames got no mask. A busy node takes only the newest image: '
-                f'use {slower}; /diagnostics counts the dropped, skipped and rejected images.'
-            )
-        if camera.received:
-            p50, p95, p99 = np.percentile(camera.latencies_ms, (50, 95, 99))
-            console.print(f'Latency p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms.')
+        _tell(console, camera, of, output, drive)
     return 1 if any(c.missing for c in times.cameras) or times.is_short else 0
+
+
+def _tell(console: Console, camera: CameraTimes, of: str, output: Path, drive: Drive) -> None:
+    where = f' in {output}' if drive.loops == 1 else f'; those of the first time are in {output}'
+    console.print(f'{len(camera.sent)} frames{of} sent, {len(camera.received)} masks{where}.')
+    if camera.missing:
+        slower = 'a faster machine' if drive.lossless else 'a lower --rate, or --lossless'
+        console.print(
+            f'{camera.missing} frames got no mask. A busy node takes only the newest image: '
+            f'use {slower}; /diagnostics counts the dropped, skipped and rejected images.'
+        )
+    if camera.received:
+        p50, p95, p99 = np.percentile(camera.latencies_ms, (50, 95, 99))
+        console.print(f'Latency p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms.')
 
 
 def by_topic(
@@ -131,7 +134,7 @@ class Drive:
     """A bag to play at `rate` times its speed, and the cameras by the topics of its images.
 
     `lossless`: each frame waits for the answers to the one before. `clock`: publish the time of
-    the bag on /clock.
+    the bag on /clock. `loops`: how often it is played; only the first answers are recorded.
     """
 
     bag: str | Path | Bag
@@ -139,6 +142,7 @@ class Drive:
     rate: float = 1.0
     lossless: bool = False
     clock: bool = False
+    loops: int = 1
 
 
 @dataclass(frozen=True)
@@ -193,9 +197,6 @@ def play_through_node(
     sent: dict[str, dict[int, float]] = {topic: {} for topic in drive.cameras}
     stamps = {topic: Stamps() for topic in drive.cameras}
 
-    def prepare(message: BagMessage) -> BagMessage:
-        return stamps[message.topic].unique(message) if message.topic in stamps else message
-
     with BagRecorder(masks, overwrite=overwrite, keep_partial=True, inputs=[played.path]) as bag:
         answers = Answers(ros, bag, drive.cameras)
         player = BagPlayer(
@@ -203,8 +204,9 @@ def play_through_node(
         )
         _wait_for_answers(player, played, answers, wait_s, check)
         try:
-            playing = player.play(drive.rate, prepare)
-            with closing(with_progress(playing, 'Driving', player.count)) as shown:
+            count = drive.loops * player.count
+            playing = _play(player, drive, stamps, answers)
+            with closing(with_progress(playing, 'Driving', count)) as shown:
                 for message, time_s in shown:
                     topic = message.topic
                     if topic in sent and len(message.data) >= HEADED:
@@ -226,6 +228,24 @@ def play_through_node(
     return Replay(tuple(times), restamped, player.is_short)
 
 
+def _play(
+    player: BagPlayer, drive: Drive, stamps: Mapping[str, Stamps], answers: Answers
+) -> Iterator[Published]:
+    """Play the bag as often as asked for, each image with a stamp of its own."""
+
+    def prepare(again: int, message: BagMessage) -> BagMessage:
+        topic = message.topic
+        if topic not in stamps:
+            return message
+        message = stamps[topic].unique(message, again)
+        if again and len(message.data) >= HEADED:
+            answers.of[topic].only_timed.add(raw_stamp_ns(message.data))
+        return message
+
+    for again in range(drive.loops):
+        yield from player.play(drive.rate, partial(prepare, again))
+
+
 def _of_nodes(bag: Bag, drive: Drive) -> Iterator[tuple[str, str]]:
     """The topics that the nodes publish now, recorded in a vehicle by the side of its images."""
     below = tuple(f'{camera.node}/' for camera in drive.cameras.values())
@@ -243,12 +263,12 @@ def _wait_for_answers(
     Only an answer proves that the topics are connected in both directions: a publisher discovers
     a subscriber later than the subscriber discovers it.
     """
-    greetings = {topic: _greeting(bag, topic) for topic in answers.of}
+    greetings = {topic: greeting(bag, topic) for topic in answers.of}
     end = time.monotonic() + wait_s
     while time.monotonic() < end:
         player.tell_start()
-        for topic, greeting in greetings.items():
-            player.publish(topic, greeting)
+        for topic, image in greetings.items():
+            player.publish(topic, image)
         if wait_until(lambda: all(a.connected() for a in answers.of.values()), ANSWER_S):
             return
         check()
@@ -257,23 +277,3 @@ def _wait_for_answers(
         f'Images on {", ".join(silent)} are not answered (waited {wait_s:g} s); check the log of '
         'the node, and the topic that it takes images from.'
     )
-
-
-def _greeting(bag: Bag, topic: str) -> bytes:
-    """A serialized grey image in the size of the first in the bag, which the node can crop."""
-    grey = np.full((*_first_size(bag, topic), 3), 128, np.uint8)
-    image: Image | CompressedImage = to_image(Header(), grey, 'rgb8')
-    if topic.endswith(COMPRESSED):
-        image = CompressedImage(format='jpeg', data=encode_jpeg(grey))
-    return serialize_message(image)
-
-
-def _first_size(bag: Bag, topic: str) -> tuple[int, int]:
-    """Height and width of the first image that can be read; those of a small one without any."""
-    for message in bag.messages({topic}, lambda _: None):
-        try:
-            height, width = decode_message(message)[1].shape[:2]
-        except DgssError:
-            continue
-        return height, width
-    return 48, 64

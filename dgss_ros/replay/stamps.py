@@ -23,16 +23,21 @@ class Stamps:
         self.changed = 0
         self._used = {0}
 
-    def unique(self, message: BagMessage) -> BagMessage:
-        """The message with a stamp that no other has; one too short for a stamp stays as it is."""
+    def unique(self, message: BagMessage, again: int = 0) -> BagMessage:
+        """The message with a stamp that no other has; one too short for a stamp stays as it is.
+
+        `again`: how often the bag was played before. Each time makes a stamp a nanosecond later.
+        """
         if len(message.data) < HEADED:
             return message
-        stamp_ns = raw_stamp_ns(message.data)
+        own_ns = raw_stamp_ns(message.data)
+        stamp_ns = own_ns + again if own_ns else 0
         if stamp_ns in self._used:
             self.changed += 1
             stamp_ns = stamp_ns or message.stamp_ns % END_NS
             while stamp_ns in self._used:
                 stamp_ns += 1
+        if stamp_ns != own_ns:
             message = replace(message, data=_stamped(message.data, stamp_ns))
         self._used.add(stamp_ns)
         return message

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 
 @pytest.fixture
 def record(shared: Path) -> Callable[[str], dict]:
     """Read recorded inputs and outputs of a published system by name."""
+    torch = pytest.importorskip('torch')
 
     def read(name: str) -> dict:
         return torch.load(shared / 'parity' / f'{name}.pt', weights_only=True)

@@ -23,7 +23,7 @@ from dgss_core.images.paint import overlay
 from dgss_core.labels import LabelSet
 from dgss_ros.client.session import wait_until
 from dgss_ros.node.messages import stamp_ns, to_image, to_mask, to_picture
-from dgss_ros.node.outputs import LATCHED_QOS
+from dgss_ros.node.qos import LATCHED_QOS
 
 pytestmark = pytest.mark.ros
 

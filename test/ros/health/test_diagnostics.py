@@ -24,7 +24,7 @@ from dgss_core.runtime.bundle.writing import update_manifest
 from dgss_core.runtime.monitoring.domain_shift import collect
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.client.session import wait_until
-from dgss_ros.node.outputs import LATCHED_QOS
+from dgss_ros.node.qos import LATCHED_QOS
 
 pytestmark = pytest.mark.ros
 

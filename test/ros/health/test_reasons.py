@@ -83,6 +83,7 @@ def test_images_that_are_lost_on_the_way_are_reported(
         lambda s, _: (
             s.level == WARN
             and 'of the images on /dgss/image are lost on the way' in s.message
+            and 'its publisher is reliable: set input.reliability to auto' in s.message
             and 'docs/deploy.md, Transport' in s.message
         ),
     )
@@ -90,6 +91,55 @@ def test_images_that_are_lost_on_the_way_are_reported(
     for number in range(60):
         camera.answer(flat(number))
     diagnostics.wait('frames', lambda s, _: s.level == OK)
+
+
+@pytest.mark.parametrize(
+    ('stamps', 'reason'),
+    [([0], 'have no stamp'), ([5 * 10**9], 'repeat one stamp')],
+)
+def test_images_without_a_stamp_of_their_own_are_reported(
+    start_node,
+    probe_bundle: Path,
+    camera: Camera,
+    diagnostics: DiagnosticsReader,
+    stamps: list[int],
+    reason: str,
+) -> None:
+    start_node(bundle=probe_bundle, autostart=True)
+    camera.subscribe('mask')
+    camera.connect()
+    (stamp,) = stamps
+    header = Header(stamp=Time(sec=stamp // 10**9))
+
+    def said() -> bool:
+        camera.publish(to_image(header, flat(1), 'rgb8'))
+        status = diagnostics.status.get('dgss: frames')
+        sentence = f'the last images on /dgss/image {reason}'
+        return status is not None and status.level == WARN and sentence in status.message
+
+    assert wait_until(said, TIMEOUT_S), diagnostics.status.get('dgss: frames')
+    with images_at(camera, 20.0):
+        diagnostics.wait('frames', lambda s, _: s.level == OK)
+
+
+def test_parameters_and_files_that_fit_nothing_are_reported(
+    start_node, probe_bundle: Path, diagnostics: DiagnosticsReader, tmp_path: Path
+) -> None:
+    file = tmp_path / 'other.yaml'
+    file.write_text('rear_dgss:\n  ros__parameters:\n    workers: 2\n')
+    override = '-p', 'qos_overrides./eye/image.subscription.depth:=1'
+    image = '-p', 'qos_overrides./dgss/image.subscription.reliability:=reliable'
+    auto = '-p', 'input.reliability:=auto'
+    start_node(
+        *('--params-file', str(file), '-p', 'input.roy:=1', *override, *image, *auto),
+        bundle=probe_bundle,
+        autostart=True,
+    )
+    values = diagnostics.wait('parameters', lambda s, v: s.level == WARN and len(v) == 4)
+    assert 'holds nothing for /dgss' in values['1']
+    assert values['2'] == "There is no parameter 'input.roy'; the nearest is input.roi."
+    assert 'qos_overrides./eye/image has no effect' in values['3']
+    assert 'input.reliability has no effect on /dgss/image' in values['4']
 
 
 @pytest.mark.parametrize(

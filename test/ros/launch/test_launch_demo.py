@@ -53,6 +53,25 @@ def test_the_demo_drives_each_camera_in_its_namespace(
         assert wait_until(lambda: all(len(m) > 3 for m in masks.values()), 3 * TIMEOUT_S)
 
 
+def test_the_demo_plays_what_the_parameter_file_asks_for(
+    ros: Node, probe_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The synthetic drive is compressed for a node that takes compressed images."""
+    home = tmp_path / '.ros' / 'dgss'
+    home.mkdir(parents=True)
+    frames = [
+        Frame(f'{i}', flat(16 * i, size=(128, 96)), START_NS + i * 100_000_000) for i in range(9)
+    ]
+    write_bag(home / 'demo_drive_compressed', frames, compressed=True)
+    (tmp_path / 'mine.yaml').write_text('dgss: {ros__parameters: {image_transport: compressed}}')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    masks: list[Image] = []
+    ros.create_subscription(Image, '/dgss/mask', masks.append, QoSProfile(depth=10))
+    given = {'bundle': probe_bundle, 'params_file': '~/mine.yaml', 'rviz': 'false'}
+    with launched(tmp_path / 'log', 'demo', **given):
+        assert wait_until(lambda: len(masks) > 3, 3 * TIMEOUT_S)
+
+
 def test_a_demo_without_rviz_starts_nothing(probe_bundle: Path) -> None:
     from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 

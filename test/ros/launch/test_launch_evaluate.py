@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -21,14 +22,15 @@ from dgss_ros.client.session import wait_until
 
 pytestmark = [pytest.mark.ros, pytest.mark.ros_apt]
 START_NS = 1_700_000_000_000_000_000
+FOUR = ('front', 'left', 'rear', 'right')
 
 
 @pytest.fixture
 def cameras(drive: Path, tmp_path: Path) -> Path:
-    """The drive as three cameras see it."""
+    """The drive as four cameras see it."""
     with BagRecorder(tmp_path / 'cameras') as recorder:
         for message in read_messages(drive):
-            for name in ('front', 'left', 'rear'):
+            for name in FOUR:
                 topic = message.topic.replace('/camera', f'/sensing/{name}')
                 recorder.record(topic, message.msgtype, message.stamp_ns, message.data)
     return tmp_path / 'cameras'
@@ -53,12 +55,15 @@ def test_an_evaluation_scores_the_masks_of_a_bag(
 
 
 def test_criteria_that_are_not_met_decide_the_exit_code(
-    probe_bundle: Path, drive: Path, tmp_path: Path
+    probe_bundle: Path, drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    criteria, output = tmp_path / 'criteria.yaml', tmp_path / 'out'
-    criteria.write_text('latency_p99_ms: "<= 0"\n')
-    given = {'bag': drive, 'bundle': probe_bundle, 'criteria': criteria, 'lossless': 'true'}
-    done = finished('evaluate', output=output, **given)
+    """No shell replaces the ~ in them."""
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'criteria.yaml').write_text('latency_p99_ms: "<= 0"\n')
+    output = tmp_path / 'out'
+    bundle = f'~/{os.path.relpath(probe_bundle, tmp_path)}'
+    given = {'bag': drive, 'bundle': bundle, 'criteria': '~/criteria.yaml', 'lossless': 'true'}
+    done = finished('evaluate', output='~/out', **given)
     assert done.returncode == 1
     assert f'The evaluation is not passed; see {output / "evaluation"}' in done.stdout
     assert (output / 'evaluation' / 'report.html').is_file()
@@ -75,12 +80,12 @@ def test_an_evaluation_of_a_vehicle_scores_every_frame_of_each_camera(
         bundle=probe_bundle,
         params_file=vehicle,
         namespace='veh',
-        cameras='front,left:rear',
+        cameras='front,left:rear,right',
         image='/sensing/{camera}/image_raw',
         lossless='true',
     )
     assert done.returncode == 0, done.stdout
-    for name in ('front', 'left', 'rear'):
+    for name in FOUR:
         results = json.loads((output / 'evaluation' / name / 'results.json').read_text())
         assert results['problems'] == []
         assert results['live']['received'] == 10

@@ -19,7 +19,8 @@ from dgss_core.labels import LabelSet
 from dgss_core.runtime.segmenter import Prediction
 from dgss_ros.client.session import wait_until
 from dgss_ros.node.messages import to_labels, to_mask, to_picture
-from dgss_ros.node.outputs import LATCHED_QOS, Canvas, LabelOutputs, Outputs
+from dgss_ros.node.outputs import Canvas, LabelOutputs, Outputs
+from dgss_ros.node.qos import LATCHED_QOS
 
 pytestmark = pytest.mark.ros
 
@@ -152,16 +153,3 @@ def test_labels_wait_for_late_subscribers(painter: LifecycleNode, ros: Node) -> 
     messages: list[String] = []
     ros.create_subscription(String, '/painter/labels', messages.append, LATCHED_QOS)
     assert newest(messages) == to_labels(LABELS)
-
-
-def test_label_info_waits_for_late_subscribers(painter: LifecycleNode, ros: Node) -> None:
-    messages_of = pytest.importorskip(
-        'vision_msgs.msg', reason='needs vision_msgs, which has no wheel on PyPI: source ROS 2'
-    )
-    LabelOutputs(painter).publish(LABELS)
-    messages: list[Any] = []
-    ros.create_subscription(
-        messages_of.LabelInfo, '/painter/label_info', messages.append, LATCHED_QOS
-    )
-    classes = newest(messages).class_map
-    assert [(entry.class_id, entry.class_name) for entry in classes] == [*enumerate(LABELS.names)]

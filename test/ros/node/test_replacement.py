@@ -19,8 +19,8 @@ from std_srvs.srv import Trigger
 from dgss_core.labels import LabelSet
 from dgss_ros.client.session import wait_until
 from dgss_ros.node.messages import to_mask
-from dgss_ros.node.outputs import LATCHED_QOS
 from dgss_ros.node.pipeline import FAILURES_TO_RECOVER
+from dgss_ros.node.qos import LATCHED_QOS
 
 pytestmark = pytest.mark.ros
 

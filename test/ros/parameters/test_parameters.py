@@ -185,4 +185,6 @@ def test_a_wrong_start_ends_in_one_sentence(arguments: list[str], sentence: str)
 
 def test_a_misspelt_parameter_is_reported(start_node, probe_bundle: Path) -> None:
     node = start_node(bundel=probe_bundle)
-    assert wait_until(lambda: 'Does not know the parameters bundel' in node.log, TIMEOUT_S)
+    assert wait_until(
+        lambda: "There is no parameter 'bundel'; the nearest is bundle." in node.log, TIMEOUT_S
+    )

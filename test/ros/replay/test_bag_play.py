@@ -22,7 +22,7 @@ from dgss_core.bags.stored import raw_stamp_ns
 from dgss_core.errors import DgssError
 from dgss_core.images.frames import Frame
 from dgss_ros.client.session import wait_until
-from dgss_ros.node.outputs import LATCHED_QOS
+from dgss_ros.node.qos import LATCHED_QOS
 from dgss_ros.replay.bag_play import BagPlayer
 
 pytestmark = pytest.mark.ros

@@ -92,6 +92,29 @@ def test_frames_without_a_mask_are_reported_and_a_lossless_replay_has_none(
     assert 'got no mask' not in done.stdout
 
 
+def test_loops_are_all_timed_and_recorded_once(
+    start_node, probe_bundle: Path, tmp_path: Path
+) -> None:
+    """Also by a node that takes only images of the time on /clock, which goes back."""
+    frames = [Frame(f'{i}', flat(16 * i), START_NS + i * 50_000_000) for i in range(6)]
+    write_bag(tmp_path / 'drive', frames)
+    options = ('-p', 'input.max_age_ms:=500.0', '-r', '~/image:=/camera/image_raw')
+    start_node(*options, bundle=probe_bundle, autostart=True, use_sim_time=True)
+    given = ('--loops', '3', '--lossless', '--clock', '--rate', '2')
+    done = replay(tmp_path / 'drive', tmp_path / 'masks', *given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '18 frames sent, 18 masks; those of the first time are in' in done.stdout
+    assert 'had no stamp' not in done.stdout
+    live = live_results(tmp_path / 'masks', '/dgss/mask')
+    assert live is not None
+    assert (live['sent'], live['received'], live['drop_rate']) == (18, 18, 0)
+    masks = list(read_bag(tmp_path / 'masks', '/dgss/mask'))
+    assert [mask.stamp_ns for mask in masks] == [frame.stamp_ns for frame in frames]
+    wrong = replay(tmp_path / 'drive', tmp_path / 'none', '--loops', '0')
+    assert wrong.returncode == 2
+    assert '--loops is 0; give at least 1.' in wrong.stderr
+
+
 @pytest.mark.parametrize('kind', ['zero', 'double'])
 def test_images_without_stamps_of_their_own_get_masks_of_their_own(
     start_node, probe_bundle: Path, tmp_path: Path, kind: str

@@ -1,0 +1,67 @@
+"""How the images of a camera are received: by its own reliability, or as its publishers send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import ReliabilityPolicy
+
+from dgss_ros.node.qos import subscribe
+from dgss_ros.parameters.table import AUTO
+from dgss_ros.parameters.values import reliability_override
+
+LOOK_S = 1.0
+"""Between two looks at the publishers."""
+
+
+class Reception:
+    """The subscription of one camera between `start` and `stop`.
+
+    With `reliability` `auto` it is reliable while every publisher of the images is, and best
+    effort else, which matches every publisher. An override of the topic is stronger.
+    """
+
+    def __init__(
+        self, node: Node, kind: type, topic: str, take: Callable[[Any], None], reliability: str
+    ) -> None:
+        self._node = node
+        self._topic = topic
+        self._create = lambda reliable: subscribe(node, kind, topic, take, reliable)
+        is_overridden = reliability_override(topic) in node._parameter_overrides
+        self._adapts = reliability == AUTO and not is_overridden
+
+    def start(self) -> None:
+        # None: the default, which rclpy declares as an override of the topic.
+        self._reliable = sends_reliable(self._node, self._topic) if self._adapts else None
+        self._subscription = self._create(self._reliable)
+        if self._adapts:
+            clock = Clock(clock_type=ClockType.STEADY_TIME)
+            self._timer = self._node.create_timer(LOOK_S, self._adapt, clock=clock)
+
+    def stop(self) -> None:
+        if self._adapts:
+            self._node.destroy_timer(self._timer)
+        self._node.destroy_subscription(self._subscription)
+
+    @property
+    def is_reliable(self) -> bool:
+        return self._subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+
+    def _adapt(self) -> None:
+        reliable = sends_reliable(self._node, self._topic)
+        if reliable == self._reliable:
+            return
+        self._reliable = reliable
+        old, self._subscription = self._subscription, self._create(reliable)
+        self._node.destroy_subscription(old)
+        how = 'reliable' if reliable else 'with best effort'
+        self._node.get_logger().info(f'Receives {self._topic} {how}, as its publishers send.')
+
+
+def sends_reliable(node: Node, topic: str) -> bool:
+    """Return whether `topic` has publishers, and all of them are reliable."""
+    offered = [peer.qos_profile.reliability for peer in node.get_publishers_info_by_topic(topic)]
+    return bool(offered) and all(each == ReliabilityPolicy.RELIABLE for each in offered)
