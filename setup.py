@@ -46,6 +46,7 @@ EXTRAS = {
         'torchvision>=0.21',
     ],
     'generate': GENERATE,
+    'fleet': ['ray>=2.40'],
     'openvino': ['openvino'],
     'tensorrt': ['tensorrt', 'cuda-python'],
     'tensorrt-rtx': ['tensorrt-rtx', 'cuda-python'],
