@@ -13,14 +13,15 @@ from dgss_core.commands.evaluate_models import labels_of_masks, open_masks
 from dgss_core.commands.evaluate_output import print_results
 from dgss_core.datasets.protocols import load_protocol
 from dgss_core.errors import DgssError
+from dgss_core.evaluation import revisit
 from dgss_core.evaluation.assembly import FORMAT, Settings, arrays, provenance
 from dgss_core.evaluation.bag_frames import BagOptions
 from dgss_core.evaluation.conditions import TimeRanges
 from dgss_core.evaluation.criteria import Criterion, exit_code, judge, load_criteria
+from dgss_core.evaluation.exports.write import Format, check_exports, write_exports
 from dgss_core.evaluation.folder import JUNIT, LINES, REPORT, EvaluationFolder
 from dgss_core.evaluation.report import build_report
 from dgss_core.evaluation.results import Results
-from dgss_core.evaluation.revisit import label_next, report_pictures
 from dgss_core.evaluation.run import common_label_set
 from dgss_core.evaluation.verdict_files import to_jsonl, to_junit
 from dgss_core.labels import LabelSet
@@ -53,6 +54,7 @@ def evaluate(
     against: Path | None = None,
     label_next: int = 0,
     corruptions: list[int] | None = None,
+    export: list[Format] | None = None,
     workers: int = 0,
     address: str | None = None,
     gpus: float = 0.0,
@@ -95,6 +97,8 @@ def evaluate(
             masks as a draft
         corruptions: severities, 1 to 5, at which the frames are scored under 20 corruptions too;
             each takes twenty times as long as the clean frames, which should be of the day
+        export: write images, masks, labels and scores of all frames for Rerun, FiftyOne or
+            Foxglove too, to the folder of that name
         workers: processes that evaluate the bags and data sets side by side, each of them a whole
             one; 0 evaluates them one after the other, and with --address as many as there is room
         address: of a cluster of Ray that evaluates them: HOST:PORT, auto for the one that runs
@@ -121,6 +125,7 @@ def evaluate(
     read = [*given, Path(labels) if labels else None, *(bag or [])]
     inputs = [path for path in read if path and path.exists()]
     folder = EvaluationFolder(output, overwrite=overwrite, inputs=inputs)
+    check_exports(export or [], output)
     bounds = load_criteria(criteria) if criteria is not None else []
     ways, settings = load_protocol(protocol), Settings(band, resamples, seed)
     asked = LabelSet.load(label_set) if label_set is not None else None
@@ -148,18 +153,24 @@ def evaluate(
     scored_in = common_label_set(found, asked)
     job = Job(reading, models, folder, scored_in, settings, corruptions or [])
     scored = run_fleet(job, sources, fleet) if fleet.is_asked else run_here(job, sets)
-    return _finish(job, scored, bounds, label_next)
+    return _finish(job, scored, bounds, label_next, export or [])
 
 
-def _finish(job: Job, scored: Scored, bounds: Sequence[Criterion], to_label: int) -> int:
+def _finish(
+    job: Job,
+    scored: Scored,
+    bounds: Sequence[Criterion],
+    to_label: int,
+    formats: Sequence[Format],
+) -> int:
     """Write and print the results; returns the exit code."""
     folder, done, options = job.folder, scored.done, job.reading.options
     model, second = (*scored.models, None)[:2]
     clean, compared = (*scored.suites, None, None)[:2]
     chosen = []
     if to_label:
-        chosen = label_next(scored.sets, model.labels, folder, done, to_label)
-    pictures = report_pictures(scored.sets, model.labels, done)
+        chosen = revisit.label_next(scored.sets, model.labels, folder, done, to_label)
+    pictures = revisit.report_pictures(scored.sets, model.labels, done)
     about = {
         'format': FORMAT,
         **provenance(),
@@ -183,5 +194,7 @@ def _finish(job: Job, scored: Scored, bounds: Sequence[Criterion], to_label: int
         folder.put(LINES, to_jsonl(results['verdicts']))
     page = folder.put(REPORT, build_report(results, pictures).encode())
     print_results(results, page)
+    for written in write_exports(formats, folder.path, scored.sets, model.labels, done):
+        print(written)
     failed = any(not problem['is_note'] for problem in results['problems'])
     return 1 if failed or exit_code(results['verdicts']) else 0
