@@ -47,7 +47,7 @@ EXTRAS = {
     ],
     'generate': GENERATE,
     'fleet': ['ray>=2.40'],  # dgss evaluate --address
-    'rerun': ['rerun-sdk>=0.26'],  # dgss evaluate --export rerun
+    'rerun': ['rerun-sdk>=0.39'],  # dgss evaluate --export rerun
     'openvino': ['openvino'],
     'tensorrt': ['tensorrt', 'cuda-python'],
     'tensorrt-rtx': ['tensorrt-rtx', 'cuda-python'],

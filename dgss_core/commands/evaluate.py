@@ -165,7 +165,7 @@ def _finish(
 ) -> int:
     """Write and print the results; returns the exit code."""
     folder, done, options = job.folder, scored.done, job.reading.options
-    model, second = (*scored.models, None)[:2]
+    model, *others = scored.models
     clean, compared = (*scored.suites, None, None)[:2]
     chosen = []
     if to_label:
@@ -174,7 +174,7 @@ def _finish(
     about = {
         'format': FORMAT,
         **provenance(),
-        'against': second.about | {'corruptions': compared} if second else None,
+        'against': others[0].about | {'corruptions': compared} if others else None,
         'corruptions': clean,
         'label_next': chosen,
         'live': model.live,

@@ -17,7 +17,7 @@ from dgss_core.evaluation.pictures import error_indices
 from dgss_core.images.frames import FIRST_STAMP_NS
 from dgss_core.runtime.bundle import Bundle
 
-pytest.importorskip('rerun', reason='needs rerun-sdk: pip install dgss_ros[rerun]')
+pytest.importorskip('rerun.chunk', reason='needs rerun-sdk 0.41: pip install dgss_ros[rerun]')
 RECORDING = '001_drive_camera_image_raw.rrd'
 LOG = """
 import sys
