@@ -18,8 +18,9 @@ from dgss_core.images.frames import FIRST_STAMP_NS, FPS, period_ns
 from dgss_core.images.view import nearest
 from dgss_core.labels import LabelSet
 
-SCORES = ('miou', 'accuracy', 'confidence', 'shift', 'flicker', 'agreement')
-"""The facts of a frame in `results.json` that change over a drive."""
+SHIFT = 'shift'
+SCORES = ('miou', 'accuracy', 'confidence', SHIFT, 'flicker', 'agreement')
+"""The facts of a frame in `results.json` that change over a drive: shares, but for `SHIFT`."""
 LONGEST = 60
 """Characters of the title in a name."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dgss_core.errors import DgssError, one_line, read_head
-from dgss_core.evaluation.exports.frames import SCORES, Drive, Shown
+from dgss_core.evaluation.exports.frames import SCORES, SHIFT, Drive, Shown
 from dgss_core.evaluation.pictures import RIGHT, error_indices, error_palette
 from dgss_core.files import Kind, replacing_folder
 from dgss_core.images.compressed import encode_jpeg
@@ -93,6 +93,10 @@ def _views(rr: Any, drive: Drive) -> Any:
         places = [f'{CAMERA}/{part}' for part in parts]
         return views.Spatial2DView(origin=CAMERA, contents=places, name=name)
 
+    def plot(name: str, *scores: str) -> Any:
+        places = [f'scores/{score}' for score in scores]
+        return views.TimeSeriesView(origin='scores', contents=places, name=name)
+
     with_labels = [view('Labels', 'image', 'labels'), view('Error', 'error')]
     return views.Blueprint(
         views.Vertical(
@@ -100,11 +104,11 @@ def _views(rr: Any, drive: Drive) -> Any:
                 view('Mask', 'image', 'mask'),
                 view('Confidence', 'confidence'),
                 *(with_labels if drive.has_labels else ()),
+                grid_columns=2,
             ),
             views.Horizontal(
-                views.TimeSeriesView(
-                    origin='scores', contents=[f'scores/{name}' for name in SCORES], name='Scores'
-                ),
+                plot('Scores', *(name for name in SCORES if name != SHIFT)),
+                plot('Shift', SHIFT),
                 views.TextLogView(origin='frame', name='Frame'),
             ),
             row_shares=[3, 1],
