@@ -20,6 +20,7 @@ from dgss_core.evaluation.conditions import TimeRanges
 from dgss_core.evaluation.criteria import Criterion, exit_code, judge, load_criteria
 from dgss_core.evaluation.exports.write import Format, check_exports, write_exports
 from dgss_core.evaluation.folder import JUNIT, LINES, REPORT, EvaluationFolder
+from dgss_core.evaluation.ood import OodFolder
 from dgss_core.evaluation.report import build_report
 from dgss_core.evaluation.results import Results
 from dgss_core.evaluation.run import common_label_set
@@ -36,6 +37,7 @@ def evaluate(
     bag: list[Path] | None = None,
     topic: str | None = None,
     labels: str | None = None,
+    ood: Path | None = None,
     conditions: Path | None = None,
     tolerance: float = 0.0,
     bundle: Path | None = None,
@@ -74,6 +76,8 @@ def evaluate(
         topic: image topic, if a bag has several
         labels: topic of the labels, or a folder of PNGs that are named by the stamps in
             nanoseconds or the numbers of the frames; by default the topic labels beside the images
+        ood: folder of PNGs NAME.png for the frame NAME, 1 for pixels outside the distribution, 0
+            inside, 255 unlabelled; the scores tell them apart by the confidence
         conditions: YAML file of time ranges, such as night: [[0, 30]]; by default the topic
             condition beside the images
         tolerance: largest difference of the stamps of an image and its labels, in milliseconds
@@ -121,7 +125,7 @@ def evaluate(
     ):
         if value < least:
             raise DgssError(f'--{name} is {value}; give at least {least}.')
-    given = (root, bundle, against, checkpoint, predictions, conditions, criteria)
+    given = (root, bundle, against, checkpoint, predictions, conditions, criteria, ood)
     read = [*given, Path(labels) if labels else None, *(bag or [])]
     inputs = [path for path in read if path and path.exists()]
     folder = EvaluationFolder(output, overwrite=overwrite, inputs=inputs)
@@ -151,7 +155,8 @@ def evaluate(
     sets = [] if fleet.is_asked else [reading.frames(source) for source in sources]
     found = reading.label_sets(sources) if fleet.is_asked else [one.label_set for one in sets]
     scored_in = common_label_set(found, asked)
-    job = Job(reading, models, folder, scored_in, settings, corruptions or [])
+    unusual = OodFolder(ood) if ood is not None else None
+    job = Job(reading, models, folder, scored_in, settings, unusual, corruptions or [])
     scored = run_fleet(job, sources, fleet) if fleet.is_asked else run_here(job, sets)
     return _finish(job, scored, bounds, label_next, export or [])
 

@@ -75,6 +75,7 @@ def run_here(job: Job, sets: Sequence[FrameSet]) -> Scored:
             job.settings,
             statistics=models[0].statistics,
             against=predictors[1] if len(predictors) > 1 else None,
+            ood=job.ood,
             show=_show,
         )
         found = [
@@ -115,7 +116,7 @@ def run_fleet(job: Job, sources: Sequence[Source], fleet: Fleet) -> Scored:
                 say(line)
                 said.add(line)
     parts = {number: shard.part for number, shard in shards.items()} | failed
-    done = merged([parts[number] for number, _ in items], job.label_set, job.settings)
+    done = merged([parts[number] for number, _ in items], job.label_set, job.settings, job.ood)
     models = _same([shard.models for shard in shards.values()])
     suites = [shards[number].suites for number in sorted(shards)] if job.corruptions else []
     return Scored(done, _Reopened(job.reading, sources), models, merged_suites(suites))
@@ -125,7 +126,7 @@ def _failed(source: Source, outcome: Failed) -> Part:
     about = {'title': str(source), 'kind': 'dataset' if isinstance(source, str) else 'bag'}
     problem = Problem(f'A source was not evaluated. {outcome.why}')
     problem.count, problem.frames = 1, [str(source)]
-    return Part([], about | {'frames': None, 'predicted': 0, 'labelled': 0}, [problem], None)
+    return Part([], about | {'frames': None, 'predicted': 0, 'labelled': 0}, [problem])
 
 
 def _same(found: Sequence[list[Facts]]) -> list[Facts]:

@@ -31,6 +31,7 @@ from dgss_core.evaluation.corruption_suite import Counts
 from dgss_core.evaluation.dataset_frames import DatasetFrames
 from dgss_core.evaluation.folder import EvaluationFolder
 from dgss_core.evaluation.frames import FrameSet
+from dgss_core.evaluation.ood import OodFolder
 from dgss_core.evaluation.run import Part, run_corrupted, run_part
 from dgss_core.images.folder import natural
 from dgss_core.labels import LabelSet
@@ -113,6 +114,7 @@ class Job:
     folder: EvaluationFolder
     label_set: LabelSet
     settings: Settings
+    ood: OodFolder | None
     corruptions: Sequence[int]
     working: Path = field(default_factory=Path.cwd)
     version: str = __version__
@@ -173,6 +175,7 @@ class Job:
             self.settings.band,
             statistics=models[0].statistics,
             against=predictors[1] if len(predictors) > 1 else None,
+            ood=self.ood,
         )
         suites = []
         if self.corruptions:

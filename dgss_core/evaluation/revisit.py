@@ -53,12 +53,13 @@ def revisit(
         frames = sets[number]
         classes = Classes.of(labels, frames.label_set, done.label_set)
         by_place = {frame.place: frame for frame in of_set}
-        read = _Labels(frames, [p for p, f in by_place.items() if f.counts is not None])
+        labelled = {place for place, frame in by_place.items() if has_labels(frame)}
+        read = _Labels(frames, sorted(labelled))
         with done.store(number) as store:
             for place, image in frames.images([*by_place]):
                 frame = by_place[place]
                 answer = store.get(frame.key.name).unpacked()
-                found = None if frame.counts is None else read.take(place)
+                found = read.take(place) if place in labelled else None
                 yield Revisited(
                     frame,
                     image,
@@ -66,6 +67,11 @@ def revisit(
                     classes.masks[answer.mask],
                     None if found is None else classes.labels[found],
                 )
+
+
+def has_labels(frame: ScoredFrame) -> bool:
+    """Whether a pixel is labelled; a frame may have OOD labels alone."""
+    return frame.counts is not None and bool(frame.counts.unpacked().confusion.any())
 
 
 class _Labels:

@@ -14,8 +14,9 @@ from dgss_core.errors import DgssError
 from dgss_core.evaluation.assembly import Settings, assemble, problems_of
 from dgss_core.evaluation.corruption_suite import Counts, SuiteOptions, run_suite
 from dgss_core.evaluation.folder import CORRUPTIONS, PREDICTIONS, EvaluationFolder
-from dgss_core.evaluation.frames import FrameSet, Problem
+from dgss_core.evaluation.frames import FrameSet, Problem, Problems
 from dgss_core.evaluation.observing import Second
+from dgss_core.evaluation.ood import OodFolder
 from dgss_core.evaluation.predict import Show, predict, quietly
 from dgss_core.evaluation.predictors import Predictor
 from dgss_core.evaluation.results import Suite
@@ -32,12 +33,14 @@ class Part:
 
     `frames`: those that were predicted. `source`: what `results.json` says of the set. `store`:
     the file of its predictions, and the line that names them; None if it was not evaluated.
+    `names`: of all its frames.
     """
 
     frames: list[ScoredFrame]
     source: dict[str, Any]
     problems: list[Problem]
-    store: tuple[Path, str] | None
+    store: tuple[Path, str] | None = None
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -85,24 +88,26 @@ def run(
     *,
     statistics: SourceStatistics | None = None,
     against: Predictor | None = None,
+    ood: OodFolder | None = None,
     show: Show = quietly,
 ) -> Evaluation:
     """Evaluate `predictor` on `sets`, in the classes of `label_set`.
 
-    `against`: a second predictor, to measure where both agree. Predictions that `folder` holds are
-    used again. Raises DgssError if label sets have no merge to `label_set`, and if no frame at all
-    could be predicted.
+    `ood`: labels of what lies outside the distribution, by the names of frames. `against`: a
+    second predictor, to measure where both agree. Predictions that `folder` holds are used again.
+    Raises DgssError if label sets have no merge to `label_set`, and if no frame at all could be
+    predicted.
     """
     for frames in sets:
         Classes.of(predictor.labels, frames.label_set, label_set)
     parts = [
         run_part(
             frames, number, predictor, folder, label_set, settings.band, statistics=statistics,
-            against=against, show=show,
+            against=against, ood=ood, show=show,
         )
         for number, frames in enumerate(sets)
     ]  # fmt: skip
-    return merged(parts, label_set, settings)
+    return merged(parts, label_set, settings, ood)
 
 
 def run_part(
@@ -115,6 +120,7 @@ def run_part(
     *,
     statistics: SourceStatistics | None = None,
     against: Predictor | None = None,
+    ood: OodFolder | None = None,
     show: Show = quietly,
 ) -> Part:
     """As `run`, for the set of frames of that number alone."""
@@ -134,6 +140,7 @@ def run_part(
             band=band,
             statistics=statistics,
             second=second,
+            ood=ood,
             show=show,
         )
     source = {
@@ -143,16 +150,26 @@ def run_part(
         'predicted': len(found),
         'labelled': sum(frame.counts is not None for frame in found),
     }
-    return Part(found, source, [*frames.problems], place)
+    names = [key.name for key in frames.keys]
+    return Part(found, source, [*frames.problems], place, names)
 
 
-def merged(parts: list[Part], label_set: LabelSet, settings: Settings) -> Evaluation:
+def merged(
+    parts: list[Part], label_set: LabelSet, settings: Settings, ood: OodFolder | None = None
+) -> Evaluation:
     """The scores of all parts together: pixel counts add, so that they are those of one run.
 
     Raises DgssError if no frame at all was predicted.
     """
     scored = [frame for part in parts for frame in part.frames]
-    problems = problems_of(part.problems for part in parts)
+    of_all = Problems()
+    if ood and (unused := ood.unused(name for part in parts for name in part.names)):
+        of_all.add(
+            f'A file of {ood.folder} is the OOD label of no frame; name it as its frame is named '
+            'in results.json, with .png.',
+            *unused,
+        )
+    problems = problems_of([*(part.problems for part in parts), of_all])
     if not scored:
         reason = problems[0]['what'] if problems else 'the data holds none.'
         raise DgssError(f'No frame could be evaluated: {reason}')

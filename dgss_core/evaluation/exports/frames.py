@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dgss_core.evaluation.frames import FrameSet
-from dgss_core.evaluation.revisit import revisit
+from dgss_core.evaluation.revisit import has_labels, revisit
 from dgss_core.evaluation.run import Evaluation
 from dgss_core.evaluation.scoring import ScoredFrame
 from dgss_core.images.frames import FIRST_STAMP_NS, FPS, period_ns
@@ -71,7 +71,7 @@ def drives(sets: Sequence[FrameSet], labels: LabelSet, done: Evaluation) -> Iter
         yield Drive(
             f'{number:03d}_{_slug(title)}',
             title,
-            any(frame.counts is not None for frame in frames),
+            any(map(has_labels, frames)),
             _shown(sets, labels, done, frames, facts),
         )
 
