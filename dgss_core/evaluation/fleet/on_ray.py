@@ -18,6 +18,8 @@ from dgss_core.runtime.backend import Report, silent
 LOCAL = 'local'
 """The address of a cluster that is started here, on this machine alone."""
 HERE = '127.0.0.1'
+STARTS = 3
+"""Attempts to start one: Ray waits 30 s, and a busy machine may need longer."""
 ANSWERS_S = 10.0
 """Seconds in which a cluster takes a connection."""
 
@@ -103,18 +105,34 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
             'include_dashboard': False,
             '_node_ip_address': HERE,
         }
-    try:
-        _reach(cluster.address)
-        ray.init(**options, log_to_driver=False, logging_level='ERROR')
-    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        raise DgssError(
-            f'There is no cluster of Ray at {shown(cluster.address)} ({one_line(error)}); start '
-            f'one with ray start --head, or use --address {LOCAL} for one on this machine.'
-        ) from error
+    _init(ray, options)
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _init(ray: Any, options: dict[str, Any]) -> None:
+    """Connect, or start a cluster. Raises DgssError."""
+    address = options['address']
+    for left in reversed(range(STARTS if address == LOCAL else 1)):
+        try:
+            _reach(address)
+            ray.init(**options, log_to_driver=False, logging_level='ERROR')
+            return
+        except Exception as error:  # Ray raises no narrower one where it could not start in time.
+            ray.shutdown()
+            if left:
+                continue
+            if address == LOCAL:
+                raise DgssError(
+                    f'Ray cannot be started here ({one_line(error)}); use --workers alone, '
+                    'without --address.'
+                ) from error
+            raise DgssError(
+                f'There is no cluster of Ray at {shown(address)} ({one_line(error)}); start one '
+                f'with ray start --head, or use --address {LOCAL} for one on this machine.'
+            ) from error
 
 
 def _reach(address: str) -> None:
