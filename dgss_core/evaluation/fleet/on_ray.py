@@ -131,7 +131,8 @@ def _init(ray: Any, options: dict[str, Any]) -> None:
                 ) from error
             raise DgssError(
                 f'There is no cluster of Ray at {shown(address)} ({one_line(error)}); start one '
-                f'with ray start --head, or use --address {LOCAL} for one on this machine.'
+                'with ray start --head, set RAY_AUTH_MODE=token if it asks for a token, or use '
+                f'--address {LOCAL} for one on this machine.'
             ) from error
 
 
