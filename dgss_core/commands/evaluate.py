@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import cast
 
 from dgss_core.commands.evaluate_fleet import Fleet, Scored, run_fleet, run_here
-from dgss_core.commands.evaluate_job import Job, Predicting, Reading, bags_at, refuse_repeated
+from dgss_core.commands.evaluate_job import (
+    Job,
+    Predicting,
+    Reading,
+    bags_at,
+    refuse_folder_of_masks,
+    refuse_repeated,
+)
 from dgss_core.commands.evaluate_models import labels_of_masks, open_masks
 from dgss_core.commands.evaluate_output import print_results
 from dgss_core.datasets.protocols import load_protocol
@@ -147,6 +154,8 @@ def evaluate(
         of_bags = open_bundle(bundle).labels
     sources = [*(data or ()), *(one for path in bag or () for one in bags_at(path))]
     refuse_repeated(sources)
+    if predictions is not None and len(sources) > len(data or ()) + 1:
+        refuse_folder_of_masks(predictions)
     reading = Reading(root, ways, options, of_bags)
     models = Predicting(
         bundle, checkpoint, predictions, against, mask_topic, named, backend, threads

@@ -244,3 +244,13 @@ def refuse_repeated(sources: Sequence[Source]) -> None:
         if key in seen:
             raise DgssError(f'{source} is given twice; name everything once.')
         seen.add(key)
+
+
+def refuse_folder_of_masks(predictions: Path) -> None:
+    """Raise DgssError for masks of several bags in a folder: all bags name their frames alike."""
+    if isinstance(open_masks(predictions), Path):
+        raise DgssError(
+            f'{predictions} is a folder of masks, which belong to their frames by name, and '
+            'several bags have frames of the same names; evaluate one bag at a time, or give a '
+            'bag of masks.'
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def test_drives_of_a_fleet_are_exported_too(
 def test_a_missing_library_is_told_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(__import__('sys').modules, 'rerun', None)
+    monkeypatch.setitem(sys.modules, 'rerun', None)
     code, _, err = evaluate(
         capsys, '--data', 'synthetic', '--output', tmp_path / 'out', '--export', 'rerun'
     )

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from evaluated import evaluate, results
-from fleets import Killer, dies_once, doubling, refusing, require_equal, write_drives
+from fleets import (
+    Killer,
+    dies_once,
+    doubling,
+    is_running,
+    refusing,
+    require_equal,
+    wait_for_text,
+    write_drives,
+)
 from probe import write_probe_bundle
 
 from dgss_core.errors import DgssError
@@ -14,6 +28,13 @@ from dgss_core.evaluation.fleet.on_ray import Cluster, on_ray
 from dgss_core.evaluation.fleet.processes import in_processes
 from dgss_core.evaluation.fleet.worker import TRIES, Done, Failed
 from dgss_core.runtime.bundle import Bundle
+
+SLEEPING = """
+import sys
+from fleets import sleeping
+from dgss_core.evaluation.fleet.processes import in_processes
+list(in_processes(sleeping, [sys.argv[1]], 1))
+"""
 
 
 def test_every_item_has_its_outcome() -> None:
@@ -151,7 +172,32 @@ def test_a_bag_counts_once(
     assert 'drive1 is given twice' in err
 
 
+def test_a_folder_of_masks_belongs_to_one_bag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drives = write_drives(tmp_path / 'drives', drives=2)
+    (tmp_path / 'masks').mkdir()
+    code, _, err = evaluate(
+        capsys, '--predictions', tmp_path / 'masks', '--mask-labels', 'cityscapes19', '--bag',
+        drives, '--output', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 2
+    assert 'evaluate one bag at a time' in err
+
+
+def test_workers_end_with_a_command_that_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, '-c', SLEEPING, str(tmp_path / 'pid')]
+    ours = {'PYTHONPATH': os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, env=os.environ | ours) as process:
+        pid = int(wait_for_text(tmp_path / 'pid'))
+        os.kill(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(pid)
+
+
 def test_ray_is_asked_for_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__('sys').modules, 'ray', None)
+    monkeypatch.setitem(sys.modules, 'ray', None)
     with pytest.raises(DgssError, match=r'pip install dgss_ros\[fleet\]'):
         next(on_ray(doubling, [1], Cluster('local')))

@@ -20,6 +20,7 @@ from streets import film
 
 from dgss_core.bags import write_bag
 from dgss_core.errors import DgssError
+from dgss_core.files import write_whole
 
 ENOUGH = 3
 """Frames that are stored when a worker is killed."""
@@ -144,3 +145,28 @@ def _once(mark: Path) -> Callable[[float], float]:
 
 def refusing() -> Callable[[float], float]:
     raise DgssError('There is no model; give one.')
+
+
+def sleeping() -> Callable[[str], None]:
+    """Work that writes the id of its process to a file, and does not end."""
+
+    def sleep(file: str) -> None:
+        write_whole(Path(file), str(os.getpid()).encode())
+        time.sleep(600)
+
+    return sleep
+
+
+def wait_for_text(file: Path) -> str:
+    deadline = time.monotonic() + 60
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return file.read_text()
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process has not ended; one that waits to be collected has."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except OSError:
+        return False
