@@ -46,7 +46,7 @@ EXTRAS = {
         'torchvision>=0.21',
     ],
     'generate': GENERATE,
-    'fleet': ['ray>=2.40'],  # dgss evaluate --address
+    'fleet': ['ray>=2.60'],  # dgss evaluate --address; earlier ones ask for no token
     'rerun': ['rerun-sdk>=0.39'],  # dgss evaluate --export rerun
     'openvino': ['openvino'],
     'tensorrt': ['tensorrt', 'cuda-python'],

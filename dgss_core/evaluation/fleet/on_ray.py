@@ -17,7 +17,6 @@ from dgss_core.runtime.backend import Report, silent
 
 LOCAL = 'local'
 """The address of a cluster that is started here, on this machine alone."""
-HERE = '127.0.0.1'
 STARTS = 3
 """Attempts to start one: Ray waits 30 s, and a busy machine may need longer."""
 ANSWERS_S = 10.0
@@ -103,7 +102,6 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
         options |= {
             'num_cpus': cluster.workers * cluster.threads or os.cpu_count(),
             'include_dashboard': False,
-            '_node_ip_address': HERE,
         }
     _init(ray, options)
     try:
