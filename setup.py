@@ -46,13 +46,18 @@ EXTRAS = {
         'torchvision>=0.21',
     ],
     'generate': GENERATE,
+    'fleet': ['ray>=2.60'],  # dgss evaluate --address; earlier ones ask for no token
+    'rerun': ['rerun-sdk>=0.39'],  # dgss evaluate --export rerun
     'openvino': ['openvino'],
     'tensorrt': ['tensorrt', 'cuda-python'],
     'tensorrt-rtx': ['tensorrt-rtx', 'cuda-python'],
     'dev': [
         *GENERATE,
         # Engines are built, and the CPU is used best, on any x86-64 machine.
-        *(f'{name}; {WHEELS}' for name in ('cuda-python', 'openvino', 'tensorrt-rtx')),
+        *(
+            f'{name}; {WHEELS}'
+            for name in ('cuda-python', 'openvino', 'ray', 'rerun-sdk', 'tensorrt-rtx')
+        ),
         'axe-core-python',  # axe.min.js, for the tests of the reports in Chromium
         'hypothesis',
         'import-linter>=2.17',

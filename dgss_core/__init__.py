@@ -23,6 +23,8 @@ from typing import Any
 # Libraries that report to their vendors, or leave an identity in the home folder, read these when
 # they are imported. This file is executed before any of them.
 os.environ['ORT_DISABLE_TELEMETRY'] = os.environ['HF_HUB_DISABLE_TELEMETRY'] = '1'
+os.environ['RAY_USAGE_STATS_ENABLED'] = '0'
+os.environ['FIFTYONE_DO_NOT_TRACK'] = 'true'
 sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
 
 __version__ = '0.1.0'

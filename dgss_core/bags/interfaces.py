@@ -16,6 +16,7 @@ CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 FOXGLOVE_VIDEO = 'foxglove_msgs/msg/CompressedVideo'
 FFMPEG_PACKET = 'ffmpeg_image_transport_msgs/msg/FFMPEGPacket'
 STRING = 'std_msgs/msg/String'
+FLOAT32 = 'std_msgs/msg/Float32'
 
 IMAGES = (IMAGE, COMPRESSED)
 """The types of which every message is a picture by itself."""

@@ -11,17 +11,21 @@ import numpy as np
 from dgss_core.bags.bag import BagInfo, bag_info
 from dgss_core.bags.interfaces import (
     CAMERA_INFO,
-    COMPRESSED,
     FRAME_ID,
-    IMAGE,
     IMAGE_TOPIC,
     STRING,
     sibling,
     typestore,
 )
+from dgss_core.bags.messages import (
+    cdr,
+    header_message,
+    image_message,
+    jpeg_message,
+    text_message,
+)
 from dgss_core.bags.recorder import BagRecorder
 from dgss_core.errors import DgssError
-from dgss_core.images.compressed import encode_jpeg
 from dgss_core.images.frames import Frame
 
 
@@ -54,12 +58,12 @@ def write_bag(
         for frame in frames:
             if frame.condition is not None and frame.condition != condition:
                 condition = frame.condition
-                text = typestore().types[STRING](data=condition)
-                recorder.record(condition_topic, STRING, frame.stamp_ns, _cdr(text))
+                text = cdr(text_message(condition))
+                recorder.record(condition_topic, STRING, frame.stamp_ns, text)
             for topic, message in _messages_of(
                 frame, image_topic, compressed, labels, frame_id, focal
             ):
-                recorder.record(topic, message.__msgtype__, frame.stamp_ns, _cdr(message))
+                recorder.record(topic, message.__msgtype__, frame.stamp_ns, cdr(message))
         if not recorder.count:
             raise DgssError(f'There are no frames to write to {path}.')
     return bag_info(path)
@@ -74,36 +78,19 @@ def _messages_of(
     focal: float | None,
 ) -> Iterator[tuple[str, Any]]:
     """Topic and message of everything with the stamp of one frame."""
-    types = typestore().types
-    stamp = types['builtin_interfaces/msg/Time'](*divmod(frame.stamp_ns, 10**9))
-    header = types['std_msgs/msg/Header'](stamp=stamp, frame_id=frame_id)
+    header = header_message(frame.stamp_ns, frame_id)
     height, width = frame.image.shape[:2]
     if compressed:
-        jpeg = np.frombuffer(encode_jpeg(frame.image), np.uint8)
-        yield (
-            f'{image_topic}/compressed',
-            types[COMPRESSED](header, 'bgr8; jpeg compressed bgr8', jpeg),
-        )
+        yield f'{image_topic}/compressed', jpeg_message(header, frame.image)
     else:
-        yield image_topic, _image(header, np.ascontiguousarray(frame.image[..., ::-1]), 'bgr8')
+        pixels = np.ascontiguousarray(frame.image[..., ::-1])
+        yield image_topic, image_message(header, pixels, 'bgr8')
     yield (
         sibling(image_topic, 'camera_info'),
         _camera_info(header, focal or width, width=width, height=height),
     )
     if labels and frame.labels is not None:
-        yield sibling(image_topic, 'labels'), _image(header, frame.labels, 'mono8')
-
-
-def _image(header: Any, pixels: np.ndarray, encoding: str) -> Any:
-    return typestore().types[IMAGE](
-        header=header,
-        height=pixels.shape[0],
-        width=pixels.shape[1],
-        encoding=encoding,
-        is_bigendian=0,
-        step=pixels[0].nbytes,
-        data=np.ascontiguousarray(pixels).reshape(-1),
-    )
+        yield sibling(image_topic, 'labels'), image_message(header, frame.labels, 'mono8')
 
 
 def _camera_info(header: Any, focal: float, *, width: int, height: int) -> Any:
@@ -122,7 +109,3 @@ def _camera_info(header: Any, focal: float, *, width: int, height: int) -> Any:
         binning_y=0,
         roi=types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False),
     )
-
-
-def _cdr(message: Any) -> memoryview:
-    return typestore().serialize_cdr(message, message.__msgtype__)

@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import ExitStack, closing
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-from dgss_core.commands.evaluate_models import (
-    labels_of_masks,
-    of_bundle,
-    of_checkpoint,
-    of_masks,
-    open_masks,
+from dgss_core.commands.evaluate_fleet import Fleet, Scored, run_fleet, run_here
+from dgss_core.commands.evaluate_job import (
+    Job,
+    Predicting,
+    Reading,
+    bags_at,
+    refuse_folder_of_masks,
+    refuse_repeated,
 )
+from dgss_core.commands.evaluate_models import labels_of_masks, open_masks
 from dgss_core.commands.evaluate_output import print_results
-from dgss_core.commands.progress import with_progress
-from dgss_core.datasets import build_dataset
-from dgss_core.datasets.protocols import Protocol, load_protocol
-from dgss_core.datasets.registry import is_copy, takes_protocol_map
-from dgss_core.datasets.synthetic import SYNTHETIC
+from dgss_core.datasets.protocols import load_protocol
 from dgss_core.errors import DgssError
 from dgss_core.evaluation import revisit
 from dgss_core.evaluation.assembly import FORMAT, Settings, arrays, provenance
-from dgss_core.evaluation.bag_frames import BagFrames, BagOptions
+from dgss_core.evaluation.bag_frames import BagOptions
 from dgss_core.evaluation.conditions import TimeRanges
-from dgss_core.evaluation.criteria import exit_code, judge, load_criteria
-from dgss_core.evaluation.dataset_frames import DatasetFrames
+from dgss_core.evaluation.criteria import Criterion, exit_code, judge, load_criteria
+from dgss_core.evaluation.exports.write import Format, check_exports, write_exports
 from dgss_core.evaluation.folder import JUNIT, LINES, REPORT, EvaluationFolder
-from dgss_core.evaluation.frames import FrameSet
 from dgss_core.evaluation.ood import OodFolder
 from dgss_core.evaluation.report import build_report
-from dgss_core.evaluation.results import Results, Suite
-from dgss_core.evaluation.run import common_label_set, corrupted, run
+from dgss_core.evaluation.results import Results
+from dgss_core.evaluation.run import common_label_set
 from dgss_core.evaluation.verdict_files import to_jsonl, to_junit
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.bundle import open_bundle
@@ -67,6 +64,10 @@ def evaluate(
     against: Path | None = None,
     label_next: int = 0,
     corruptions: list[int] | None = None,
+    export: list[Format] | None = None,
+    workers: int = 0,
+    address: str | None = None,
+    gpus: float = 0.0,
     overwrite: bool = False,
 ) -> int:
     """Score a bundle, a checkpoint or masks on data sets and bags, per condition.
@@ -79,7 +80,7 @@ def evaluate(
         data: DATASET, DATASET:SPLIT or DATASET:SPLIT:CONDITION, several if there are; a dataset
             of dgss data check, synthetic, or the path of your own YAML file
         root: folder that holds the folders or zips of the datasets by their names, or the only one
-        bag: bags to evaluate on
+        bag: bags to evaluate on, or folders that hold them
         topic: image topic, if a bag has several
         labels: topic of the labels, or a folder of PNGs that are named by the stamps in
             nanoseconds or the numbers of the frames; by default the topic labels beside the images
@@ -110,6 +111,13 @@ def evaluate(
             masks as a draft
         corruptions: severities, 1 to 5, at which the frames are scored under 20 corruptions too;
             each takes twenty times as long as the clean frames, which should be of the day
+        export: write images, masks, labels and scores of all frames for Rerun, FiftyOne or
+            Foxglove too, to the folder of that name
+        workers: processes that evaluate the bags and data sets side by side, each of them a whole
+            one; 0 evaluates them one after the other, and with --address as many as there is room
+        address: of a cluster of Ray that evaluates them: HOST:PORT, auto for the one that runs
+            here, or local to start one on this machine
+        gpus: of each worker on Ray, such as 1 or 0.5
         overwrite: replace the results in the output folder
 
     Returns:
@@ -119,114 +127,91 @@ def evaluate(
         raise DgssError('Give one of --bundle, --checkpoint and --predictions.')
     if not data and not bag:
         raise DgssError('Give what to score on: --data DATASET:SPLIT, or --bag BAG.')
-    for name, value, least in (('band', band, 1), ('resamples', resamples, 2)):
+    for name, value, least in (
+        ('band', band, 1),
+        ('resamples', resamples, 2),
+        ('workers', workers, 0),
+        ('gpus', gpus, 0),
+    ):
         if value < least:
             raise DgssError(f'--{name} is {value}; give at least {least}.')
     given = (root, bundle, against, checkpoint, predictions, conditions, criteria, ood)
     read = [*given, Path(labels) if labels else None, *(bag or [])]
     inputs = [path for path in read if path and path.exists()]
     folder = EvaluationFolder(output, overwrite=overwrite, inputs=inputs)
+    check_exports(export or [], output)
     bounds = load_criteria(criteria) if criteria is not None else []
-    ways, settings = load_protocol(protocol), Settings(band, resamples, seed)
+    ways, settings = load_protocol(protocol), Settings(band, resamples, seed, estimate_conditions)
     asked = LabelSet.load(label_set) if label_set is not None else None
     named = LabelSet.load(mask_labels) if mask_labels is not None else None
-    masks = open_masks(predictions) if predictions is not None else None
-    if named is None and masks is not None:
-        named = labels_of_masks(masks, mask_topic)
+    if named is None and predictions is not None:
+        named = labels_of_masks(open_masks(predictions), mask_topic)
     options = BagOptions(
         topic,
         labels,
         round(tolerance * 1e6),
         TimeRanges.load(conditions) if conditions is not None else None,
     )
-    opened = open_bundle(bundle) if checkpoint is None and masks is None else None
-    sets: list[FrameSet] = [_dataset(spec, root, ways) for spec in data or ()]
-    of_bags = asked or named or (opened.labels if opened else None)
-    for path in bag or ():
-        if of_bags is None:
-            raise DgssError(f'The labels of {path} may mean anything; give their --label-set.')
-        sets.append(BagFrames(path, of_bags, options))
-    scored_in = common_label_set(sets, asked)
-    with ExitStack() as stack:
-        if masks is not None:
-            model = of_masks(masks, named or scored_in, mask_topic, options.tolerance_ns)
-        elif checkpoint is not None:
-            model = of_checkpoint(checkpoint, ways, threads)
-        else:
-            assert opened is not None
-            model = of_bundle(stack, opened, backend, threads, ways)
-        second = None
-        if against is not None:
-            second = of_bundle(stack, open_bundle(against), backend, threads, ways)
-        done = run(
-            sets,
-            model.predictor,
-            folder,
-            scored_in,
-            settings,
-            statistics=model.statistics,
-            against=second.predictor if second else None,
-            ood=OodFolder(ood) if ood is not None else None,
-            estimate=estimate_conditions,
-            show=_show,
-        )
-        chosen = []
-        if label_next:
-            chosen = revisit.label_next(sets, model.predictor, folder, label_next)
-        pictures = revisit.report_pictures(sets, model.predictor, folder, done)
-        suites: list[Suite] = []
-        if corruptions:
-            both = [m.predictor for m in (model, second) if m]
-            suites = corrupted(sets, both, scored_in, folder, settings, corruptions, _show)
+    of_bags = asked or named
+    if of_bags is None and checkpoint is None and predictions is None:
+        of_bags = open_bundle(bundle).labels
+    sources = [*(data or ()), *(one for path in bag or () for one in bags_at(path))]
+    refuse_repeated(sources)
+    if predictions is not None and len(sources) > len(data or ()) + 1:
+        refuse_folder_of_masks(predictions)
+    reading = Reading(root, ways, options, of_bags)
+    models = Predicting(
+        bundle, checkpoint, predictions, against, mask_topic, named, backend, threads
+    )
+    fleet = Fleet(workers, address, gpus)
+    sets = [] if fleet.is_asked else [reading.frames(source) for source in sources]
+    found = reading.label_sets(sources) if fleet.is_asked else [one.label_set for one in sets]
+    scored_in = common_label_set(found, asked)
+    unusual = OodFolder(ood) if ood is not None else None
+    job = Job(reading, models, folder, scored_in, settings, unusual, corruptions or [])
+    scored = run_fleet(job, sources, fleet) if fleet.is_asked else run_here(job, sets)
+    return _finish(job, scored, bounds, label_next, export or [])
+
+
+def _finish(
+    job: Job,
+    scored: Scored,
+    bounds: Sequence[Criterion],
+    to_label: int,
+    formats: Sequence[Format],
+) -> int:
+    """Write and print the results; returns the exit code."""
+    folder, done, options = job.folder, scored.done, job.reading.options
+    model, *others = scored.models
+    clean, compared = (*scored.suites, None, None)[:2]
+    chosen = []
+    if to_label:
+        chosen = revisit.label_next(scored.sets, model.labels, folder, done, to_label)
+    pictures = revisit.report_pictures(scored.sets, model.labels, done)
     about = {
         'format': FORMAT,
         **provenance(),
-        'against': second.about | {'corruptions': next(iter(suites[1:]), None)}
-        if second
-        else None,
-        'corruptions': next(iter(suites), None),
+        'against': others[0].about | {'corruptions': compared} if others else None,
+        'corruptions': clean,
         'label_next': chosen,
         'live': model.live,
-        'predictor': model.about | {'merge': f'{model.predictor.labels.name} to {scored_in.name}'},
-        'protocol': ways.title,
+        'predictor': model.about | {'merge': f'{model.labels.name} to {done.label_set.name}'},
+        'protocol': job.reading.protocol.title,
         'settings': {
-            **asdict(settings),
-            'tolerance_ms': tolerance,
+            **asdict(job.settings),
+            'tolerance_ms': options.tolerance_ns / 1e6,
             'ignored': options.conditions.ignored() if options.conditions else [],
         },
     }
     results = about | done.results
     results['verdicts'] = judge(bounds, cast('Results', results))
-    folder.write(results, arrays(done.frames, scored_in, band))
+    folder.write(results, arrays(done.frames, done.label_set, job.settings.band))
     if bounds:
         folder.put(JUNIT, to_junit(results['verdicts']))
         folder.put(LINES, to_jsonl(results['verdicts']))
     page = folder.put(REPORT, build_report(results, pictures).encode())
     print_results(results, page)
+    for written in write_exports(formats, folder.path, scored.sets, model.labels, done):
+        print(written)
     failed = any(not problem['is_note'] for problem in results['problems'])
     return 1 if failed or exit_code(results['verdicts']) else 0
-
-
-def _dataset(spec: str, root: Path | None, ways: Protocol) -> DatasetFrames:
-    """A data set as DATASET[:SPLIT[:CONDITION]]."""
-    name, *rest = spec.split(':')
-    if len(rest) > 2:
-        raise DgssError(f'{spec} is not DATASET, DATASET:SPLIT or DATASET:SPLIT:CONDITION.')
-    split, condition = (*rest, None, None)[:2]
-    options: dict[str, Any] = {'condition': condition} if condition else {}
-    if is_copy(name):
-        options['labelled'] = False
-        if takes_protocol_map(name):
-            options['mapping'] = ways.map
-    elif condition and name == SYNTHETIC:
-        options = {'conditions': (condition,)}
-    where = root
-    if root is not None and (root / Path(name).stem).exists():
-        where = root / Path(name).stem
-    dataset = build_dataset(name, where, split or None, **options)
-    return DatasetFrames(dataset, ways.view(Path(name).stem))
-
-
-def _show(items: Iterable[Any], title: str, count: int) -> Iterable[Any]:
-    with closing(with_progress(items, title, count)) as shown:
-        yield from shown

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from dgss_core.bags.bag import Bag, is_bag
-from dgss_core.commands.progress import say
 from dgss_core.datasets.protocols import Protocol
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.live import live_results, recorded_labels
@@ -21,6 +20,7 @@ from dgss_core.evaluation.predictors import (
     find_mask_topic,
 )
 from dgss_core.labels import LabelSet
+from dgss_core.runtime.backend import Report
 from dgss_core.runtime.bundle import Bundle
 from dgss_core.runtime.manifest import SourceStatistics
 from dgss_core.runtime.pipeline import lanes_for
@@ -31,36 +31,56 @@ CHECKPOINTS = 'dgss_core.training.predictor'
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What the results say of a model.
+
+    `labels`: of its masks. `live`: of a replay through the node.
+    """
+
+    about: dict[str, Any]
+    labels: LabelSet
+    live: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class Model:
-    """What predicts. `about`: what the results say of it. `live`: of a replay through the node."""
+    """What predicts, and what the results say of it."""
 
     predictor: Predictor
-    about: dict[str, Any]
+    facts: Facts
     statistics: SourceStatistics | None = None
-    live: dict[str, Any] | None = None
 
 
 def of_checkpoint(path: Path, ways: Protocol, threads: int) -> Model:
     predictor = import_module(CHECKPOINTS).CheckpointPredictor(path, ways, threads)
     about = {'kind': 'checkpoint', 'identity': predictor.identity, 'backend': 'torch'}
-    return Model(predictor, about)
+    return Model(predictor, Facts(about, predictor.labels))
 
 
 def of_bundle(
-    stack: ExitStack, bundle: Bundle, backend: str, threads: int, ways: Protocol
+    stack: ExitStack,
+    bundle: Bundle,
+    *,
+    backend: str,
+    threads: int,
+    ways: Protocol,
+    report: Report,
 ) -> Model:
     if ways.window is not None:
         raise DgssError(
             f'The {ways.title} needs --checkpoint: a bundle runs whole images at its own size.'
         )
     lanes = lanes_for(threads)
-    segmenter = stack.enter_context(Segmenter(bundle, backend, threads, report=say, lanes=lanes))
+    segmenter = stack.enter_context(
+        Segmenter(bundle, backend, threads, report=report, lanes=lanes)
+    )
     about = {
         'kind': 'bundle',
         'identity': segmenter.identity,
         'backend': segmenter.backend.identity,
     }
-    return Model(SegmenterPredictor(segmenter), about, bundle.manifest.source)
+    facts = Facts(about, segmenter.labels)
+    return Model(SegmenterPredictor(segmenter), facts, bundle.manifest.source)
 
 
 def open_masks(path: Path) -> Path | Bag:
@@ -83,6 +103,7 @@ def of_masks(masks: Path | Bag, labels: LabelSet, topic: str | None, tolerance_n
     about = {'kind': 'masks', 'backend': None}
     if isinstance(masks, Path):
         folder = FolderMasks(masks, labels)
-        return Model(folder, about | {'identity': folder.identity})
+        return Model(folder, Facts(about | {'identity': folder.identity}, labels))
     bag = BagMasks(masks, labels, topic, tolerance_ns)
-    return Model(bag, about | {'identity': bag.identity}, live=live_results(masks, bag.topic))
+    live = live_results(masks, bag.topic)
+    return Model(bag, Facts(about | {'identity': bag.identity}, labels, live))

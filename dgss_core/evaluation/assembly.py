@@ -43,11 +43,15 @@ LIBRARIES = (
 
 @dataclass(frozen=True)
 class Settings:
-    """How frames are scored. `band`: of the boundary IoU, in pixels. `seed`: of the resamples."""
+    """How frames are scored. `band`: of the boundary IoU, in pixels. `seed`: of the resamples.
+
+    `estimate`: estimate conditions from the images, for frames of which nobody said it.
+    """
 
     band: int = BAND
     resamples: int = RESAMPLES
     seed: int = 0
+    estimate: bool = False
 
 
 def assemble(

@@ -1,8 +1,10 @@
-"""Frames that are read again after an evaluation: for the report, and to be labelled."""
+"""Frames that are read again after an evaluation: to be shown, labelled or exported."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -10,96 +12,141 @@ from dgss_core.errors import DgssError
 from dgss_core.evaluation.folder import TO_LABEL, EvaluationFolder
 from dgss_core.evaluation.frames import FrameSet
 from dgss_core.evaluation.pictures import choose as choose_pictures
-from dgss_core.evaluation.predictors import Predictor
 from dgss_core.evaluation.report import Picture
-from dgss_core.evaluation.run import Evaluation, place_of
-from dgss_core.evaluation.scoring import Classes
+from dgss_core.evaluation.run import Evaluation
+from dgss_core.evaluation.scoring import Classes, ScoredFrame
 from dgss_core.evaluation.selection import choose, feature
-from dgss_core.evaluation.store import Predicted, PredictionStore
+from dgss_core.evaluation.store import Predicted, Stored
 from dgss_core.evaluation.to_label import write_to_label
 from dgss_core.images.paint import thumbnail
+from dgss_core.labels import LabelSet
 
 WIDTH = 960
 """Largest width of a picture in a report, in pixels."""
-Place = tuple[int, int]
-"""The number of a set of frames, and the place of a frame in it."""
+
+
+@dataclass(frozen=True)
+class Revisited:
+    """A frame with everything that belongs to it.
+
+    `image`: RGB uint8 (H, W, 3). `answer`: as it was predicted. `mask`, `labels`: uint8 at their
+    own sizes, ids of the label set of the results, 255 is none; `labels` is None without labels.
+    """
+
+    frame: ScoredFrame
+    image: np.ndarray
+    answer: Predicted
+    mask: np.ndarray
+    labels: np.ndarray | None
+
+
+def revisit(
+    sets: Sequence[FrameSet], labels: LabelSet, done: Evaluation, wanted: Iterable[ScoredFrame]
+) -> Iterator[Revisited]:
+    """Read some frames of `done` again, set by set, in the order of their places.
+
+    `labels`: the label set of the predictions. Only the sets that hold a wanted frame are taken
+    from `sets`. An image that cannot be read any more is left out.
+    """
+    in_order = sorted(wanted, key=lambda frame: (frame.source, frame.place))
+    for number, of_set in groupby(in_order, key=lambda frame: frame.source):
+        frames = sets[number]
+        classes = Classes.of(labels, frames.label_set, done.label_set)
+        by_place = {frame.place: frame for frame in of_set}
+        labelled = {place for place, frame in by_place.items() if has_labels(frame)}
+        read = _Labels(frames, sorted(labelled))
+        with done.store(number) as store:
+            for place, image in frames.images([*by_place]):
+                frame = by_place[place]
+                answer = store.get(frame.key.name).unpacked()
+                found = read.take(place) if place in labelled else None
+                yield Revisited(
+                    frame,
+                    image,
+                    answer,
+                    classes.masks[answer.mask],
+                    None if found is None else classes.labels[found],
+                )
+
+
+def has_labels(frame: ScoredFrame) -> bool:
+    """Whether a pixel is labelled; a frame may have OOD labels alone."""
+    return frame.counts is not None and bool(frame.counts.unpacked().confusion.any())
+
+
+class _Labels:
+    """The labels at some places of a set of frames, in any order, none decoded before its turn."""
+
+    def __init__(self, frames: FrameSet, places: Sequence[int]) -> None:
+        self._readers = frames.labels(places)
+        self._waiting: dict[int, Callable[[], np.ndarray]] = {}
+
+    def take(self, place: int) -> np.ndarray | None:
+        """The labels at a place, uint8 (H, W); None if they cannot be read any more."""
+        while place not in self._waiting:
+            index, read = next(self._readers, (-1, None))
+            if read is None:
+                return None
+            self._waiting[index] = read
+        try:
+            return self._waiting.pop(place)()
+        except DgssError:
+            return None
 
 
 def label_next(
-    sets: Sequence[FrameSet], predictor: Predictor, folder: EvaluationFolder, count: int
+    sets: Sequence[FrameSet],
+    labels: LabelSet,
+    folder: EvaluationFolder,
+    done: Evaluation,
+    count: int,
 ) -> list[str]:
     """Write the `count` frames most worth labelling as a folder, after `run`; returns their names.
 
-    Raises DgssError for a predictor without confidences.
+    `labels`: of the predictions. Raises DgssError for a predictor without confidences.
     """
-    features, certainty, places = [], [], []
-    for number, frames in enumerate(sets):
-        with PredictionStore(*place_of(frames, predictor, folder)) as store:
-            names = store.names()
-            for index, key in enumerate(frames.keys):
-                if key.name in names and (stored := store.get(key.name)).certainty is not None:
-                    features.append(feature(stored))
-                    certainty.append(stored.certainty)
-                    places.append((number, index))
-    if not places:
+    features, certainty, frames = [], [], []
+    for frame, stored in _stored(done):
+        if stored.certainty is not None:
+            features.append(feature(stored))
+            certainty.append(stored.certainty)
+            frames.append(frame)
+    if not frames:
         raise DgssError('The masks have no confidences, by which frames to label are chosen.')
-    chosen = [places[place] for place in choose(features, certainty, count)]
+    chosen = [frames[place] for place in choose(features, certainty, count)]
 
     def drafts() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        for (number, index), image, answer in _read(sets, predictor, folder, chosen):
-            prefix = f'{number}_' if len(sets) > 1 else ''
-            name = f'{prefix}{sets[number].keys[index].name}'
-            yield name, image, answer.at_size(*image.shape[:2]).mask
+        for one in revisit(sets, labels, done, chosen):
+            prefix = f'{one.frame.source}_' if len(sets) > 1 else ''
+            draft = one.answer.at_size(*one.image.shape[:2]).mask
+            yield f'{prefix}{one.frame.key.name}', one.image, draft
 
-    write_to_label(folder.path / TO_LABEL, drafts(), predictor.labels)
-    return [sets[number].keys[index].name for number, index in chosen]
+    write_to_label(folder.path / TO_LABEL, drafts(), labels)
+    return [frame.key.name for frame in chosen]
 
 
-def report_pictures(
-    sets: Sequence[FrameSet], predictor: Predictor, folder: EvaluationFolder, done: Evaluation
-) -> list[Picture]:
-    """The worst and some typical frames of every condition, with masks and labels."""
-    chosen = {}
-    for choice in choose_pictures(done.results['frames']):
-        frame = done.frames[choice.frame]
-        chosen[frame.source, frame.place] = choice
-    classes = [Classes.of(predictor.labels, one.label_set, done.label_set) for one in sets]
-    labels = dict(_labels(sets, chosen))
+def report_pictures(sets: Sequence[FrameSet], labels: LabelSet, done: Evaluation) -> list[Picture]:
+    """The worst and some typical frames of every condition, with masks and labels.
+
+    `labels`: of the predictions.
+    """
+    choices = choose_pictures(done.results['frames'])
+    chosen = {_place(done.frames[choice.frame]): choice for choice in choices}
     pictures = {}
-    for place, image, answer in _read(sets, predictor, folder, chosen):
-        number, found = place[0], labels.get(place)
-        pictures[place] = Picture(
-            chosen[place].frame,
-            image if image.shape[1] <= WIDTH else thumbnail(image, WIDTH),
-            classes[number].masks[answer.mask],
-            None if found is None else classes[number].labels[found],
-            chosen[place].note,
-        )
-    return [pictures[place] for place in chosen if place in pictures]
+    for one in revisit(sets, labels, done, (done.frames[choice.frame] for choice in choices)):
+        image = one.image if one.image.shape[1] <= WIDTH else thumbnail(one.image, WIDTH)
+        choice = chosen[_place(one.frame)]
+        pictures[choice.frame] = Picture(choice.frame, image, one.mask, one.labels, choice.note)
+    return [pictures[choice.frame] for choice in choices if choice.frame in pictures]
 
 
-def _read(
-    sets: Sequence[FrameSet],
-    predictor: Predictor,
-    folder: EvaluationFolder,
-    places: Collection[Place],
-) -> Iterator[tuple[Place, np.ndarray, Predicted]]:
-    """The images and answers of some frames, set by set, in the order of their frames."""
-    for number, frames in enumerate(sets):
-        wanted = sorted(index for other, index in places if other == number)
-        if not wanted:
-            continue
-        with PredictionStore(*place_of(frames, predictor, folder)) as store:
-            for index, image in frames.images(wanted):
-                yield (number, index), image, store.get(frames.keys[index].name).unpacked()
+def _place(frame: ScoredFrame) -> tuple[int, int]:
+    return frame.source, frame.place
 
 
-def _labels(
-    sets: Sequence[FrameSet], places: Collection[Place]
-) -> Iterator[tuple[Place, np.ndarray]]:
-    for number, frames in enumerate(sets):
-        for index, read in frames.labels(sorted(i for n, i in places if n == number)):
-            try:
-                yield (number, index), read()
-            except DgssError:  # It is among the problems already.
-                continue
+def _stored(done: Evaluation) -> Iterator[tuple[ScoredFrame, Stored]]:
+    """Every frame as it is stored."""
+    for number, of_set in groupby(done.frames, key=lambda frame: frame.source):
+        with done.store(number) as store:
+            for frame in of_set:
+                yield frame, store.get(frame.key.name)
