@@ -91,6 +91,8 @@ setup(
             'commands/*.in',
             'evaluation/report/report.*',
             'networks/text/data/*',
+            'published/*.yaml',
+            'published/catalog/*.yaml',
             'runtime/bundles/*/*',
             'runtime/bundles/*/frames/*',
         ],

@@ -64,10 +64,12 @@ def published_dinov2(patch: int, side: int) -> dict[str, torch.Tensor]:
     return meta(**shapes)
 
 
-def fits_exactly(system: str, weights: dict, base: dict | None = None) -> dict[str, int]:
+def fits_exactly(
+    system: str, weights: dict, base: dict | None = None, image_size: int | None = None
+) -> dict[str, int]:
     """Load all weights into the full-size system; returns the parameter count of each part."""
     imported = import_system(system, weights, base)
-    options = encoder_options(system, imported)
+    options = encoder_options(system, imported, image_size)
     with torch.device('meta'):
         model = build_system(system, encoder_options=options)
     fitted = model.encoder.resample(take_prefix(imported, 'encoder.'))

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from dgss_core.cli import main
-from dgss_core.commands.convert import LICENCES, PUBLISHED, convert_file
+from dgss_core.commands.convert import PUBLISHED, convert_file
 from dgss_core.errors import DgssError
 from dgss_core.networks.checkpoint import About, load_checkpoint, read_about, save_checkpoint
 from dgss_core.networks.systems import SYSTEMS, build_system
 from dgss_core.networks.systems.importers import IMPORTERS, import_system, load_system
+from dgss_core.published.catalog import stated_licence
 
 FAMIX = {'encoder_options': {'layers': [1, 1, 1, 1], 'width': 8}, 'width': 16, 'detail': 8}
 
@@ -126,7 +127,8 @@ def test_bad_files_are_refused_on_the_command_line(famix, tmp_path, capsys):
     wrong = run(capsys, source, '--system', 'famix-rn5', '--output', output)
     assert 'famix-rn50' in wrong
     assert set(PUBLISHED) <= set(SYSTEMS)
-    assert {name.partition('-')[0] for name in PUBLISHED} == set(LICENCES) <= set(IMPORTERS)
+    assert {SYSTEMS[name].published for name in PUBLISHED} <= set(IMPORTERS)
+    assert all(map(stated_licence, PUBLISHED))
     said = run(capsys, source, '--system', 'vltseg-eva02-clip-l', '--output', output)
     assert 'not a checkpoint of VLTSeg' in said
     said = run(capsys, source, *to[:2], '--output', tmp_path / 'ours.pth')
