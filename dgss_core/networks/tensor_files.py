@@ -100,7 +100,7 @@ def not_safetensors(path: Path, error: Exception) -> DgssError:
     return DgssError(f'{path} {what}.')
 
 
-def read_torch(path: Path) -> object:
+def read_torch(path: Path, device: str = 'cpu') -> object:
     """What a torch file holds; values beside tensors and plain ones are `Skipped`.
 
     Raises DgssError if it is damaged, of another kind, or holds more than that.
@@ -118,9 +118,17 @@ def read_torch(path: Path) -> object:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_stand_ins()):
             warnings.simplefilter('ignore')
-            return torch.load(path, map_location='cpu', weights_only=True)
+            return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # Damaged bytes make the unpickler of torch raise anything.
         raise _not_loaded(path, error) from None
+
+
+def refuse_code(path: Path) -> None:
+    """Raise DgssError as `read_torch` and `read_tensors` do; needs no memory for the weights."""
+    if is_safetensors(path):
+        read_metadata(path)
+    else:
+        read_torch(path, 'meta')
 
 
 def _stand_ins() -> list[Any]:

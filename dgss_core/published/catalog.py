@@ -43,6 +43,16 @@ class Catalog:
         own = [licences()[part.licence].commercial for part in self.with_base(entry)]
         return strictest([*own, *(data_terms()[key].commercial for key in entry.trained_on)])
 
+    def terms(self, entry: Checkpoint) -> list[str]:
+        """What is to be accepted for an entry and its base, one line each."""
+        lines = []
+        for part in self.with_base(entry):
+            lines.append(f'weights of {part.name}: {licences()[part.licence]}')
+            if not part.encoder:
+                lines.append(f'code of its publisher: {licences()[part.code]}')
+        lines += [f'trained on {data_terms()[key]}' for key in entry.trained_on]
+        return [*lines, f'commercial use: {self.commercial(entry)}']
+
     def of(self, system: str, file: str = '') -> list[Checkpoint]:
         """The checkpoints of a system; those whose file has the name `file`, if there are any."""
         found = [entry for entry in self if entry.system == system]

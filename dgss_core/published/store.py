@@ -116,7 +116,7 @@ class Store:
             with replacing(path) as staged:
                 shutil.copyfile(given, staged)
                 self._require(staged, entry, pin, str(given))
-                examine(staged)
+                examine(given)  # Not the copy: the error names the path.
         except OSError as error:
             raise DgssError(f'{given} cannot be copied to {path}: {error}.') from error
 
