@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from camera import Camera
+from famix_file import as_famix
 from hosting import Host, hosting, without_proxy
-from published_layouts import as_famix
 from rclpy.node import Node
 from services import ask
 from small_systems import CLIP_RESNET, SIZES, loud

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from published_layouts import FAMIX, as_famix
+from famix_file import FAMIX, as_famix
 
 from dgss_core.cli import main
 from dgss_core.commands.convert import PUBLISHED, convert_file

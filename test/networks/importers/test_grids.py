@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from catalog_layouts import published_dinov2, published_reins
 from records import head_sizes, label_set, layout
 
 from dgss_core.commands.convert import Published, convert_file, encoder_options
@@ -131,7 +132,7 @@ def test_a_base_that_was_made_for_another_size_is_refused(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize('image_size', [512, 1024])
 def test_the_grid_at_full_size(shared: Path, image_size: int) -> None:
-    from test_convert import fits_exactly, published_dinov2, published_reins
+    from test_convert import fits_exactly
 
     head = layout(shared / 'parity' / 'rein_full_layout.txt')
     weights = head | published_reins()
