@@ -90,10 +90,15 @@ def _packaged() -> Mapping[str, Checkpoint]:
 def stated_licence(system: str, file: str = '') -> str:
     """The terms of the weights of a system as its publishers state them, for a converted file.
 
-    `file`: name of the published file, which decides where several publishers differ.
+    `file`: name of the published file, which decides where several publishers differ. A size of a
+    system that is not in the catalog has the terms of the others.
     """
+    catalog, kind = load_catalog(), system.split('-')[0]
+    found = catalog.of(system, file) or [
+        entry for entry in catalog if (entry.system or '').split('-')[0] == kind
+    ]
     stated: dict[str, None] = {}  # In their order, each once.
-    for entry in load_catalog().of(system, file):
+    for entry in found:
         weights, code = licences()[entry.licence], licences()[entry.code]
         text = f'{weights.title} ({weights.means})'
         stated[f'weights {text}; code {code.title}'] = None

@@ -103,6 +103,7 @@ def test_the_licence_of_a_converted_file_is_that_of_its_publisher() -> None:
     meta = CATALOG.find('mask2former-swin-t-citys-hf')
     assert 'Apache' not in stated_licence(meta.system or '', meta.file)
     assert stated_licence('dgss-mobilenetv2') == ''
+    assert stated_licence('eomt-dinov2-s').startswith('weights not stated')
 
 
 OWN = """\
