@@ -68,7 +68,7 @@ def list_published(
             '' if entry.encoder else 'no' if obstacle(entry) else 'yes',
         )
     # Wide enough for one line per row, also in a pipe, which has no width.
-    Console(width=max(190, Console().width), markup=False).print(table)
+    Console(width=max(200, Console().width), markup=False).print(table)
     if licence == 'commercial':
         say(
             f'{len(catalog.entries) - len(shown)} are left out: a licence of their weights or of '
