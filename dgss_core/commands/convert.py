@@ -184,7 +184,8 @@ def encoder_options(
         if made_for != image_size and SYSTEMS[system].encoder.startswith('dinov2'):
             raise DgssError(
                 f'The base was made for crops of {made_for} pixels and the training had '
-                f'{image_size}; give the official DINOv2 file (patch 14), which is resampled here.'
+                f'{image_size}; give the official DINOv2 file (patch 14), which is resampled '
+                'here, or the size of the crops as --image_size.'
             )
         options['image_size'] = image_size
     return options

@@ -20,6 +20,7 @@ from dgss_core.networks.checkpoint import read_about
 from dgss_core.networks.weight_files import Which
 from dgss_core.published.catalog import Catalog, load_catalog
 from dgss_core.published.entry import Checkpoint
+from dgss_core.published.terms import licences
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.bundle.contents import sha256_of
 from dgss_core.runtime.bundle.writing import refuse_existing
@@ -171,7 +172,7 @@ def _convert(
     published = Published(
         image_size=entry.image_size if base else None,
         weights=entry.weights,
-        licence=catalog.terms(entry)[len(base)].partition(': ')[2],
+        licence=str(licences()[entry.licence]),
         origin=origin,
     )
     convert_file(

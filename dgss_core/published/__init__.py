@@ -5,10 +5,11 @@
         │  catalog.py    Catalog: checkpoints and encoders by name
         ▼
     entry.py             Checkpoint: address, digests, terms, recipe of the publisher's test
-        │  download.py   bytes of one address, resumed from any byte
+        │  download.py   bytes of one address, resumed from any byte (web.py: one request)
         │  digests.py    size, checksum, and what the file really is
         ▼
     store.py             <folder>/<name>/<file>, pinned in <folder>/lock.json
+    docs.py              docs/published.md
 
 Only commands import this wing: nothing is fetched by the node or by the library at run time.
 """
