@@ -97,6 +97,8 @@ setup(
             'evaluation/conditions.json',
             'evaluation/report/report.*',
             'networks/text/data/*',
+            'published/*.yaml',
+            'published/catalog/*.yaml',
             'runtime/bundles/*/*',
             'runtime/bundles/*/frames/*',
         ],

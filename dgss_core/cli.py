@@ -72,6 +72,31 @@ VERBS = {
     'data check': ('dgss_core.commands.data', 'check', 'verify a copy of a dataset'),
     'models': ('dgss_core.commands.models', 'models', 'list the systems, their parts and sizes'),
     'convert': ('dgss_core.commands.convert', 'convert', 'convert a published checkpoint'),
+    'published list': (
+        'dgss_core.commands.published',
+        'list_published',
+        'list public checkpoints, their figures and their terms',
+    ),
+    'published show': (
+        'dgss_core.commands.published',
+        'show',
+        'show everything that is known of one',
+    ),
+    'published fetch': (
+        'dgss_core.commands.published',
+        'fetch',
+        'download one, after its terms are accepted',
+    ),
+    'published check': (
+        'dgss_core.commands.published',
+        'check',
+        'ask whether the addresses answer',
+    ),
+    'published bundle': (
+        'dgss_core.commands.published_bundle',
+        'bundle',
+        'fetch, convert, export and verify one',
+    ),
     'generate prompts': (
         'dgss_core.commands.generate',
         'prompts',

@@ -59,6 +59,11 @@ BREACHES = {
         'def late():\n    from dgss_core.networks import resize',
         'never reaches torch',
     ),
+    'a node that fetches': (
+        'dgss_ros/node/loading.py',
+        'def late():\n    from dgss_core.published import store',
+        'Nothing is fetched at launch',
+    ),
     'ROS in the library': ('dgss_core/files.py', 'import rclpy', 'Only dgss_ros imports ROS'),
     'health that knows the node': (
         'dgss_ros/health/watchdog.py',

@@ -21,6 +21,8 @@ from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import About, load_checkpoint, save_checkpoint
 from dgss_core.networks.weight_files import read_file
+from dgss_core.published.catalog import CATALOG
+from dgss_core.published.schema import read_family
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.manifest import Manifest
 from dgss_core.training.state import SavedState
@@ -70,6 +72,12 @@ def checkpoint() -> bytes:
     return whole.getvalue()
 
 
+def program() -> bytes:
+    whole = io.BytesIO()
+    torch.jit.save(torch.jit.script(torch.nn.Linear(3, 2)), whole)
+    return whole.getvalue()
+
+
 def manifest() -> bytes:
     network = hashlib.sha256(b'network').hexdigest()
     sizes = {'height': 32, 'width': 32, 'mean': (0.5,) * 3, 'std': (0.5,) * 3}
@@ -110,6 +118,13 @@ KINDS: dict[str, tuple[str, bytes, Callable[[Path], Any], int]] = {
     'manifest': ('manifest.json', manifest(), lambda path: open_bundle(path.parent), 150),
     'recipe': ('recipe.yaml', recipe(), run_train, 15),
     'torch file': ('w.pth', checkpoint(), read_file, 150),
+    'TorchScript': ('w.pt', program(), read_file, 150),
+    'catalog': (
+        'own.yaml',
+        (CATALOG / 'clouds.yaml').read_bytes(),
+        read_family,
+        150,
+    ),
     'weights': ('w.safetensors', save(TENSORS), read_file, 100),
     'style bank': (
         'bank.safetensors',

@@ -36,6 +36,7 @@ def info(*, bundle: Path | None = None, backend: str = 'auto') -> None:
         'producer': manifest.producer,
         'training data': ', '.join(manifest.training_data),
         'licence': manifest.licence,
+        **manifest.origin,
         **{split: f'{value:.3f}' for split, value in manifest.metrics.items()},
     }
     for name, value in rows.items():

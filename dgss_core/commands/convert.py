@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from dgss_core.networks.encoders.weights import read_weights
 from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
 from dgss_core.networks.systems.importers import import_system, load_system
 from dgss_core.networks.systems.rein import refined_blocks
+from dgss_core.networks.weight_files import Which
+from dgss_core.published.catalog import load_catalog, stated_licence
 from dgss_core.runtime.bundle.contents import sha256_of
 
 PUBLISHED = (
@@ -42,19 +44,6 @@ PUBLISHED = (
 )
 """The systems with importers for their published checkpoints."""
 
-LICENCES = {
-    'rein': 'code GPL-3.0; no separate licence of the weights is known',
-    'vltseg': 'CC-BY-NC-4.0: not for commercial use',
-    'clouds': 'code Apache-2.0; no separate licence of the weights is known',
-    'famix': 'Apache-2.0 by its README, which ships no licence file',
-    'soma': 'code MIT; no separate licence of the weights is known',
-    'pidnet': 'Apache-2.0 from OpenMMLab, MIT from the authors; trained on Cityscapes',
-    'ddrnet': 'Apache-2.0 from OpenMMLab, MIT from the authors; trained on Cityscapes',
-    'bisenetv2': 'Apache-2.0; trained on Cityscapes',
-    'bisenetv2-coincheung': 'MIT; trained on Cityscapes',
-}
-"""Licences as stated by the publishers, by the `published` layout of a system."""
-
 
 def convert(
     source: Path,
@@ -62,6 +51,8 @@ def convert(
     system: str,
     output: Path,
     base: Path | None = None,
+    image_size: int | None = None,
+    weights: Which = 'averaged',
     labels: str = 'cityscapes19',
     overwrite: bool = False,
 ) -> None:
@@ -72,11 +63,37 @@ def convert(
         system: its system, for example rein-dinov2-l; a wrong name lists the known ones
         output: the .safetensors file to write; a .json beside it repeats its metadata
         base: file of the frozen encoder, if the published file does not contain it (Rein, SoMA)
+        image_size: side in pixels of the crops of the training, which the position table of the
+            base is resampled for; that of the catalog for a file it knows, else 512
+        weights: which to take of a file that holds averaged weights and those of the last step
         labels: label set of the training, a name or a YAML file
         overwrite: replace the output if it is a checkpoint of this package
     """
-    about = convert_file(source, system, output, base, LabelSet.load(labels), overwrite)
+    about = convert_file(
+        source,
+        system,
+        output,
+        base,
+        LabelSet.load(labels),
+        overwrite,
+        published=Published(image_size, weights),
+    )
     print(f'{output}: {about.system} from {about.source}; licence: {about.licence}')
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a published file does not say of itself.
+
+    `image_size`: as in `convert`; None looks it up in the catalog. `weights`: which to take.
+    `licence`: of the weights; '' takes what the publishers of the system state. `origin`: facts
+    for the bundle, such as the publisher's test, by their names.
+    """
+
+    image_size: int | None = None
+    weights: Which = 'averaged'
+    licence: str = ''
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 def convert_file(
@@ -86,6 +103,7 @@ def convert_file(
     base: Path | None,
     label_set: LabelSet,
     overwrite: bool = False,
+    published: Published = Published(),
     **sizes: Any,
 ) -> About:
     """Convert as `convert` does, with `sizes` for `build_system`; returns the metadata written."""
@@ -93,6 +111,8 @@ def convert_file(
         raise unknown('published system', system, PUBLISHED)
     if output.suffix != '.safetensors':
         raise DgssError(f'{output} must end in .safetensors, the format of the output.')
+    if base is None and published.image_size is not None:
+        raise DgssError('--image_size is for the encoder of --base; a complete file has its own.')
     manifest = output.with_suffix('.json')
     for path in (output, manifest):
         if path.exists() and not overwrite:
@@ -101,7 +121,9 @@ def convert_file(
     refuse_file(output, CHECKPOINT, inputs)
     refuse_file(manifest, METADATA, inputs)
     weights = import_system(
-        system, read_weights(source), None if base is None else read_weights(base)
+        system,
+        read_weights(source, published.weights),
+        None if base is None else read_weights(base),
     )
     if system.startswith('soma'):
         # The importer has merged the adapters.
@@ -109,15 +131,28 @@ def convert_file(
     if system.startswith('rein'):
         sizes |= refined_blocks(weights)
     given = sizes.pop('encoder_options', {})
-    sizes['encoder_options'] = {**encoder_options(system, weights), **given}
+    image_size = None if base is None else published.image_size or _known_size(system, source)
+    sizes['encoder_options'] = {**encoder_options(system, weights, image_size), **given}
     model = build_system(system, label_set=label_set, **sizes)
     _check_classes(model, weights, source)
     load_system(model, weights, str(source))
-    licence = LICENCES[SYSTEMS[system].published]
-    about = About(system, sizes, source.name, sha256_of(source), licence)
+    licence = published.licence or stated_licence(system, source.name)
+    about = About(
+        system, sizes, source.name, sha256_of(source), licence, origin=dict(published.origin)
+    )
     save_checkpoint(model, output, about)
     _write_manifest(output, manifest)
     return about
+
+
+def _known_size(system: str, source: Path) -> int | None:
+    """The size of the training of a file that the catalog knows by its name, if it is certain."""
+    found = {
+        entry.image_size
+        for entry in load_catalog().of(system, source.name)
+        if entry.file == source.name
+    }
+    return found.pop() if len(found) == 1 else None
 
 
 def _check_classes(model: SegmentationModel, weights: Mapping[str, Any], source: Path) -> None:
@@ -134,12 +169,16 @@ def _check_classes(model: SegmentationModel, weights: Mapping[str, Any], source:
         )
 
 
-def encoder_options(system: str, weights: Mapping[str, Any]) -> dict[str, Any]:
+def encoder_options(
+    system: str, weights: Mapping[str, Any], image_size: int | None = None
+) -> dict[str, Any]:
     """Options that make the encoder of `build_system` equal to the published one.
 
     `weights`: the imported weights. Published networks, except CLOUDS, drop the pixels at the
     border that a patch or a pool does not divide, and have position tables for the grid of their
-    training. VLTSeg has no norm inside the attention of EVA-02-CLIP.
+    training: that of `image_size` pixels, or without it the grid of the file if its patches have
+    the size of the training. VLTSeg has no norm inside the attention of EVA-02-CLIP. Raises
+    DgssError for a DINOv2 that was made for another size: it was resampled once already.
     """
     options: dict[str, Any] = {}
     if not system.startswith('clouds'):
@@ -151,6 +190,15 @@ def encoder_options(system: str, weights: Mapping[str, Any]) -> dict[str, Any]:
     if table is not None and kernel is not None and kernel.shape[-1] == own_patch:
         prefix = 1 if 'encoder.embed.class_token' in weights else 0
         options['image_size'] = round((table.shape[1] - prefix) ** 0.5) * own_patch
+    if image_size is not None:
+        made_for = options.get('image_size', image_size)
+        if made_for != image_size and SYSTEMS[system].encoder.startswith('dinov2'):
+            raise DgssError(
+                f'The base was made for crops of {made_for} pixels and the training had '
+                f'{image_size}; give the official DINOv2 file (patch 14), which is resampled '
+                'here, or the size of the crops as --image_size.'
+            )
+        options['image_size'] = image_size
     return options
 
 

@@ -75,6 +75,7 @@ def export(
         width=width,
         licence=terms,
         training_data=about.training_data,
+        origin=about.origin,
         precision=precision,
         frames=images(frames, 2),
         calibration=images(calibration, 32),

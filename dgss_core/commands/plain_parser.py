@@ -47,7 +47,8 @@ def parse_plain(
 ) -> dict[str, Any]:
     """The values of all parameters of a function. Raises DgssError for wrong arguments.
 
-    Parameters before the `*` in the signature are positional, those after it are options.
+    Parameters before the `*` in the signature are positional, those after it are options. The
+    option --from belongs to a parameter from_, as `from` is a word of Python.
     """
     text = inspect.getdoc(function) or ''
     parser = PlainParser(prog=prog, description=text.split('\n\n')[0], allow_abbrev=False)
@@ -61,7 +62,7 @@ def parse_plain(
             about |= {'nargs': '+'} if is_list else {}
             parser.add_argument(name, **about)
             continue
-        option = f'--{name}'
+        option = f'--{name.rstrip("_")}'
         options.add(option)
         required = parameter.default is parameter.empty
         about |= {'required': True} if required else {'default': parameter.default}
@@ -72,7 +73,7 @@ def parse_plain(
             about['action'] = 'append'
         if kind is bool:
             switches.add(option)
-        parser.add_argument(option, **about)
+        parser.add_argument(option, dest=name, **about)
     # The values of a list are appended one by one.
     single = [
         a.replace('+=', '=', 1) if a.partition('+=')[0] in lists else a

@@ -43,6 +43,7 @@ def export_bundle(
     licence: str,
     training_data: tuple[str, ...] = (),
     metrics: Mapping[str, float] | None = None,
+    origin: Mapping[str, str] | None = None,
     precision: str = 'fp32',
     frames: Images | None = None,
     calibration: Images | None = None,
@@ -80,6 +81,7 @@ def export_bundle(
         licence=licence,
         training_data=training_data,
         metrics=dict(metrics or {}),
+        origin=dict(origin or {}),
         precision=precision,
         source=None if source is None else _describe(network, source, height=height, width=width),
     )

@@ -37,7 +37,8 @@ class About:
 
     `sizes` are its options of `build_system`, as plain JSON values. `source` and `source_sha256`
     identify the file it was converted from. `licence` is that of the weights. `training_data`:
-    names of the datasets of a training here.
+    names of the datasets of a training here. `origin`: facts about where the weights come from,
+    by their names; a bundle repeats them.
     """
 
     system: str
@@ -46,6 +47,7 @@ class About:
     source_sha256: str = ''
     licence: str = ''
     training_data: tuple[str, ...] = ()
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 def save_checkpoint(
@@ -68,6 +70,7 @@ def save_checkpoint(
         'source_sha256': about.source_sha256,
         'licence': about.licence,
         'training_data': json.dumps(about.training_data),
+        'origin': json.dumps(dict(about.origin)),
     }
     write_tensors(model.state_dict() if weights is None else weights, path, metadata)
 
@@ -107,6 +110,7 @@ def read_about(path: Path) -> tuple[About, LabelSet]:
             metadata['source_sha256'],
             metadata['licence'],
             _texts(metadata.get('training_data', '[]'), f'training_data of {path}'),
+            _facts(metadata.get('origin', '{}'), f'origin of {path}'),
         )
         labels = _mapping(metadata['label_set'], f'label_set of {path}')
     except KeyError as error:
@@ -121,6 +125,13 @@ def _mapping(text: str, origin: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DgssError(f'{origin} is no mapping; write the checkpoint again.')
     return value
+
+
+def _facts(text: str, origin: str) -> dict[str, str]:
+    facts = _mapping(text, origin)
+    if not all(isinstance(fact, str) for fact in facts.values()):
+        raise DgssError(f'{origin} holds more than texts; write the checkpoint again.')
+    return facts
 
 
 def _texts(text: str, origin: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dgss_core.documents import load_json
 from dgss_core.errors import DgssError, one_line, read_head, shown, why_not
+from dgss_core.networks.torchscript_files import read_torchscript
 
 SKIPPED = (
     'argparse.Namespace',
@@ -100,7 +101,7 @@ def not_safetensors(path: Path, error: Exception) -> DgssError:
     return DgssError(f'{path} {what}.')
 
 
-def read_torch(path: Path) -> object:
+def read_torch(path: Path, device: str = 'cpu') -> object:
     """What a torch file holds; values beside tensors and plain ones are `Skipped`.
 
     Raises DgssError if it is damaged, of another kind, or holds more than that.
@@ -109,7 +110,8 @@ def read_torch(path: Path) -> object:
     if known := why_not(path, 'zip'):
         raise DgssError(f'{path} is {known}.')
     if head.startswith(b'PK'):
-        _check_zip(path)
+        if _check_zip(path):
+            return read_torchscript(path, device)
     elif not _is_torch(head):
         raise DgssError(
             f'{path} is not a torch weight file (it starts with {shown(head[:12])}); give a '
@@ -118,9 +120,17 @@ def read_torch(path: Path) -> object:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_stand_ins()):
             warnings.simplefilter('ignore')
-            return torch.load(path, map_location='cpu', weights_only=True)
+            return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # Damaged bytes make the unpickler of torch raise anything.
         raise _not_loaded(path, error) from None
+
+
+def refuse_code(path: Path) -> None:
+    """Raise DgssError as `read_torch` and `read_tensors` do; needs no memory for the weights."""
+    if is_safetensors(path):
+        read_metadata(path)
+    else:
+        read_torch(path, 'meta')
 
 
 def _stand_ins() -> list[Any]:
@@ -145,8 +155,11 @@ def _not_loaded(path: Path, error: Exception) -> DgssError:
     )
 
 
-def _check_zip(path: Path) -> None:
-    """Raise DgssError for a zip archive that torch did not write, or not to its end."""
+def _check_zip(path: Path) -> bool:
+    """Whether an archive is a TorchScript program.
+
+    Raises DgssError for a zip archive that torch did not write, or not to its end.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -158,17 +171,12 @@ def _check_zip(path: Path) -> None:
     names = {Path(member.filename).name for member in members}
     if any(member.flag_bits & 1 for member in members):
         fault = 'is an encrypted archive; unpack it with its password'
-    elif 'constants.pkl' in names:
-        fault = (
-            'is a TorchScript program, not weights; those of OpenAI are read through '
-            'open_clip:<model>/openai, of others save the state_dict'
-        )
     elif 'data.pkl' not in names:
         fault = 'is a zip archive that torch did not write; unpack it, and give the file inside'
-    elif any(member.compress_type != zipfile.ZIP_STORED for member in members):
+    elif any(m.compress_type and '/code/' not in m.filename for m in members):
         fault = 'is compressed, which torch never writes; save the weights again'
     else:
-        return
+        return 'constants.pkl' in names
     raise DgssError(f'{path} {fault}.')
 
 

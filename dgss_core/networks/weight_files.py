@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -14,6 +14,8 @@ from dgss_core.errors import DgssError, shown
 from dgss_core.networks.tensor_files import is_safetensors, read_tensors, read_torch
 
 Weights = dict[str, Tensor]
+Which = Literal['averaged', 'last']
+"""Of a file with both: the moving average of the weights, or those of the last step."""
 
 CHECKPOINT = 'dgss-checkpoint/1'
 """Schema of our own checkpoints."""
@@ -38,12 +40,13 @@ COUNTERS = {'n_averaged', 'steps'}
 _log = logging.getLogger(__name__)
 
 
-def read_file(path: Path) -> Weights:
+def read_file(path: Path, which: Which = 'averaged') -> Weights:
     """Read the weights of a safetensors or torch file, also from inside a training checkpoint.
 
-    The averaged weights are taken where a file holds them beside others, and a warning is logged.
+    `which` decides where a file holds averaged weights beside others, and a warning names both.
     Prefixes of wrappers are removed from the names. Raises DgssError if the file is missing,
-    damaged, of another kind, or holds no weights or several sets of them.
+    damaged, of another kind, or holds no weights, several sets of them, or only averaged ones
+    where the last are asked for.
     """
     if not path.is_file():
         raise DgssError(
@@ -58,30 +61,35 @@ def read_file(path: Path) -> Weights:
                 'or to dgss export.'
             )
         return unwrapped(tensors)
-    return unwrapped(_chosen(read_torch(path), path))
+    return unwrapped(_chosen(read_torch(path), path, which))
 
 
-def _chosen(content: Any, path: Path) -> Weights:
+def _chosen(content: Any, path: Path, which: Which) -> Weights:
     """The state dict inside what a training program saved."""
     while not _is_state(content):
         if not isinstance(content, Mapping):
             raise DgssError(f'{path} holds no state_dict; save model.state_dict() to it.')
-        content = content[_key(content, path)]
+        content = content[_key(content, path, which)]
     return dict(content)
 
 
-def _key(content: Mapping[Any, Any], path: Path) -> str:
+def _key(content: Mapping[Any, Any], path: Path, which: Which) -> str:
     """The entry of `content` to look into. Raises DgssError if there is none, or several."""
     inside = [key for key, value in content.items() if isinstance(value, Mapping) and value]
     plain = next((key for key in PLAIN if key in inside), None)
     averaged = next((key for key in AVERAGED if key in inside), None)
-    # mmengine exchanges the two when it saves: the averaged weights are in state_dict.
-    if plain and averaged and 'message_hub' in content:
+    if plain and averaged and _is_of_mmengine(content, averaged):
         plain, averaged = averaged, plain
     if plain and averaged:
+        kinds = {'averaged': averaged, 'last': plain}
+        (other,) = kinds.keys() - {which}
         _log.warning(
-            '%s: takes the averaged weights (%s), not those of %s.', path, averaged, plain
+            '%s: takes the %s weights (%s), not those of %s; these are for --weights %s.',
+            *(path, which, kinds[which], kinds[other], other),
         )
+        return kinds[which]
+    if averaged and which == 'last':
+        raise DgssError(f'{path} holds only averaged weights ({averaged}); leave --weights out.')
     if key := averaged or plain:
         return key
     states = [key for key in inside if _is_state(content[key])]
@@ -95,6 +103,15 @@ def _key(content: Mapping[Any, Any], path: Path) -> str:
     stray = next((key for key, value in content.items() if not isinstance(value, Tensor)), None)
     reason = 'it is empty' if stray is None else f'{shown(stray)} is no tensor'
     raise DgssError(f'{path} holds no state_dict ({reason}); save model.state_dict() to it.')
+
+
+def _is_of_mmengine(content: Mapping[Any, Any], averaged: str) -> bool:
+    """Whether mmengine wrote the file: the averaged weights are then in state_dict.
+
+    Its EMAHook exchanges the two when it saves. A published file may lack `message_hub`; the
+    counter of its average remains (mmengine/model/averaged_model.py).
+    """
+    return 'message_hub' in content or 'steps' in content[averaged]
 
 
 def _is_state(content: Any) -> bool:

@@ -76,7 +76,8 @@ class Manifest:
     `mean`, `std`: the RGB normalisation (for values 0 to 1) inside the network, for information.
     `metrics`: figures by the name of the split they were measured on. `precision`: of the
     network's layers, one of `PRECISIONS`. `files`: SHA-256 of every other file, by its path in the
-    bundle. `source`: statistics of the training frames, for the domain-shift monitor.
+    bundle. `source`: statistics of the training frames, for the domain-shift monitor. `origin`:
+    facts about where the weights come from and how they were tested, by their names.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Manifest:
     precision: str = 'fp32'
     files: dict[str, str] = field(default_factory=dict)
     source: SourceStatistics | None = None
+    origin: dict[str, str] = field(default_factory=dict)
     network: str = NETWORK
     schema: int = SCHEMA
 
@@ -101,6 +103,8 @@ class Manifest:
             'label_set': self.label_set.to_dict(),
             'source': self.source and self.source.to_dict(),
         }
+        if not self.origin:
+            del data['origin']
         return json.dumps({'schema': data.pop('schema'), **data}, indent=2) + '\n'
 
     @classmethod
@@ -149,6 +153,7 @@ def _check_fields(data: Mapping[str, Any], origin: str) -> None:
         'training_data': lambda value: isinstance(value, list) and all(map(_is_text, value)),
         'metrics': _are_figures,
         'precision': lambda value: isinstance(value, str) and value in PRECISIONS,
+        'origin': _are_facts,
         'files': lambda value: _are_files(value, data),
         # A plain file name: a manifest must not point outside its own folder.
         'network': lambda value: _is_inside(value) and value == Path(value).name,
@@ -231,6 +236,12 @@ def _is_number(value: Any) -> bool:
 def _are_figures(value: Any) -> bool:
     return isinstance(value, dict) and all(
         _is_name(name) and _is_number(figure) for name, figure in value.items()
+    )
+
+
+def _are_facts(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        _is_name(name) and _is_text(fact) for name, fact in value.items()
     )
 
 

@@ -115,6 +115,35 @@ def test_a_checkpoint_of_mmengine_is_read_without_its_classes(
     assert 'mmengine' not in sys.modules
 
 
+def test_either_kind_of_weights_can_be_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / 'w.pth'
+    path.write_bytes(saved({'state_dict': LAST, 'ema': STATE}))
+    assert same(read_file(path, 'averaged'))
+    assert torch.equal(read_file(path, 'last')['a.weight'], LAST['a.weight'])
+    path.write_bytes(saved({'ema': STATE}))
+    with pytest.raises(DgssError, match=r'only averaged weights \(ema\); leave --weights out'):
+        read_file(path, 'last')
+    path.write_bytes(saved({'model': STATE}))
+    assert same(read_file(path, 'averaged'))
+    assert same(read_file(path, 'last'))
+
+
+def test_a_published_file_of_mmengine_that_holds_both(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As those of SoMA may be: without the logs of the training, and with its own prefix."""
+    averaged = under('backbone.model.', STATE)
+    last = {'steps': torch.tensor(5), **under('module.backbone.model.', LAST)}
+    path = tmp_path / 'soma.pth'
+    path.write_bytes(saved({'meta': {}, 'state_dict': averaged, 'ema_state_dict': last}))
+    found = read_file(path)
+    assert torch.equal(found['backbone.model.a.weight'], STATE['a.weight'])
+    assert 'averaged weights (state_dict), not those of ema_state_dict' in caplog.text
+    found = read_file(path, 'last')
+    assert found.keys() == averaged.keys()
+    assert torch.equal(found['backbone.model.a.weight'], LAST['a.weight'])
+
+
 class Reaches:
     """A pickle that calls what `getattr` finds on a class that is read as nothing."""
 

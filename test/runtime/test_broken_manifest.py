@@ -89,6 +89,7 @@ FIELDS: list[Callable[[dict], dict] | dict] = [
     *({'licence': text} for text in ('\x07', ['MIT'])),
     *({'training_data': data} for data in (3, {}, ['GTA', '\x00'], [['GTA']])),
     *({'metrics': data} for data in ('good', None, {'mIoU': {'a': 1}}, {'\x1b[31m': 1.0})),
+    *({'origin': data} for data in (3, [], {'a': 3}, {'\x1b': 'a'}, {'a': '\x1b[2J'}, None)),
     *({'schema': value} for value in (True, 1.0, '1', None, [1])),
     *({'height': value} for value in (1e300, '48', 48.0, -48, 10**30)),
     *({'mean': value} for value in ([True, 0, 0], ['0', 0, 0], [1e31, 0, 0], None)),

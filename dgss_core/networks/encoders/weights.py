@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from dgss_core.errors import DgssError
 from dgss_core.networks.importers.keys import load_exactly
-from dgss_core.networks.weight_files import read_file
+from dgss_core.networks.weight_files import Which, read_file
 
 
-def read_weights(weights: str | Path) -> dict[str, Tensor]:
+def read_weights(weights: str | Path, which: Which = 'averaged') -> dict[str, Tensor]:
     """Read a state dict, with floating point tensors as float32 on the CPU.
 
     `weights` is `timm:<model>[.<tag>]`, `open_clip:<model>/<tag>` (the image tower), or the path
-    of a file, as in `read_file`. timm and open_clip download and cache their weights. Raises
-    DgssError if the weights cannot be read.
+    of a file, of which `which` is taken as in `read_file`. timm and open_clip download and cache
+    their weights. Raises DgssError if the weights cannot be read.
     """
     library, _, name = str(weights).partition(':')
     if library == 'timm':
@@ -26,7 +26,7 @@ def read_weights(weights: str | Path) -> dict[str, Tensor]:
     elif library == 'open_clip':
         state = open_clip_model(name).visual.state_dict()
     else:
-        state = read_file(Path(weights))
+        state = read_file(Path(weights), which)
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
 
 

@@ -46,6 +46,8 @@ CLIP: Rules = (
 EVA02: Rules = (
     # Tables of the rotation: computed here for any grid.
     (r'(blocks\.\d+\.attn\.)?rope\.freqs_(cos|sin)', ''),
+    # The head of masked image modelling, in files that were not trained further.
+    (r'lm_head\.(weight|bias)', ''),
     *EMBED,
     (BLOCK + r'\.(norm[12])\.(weight|bias)', r'blocks.\1.\2.\3'),
     (BLOCK + r'\.attn\.([qkv])_proj\.(weight|bias)', r'blocks.\1.attention.\2.\3'),

@@ -89,12 +89,6 @@ def test_cut_off_and_foreign_files_are_named(tmp_path):
         read_file(tmp_path / 'absent.pt')
 
 
-def test_torchscript_archives_are_refused_with_advice(tmp_path):
-    torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)).save(tmp_path / 'RN50.pt')
-    with pytest.raises(DgssError, match='open_clip:<model>/openai'):
-        read_file(tmp_path / 'RN50.pt')
-
-
 def test_timm_weights_by_name(tmp_path, monkeypatch):
     """A local file replaces the download; the rest is timm's own code."""
     torch.manual_seed(3)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from catalog_layouts import published_dinov2, published_reins, vltseg
 from records import clouds_head, head_sizes, label_set, layout
 from small_systems import CLIP_RESNET, SIZES, small
 
@@ -18,56 +19,17 @@ from dgss_core.networks.importers.keys import load_exactly, take_prefix
 from dgss_core.networks.inference import slide
 from dgss_core.networks.systems import build_system
 from dgss_core.networks.systems.importers import import_system
+from dgss_core.published.catalog import load_catalog
 
 MODEL = 1e-4
 
 
-def meta(**shapes: tuple[int, ...]) -> dict[str, torch.Tensor]:
-    return {key: torch.empty(shape, device='meta') for key, shape in shapes.items()}
-
-
-def published_reins() -> dict[str, torch.Tensor]:
-    shapes = {
-        'scale': (),
-        'learnable_tokens_a': (24, 100, 16),
-        'learnable_tokens_b': (24, 16, 1024),
-        'mlp_token2feat.weight': (1024, 1024),
-        'mlp_token2feat.bias': (1024,),
-        'mlp_delta_f.weight': (1024, 1024),
-        'mlp_delta_f.bias': (1024,),
-        'transform.weight': (256, 1024),
-        'transform.bias': (256,),
-        'merge.weight': (256, 768),
-        'merge.bias': (256,),
-    }
-    return meta(**{f'backbone.reins.{key}': shape for key, shape in shapes.items()})
-
-
-def published_dinov2(patch: int, side: int) -> dict[str, torch.Tensor]:
-    shapes: dict[str, tuple[int, ...]] = {
-        'cls_token': (1, 1, 1024),
-        'pos_embed': (1, 1 + side * side, 1024),
-        'mask_token': (1, 1024),
-        'patch_embed.proj.weight': (1024, 3, patch, patch),
-        'patch_embed.proj.bias': (1024,),
-        'norm.weight': (1024,),
-        'norm.bias': (1024,),
-    }
-    linears = {'attn.qkv': (3072, 1024), 'attn.proj': (1024, 1024)}
-    linears |= {'mlp.fc1': (4096, 1024), 'mlp.fc2': (1024, 4096)}
-    for i in range(24):
-        for name, shape in linears.items():
-            shapes |= {f'blocks.{i}.{name}.weight': shape, f'blocks.{i}.{name}.bias': shape[:1]}
-        for name in ('norm1.weight', 'norm1.bias', 'norm2.weight', 'norm2.bias'):
-            shapes[f'blocks.{i}.{name}'] = (1024,)
-        shapes |= {f'blocks.{i}.ls1.gamma': (1024,), f'blocks.{i}.ls2.gamma': (1024,)}
-    return meta(**shapes)
-
-
-def fits_exactly(system: str, weights: dict, base: dict | None = None) -> dict[str, int]:
+def fits_exactly(
+    system: str, weights: dict, base: dict | None = None, image_size: int | None = None
+) -> dict[str, int]:
     """Load all weights into the full-size system; returns the parameter count of each part."""
     imported = import_system(system, weights, base)
-    options = encoder_options(system, imported)
+    options = encoder_options(system, imported, image_size)
     with torch.device('meta'):
         model = build_system(system, encoder_options=options)
     fitted = model.encoder.resample(take_prefix(imported, 'encoder.'))
@@ -94,15 +56,9 @@ def test_rein_published_full_size(shared, patch, side, grid):
 
 
 def test_vltseg_published_full_size(shared):
-    tower = layout(shared / 'parity' / 'vltseg_layout.txt')
-    for key in [key for key in tower if key.startswith('backbone.blocks.0.')]:
-        for block in range(1, 24):
-            tower[key.replace('blocks.0', f'blocks.{block}')] = tower[key]
-    head = layout(shared / 'parity' / 'rein_full_layout.txt')
-    head = {key: value for key, value in head.items() if 'querys2feat' not in key}
-    for name in ('query_embed', 'query_feat'):
-        head[f'decode_head.{name}.weight'] = torch.empty(100, 256, device='meta')
-    counts = fits_exactly('vltseg-eva02-clip-l', tower | head)
+    weights, _ = vltseg(load_catalog().find('vltseg-gta-1'), shared)
+    counts = fits_exactly('vltseg-eva02-clip-l', weights)
+    tower = {key: value for key, value in weights.items() if key.startswith('backbone.')}
     # The recorded count includes the tables of the rotation and the buffers of one batch norm.
     rotations = sum(value.numel() for key, value in tower.items() if '.rope.' in key)
     assert sum(value.numel() for value in tower.values()) == 321_068_993

@@ -1,0 +1,50 @@
+"""Every entry that this version converts loads from a checkpoint of its published layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip('torch', reason='loads checkpoints')
+
+from catalog_layouts import LAYOUTS, layout_of  # noqa: E402
+
+from dgss_core.commands.convert import PUBLISHED, encoder_options  # noqa: E402
+from dgss_core.networks.importers.keys import load_exactly, take_prefix  # noqa: E402
+from dgss_core.networks.systems import SYSTEMS, build_system  # noqa: E402
+from dgss_core.networks.systems.importers import import_system  # noqa: E402
+from dgss_core.published.catalog import load_catalog  # noqa: E402
+
+CONVERTED = [entry for entry in load_catalog() if entry.system in PUBLISHED and not entry.obstacle]
+DISTINCT = {
+    # Publishers differ in their layouts, by their hosts; the trainings of one publisher do not.
+    (entry.system, entry.image_size if entry.base else None, entry.host): entry
+    for entry in CONVERTED
+}
+
+
+def test_no_entry_names_a_system_that_nobody_plans() -> None:
+    planned = ('eomt-', 'segformer-', 'mask2former-', 'pidnet-', 'ddrnet-', 'bisenetv2', 'rein-')
+    for entry in load_catalog():
+        assert entry.system is None or entry.system in SYSTEMS or entry.system.startswith(planned)
+
+
+@pytest.mark.parametrize('entry', [*DISTINCT.values()], ids=lambda entry: entry.name)
+def test_the_layout_loads_without_a_missing_or_unexpected_key(entry, shared: Path) -> None:
+    if SYSTEMS[entry.system].published not in LAYOUTS:
+        pytest.skip(f'catalog_layouts has no layout of {entry.system}')
+    weights, base = layout_of(entry, shared)
+    assert (base is not None) == (entry.base is not None)
+    imported = import_system(entry.system, weights, base)
+    image_size = (entry.image_size or 512) if entry.base else None
+    options = encoder_options(entry.system, imported, image_size)
+    sizes = {'rank': None} if entry.system.startswith('soma') else {}
+    with torch.device('meta'):
+        model = build_system(entry.system, encoder_options=options, **sizes)
+    fitted = model.encoder.resample(take_prefix(imported, 'encoder.'))
+    load_exactly(
+        model, imported | {f'encoder.{key}': value for key, value in fitted.items()}, entry.name
+    )
+    if entry.base:
+        assert model.encoder.embed.grid == (image_size // 16, image_size // 16)
