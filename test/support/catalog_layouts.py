@@ -13,6 +13,9 @@ from pathlib import Path
 
 import torch
 from famix_file import as_famix
+from published_layouts import LAYOUTS as RECORDED
+from published_layouts import shapes as recorded
+from published_sam import official_sam
 from records import layout
 
 from dgss_core.networks.importers.keys import Weights, take_prefix
@@ -156,6 +159,8 @@ def rein(entry: Checkpoint, shared: Path) -> tuple[Weights, Weights | None]:
         return weights, published_eva02()
     if 'clip' in system:
         return weights, published_clip_vit()
+    if 'sam' in system:
+        return weights, meta(**official_sam(width, depth, heads=16, grid=64))
     return weights, published_dinov2(14, 37, width, depth)
 
 
@@ -229,6 +234,14 @@ def at_full_size(small: Weights, full: Weights) -> Weights:
     return found
 
 
+def realtime(entry: Checkpoint, shared: Path) -> tuple[Weights, Weights | None]:
+    """The recorded layout of the publisher that has the system."""
+    system = entry.system or ''
+    ending = 'mmseg' if 'openmmlab' in entry.host else ('authors', 'coincheung')
+    name = next(n for n, columns in RECORDED.items() if system in columns and n.endswith(ending))
+    return meta(**recorded(name, system)), None
+
+
 Layout = Callable[[Checkpoint, Path], tuple[Weights, Weights | None]]
 LAYOUTS: dict[str, Layout] = {
     'rein': rein,
@@ -236,6 +249,10 @@ LAYOUTS: dict[str, Layout] = {
     'soma': soma,
     'famix': famix,
     'clouds': clouds,
+    'pidnet': realtime,
+    'ddrnet': realtime,
+    'bisenetv2': realtime,
+    'bisenetv2-coincheung': realtime,
 }
 """By the field `published` of a system."""
 
