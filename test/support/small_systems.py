@@ -12,6 +12,8 @@ from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
 
 VIT = {'width': 32, 'depth': 4, 'heads': 2, 'taps': (0, 1, 2, 3), 'image_size': 64}
 CLIP_RESNET = {'layers': (1, 1, 1, 2), 'width': 8}
+MIT = {'widths': (8, 16, 24, 32), 'depths': (1, 1, 1, 2), 'heads': (1, 2, 3, 4), 'mlp_ratio': 2}
+SWIN = {'width': 8, 'depths': (2, 2, 1, 1), 'heads': (1, 2, 2, 4), 'window': 3}
 ENCODERS = {
     'clip-rn50': CLIP_RESNET,
     'clip-rn101': CLIP_RESNET,
@@ -20,6 +22,9 @@ ENCODERS = {
     'resnet50': {'layers': (1, 1, 1, 1), 'channels': (8, 16, 24, 32)},
     'sam-h': {**VIT, 'window': 3},
     'mobilenetv2': {},
+    **dict.fromkeys((f'mit-b{i}' for i in range(6)), MIT),
+    **dict.fromkeys(('swin-t', 'swin-s', 'swin-b', 'swin-l'), SWIN),
+    **{f'dinov2-reg4-{size}': {**VIT, 'taps': (1,), 'registers': 4} for size in 'sbl'},
 }
 MASK2FORMER = {
     'width': 16,
@@ -38,14 +43,24 @@ SIZES = {
     'vltseg': {**MASK2FORMER, 'queries': 12},
     'clouds': {**MASK2FORMER, 'queries': 12},
     'soma': {**MASK2FORMER, 'queries': 12, 'rank': 4},
+    'eomt': {'blocks': 2, 'queries': 12},
+    'mask2former': {**MASK2FORMER, 'queries': 12},
+    'segformer': {'width': 16},
     'dgss': {'width': 32, 'groups': 4, 'rank': 4},
 }
 
 
 REPEATED = {'soma-dinov2-l', 'vltseg-clip-b', 'dgss-eva02-clip-l'}
 """Systems whose encoder and head are both in other systems. An export takes half a minute."""
+OTHER_SIZES = {
+    *(f'eomt-dinov2-{size}' for size in 'bl'),
+    *(f'mask2former-swin-{size}' for size in 'sbl'),
+    *(f'segformer-b{size}' for size in range(1, 6)),
+}
+"""Systems that are equal to another one at the reduced size."""
+DISTINCT = [name for name in SYSTEMS if name not in OTHER_SIZES]
 EXPORTED = [
-    pytest.param(name, marks=pytest.mark.slow) if name in REPEATED else name for name in SYSTEMS
+    pytest.param(name, marks=pytest.mark.slow) if name in REPEATED else name for name in DISTINCT
 ]
 """The systems as parameters of a test that exports them."""
 

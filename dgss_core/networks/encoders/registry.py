@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from dgss_core import plugins
-from dgss_core.errors import unknown
+from dgss_core.errors import DgssError, unknown
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.encoders.encoder import CLIP_MEAN, CLIP_STD, Encoder
+from dgss_core.networks.encoders.mit import MixTransformer
 from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2, form_of
 from dgss_core.networks.encoders.stages import StagedEncoder
+from dgss_core.networks.encoders.swin import SwinTransformer
 from dgss_core.networks.encoders.vits import clip_vit, dinov2, eva02, sam, siglip
 from dgss_core.networks.encoders.weights import read_weights
 from dgss_core.networks.importers.encoders import (
@@ -26,6 +28,8 @@ from dgss_core.networks.importers.encoders import (
 )
 from dgss_core.networks.importers.keys import Weights
 from dgss_core.networks.importers.mobilenetv2 import import_mobilenetv2
+from dgss_core.networks.importers.segformer import import_mit
+from dgss_core.networks.importers.swin import import_swin
 
 Options = Mapping[str, Any]
 
@@ -41,7 +45,8 @@ class EncoderEntry:
     Attributes:
         network: builds the network from `sizes` and the caller's options.
         importer: renames published weights to the network's names.
-        pretrained: source of `weights='pretrained'`, as in `read_weights`.
+        pretrained: source of `weights='pretrained'`, as in `read_weights`; empty if neither timm
+            nor open_clip has it.
         licence: of that download, as its publisher states it.
         sizes: default options of `network`.
         import_options: derives options of `importer` from the caller's options.
@@ -59,6 +64,10 @@ class EncoderEntry:
     def build(self, weights: str | Path | None = None, **options: Any) -> Encoder:
         """Build the network and load `weights`, see `build_encoder`."""
         source = self.pretrained if weights == 'pretrained' else weights
+        if source == '':
+            raise DgssError(
+                'timm and open_clip have no weights for this encoder; give the path of a file.'
+            )
         if source is None:
             return self.network(**{**self.sizes, **options})
         state = self.importer(read_weights(source), **self.import_options(options))
@@ -76,12 +85,35 @@ def _drop_inner_norm(options: Options) -> dict[str, Any]:
 
 
 APACHE, MIT = 'Apache-2.0', 'MIT'
+NVIDIA = 'NVIDIA, research only'
 SMALL = {'width': 384, 'depth': 12, 'heads': 6}
 BASE = {'width': 768, 'depth': 12, 'heads': 12}
 LARGE = {'width': 1024, 'depth': 24, 'heads': 16}
 HUGE = {'width': 1280, 'depth': 32, 'heads': 16}
 REIN_TAPS, VLTSEG_TAPS = {'taps': (7, 11, 15, 23)}, {'taps': (9, 14, 19, 23)}
 CLIP_NORMALISATION = {'mean': CLIP_MEAN, 'std': CLIP_STD}
+
+
+def _dinov2_reg4(size: str, sizes: Options) -> EncoderEntry:
+    weights = f'timm:vit_{size}_patch14_reg4_dinov2.lvd142m'
+    return EncoderEntry(dinov2, import_dinov2, weights, APACHE, {'registers': 4, **sizes})
+
+
+def _swin(weights: str, width: int, middle: int, heads: int, window: int) -> EncoderEntry:
+    sizes = {
+        'width': width,
+        'depths': (2, 2, middle, 2),
+        'heads': (heads, 2 * heads, 4 * heads, 8 * heads),
+        'window': window,
+    }
+    return EncoderEntry(SwinTransformer, import_swin, f'timm:swin_{weights}', MIT, sizes)
+
+
+def _mit(depths: tuple[int, ...], first: int = 64) -> EncoderEntry:
+    widths = (32, 64, 160, 256) if first == 32 else (64, 128, 320, 512)
+    sizes = {'widths': widths, 'depths': depths}
+    return EncoderEntry(MixTransformer, import_mit, '', NVIDIA, sizes)
+
 
 ENCODERS: dict[str, EncoderEntry] = {
     'clip-rn50': EncoderEntry(
@@ -139,6 +171,9 @@ ENCODERS: dict[str, EncoderEntry] = {
         APACHE,
         LARGE | REIN_TAPS,
     ),
+    'dinov2-reg4-s': _dinov2_reg4('small', SMALL),
+    'dinov2-reg4-b': _dinov2_reg4('base', BASE),
+    'dinov2-reg4-l': _dinov2_reg4('large', LARGE),
     'siglip-b': EncoderEntry(
         siglip, import_siglip, 'timm:vit_base_patch16_siglip_512.v2_webli', APACHE, BASE
     ),
@@ -162,6 +197,16 @@ ENCODERS: dict[str, EncoderEntry] = {
         APACHE,
         {'name': 'resnet101', 'size_multiple': 1},
     ),
+    'mit-b0': _mit((2, 2, 2, 2), 32),
+    'mit-b1': _mit((2, 2, 2, 2)),
+    'mit-b2': _mit((3, 4, 6, 3)),
+    'mit-b3': _mit((3, 4, 18, 3)),
+    'mit-b4': _mit((3, 8, 27, 3)),
+    'mit-b5': _mit((3, 6, 40, 3)),
+    'swin-t': _swin('tiny_patch4_window7_224.ms_in1k', 96, 6, 3, 7),
+    'swin-s': _swin('small_patch4_window7_224.ms_in1k', 96, 18, 3, 7),
+    'swin-b': _swin('base_patch4_window12_384.ms_in22k', 128, 18, 4, 12),
+    'swin-l': _swin('large_patch4_window12_384.ms_in22k', 192, 18, 6, 12),
     'convnext-b': EncoderEntry(
         StagedEncoder,
         import_timm_stages,

@@ -16,6 +16,7 @@ BLOCK = r'blocks\.(\d+)'
 EMBED: Rules = (
     (r'patch_embed\.proj\.(weight|bias)', r'embed.proj.\1'),
     (r'cls_token', 'embed.class_token'),
+    (r'reg_token|register_tokens', 'embed.registers'),
     (r'pos_embed', 'embed.table'),
     (r'(norm|fc_norm|head|attn_pool)\..*|mask_token', ''),
 )
@@ -64,12 +65,20 @@ EVA02: Rules = (
 
 
 def import_dinov2(weights: Weights) -> Weights:
-    """DINOv2: the official files, timm's files, or Rein's converted base file (same names)."""
+    """DINOv2: the official files, timm's files, or Rein's converted base file (same names).
+
+    With registers, official files have a row of the position table for the class token; timm has
+    added it to the token.
+    """
     source = 'a DINOv2 encoder'
     _require(weights, ('cls_token', 'pos_embed', 'patch_embed.proj.bias'), source)
     # Some files group blocks in chunks: blocks.<chunk>.<block>.
     chunked = tuple((rule.replace(BLOCK, r'blocks\.\d+\.(\d+)'), new) for rule, new in BLOCKS)
-    return _split_qkv(rename(weights, (*EMBED, *BLOCKS, *chunked), source))
+    renamed = split_qkv(rename(weights, (*EMBED, *BLOCKS, *chunked), source))
+    if 'register_tokens' in weights:
+        row, renamed['embed.table'] = renamed['embed.table'].tensor_split([1], dim=1)
+        renamed['embed.class_token'] = renamed['embed.class_token'] + row
+    return renamed
 
 
 def import_siglip(weights: Weights) -> Weights:
@@ -77,7 +86,7 @@ def import_siglip(weights: Weights) -> Weights:
     source = 'a SigLIP encoder'
     weights = _below(weights, ('visual.trunk.', 'trunk.'))
     _require(weights, ('pos_embed', 'patch_embed.proj.bias'), source)
-    return _split_qkv(rename(weights, (*EMBED, *BLOCKS), source))
+    return split_qkv(rename(weights, (*EMBED, *BLOCKS), source))
 
 
 def import_sam(weights: Weights) -> Weights:
@@ -93,7 +102,7 @@ def import_sam(weights: Weights) -> Weights:
         (BLOCK + r'\.attn\.rel_pos_h', r'blocks.\1.attention.positions.rows'),
         (BLOCK + r'\.attn\.rel_pos_w', r'blocks.\1.attention.positions.columns'),
     )
-    renamed = _split_qkv(rename(weights, rules, source))
+    renamed = split_qkv(rename(weights, rules, source))
     return renamed | {'embed.table': renamed['embed.table'].flatten(1, 2)}
 
 
@@ -112,7 +121,7 @@ def import_clip_vit(weights: Weights, class_embedding_twice: bool = False) -> We
     else:
         rules = CLIP
         _require(weights, ('class_embedding', 'positional_embedding', 'conv1.weight'), source)
-    renamed = _split_qkv(rename(weights, rules, source))
+    renamed = split_qkv(rename(weights, rules, source))
     token, table = renamed['embed.class_token'], renamed['embed.table']
     renamed['embed.class_token'] = token.reshape(1, 1, -1) * (2 if class_embedding_twice else 1)
     renamed['embed.table'] = table.reshape(1, *table.shape[-2:])
@@ -191,7 +200,7 @@ def _below(weights: Weights, prefixes: Sequence[str]) -> Weights:
     return weights
 
 
-def _split_qkv(weights: Weights) -> Weights:
+def split_qkv(weights: Weights) -> Weights:
     """Split stacked projections `<...>.qkv.<weight or bias>` into `q`, `k` and `v`."""
     cut: Weights = {}
     for key, value in weights.items():

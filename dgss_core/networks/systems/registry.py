@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
 from dgss_core.networks.encoders.registry import encoder_licence
 from dgss_core.networks.systems.clouds import MEAN, STD, clouds
 from dgss_core.networks.systems.dgss import dgss_light, dgss_vit
+from dgss_core.networks.systems.eomt import eomt
 from dgss_core.networks.systems.famix import famix
+from dgss_core.networks.systems.mask2former import mask2former
 from dgss_core.networks.systems.model import SegmentationModel
 from dgss_core.networks.systems.rein import rein
+from dgss_core.networks.systems.segformer import segformer
 from dgss_core.networks.systems.soma import soma
 from dgss_core.networks.systems.vltseg import vltseg
 
@@ -73,6 +77,29 @@ def _clouds(encoder: str) -> System:
     return System(clouds, encoder, 'none', 'Mask2Former', 'CLOUDS, CVPR 2024', options, 'clouds')
 
 
+def _eomt(encoder: str, tap: int) -> System:
+    options = {'pyramid': 'none', 'taps': (tap,), 'keep_prefix': True}
+    return System(eomt, encoder, 'full', 'EoMT', 'EoMT, CVPR 2025', options, 'eomt')
+
+
+def _mask2former(encoder: str) -> System:
+    return System(
+        mask2former,
+        encoder,
+        'full',
+        'Mask2Former',
+        'Mask2Former, CVPR 2022',
+        published='mask2former',
+    )
+
+
+def _segformer(encoder: str, width: int) -> System:
+    compose = partial(segformer, width=width)
+    return System(
+        compose, encoder, 'full', 'all-MLP', 'SegFormer, NeurIPS 2021', published='segformer'
+    )
+
+
 def _dgss(encoder: str) -> System:
     options = {'pyramid': 'none'}
     return System(dgss_vit, encoder, 'LoRA', 'ViT conv', 'after VFMSeg, AAAI 2025', options)
@@ -98,6 +125,19 @@ SYSTEMS: dict[str, System] = {
     'soma-dinov2-l': System(
         soma, 'dinov2-l', 'SoMA', 'Mask2Former', 'SoMA, CVPR 2025', IMAGENET, 'soma'
     ),
+    'eomt-dinov2-s': _eomt('dinov2-reg4-s', 7),
+    'eomt-dinov2-b': _eomt('dinov2-reg4-b', 7),
+    'eomt-dinov2-l': _eomt('dinov2-reg4-l', 19),
+    'mask2former-swin-t': _mask2former('swin-t'),
+    'mask2former-swin-s': _mask2former('swin-s'),
+    'mask2former-swin-b': _mask2former('swin-b'),
+    'mask2former-swin-l': _mask2former('swin-l'),
+    'segformer-b0': _segformer('mit-b0', 256),
+    'segformer-b1': _segformer('mit-b1', 256),
+    'segformer-b2': _segformer('mit-b2', 768),
+    'segformer-b3': _segformer('mit-b3', 768),
+    'segformer-b4': _segformer('mit-b4', 768),
+    'segformer-b5': _segformer('mit-b5', 768),
     'dgss-dinov2-s': _dgss('dinov2-s'),
     'dgss-dinov2-b': _dgss('dinov2-b'),
     'dgss-dinov2-l': _dgss('dinov2-l'),

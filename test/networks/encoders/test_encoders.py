@@ -11,8 +11,10 @@ from dgss_core.errors import DgssError
 from dgss_core.networks.adapters.freezing import freeze, kept_bytes
 from dgss_core.networks.encoders import ENCODERS, build_encoder
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
+from dgss_core.networks.encoders.mit import MixTransformer
 from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2
 from dgss_core.networks.encoders.stages import StagedEncoder
+from dgss_core.networks.encoders.swin import SwinTransformer
 from dgss_core.networks.encoders.vits import clip_vit, dinov2, eva02, sam, siglip
 
 
@@ -28,6 +30,13 @@ class TestDinov2OneScale(EncoderContract):
 
     def build(self):
         return dinov2(**VIT, taps=(1, 3), pyramid='none')
+
+
+class TestDinov2Registers(EncoderContract):
+    golden = (0.0, 0.0)
+
+    def build(self):
+        return dinov2(**VIT, taps=(1, 3), pyramid='none', registers=4)
 
 
 class TestClipVit(EncoderContract):
@@ -64,6 +73,20 @@ class TestSam(EncoderContract):
 
     def build(self):
         return sam(**VIT, window=3)
+
+
+class TestSwin(EncoderContract):
+    golden = (0.0, 0.0, 0.0, 0.0)
+
+    def build(self):
+        return SwinTransformer(8, (2, 2, 1, 1), (1, 2, 2, 4), window=3)
+
+
+class TestMit(EncoderContract):
+    golden = (0.0, 0.0, 0.0, 0.0)
+
+    def build(self):
+        return MixTransformer((8, 16, 24, 32), (1, 1, 2, 1), (1, 2, 3, 4))
 
 
 class TestClipResNet32(EncoderContract):

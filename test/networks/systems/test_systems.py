@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from contract import ModelContract, fill, images, labels
-from small_systems import small
+from small_systems import DISTINCT, small
 from torch import nn
 
 from dgss_core import plugins
@@ -19,6 +19,7 @@ from dgss_core.errors import DgssError
 from dgss_core.networks.adapters.lora import merge_lora
 from dgss_core.networks.adapters.reins import Reins, StageReins
 from dgss_core.networks.encoders import ENCODERS
+from dgss_core.networks.encoders.registry import NVIDIA
 from dgss_core.networks.inference import Inference
 from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system, systems
 
@@ -28,6 +29,9 @@ TRAINED = {
     'vltseg': r'.*',
     'clouds': r'head\..*',
     'soma': r'head\..*|encoder\.blocks\.[123]\..*\.(q|k|v|proj|fc1|fc2)\.(lora_[ab]|bias)',
+    'eomt': r'.*',
+    'mask2former': r'.*',
+    'segformer': r'.*',
     'dgss': r'head\..*|encoder\.blocks\.\d\.attention\.[qkv]\.lora_[ab]',
 }
 
@@ -107,7 +111,7 @@ def test_an_encoder_of_a_plugin_is_a_system_with_a_licence(tmp_path, monkeypatch
 
 
 def test_every_encoder_states_the_licence_of_its_weights():
-    assert {entry.licence for entry in ENCODERS.values()} == {'MIT', 'Apache-2.0'}
+    assert {entry.licence for entry in ENCODERS.values()} == {'MIT', 'Apache-2.0', NVIDIA}
 
 
 def test_models_are_listed(capsys):
@@ -141,6 +145,9 @@ GOLDEN = {
     'clouds-rn50': (0.1581, 0.6370, 1.6803, 0.4416),
     'clouds-rn101': (0.1581, 0.6370, 1.6803, 0.4416),
     'soma-dinov2-l': (0.2388, 0.2004, 0.0072, 0.4638),
+    'eomt-dinov2-s': (0.4254, 0.0558, 0.4698, 0.3461),
+    'mask2former-swin-t': (0.0115, 0.3883, 0.5934, 0.5137),
+    'segformer-b0': (0.1195, -1.0890, 2.2372, 1.1416),
     'dgss-dinov2-s': (-0.0692, -0.1604, 0.0914, 0.2388),
     'dgss-dinov2-b': (-0.0692, -0.1604, 0.0914, 0.2388),
     'dgss-dinov2-l': (-0.0692, -0.1604, 0.0914, 0.2388),
@@ -150,7 +157,7 @@ GOLDEN = {
 }
 
 
-@pytest.mark.parametrize('name', SYSTEMS)
+@pytest.mark.parametrize('name', DISTINCT)
 class TestSystems(ModelContract):
     golden = GOLDEN
 
