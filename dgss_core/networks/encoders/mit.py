@@ -146,8 +146,9 @@ class MixTransformer(Encoder):
         return maps
 
     def trunk(self) -> list[list[nn.Module]]:
+        # The norm of a map comes first, so that the last module of a stage is a block.
         return [
-            [embed, *blocks, norm]
+            [norm, embed, *blocks]
             for embed, blocks, norm in zip(self.embed, self.blocks, self.norms, strict=True)
         ]
 

@@ -70,11 +70,13 @@ class SwinBlock(nn.Module):
         self.drop = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """A map (B,h,w,C) to the same."""
+        """A map (B,C,h,w) to the same."""
+        x = x.permute(0, 2, 3, 1)
         x = x + self.drop(self.in_windows(self.norm1(x)))
-        return x + self.drop(self.mlp(self.norm2(x)))
+        return (x + self.drop(self.mlp(self.norm2(x)))).permute(0, 3, 1, 2)
 
     def in_windows(self, x: Tensor) -> Tensor:
+        """Attention over a map (B,h,w,C)."""
         batch, height, width, _ = x.shape
         side, shift = self.side, self.shift
         x = windows.pad_to(x, side)
@@ -103,7 +105,7 @@ class SwinBlock(nn.Module):
 
 
 class Merge(nn.Module):
-    """Squares of 2 x 2 tokens (B,h,w,C) to one token each (B,h/2,w/2,2C); odd sides are padded."""
+    """Squares of 2 x 2 tokens (B,C,h,w) to one token each (B,2C,h/2,w/2); odd sides are padded."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -111,9 +113,9 @@ class Merge(nn.Module):
         self.reduce = nn.Linear(4 * width, 2 * width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = windows.pad_to(x, 2)
+        x = windows.pad_to(x.permute(0, 2, 3, 1), 2)
         parts = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        return self.reduce(self.norm(torch.cat(parts, dim=3)))
+        return self.reduce(self.norm(torch.cat(parts, dim=3))).permute(0, 3, 1, 2)
 
 
 class SwinTransformer(Encoder):
@@ -161,26 +163,28 @@ class SwinTransformer(Encoder):
     def maps(self, x: Tensor) -> list[Tensor]:
         maps: list[Tensor] = []
         x = F.pad(x, (0, -x.shape[3] % PATCH, 0, -x.shape[2] % PATCH))
-        x = self.first_norm(self.proj(x).permute(0, 2, 3, 1))
+        x = _normed(self.proj(x), self.first_norm)
         for stage, blocks in enumerate(self.blocks):
             if stage:
                 x = self.merges[stage - 1](x)
             for block in blocks:
                 x = self.run(block, x)
-            if self.adapter is not None:
-                x = self.adapt(x.permute(0, 3, 1, 2), stage).permute(0, 2, 3, 1)
-            maps.append(self.norms[stage](x).permute(0, 3, 1, 2))
+            x = self.adapt(x, stage)
+            maps.append(_normed(x, self.norms[stage]))
         return maps
 
     def trunk(self) -> list[list[nn.Module]]:
-        first: list[nn.Module] = [self.proj, self.first_norm]
+        # The norms of the maps come first, so that the last module of a stage is a block.
+        starts = [[self.proj, self.first_norm], *([merge] for merge in self.merges)]
         return [
-            [*(first if not stage else [self.merges[stage - 1]]), *blocks, self.norms[stage]]
-            for stage, blocks in enumerate(self.blocks)
+            [norm, *start, *blocks]
+            for norm, start, blocks in zip(self.norms, starts, self.blocks, strict=True)
         ]
-
-    def first_stage(self) -> nn.Module:
-        return self.norms[0]
 
     def sharded_blocks(self) -> list[nn.Module]:
         return [block for blocks in self.blocks for block in blocks]
+
+
+def _normed(x: Tensor, norm: nn.Module) -> Tensor:
+    """A map (B,C,h,w) after a norm over its channels."""
+    return norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
