@@ -7,13 +7,14 @@ import torch
 from torch import nn
 
 from dgss_core.networks.adapters.reins import Reins
+from dgss_core.networks.heads.eomt import EomtHead
 from dgss_core.networks.heads.mask2former import Mask2FormerHead
 from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
 
 VIT = {'width': 32, 'depth': 4, 'heads': 2, 'taps': (0, 1, 2, 3), 'image_size': 64}
 CLIP_RESNET = {'layers': (1, 1, 1, 2), 'width': 8}
 MIT = {'widths': (8, 16, 24, 32), 'depths': (1, 1, 1, 2), 'heads': (1, 2, 3, 4), 'mlp_ratio': 2}
-SWIN = {'width': 8, 'depths': (2, 2, 1, 1), 'heads': (1, 2, 2, 4), 'window': 3}
+SWIN = {'width': 8, 'depths': (2, 1, 1, 1), 'heads': (1, 2, 2, 4), 'window': 3}
 ENCODERS = {
     'clip-rn50': CLIP_RESNET,
     'clip-rn101': CLIP_RESNET,
@@ -52,6 +53,8 @@ SIZES = {
 
 REPEATED = {'soma-dinov2-l', 'vltseg-clip-b', 'dgss-eva02-clip-l'}
 """Systems whose encoder and head are both in other systems. An export takes half a minute."""
+LONG = {'mask2former-swin-t'}
+"""Systems whose export takes a minute or more."""
 OTHER_SIZES = {
     *(f'eomt-dinov2-{size}' for size in 'bl'),
     *(f'mask2former-swin-{size}' for size in 'sbl'),
@@ -60,7 +63,8 @@ OTHER_SIZES = {
 """Systems that are equal to another one at the reduced size."""
 DISTINCT = [name for name in SYSTEMS if name not in OTHER_SIZES]
 EXPORTED = [
-    pytest.param(name, marks=pytest.mark.slow) if name in REPEATED else name for name in DISTINCT
+    pytest.param(name, marks=pytest.mark.slow) if name in REPEATED | LONG else name
+    for name in DISTINCT
 ]
 """The systems as parameters of a test that exports them."""
 
@@ -88,14 +92,23 @@ def loud(name: str, frames: torch.Tensor) -> SegmentationModel:
                 level(model, frames, module.merge, 1)
         if isinstance(model.head, Mask2FormerHead):
             level(model, frames, model.head.pixel_decoder.mask_feature, 1)
-            level(model, frames, model.head.decoder.mask_embedding[-1], 0.5)
-            level(model, frames, model.head.decoder.classifier.linear, 4)
-            # If hardly any query predicted an object, rounding would decide the class.
-            model.head.decoder.classifier.linear.bias[-1] -= 8
+            decoder = model.head.decoder
+            level_queries(model, frames, decoder.mask_embedding[-1], decoder.classifier.linear)
+        elif isinstance(model.head, EomtHead):
+            level_queries(model, frames, model.head.mask_embedding[-1], model.head.classify)
         else:
             last = [m for m in model.head.modules() if isinstance(m, nn.Conv2d)][-1]
             level(model, frames, last, 3)
     return model
+
+
+def level_queries(
+    model: SegmentationModel, frames: torch.Tensor, masks: nn.Linear, classes: nn.Linear
+) -> None:
+    level(model, frames, masks, 0.5)
+    level(model, frames, classes, 4)
+    # If hardly any query predicted an object, rounding would decide the class.
+    classes.bias[-1] -= 8
 
 
 def level(model: SegmentationModel, frames: torch.Tensor, layer: nn.Module, spread: float) -> None:
