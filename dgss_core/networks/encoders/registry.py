@@ -15,12 +15,13 @@ from dgss_core.networks.encoders.mit import MixTransformer
 from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2, form_of
 from dgss_core.networks.encoders.stages import StagedEncoder
 from dgss_core.networks.encoders.swin import SwinTransformer
-from dgss_core.networks.encoders.vits import clip_vit, dinov2, eva02, sam, siglip
+from dgss_core.networks.encoders.vits import clip_vit, dinov2, dinov3, eva02, sam, siglip
 from dgss_core.networks.encoders.weights import read_weights
 from dgss_core.networks.importers.encoders import (
     import_clip_resnet,
     import_clip_vit,
     import_dinov2,
+    import_dinov3,
     import_eva02,
     import_sam,
     import_siglip,
@@ -80,12 +81,18 @@ def _keep_pool(options: Options) -> dict[str, Any]:
     return {'attention_pool': options.get('embedding') is not None}
 
 
+def _head_width(options: Options) -> dict[str, Any]:
+    sizes = {key: options[key] for key in ('width', 'heads') if key in options}
+    return {'head_width': sizes['width'] // sizes['heads']} if len(sizes) == 2 else {}
+
+
 def _drop_inner_norm(options: Options) -> dict[str, Any]:
     return {'drop_inner_norm': not options.get('inner_norm', True)}
 
 
 APACHE, MIT = 'Apache-2.0', 'MIT'
 NVIDIA = 'NVIDIA, research only'
+DINOV3 = 'DINOv3 licence'
 SMALL = {'width': 384, 'depth': 12, 'heads': 6}
 BASE = {'width': 768, 'depth': 12, 'heads': 12}
 LARGE = {'width': 1024, 'depth': 24, 'heads': 16}
@@ -97,6 +104,18 @@ CLIP_NORMALISATION = {'mean': CLIP_MEAN, 'std': CLIP_STD}
 def _dinov2_reg4(size: str, sizes: Options) -> EncoderEntry:
     weights = f'timm:vit_{size}_patch14_reg4_dinov2.lvd142m'
     return EncoderEntry(dinov2, import_dinov2, weights, APACHE, {'registers': 4, **sizes})
+
+
+def _dinov3(size: str, sizes: Options) -> EncoderEntry:
+    weights = f'timm:vit_{size}_patch16_dinov3.lvd1689m'
+    return EncoderEntry(dinov3, import_dinov3, weights, DINOV3, sizes, _head_width)
+
+
+def _dinov3_convnext(size: str) -> EncoderEntry:
+    network = f'convnext_{size}'
+    weights = f'timm:{network}.dinov3_lvd1689m'
+    sizes = {'name': network, 'size_multiple': 32}
+    return EncoderEntry(StagedEncoder, import_timm_stages, weights, DINOV3, sizes)
 
 
 def _swin(weights: str, width: int, middle: int, heads: int, window: int) -> EncoderEntry:
@@ -174,6 +193,13 @@ ENCODERS: dict[str, EncoderEntry] = {
     'dinov2-reg4-s': _dinov2_reg4('small', SMALL),
     'dinov2-reg4-b': _dinov2_reg4('base', BASE),
     'dinov2-reg4-l': _dinov2_reg4('large', LARGE),
+    'dinov3-s': _dinov3('small', SMALL),
+    'dinov3-b': _dinov3('base', BASE),
+    'dinov3-l': _dinov3('large', LARGE),
+    'dinov3-convnext-t': _dinov3_convnext('tiny'),
+    'dinov3-convnext-s': _dinov3_convnext('small'),
+    'dinov3-convnext-b': _dinov3_convnext('base'),
+    'dinov3-convnext-l': _dinov3_convnext('large'),
     'siglip-b': EncoderEntry(
         siglip, import_siglip, 'timm:vit_base_patch16_siglip_512.v2_webli', APACHE, BASE
     ),

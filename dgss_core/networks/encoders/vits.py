@@ -1,4 +1,4 @@
-"""The published plain ViTs (DINOv2, CLIP, SigLIP, EVA-02, SAM), built from the parts in `vit.py`.
+"""The published plain ViTs (DINOv2 and 3, CLIP, SigLIP, EVA-02, SAM), from the parts in `vit.py`.
 
 Each function takes the fields of `ViTSpec`, by position or by name, and options of its own.
 """
@@ -156,6 +156,28 @@ def dinov2(
         for rate in spec.drop_rates
     ]
     return spec.vit(spec.embedding(offset=0.1, registers=registers), blocks)
+
+
+def dinov3(
+    *sizes: Any, layer_scale: float | None = 1e-5, registers: int = 4, **options: Any
+) -> VisionTransformer:
+    """DINOv3 (Siméoni et al. 2025): DINOv2 with registers and with rotary positions alone."""
+    spec = ViTSpec(*sizes, **options)
+    width, heads = spec.width, spec.heads
+    blocks = [
+        Block(
+            width,
+            Attention(width, heads, k_bias=False),
+            Mlp(width, 4 * width, nn.GELU()),
+            eps=1e-5,
+            layer_scale=layer_scale,
+            drop_path=rate,
+        )
+        for rate in spec.drop_rates
+    ]
+    embed = spec.embedding(table=False, registers=registers)
+    rotation = Rotation(width // heads, None, embed.prefix, theta=100.0)
+    return spec.vit(embed, blocks, rotation=rotation)
 
 
 def clip_vit(*sizes: Any, quick_gelu: bool = True, **options: Any) -> VisionTransformer:

@@ -75,8 +75,7 @@ class EomtHead(Head):
         self.rotation: Rotation | None = None
         if rotation is not None:
             # The prefix is not rotated; the queries are at its start.
-            head_width = 4 * len(rotation.get_buffer('frequencies'))
-            self.rotation = Rotation(head_width, rotation.trained_grid, prefix=queries + prefix)
+            self.rotation = rotation.with_prefix(queries + prefix)
         self.queries = nn.Parameter(torch.randn(queries, width))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.classify = nn.Linear(width, num_classes + 1)

@@ -16,7 +16,7 @@ BLOCK = r'blocks\.(\d+)'
 EMBED: Rules = (
     (r'patch_embed\.proj\.(weight|bias)', r'embed.proj.\1'),
     (r'cls_token', 'embed.class_token'),
-    (r'reg_token|register_tokens', 'embed.registers'),
+    (r'reg_token|register_tokens|storage_tokens', 'embed.registers'),
     (r'pos_embed', 'embed.table'),
     (r'(norm|fc_norm|head|attn_pool)\..*|mask_token', ''),
 )
@@ -43,6 +43,14 @@ CLIP: Rules = (
     (r'transformer\.resblocks\.(\d+)\.mlp\.c_fc\.(weight|bias)', r'blocks.\1.mlp.fc1.\2'),
     (r'transformer\.resblocks\.(\d+)\.mlp\.c_proj\.(weight|bias)', r'blocks.\1.mlp.fc2.\2'),
     (r'ln_post\..*|proj', ''),
+)
+DINOV3: Rules = (
+    # Wavelengths of the rotation, and which biases are in use: those of keys are not.
+    (r'rope_embed\.periods|' + BLOCK + r'\.attn\.qkv\.bias_mask', ''),
+    *EMBED,
+    *BLOCKS,
+    (BLOCK + r'\.attn\.([qv])_bias', r'blocks.\1.attention.\2.bias'),
+    (BLOCK + r'\.gamma_([12])', r'blocks.\1.scale\2.gamma'),
 )
 EVA02: Rules = (
     # Tables of the rotation: computed here for any grid.
@@ -79,6 +87,29 @@ def import_dinov2(weights: Weights) -> Weights:
         row, renamed['embed.table'] = renamed['embed.table'].tensor_split([1], dim=1)
         renamed['embed.class_token'] = renamed['embed.class_token'] + row
     return renamed
+
+
+def import_dinov3(weights: Weights, head_width: int = 64) -> Weights:
+    """DINOv3's plain ViTs: the official files or timm's files.
+
+    The channels of queries and keys are interleaved, as `Rotation` expects; the publishers rotate
+    channel i with channel i + `head_width` / 2.
+    """
+    source = 'a DINOv3 ViT'
+    _require(weights, ('cls_token', 'patch_embed.proj.bias', 'blocks.0.attn.qkv.weight'), source)
+    renamed = split_qkv(rename(weights, DINOV3, source))
+    pairs = (-1, 2, head_width // 2)
+    imported: Weights = {}
+    for key, value in renamed.items():
+        if '.attention.q.' in key or '.attention.k.' in key:
+            value = value.unflatten(0, pairs).transpose(1, 2).flatten(0, 2)
+        if not key.endswith('.attention.k.bias'):
+            imported[key] = value
+        if key.endswith(('.attention.q.weight', '.attention.v.weight')):
+            # Files without biases have none to add.
+            bias = f'{key.removesuffix("weight")}bias'
+            imported.setdefault(bias, value.new_zeros(len(value)))
+    return imported
 
 
 def import_siglip(weights: Weights) -> Weights:

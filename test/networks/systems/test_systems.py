@@ -19,7 +19,7 @@ from dgss_core.errors import DgssError
 from dgss_core.networks.adapters.lora import merge_lora
 from dgss_core.networks.adapters.reins import Reins, StageReins
 from dgss_core.networks.encoders import ENCODERS
-from dgss_core.networks.encoders.registry import NVIDIA
+from dgss_core.networks.encoders.registry import DINOV3, NVIDIA
 from dgss_core.networks.inference import Inference
 from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system, systems
 
@@ -111,7 +111,7 @@ def test_an_encoder_of_a_plugin_is_a_system_with_a_licence(tmp_path, monkeypatch
 
 
 def test_every_encoder_states_the_licence_of_its_weights():
-    assert {entry.licence for entry in ENCODERS.values()} == {'MIT', 'Apache-2.0', NVIDIA}
+    assert {entry.licence for entry in ENCODERS.values()} == {'MIT', 'Apache-2.0', NVIDIA, DINOV3}
 
 
 def test_models_are_listed(capsys):
