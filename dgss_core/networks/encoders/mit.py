@@ -138,7 +138,7 @@ class MixTransformer(Encoder):
         maps: list[Tensor] = []
         for embed, blocks, norm in zip(self.embed, self.blocks, self.norms, strict=True):
             x = embed(x)
-            for block in blocks:
+            for block in blocks.children():
                 x = self.run(block, x)
             x = as_map(norm(as_tokens(x)), x.shape[-2:])
             x = self.adapt(x, len(maps))
@@ -148,9 +148,9 @@ class MixTransformer(Encoder):
     def trunk(self) -> list[list[nn.Module]]:
         # The norm of a map comes first, so that the last module of a stage is a block.
         return [
-            [norm, embed, *blocks]
+            [norm, embed, *blocks.children()]
             for embed, blocks, norm in zip(self.embed, self.blocks, self.norms, strict=True)
         ]
 
     def sharded_blocks(self) -> list[nn.Module]:
-        return [block for blocks in self.blocks for block in blocks]
+        return [block for blocks in self.blocks for block in blocks.children()]

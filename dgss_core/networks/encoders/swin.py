@@ -167,7 +167,7 @@ class SwinTransformer(Encoder):
         for stage, blocks in enumerate(self.blocks):
             if stage:
                 x = self.merges[stage - 1](x)
-            for block in blocks:
+            for block in blocks.children():
                 x = self.run(block, x)
             x = self.adapt(x, stage)
             maps.append(_normed(x, self.norms[stage]))
@@ -177,12 +177,12 @@ class SwinTransformer(Encoder):
         # The norms of the maps come first, so that the last module of a stage is a block.
         starts = [[self.proj, self.first_norm], *([merge] for merge in self.merges)]
         return [
-            [norm, *start, *blocks]
+            [norm, *start, *blocks.children()]
             for norm, start, blocks in zip(self.norms, starts, self.blocks, strict=True)
         ]
 
     def sharded_blocks(self) -> list[nn.Module]:
-        return [block for blocks in self.blocks for block in blocks]
+        return [block for blocks in self.blocks for block in blocks.children()]
 
 
 def _normed(x: Tensor, norm: nn.Module) -> Tensor:
