@@ -193,6 +193,16 @@ def test_the_queries_of_rein_come_from_its_tokens():
             assert not torch.allclose(before, model(images()))
 
 
+def test_prefix_tokens_of_eomt_reach_its_head_and_are_no_map():
+    model = filled('eomt-dinov2-s')
+    with torch.no_grad():
+        maps, scores = model.features_and_scores(images())
+        image, prefix = model.features(images())
+        assert [x.shape for x in maps] == [image.shape] == [(2, 32, 4, 6)]
+        assert prefix.shape == (2, 5, 32)
+        assert not torch.allclose(model.scores([image, -prefix]), scores)
+
+
 def test_famix_trains_the_last_stage():
     model = small('famix-rn50', train='last_stage').train()
     model.loss(images(96, 96), labels(96, 96))['ce'].backward()
