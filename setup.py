@@ -89,6 +89,7 @@ setup(
             '*.pyi',
             'py.typed',
             'commands/*.in',
+            'evaluation/conditions.json',
             'evaluation/report/report.*',
             'networks/text/data/*',
             'runtime/bundles/*/*',

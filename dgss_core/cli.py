@@ -108,6 +108,11 @@ VERBS = {
         'model',
         'measure the speed of a bundle against the roofline',
     ),
+    'bench offline': (
+        'dgss_core.commands.bench_offline',
+        'offline',
+        'compare dgss segment and dgss evaluate with the network alone',
+    ),
     'bench modules': (
         'dgss_core.commands.bench_modules',
         'modules',

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from dgss_core.errors import DgssError
 from dgss_core.labels import IGNORE, LabelSet
+
+EXACT = 1 << 24
+"""Up to here every whole number is a float32."""
 
 
 class ConfusionMatrix:
@@ -23,18 +27,18 @@ class ConfusionMatrix:
             raise ValueError(f'num_classes must be 1 to {IGNORE}, not {self.num_classes}')
         self.counts = np.zeros((self.num_classes, self.num_classes + 1), np.int64)
 
-    def add(self, mask: np.ndarray, labels: np.ndarray) -> None:
+    def add(self, mask: np.ndarray, labels: np.ndarray, where: np.ndarray | None = None) -> None:
         """Count one image: predicted ids `mask` against `labels`, both uint8 (H, W).
 
-        Raises DgssError if the shapes differ, or an id other than 255 is not a class.
+        `where`: bool (H, W), the pixels that count; None for all. Raises DgssError if the shapes
+        differ, or an id other than 255 is not a class.
         """
         if mask.shape != labels.shape:
             raise DgssError(
                 f'The mask is {_size(mask)} and its labels are {_size(labels)}; '
                 'score them at one size.'
             )
-        pairs = np.left_shift(labels, 8, dtype=np.uint16) | mask
-        table = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
+        table = pair_counts(labels, mask, where)
         self._check_ids(table[:IGNORE].sum(1), 'labels')
         table = table[: self.num_classes]
         self._check_ids(table[:, :IGNORE].sum(0), 'mask')
@@ -70,6 +74,27 @@ class ConfusionMatrix:
                 f'{self.num_classes} classes (0 to {self.num_classes - 1}, and {IGNORE} for '
                 'none); use labels of the same label set.'
             )
+
+
+def pair_counts(
+    first: np.ndarray, second: np.ndarray, where: np.ndarray | None = None
+) -> np.ndarray:
+    """How often each pair of values comes at one place, int64 (256, 256), of two uint8 (H, W).
+
+    `where`: bool (H, W), the places that count; None for all.
+    """
+    counts = np.zeros((256, 256), np.int64)
+    if first.size == 0:
+        return counts
+    # OpenCV takes half the time of numpy. Its sums are float32, exact up to 2^24.
+    first, second = (np.atleast_2d(plane) for plane in (first, second))
+    rows = max(1, EXACT // first.shape[1])
+    for top in range(0, first.shape[0], rows):
+        part = slice(top, top + rows)
+        chosen = None if where is None else where[part].view(np.uint8)
+        planes = [first[part], second[part]]
+        counts += cv2.calcHist(planes, [0, 1], chosen, [256, 256], [0, 256, 0, 256]).astype(int)
+    return counts
 
 
 def class_iou(counts: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from dgss_core.bags.interfaces import (
 from dgss_core.bags.stored import CDR, BagMessage
 from dgss_core.bags.video_messages import Decoded, Place, VideoMessages, codec_of
 from dgss_core.errors import HEAD, DgssError, IncompleteError, plain, shown, what_it_is
-from dgss_core.images.compressed import decode_compressed
+from dgss_core.images.compressed import decode_compressed, shareable_jpeg
 from dgss_core.images.encodings import decode_image
 from dgss_core.images.frames import Frame, OnError
 
@@ -156,7 +156,9 @@ class _Pairs:
                 _report(on_error, place.name, image)
                 continue
             condition = conditions.at(place.recorded_ns)
-            self.images.append(Frame(place.name, image, place.stamp_ns, condition=condition))
+            self.images.append(
+                Frame(place.name, image, place.stamp_ns, condition=condition, jpeg=place.jpeg)
+            )
 
     def complete(self, on_error: OnError | None, last: bool = False) -> Iterator[Frame]:
         """Take the images that have their labels or waited long enough; all of them if `last`."""
@@ -194,6 +196,8 @@ class _Images:
         ):
             yield from self._video.take(place, content.format, content.data)
         else:
+            if message.msgtype == COMPRESSED:
+                place = replace(place, jpeg=shareable_jpeg(content.data, content.format))
             yield place, _decode(message, content)
 
     def rest(self) -> Iterator[Decoded]:

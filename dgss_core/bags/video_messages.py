@@ -33,11 +33,15 @@ def codec_of(declared: str) -> str | None:
 
 @dataclass(frozen=True)
 class Place:
-    """A message: the name of its frame, its time of recording and its stamp, in nanoseconds."""
+    """A message: the name of its frame, its time of recording and its stamp, in nanoseconds.
+
+    `jpeg`: as in `Frame`.
+    """
 
     name: str
     recorded_ns: int
     stamp_ns: int
+    jpeg: bytes | None = None
 
 
 Decoded = tuple[Place, np.ndarray | DgssError]

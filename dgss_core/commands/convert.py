@@ -15,6 +15,7 @@ from dgss_core.networks.checkpoint import About, read_about, save_checkpoint
 from dgss_core.networks.encoders.weights import read_weights
 from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
 from dgss_core.networks.systems.importers import import_system, load_system
+from dgss_core.networks.systems.rein import refined_blocks
 from dgss_core.runtime.bundle.contents import sha256_of
 
 PUBLISHED = (
@@ -43,6 +44,14 @@ PUBLISHED = (
     'segformer-b3',
     'segformer-b4',
     'segformer-b5',
+    'rein-sam-h',
+    'pidnet-s',
+    'pidnet-m',
+    'pidnet-l',
+    'ddrnet-23-slim',
+    'ddrnet-23',
+    'bisenetv2',
+    'bisenetv2-coincheung',
 )
 """The systems with importers for their published checkpoints."""
 
@@ -55,8 +64,12 @@ LICENCES = {
     'eomt': 'code MIT; no separate licence of the weights is known',
     'mask2former': "CC-BY-NC-4.0 (not for commercial use) for Meta's; Apache-2.0 for openmmlab's",
     'segformer': 'NVIDIA Source Code License: research and evaluation only',
+    'pidnet': 'Apache-2.0 from OpenMMLab, MIT from the authors; trained on Cityscapes',
+    'ddrnet': 'Apache-2.0 from OpenMMLab, MIT from the authors; trained on Cityscapes',
+    'bisenetv2': 'Apache-2.0; trained on Cityscapes',
+    'bisenetv2-coincheung': 'MIT; trained on Cityscapes',
 }
-"""Licences as stated by the publishers, by the first part of the name of a system."""
+"""Licences as stated by the publishers, by the `published` layout of a system."""
 
 OPENMMLAB_SEGFORMER = 'head.project.0.1.weight'
 """A weight of SegFormer in imported files of openmmlab alone."""
@@ -113,6 +126,8 @@ def convert_file(
         # The importer has merged the adapters.
         sizes['rank'] = None
     sizes = {**head_sizes(weights), **sizes}
+    if system.startswith('rein'):
+        sizes |= refined_blocks(weights)
     given = sizes.pop('encoder_options', {})
     sizes['encoder_options'] = {**encoder_options(system, weights), **given}
     model = build_system(system, label_set=label_set, **sizes)

@@ -30,6 +30,7 @@ from dgss_core.evaluation.criteria import exit_code, judge, load_criteria
 from dgss_core.evaluation.dataset_frames import DatasetFrames
 from dgss_core.evaluation.folder import JUNIT, LINES, REPORT, EvaluationFolder
 from dgss_core.evaluation.frames import FrameSet
+from dgss_core.evaluation.ood import OodFolder
 from dgss_core.evaluation.report import build_report
 from dgss_core.evaluation.results import Results, Suite
 from dgss_core.evaluation.run import common_label_set, corrupted, run
@@ -46,7 +47,9 @@ def evaluate(
     bag: list[Path] | None = None,
     topic: str | None = None,
     labels: str | None = None,
+    ood: Path | None = None,
     conditions: Path | None = None,
+    estimate_conditions: bool = False,
     tolerance: float = 0.0,
     bundle: Path | None = None,
     checkpoint: Path | None = None,
@@ -80,8 +83,12 @@ def evaluate(
         topic: image topic, if a bag has several
         labels: topic of the labels, or a folder of PNGs that are named by the stamps in
             nanoseconds or the numbers of the frames; by default the topic labels beside the images
+        ood: folder of PNGs NAME.png for the frame NAME, 1 for pixels outside the distribution, 0
+            inside, 255 unlabelled; the scores tell them apart by the confidence
         conditions: YAML file of time ranges, such as night: [[0, 30]]; by default the topic
             condition beside the images
+        estimate_conditions: estimate the condition of every frame from its image, and use it where
+            nobody said it
         tolerance: largest difference of the stamps of an image and its labels, in milliseconds
         bundle: bundle to score (default: the embedded bundle)
         checkpoint: checkpoint to score, by torch
@@ -115,7 +122,7 @@ def evaluate(
     for name, value, least in (('band', band, 1), ('resamples', resamples, 2)):
         if value < least:
             raise DgssError(f'--{name} is {value}; give at least {least}.')
-    given = (root, bundle, against, checkpoint, predictions, conditions, criteria)
+    given = (root, bundle, against, checkpoint, predictions, conditions, criteria, ood)
     read = [*given, Path(labels) if labels else None, *(bag or [])]
     inputs = [path for path in read if path and path.exists()]
     folder = EvaluationFolder(output, overwrite=overwrite, inputs=inputs)
@@ -159,6 +166,8 @@ def evaluate(
             settings,
             statistics=model.statistics,
             against=second.predictor if second else None,
+            ood=OodFolder(ood) if ood is not None else None,
+            estimate=estimate_conditions,
             show=_show,
         )
         chosen = []

@@ -23,6 +23,7 @@ from dgss_core.evaluation.predictors import (
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.bundle import Bundle
 from dgss_core.runtime.manifest import SourceStatistics
+from dgss_core.runtime.pipeline import lanes_for
 from dgss_core.runtime.segmenter import Segmenter
 
 CHECKPOINTS = 'dgss_core.training.predictor'
@@ -52,7 +53,8 @@ def of_bundle(
         raise DgssError(
             f'The {ways.title} needs --checkpoint: a bundle runs whole images at its own size.'
         )
-    segmenter = stack.enter_context(Segmenter(bundle, backend, threads, report=say))
+    lanes = lanes_for(threads)
+    segmenter = stack.enter_context(Segmenter(bundle, backend, threads, report=say, lanes=lanes))
     about = {
         'kind': 'bundle',
         'identity': segmenter.identity,

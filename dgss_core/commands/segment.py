@@ -24,11 +24,13 @@ from dgss_core.images.paint import overlay, thumbnail
 from dgss_core.inputs import read_frames
 from dgss_core.runtime.backend import silent
 from dgss_core.runtime.bundle import open_bundle
-from dgss_core.runtime.pipeline import WriteBehind, read_ahead
+from dgss_core.runtime.pipeline import WriteBehind, in_threads, lanes_for, read_ahead
 from dgss_core.runtime.prediction import Prediction
 from dgss_core.runtime.segmenter import Segmenter
 
 PAGE_TEMPLATE = Path(__file__).with_name('segment_index.html.in')
+OVERLAY_WIDTH = 1280
+"""Pixels at most: what a screen shows. Larger overlays would take longer than the network."""
 THUMBNAIL_WIDTH = 320
 
 
@@ -46,8 +48,9 @@ def segment(
     """Segment an image, a folder of images, a video or a bag.
 
     Writes masks/NAME.png (8-bit ids of the bundle's labels, at the size of the frame),
-    overlays/NAME.jpg, and index.html to browse them, with its frames and thumbnails. Frames that
-    cannot be read are skipped and listed at the end. Ctrl-C keeps the finished frames.
+    overlays/NAME.jpg (at most 1280 pixels wide), and index.html to browse them, with its frames
+    and thumbnails. Frames that cannot be read are skipped and listed at the end. Ctrl-C keeps the
+    finished frames.
 
     Args:
         source: image, folder of images, video, or bag folder or file
@@ -69,11 +72,11 @@ def segment(
     opened = open_bundle(bundle)
     # A network in fp32 runs as it is; for any other the user must see what runs in its place.
     report = silent if opened.manifest.precision == 'fp32' else say
-    segmenter = Segmenter(opened, backend, threads, report=report)
-    result = _Result(frames, segmenter, failed)
+    segmenter = Segmenter(opened, backend, threads, report=report, lanes=lanes_for(threads))
+    result = Result(frames, segmenter, failed)
     try:
         with result_folder(output, Path(source), overwrite, result.page()) as folder:
-            _segment_all(result, folder, opacity)
+            segment_all(result, folder, opacity)
     except OSError as error:
         raise DgssError(f'{output} cannot be written: {error}; choose another folder.') from error
     if result.interrupted:
@@ -82,29 +85,34 @@ def segment(
     return result.report(output)
 
 
-def _segment_all(result: _Result, output: Path, opacity: float) -> None:
+def segment_all(result: Result, output: Path, opacity: float) -> None:
     """Write every frame, and the page also when it stops early; KeyboardInterrupt is kept."""
     segmenter, source = result.segmenter, result.frames
 
+    def predict(entry: tuple[Frame, np.ndarray]) -> tuple[Frame, Prediction, float]:
+        return entry[0], *segmenter.timed(entry[1])
+
     def write(staging: Path, frame: Frame, answer: Prediction) -> None:
         height, width = frame.image.shape[:2]
+        shown = thumbnail(frame.image, min(width, OVERLAY_WIDTH))
+        small = answer.resized(height=shown.shape[0], width=shown.shape[1]).mask
+        painted = overlay(shown, small, segmenter.labels, opacity)
         mask = answer.resized(height=height, width=width).mask
-        painted = overlay(frame.image, mask, segmenter.labels, opacity)
         _write_frame(output, staging / NEW, frame, mask, painted)
         result.names.append(frame.name)
 
     try:
         ahead = read_ahead(source, lambda frame: segmenter.prepare(frame.image))
+        answers = in_threads(predict, ahead, segmenter.lanes)
         with (
             staging_folder(output) as staging,
             closing(ahead),
+            closing(answers),
             WriteBehind() as writer,
-            closing(with_progress(ahead, 'Segmenting', source.length)) as frames,
+            closing(with_progress(answers, 'Segmenting', source.length)) as frames,
         ):
-            for frame, prepared in frames:
-                started = time.perf_counter()
-                answer = segmenter.predict_prepared([prepared])[0]
-                result.seconds.append(time.perf_counter() - started)
+            for frame, answer, seconds in frames:
+                result.seconds.append(seconds)
                 result.aspect = result.aspect or frame.image.shape[1::-1]
                 writer.put(write, staging, frame, answer)
         result.is_part = False
@@ -123,7 +131,7 @@ def _segment_all(result: _Result, output: Path, opacity: float) -> None:
 
 
 @dataclass
-class _Result:
+class Result:
     """The results of a run so far. `is_part`: it has not come to the end of its source."""
 
     frames: FrameSource
@@ -191,7 +199,7 @@ def _write_frame(
     # The mask comes last: a frame with a mask is complete.
     for name, data in (
         ('overlays', encode_jpeg(painted)),
-        ('frames', encode_jpeg(frame.image)),
+        ('frames', frame.jpeg or encode_jpeg(frame.image)),
         ('thumbnails', encode_jpeg(thumbnail(painted, THUMBNAIL_WIDTH), 80)),
         ('masks', encode_png(mask)),
     ):

@@ -6,7 +6,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import reduce
@@ -18,7 +18,7 @@ import numpy as np
 
 from dgss_core import __version__
 from dgss_core.evaluation.bootstrap import RESAMPLES, intervals
-from dgss_core.evaluation.counts import BAND, FrameCounts, to_arrays
+from dgss_core.evaluation.counts import BAND, FrameCounts, PackedCounts, Unpacked, to_arrays
 from dgss_core.evaluation.detection import detection
 from dgss_core.evaluation.flicker import flicker_scores, total
 from dgss_core.evaluation.frames import Problem
@@ -80,6 +80,7 @@ def assemble(
         'retention': retention(adverse, NORMAL),
         'bravo': bravo(adverse),
         'monitor': detection(frames, [fact['miou'] for fact in facts], NORMAL),
+        'estimated': _estimated(frames),
         'frames': facts,
     }
 
@@ -116,10 +117,12 @@ def problems_of(sets: Iterable[Iterable[Problem]]) -> list[dict[str, Any]]:
     return [problem.to_dict() for problem in merged.values()]
 
 
-def arrays(frames: Sequence[ScoredFrame], labels: LabelSet, band: int) -> dict[str, np.ndarray]:
+def arrays(
+    frames: Sequence[ScoredFrame], labels: LabelSet, band: int
+) -> Iterator[tuple[str, np.ndarray]]:
     """The counts of every frame, as `to_arrays` gives them; zeros without labels."""
-    empty = _nothing(labels, band)
-    return to_arrays([frame.counts or empty for frame in frames] or [empty])
+    empty = PackedCounts.of(_nothing(labels, band))
+    return to_arrays(Unpacked([frame.counts or empty for frame in frames] or [empty]))
 
 
 def _in_order(conditions: set[str]) -> list[str]:
@@ -136,13 +139,13 @@ def _scores(frames: Sequence[ScoredFrame], labels: LabelSet, settings: Settings)
     if counted:
         drives = [frame.key.drive for frame in frames if frame.counts is not None]
         found['intervals'] = intervals(
-            counted, drives, labels, resamples=settings.resamples, seed=settings.seed
+            Unpacked(counted), drives, labels, resamples=settings.resamples, seed=settings.seed
         )
     return found
 
 
 def _sum(frames: Sequence[ScoredFrame], labels: LabelSet, settings: Settings) -> FrameCounts:
-    counted = (frame.counts for frame in frames if frame.counts is not None)
+    counted = (frame.counts.unpacked() for frame in frames if frame.counts is not None)
     return reduce(add, counted, _nothing(labels, settings.band))
 
 
@@ -152,16 +155,28 @@ def _nothing(labels: LabelSet, band: int) -> FrameCounts:
     return FrameCounts(0, 0, band, matrix, matrix, *[histogram] * 4)
 
 
+def _estimated(frames: Sequence[ScoredFrame]) -> dict[str, dict[str, int]] | None:
+    """How often frames of each condition were estimated to have each; None if none were."""
+    found: dict[str, dict[str, int]] = {}
+    for frame in frames:
+        if frame.estimate is not None:
+            row = found.setdefault(frame.key.condition, {})
+            row[frame.estimate] = row.get(frame.estimate, 0) + 1
+    return found or None
+
+
 def _facts(frame: ScoredFrame) -> dict[str, Any]:
-    found = None if frame.counts is None else measures(frame.counts)
+    counts = None if frame.counts is None else frame.counts.unpacked()
+    found = None if counts is None else measures(counts)
     return {
         'name': frame.key.name,
         'source': frame.source,
         'drive': frame.key.drive,
         'condition': frame.key.condition,
+        'estimate': frame.estimate,
         'stamp_ns': frame.key.stamp_ns,
         'labelled': found is not None,
-        'labelled_pixels': 0 if frame.counts is None else int(frame.counts.confusion.sum()),
+        'labelled_pixels': 0 if counts is None else int(counts.confusion.sum()),
         'miou': None if found is None else number(found['miou']),
         'accuracy': None if found is None else number(found['accuracy']),
         'confidence': frame.confidence,

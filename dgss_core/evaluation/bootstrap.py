@@ -19,18 +19,20 @@ from dgss_core.labels import LabelSet
 
 RESAMPLES = 1000
 LEVEL = 0.95
+BLOCK = 256
+"""Units whose counts are in memory at once."""
 
 
 def units_of(
     frames: Sequence[FrameCounts], drives: Sequence[str]
-) -> tuple[str, list[FrameCounts]]:
+) -> tuple[str, Sequence[FrameCounts]]:
     """What is resampled: ('drive', the sum of each drive), or ('frame', frames) of one drive.
 
     `drives`: the drive of each frame, '' for a picture of its own; one of these, and frames are
     resampled. Two runs on the same frames get the same units.
     """
     if len(set(drives)) < 2 or not all(drives):
-        return 'frame', list(frames)
+        return 'frame', frames
     found: dict[str, FrameCounts] = {}
     for frame, drive in zip(frames, drives, strict=True):
         found[drive] = found[drive] + frame if drive in found else frame
@@ -86,7 +88,8 @@ def differences(
     unit, first = units_of(ours, drives)
     _, second = units_of(theirs, drives)
     drawn = _weights(len(first), resamples, seed)
-    weights = np.concatenate([np.ones((1, len(first))), drawn])  # The first row is the whole set.
+    # The first row is the whole set.
+    weights = np.concatenate([np.ones((1, len(first)), np.int32), drawn])
     left, right = (measures(_resampled(units, weights)) for units in (first, second))
     least = 2.0 ** (1 - len(first))
     iou = zip(labels.names, left.pop('iou').T, right.pop('iou').T, strict=True)
@@ -100,13 +103,13 @@ def differences(
 
 
 def _weights(units: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each unit is drawn in each resample, float64 (resamples, units).
+    """How often each unit is drawn in each resample, int32 (resamples, units).
 
     No resamples of a single unit: they would all be equal.
     """
     resamples = resamples if units > 1 else 0
     draw = np.random.default_rng(seed).multinomial
-    return draw(units, np.full(units, 1 / units), resamples).astype(float)
+    return draw(units, np.full(units, 1 / units), resamples).astype(np.int32)
 
 
 def _resampled(units: Sequence[FrameCounts], weights: np.ndarray) -> FrameCounts:
@@ -114,15 +117,18 @@ def _resampled(units: Sequence[FrameCounts], weights: np.ndarray) -> FrameCounts
 
     A product of matrices of float64 is exact here: no count reaches 2^53.
     """
-    sums = {}
-    for name in SUMMED:
-        stacked = np.array([getattr(unit, name) for unit in units])
-        flat = stacked.reshape(len(units), -1)
-        total = np.zeros((len(weights), flat.shape[1]))
-        used = flat.any(0)
-        total[:, used] = weights @ flat[:, used].astype(float)
-        sums[name] = total.reshape(-1, *stacked.shape[1:])
-    return FrameCounts(band=units[0].band, **sums)
+    sums: dict[str, np.ndarray] = {}
+    for start in range(0, len(units), BLOCK):
+        block = [units[index] for index in range(start, min(start + BLOCK, len(units)))]
+        drawn = weights[:, start : start + BLOCK].astype(float)
+        for name in SUMMED:
+            flat = np.array([np.ravel(getattr(unit, name)) for unit in block])
+            total = sums.setdefault(name, np.zeros((len(weights), flat.shape[1])))
+            used = flat.any(0)
+            total[:, used] += drawn @ flat[:, used].astype(float)
+    shapes = {name: np.shape(getattr(units[0], name)) for name in SUMMED}
+    summed = {name: sums[name].reshape(len(weights), *shape) for name, shape in shapes.items()}
+    return FrameCounts(band=units[0].band, **summed)
 
 
 def _bounds(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

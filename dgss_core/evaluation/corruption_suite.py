@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +15,21 @@ import numpy as np
 from dgss_core.corruptions import CORRUPTIONS, EVALUATED, SEVERITIES, corrupt
 from dgss_core.errors import DgssError, unknown
 from dgss_core.evaluation.conditions import IGNORE
-from dgss_core.evaluation.counts import BAND, UNREADABLE, FrameCounts, from_arrays, to_arrays
+from dgss_core.evaluation.counts import (
+    BAND,
+    UNREADABLE,
+    FrameCounts,
+    from_arrays,
+    pack_arrays,
+    to_arrays,
+)
 from dgss_core.evaluation.frames import FrameSet
 from dgss_core.evaluation.predict import Show, quietly
 from dgss_core.evaluation.predictors import Predictor
-from dgss_core.evaluation.scoring import Classes, count_frame, in_threads
+from dgss_core.evaluation.scoring import Classes, count_frame
 from dgss_core.files import write_whole
 from dgss_core.labels import LabelSet
+from dgss_core.runtime.pipeline import in_threads
 
 
 class Cell(NamedTuple):
@@ -138,11 +145,11 @@ class _Bench:
             return entry[0], [predictor.prepare(image) for predictor in self.predictors]
 
         prepared = in_threads(prepare, self.frames.images(places))
-        for place, inputs, labels in self._with_labels(prepared, places):
-            try:
-                found = self._count_frame(place, inputs, labels)
-            except DgssError as error:
-                self.frames.problems.add(str(error), self.frames.keys[place].name)
+        lanes = min(predictor.lanes for predictor in self.predictors)
+        entries = self._with_labels(prepared, places)
+        for place, found in in_threads(self._count_frame, entries, lanes):
+            if isinstance(found, DgssError):
+                self.frames.problems.add(str(found), self.frames.keys[place].name)
                 continue
             counted.append(place)
             sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
@@ -176,8 +183,18 @@ class _Bench:
             if ahead is not None and ahead[0] == place:
                 yield place, inputs, ahead[1]
 
-    def _count_frame(self, place: int, inputs: list[Any], read: Any) -> list[FrameCounts]:
-        labels, found = read(), []
+    def _count_frame(
+        self, entry: tuple[int, list[Any], Any]
+    ) -> tuple[int, list[FrameCounts] | DgssError]:
+        place, inputs, read = entry
+        try:
+            return place, self._counts(place, inputs, read())
+        except DgssError as error:
+            return place, error
+
+    def _counts(self, place: int, inputs: list[Any], labels: np.ndarray) -> list[FrameCounts]:
+        """One for each predictor."""
+        found = []
         for predictor, prepared, classes in zip(
             self.predictors, inputs, self.classes, strict=True
         ):
@@ -189,9 +206,7 @@ class _Bench:
 
 
 def _packed(places: Sequence[int], sums: Sequence[FrameCounts]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, places=np.array(places), **to_arrays(sums))
-    return buffer.getvalue()
+    return pack_arrays([('places', np.array(places)), *to_arrays(sums)])
 
 
 def _load(path: Path, predictors: int) -> tuple[list[int], list[FrameCounts]]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from dgss_core.documents import read_json
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.assembly import FORMAT
+from dgss_core.evaluation.counts import pack_arrays
 from dgss_core.evaluation.store import SUFFIX
 from dgss_core.files import is_empty, refuse_inputs, write_whole
 
@@ -55,11 +55,12 @@ class EvaluationFolder:
         key = hashlib.sha256(identity.encode()).hexdigest()[:16]
         return self.path / PREDICTIONS / f'{key}{SUFFIX}'
 
-    def write(self, results: Mapping[str, Any], counts: Mapping[str, np.ndarray]) -> None:
-        """Write the results, and the counts of their frames first. Raises DgssError."""
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **cast('dict[str, Any]', counts))
-        self.put(COUNTS, buffer.getvalue())
+    def write(self, results: Mapping[str, Any], counts: Iterable[tuple[str, np.ndarray]]) -> None:
+        """Write the results, and the counts of their frames first. Raises DgssError.
+
+        `counts`: as `to_arrays` gives them.
+        """
+        self.put(COUNTS, pack_arrays(counts))
         text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
         self.put(RESULTS, text.encode())
 

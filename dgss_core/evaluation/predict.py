@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from dgss_core.errors import DgssError
 from dgss_core.evaluation.conditions import IGNORE
 from dgss_core.evaluation.frames import FrameSet
 from dgss_core.evaluation.predictors import Predictor
-from dgss_core.evaluation.store import PredictionStore
-from dgss_core.runtime.pipeline import WriteBehind, read_ahead
+from dgss_core.evaluation.store import Predicted, PredictionStore
+from dgss_core.runtime.pipeline import WriteBehind, in_threads, read_ahead
 
 Item = TypeVar('Item')
 Show = Callable[[Iterable[Item], str, int], Iterable[Item]]
@@ -45,18 +45,25 @@ def predict(
     def prepare(entry: tuple[int, np.ndarray]) -> object:
         return predictor.prepare(entry[1])
 
+    def answer(
+        entry: tuple[tuple[int, np.ndarray], Any],
+    ) -> tuple[str, np.ndarray, Predicted | DgssError | None]:
+        (index, image), prepared = entry
+        key = frames.keys[index]
+        try:
+            return key.name, image, predictor.predict(key, prepared)
+        except DgssError as error:
+            return key.name, image, error
+
     with (
         WriteBehind() as writer,
         closing(read_ahead(frames.images(wanted), prepare)) as ahead,
+        closing(in_threads(answer, ahead, predictor.lanes)) as answers,
     ):
-        for (index, image), prepared in show(ahead, f'Predicting {frames.title}', len(wanted)):
-            key = frames.keys[index]
-            try:
-                answer = predictor.predict(key, prepared)
-            except DgssError as error:
-                frames.problems.add(str(error), key.name)
-                continue
-            if answer is None:
-                frames.problems.add('A frame has no mask and is not scored.', key.name)
+        for name, image, found in show(answers, f'Predicting {frames.title}', len(wanted)):
+            if found is None:
+                frames.problems.add('A frame has no mask and is not scored.', name)
+            elif isinstance(found, DgssError):
+                frames.problems.add(str(found), name)
             else:
-                writer.put(store.put, key.name, image, answer)
+                writer.put(store.put, name, image, found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,10 +32,14 @@ WINDOW = 64
 
 
 class Predictor(Protocol):
-    """`identity`: one line; results of another identity are never mixed with these."""
+    """`identity`: one line; results of another identity are never mixed with these.
+
+    `lanes`: calls of `predict` that may run at once. With one, frames come in their order.
+    """
 
     identity: str
     labels: LabelSet
+    lanes: int
 
     def begin(self, frames: FrameSet) -> None:
         """Called before the frames of a set, which then come in their order."""
@@ -56,6 +59,7 @@ class SegmenterPredictor:
 
     def __init__(self, segmenter: Segmenter) -> None:
         self.segmenter, self.labels = segmenter, segmenter.labels
+        self.lanes = segmenter.lanes
         self.identity = f'{segmenter.bundle.fingerprint} {segmenter.backend.identity}'
         self._describes = segmenter.bundle.manifest.source is not None
 
@@ -67,9 +71,7 @@ class SegmenterPredictor:
 
     def predict(self, key: FrameKey, prepared: tuple[Size, np.ndarray]) -> Predicted:
         size, image = prepared
-        started = time.perf_counter()
-        answer = self.segmenter.predict_prepared([image])[0]
-        seconds = time.perf_counter() - started
+        answer, seconds = self.segmenter.timed(image)
         found = describe(image, answer, len(self.labels)) if self._describes else {}
         descriptors = {name: values.tolist() for name, values in found.items()}
         return Predicted(
@@ -83,6 +85,8 @@ class FolderMasks:
     NAME_confidence.png beside a mask is its confidence: 8 or 16 bits, the highest value is
     certain. Raises DgssError for a folder without PNGs.
     """
+
+    lanes = 1
 
     def __init__(self, folder: Path, labels: LabelSet) -> None:
         self.folder, self.labels = folder, labels
@@ -113,6 +117,8 @@ class BagMasks:
     `topic`: of the masks; None for the only topic that is called mask. The topic `confidence`
     beside it is read too. Raises DgssError if there is no such topic.
     """
+
+    lanes = 1
 
     def __init__(
         self,

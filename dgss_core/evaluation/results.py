@@ -236,6 +236,8 @@ class Results(TypedDict, total=False):
     live: Live | None
     """None without a replay."""
     monitor: Monitor | None
+    estimated: dict[str, dict[str, int]] | None
+    """By condition: how many frames were estimated to have each; None without estimates."""
     verdicts: list[Verdict]
 
 

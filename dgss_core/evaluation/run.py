@@ -16,6 +16,7 @@ from dgss_core.evaluation.corruption_suite import SuiteOptions, run_suite
 from dgss_core.evaluation.folder import CORRUPTIONS, PREDICTIONS, EvaluationFolder
 from dgss_core.evaluation.frames import FrameSet
 from dgss_core.evaluation.observing import Second
+from dgss_core.evaluation.ood import OodFolder
 from dgss_core.evaluation.predict import Show, predict, quietly
 from dgss_core.evaluation.predictors import Predictor
 from dgss_core.evaluation.results import Suite
@@ -57,13 +58,17 @@ def run(
     *,
     statistics: SourceStatistics | None = None,
     against: Predictor | None = None,
+    ood: OodFolder | None = None,
+    estimate: bool = False,
     show: Show = quietly,
 ) -> Evaluation:
     """Evaluate `predictor` on `sets`, in the classes of `label_set`.
 
-    `against`: a second predictor, to measure where both agree. Predictions that `folder` holds are
-    used again. Raises DgssError if label sets have no merge to `label_set`, and if no frame at all
-    could be predicted.
+    `ood`: labels of what lies outside the distribution, by the names of frames. `estimate`:
+    estimate conditions from the images, for frames of which nobody said it. `against`: a second
+    predictor, to measure where both agree. Predictions that `folder` holds are used again. Raises
+    DgssError if label sets have no merge to `label_set`, and if no frame at all could be
+    predicted.
     """
     classes = [Classes.of(predictor.labels, frames.label_set, label_set) for frames in sets]
     theirs = against.labels.merge_to(label_set) if against is not None else None
@@ -84,6 +89,8 @@ def run(
                 band=settings.band,
                 statistics=statistics,
                 second=second,
+                ood=ood,
+                estimate=estimate,
                 show=show,
             )
         scored += found
@@ -95,6 +102,12 @@ def run(
                 'predicted': len(found),
                 'labelled': sum(frame.counts is not None for frame in found),
             }
+        )
+    if ood and (unused := ood.unused(key.name for frames in sets for key in frames.keys)):
+        sets[0].problems.add(
+            f'A file of {ood.folder} is the OOD label of no frame; name it as its frame is named '
+            'in results.json, with .png.',
+            *unused,
         )
     problems = problems_of(frames.problems for frames in sets)
     if not scored:

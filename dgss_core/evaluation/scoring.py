@@ -2,49 +2,52 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 
 from dgss_core.errors import DgssError
-from dgss_core.evaluation.counts import BAND, FrameCounts
+from dgss_core.evaluation.counts import BAND, FrameCounts, PackedCounts
+from dgss_core.evaluation.estimation import ConditionModel, estimates
 from dgss_core.evaluation.flicker import FlickerCounts
-from dgss_core.evaluation.frames import FrameKey, FrameSet
+from dgss_core.evaluation.frames import UNKNOWN, FrameKey, FrameSet
 from dgss_core.evaluation.observing import Second, Shifts, flickers
+from dgss_core.evaluation.ood import OodFolder
 from dgss_core.evaluation.predict import Show, quietly
 from dgss_core.evaluation.store import Predicted, PredictionStore, Stored
-from dgss_core.labels import LabelSet
+from dgss_core.images.compressed import decode_compressed
+from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.runtime.manifest import SourceStatistics
+from dgss_core.runtime.pipeline import in_threads
 
-Given = TypeVar('Given')
-Made = TypeVar('Made')
+Read = Callable[[], np.ndarray]
+"""Reads the labels of a frame, uint8 (H, W)."""
 
 
 @dataclass
 class ScoredFrame:
     """A frame that was predicted, the `place`-th of the set of frames number `source`.
 
-    `counts`: None without labels. `confidence`: its mean, 0 to 1, None if the predictor gives
-    none. `shift`: the largest distance of the domain shift monitor, in standard deviations of the
+    `counts`: None without labels. `confidence`: mean, 0 to 1, None if the predictor gives none.
+    `shift`: the largest distance of the domain shift monitor, in standard deviations of the
     source, None for a bundle without statistics. `flicker`: by stride, of a film. `agreement`: the
     share of pixels in which a second predictor gives the same class, None without one. `seconds`:
-    of the network.
+    of the network. `estimate`: the condition as estimated from the image, None if it was not asked
+    for.
     """
 
     key: FrameKey
     source: int
     place: int
-    counts: FrameCounts | None
+    counts: PackedCounts | None
     confidence: float | None
     shift: float | None = None
     flicker: dict[int, FlickerCounts] = field(default_factory=dict)
     agreement: float | None = None
     seconds: float | None = None
+    estimate: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,17 +76,21 @@ def score(
     band: int = BAND,
     statistics: SourceStatistics | None = None,
     second: Second | None = None,
+    ood: OodFolder | None = None,
+    estimate: bool = False,
     show: Show = quietly,
 ) -> list[ScoredFrame]:
     """Score the frames that the store holds, in their order.
 
     `source`: the place of `frames` among all sets. `statistics`: of the bundle, for the shift.
+    `ood`: labels of what lies outside the distribution; a frame may have them alone.
+    `estimate`: estimate the condition of every frame; those whose condition is unknown get it.
     Labels that cannot be read, or do not fit, become problems of `frames`.
     """
     names = store.names()
     places = [index for index, key in enumerate(frames.keys) if key.name in names]
     keys = [frames.keys[index] for index in places]
-    counts = dict(_counted(frames, places, store, classes, band, show))
+    counts = dict(_counted(frames, places, store, classes, band, ood, show))
     flicker = flickers(frames, keys, store, show)
     shifts = Shifts(statistics, frames.is_film)
     scored = []
@@ -102,7 +109,22 @@ def score(
                 stored.seconds,
             )
         )
+    if estimate:
+        _estimate(scored, store)
     return scored
+
+
+def _estimate(frames: Sequence[ScoredFrame], store: PredictionStore) -> None:
+    model = ConditionModel.load()
+    log_odds = [
+        model.log_odds(decode_compressed(store.get(frame.key.name).thumbnail)) for frame in frames
+    ]
+    # Drives of one name under two conditions are two recordings.
+    drives = [frame.key.drive and f'{frame.key.drive} {frame.key.condition}' for frame in frames]
+    for frame, name in zip(frames, estimates(log_odds, drives), strict=True):
+        frame.estimate = name
+        if frame.key.condition == UNKNOWN:
+            frame.key = replace(frame.key, condition=name)
 
 
 def _counted(
@@ -111,20 +133,28 @@ def _counted(
     store: PredictionStore,
     classes: Classes,
     band: int,
+    ood: OodFolder | None,
     show: Show,
-) -> Iterator[tuple[int, FrameCounts]]:
+) -> Iterator[tuple[int, PackedCounts]]:
     """The counts of each labelled frame, by its place; the frames are counted in threads."""
 
-    def work() -> Iterator[tuple[int, Callable[[], np.ndarray], Stored]]:
+    def work() -> Iterator[tuple[int, Read | None, Stored]]:
+        labelled = set()
         for index, read in frames.labels(places):
+            labelled.add(index)
             yield index, read, store.get(frames.keys[index].name)
+        for index in places:
+            if ood and index not in labelled and (name := frames.keys[index].name) in ood:
+                yield index, None, store.get(name)
 
-    def count(
-        entry: tuple[int, Callable[[], np.ndarray], Stored],
-    ) -> tuple[int, FrameCounts | DgssError]:
+    def count(entry: tuple[int, Read | None, Stored]) -> tuple[int, PackedCounts | DgssError]:
         index, read, stored = entry
+        name = frames.keys[index].name
         try:
-            return index, count_frame(stored.unpacked(), read(), classes, band)
+            unusual = ood.read(name) if ood and name in ood else None
+            labels = read() if read else None
+            counts = count_frame(stored.unpacked(), labels, classes, band, unusual)
+            return index, PackedCounts.of(counts)
         except DgssError as error:
             return index, error
 
@@ -137,24 +167,23 @@ def _counted(
 
 
 def count_frame(
-    predicted: Predicted, labels: np.ndarray, classes: Classes, band: int = BAND
+    predicted: Predicted,
+    labels: np.ndarray | None,
+    classes: Classes,
+    band: int = BAND,
+    ood: np.ndarray | None = None,
 ) -> FrameCounts:
-    """The counts of one frame at the size of its labels, uint8 (H, W)."""
-    answer = predicted.at_size(*labels.shape)
+    """The counts of one frame at the size of its labels, both uint8 (H, W); one may be missing."""
+    if labels is None:
+        assert ood is not None
+        labels = np.full_like(ood, IGNORE)
+    merged = replace(predicted, mask=cv2.LUT(predicted.mask, classes.masks))
+    answer = merged.at_size(*labels.shape)
     return FrameCounts.of(
-        classes.masks[answer.mask],
-        classes.labels[labels],
+        answer.mask,
+        cv2.LUT(labels, classes.labels),
         None if predicted.confidence is None else answer.confidence,
         classes=classes.label_set,
+        ood=ood,
         band=band,
     )
-
-
-def in_threads(call: Callable[[Given], Made], items: Iterator[Given]) -> Iterator[Made]:
-    """`map` in one thread for each core, only a few items ahead of the last result."""
-    threads = os.cpu_count() or 1
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = [pool.submit(call, item) for item in islice(items, 2 * threads)]
-        while waiting:
-            yield waiting.pop(0).result()
-            waiting += [pool.submit(call, item) for item in islice(items, 1)]

@@ -20,14 +20,12 @@ import numpy as np
 from dgss_core.documents import load_json
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.flicker import FlickerCounts
-from dgss_core.images.compressed import decode_pixels, encode, encode_jpeg
+from dgss_core.images.compressed import decode_pixels, encode_jpeg, encode_png
 from dgss_core.images.paint import thumbnail
 from dgss_core.runtime.prediction import Prediction
 
 THUMBNAIL = 480
 """Width of a thumbnail in pixels."""
-PACKED = (cv2.IMWRITE_PNG_COMPRESSION, 1)
-"""Level 1 takes a third of the time of the usual level, and a tenth more room."""
 SUFFIX = '.sqlite'
 APPLICATION = 0x64677373
 """The mark of our files in SQLite's header: 'dgss'."""
@@ -132,8 +130,8 @@ class PredictionStore:
         row = (
             name,
             *answer.size,
-            encode(answer.mask, '.png', PACKED),
-            None if confidence is None else encode(confidence, '.png', PACKED),
+            encode_png(answer.mask),
+            None if confidence is None else encode_png(confidence),
             encode_jpeg(thumbnail(image, THUMBNAIL), 85),
             None if confidence is None else float(confidence.mean()) / 255,
             answer.seconds,

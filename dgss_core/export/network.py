@@ -68,7 +68,7 @@ class DeployedNetwork(nn.Module):
     def over(self, maps: Tensor, cells: tuple[int, int], size: tuple[int, int]) -> Tensor:
         """Maps resized to `cells` over an image of `size`, without what the encoder padded."""
         whole = scaled(cells, self.model.covered(size), size)
-        maps = resize(maps, whole)
+        maps = resize(maps, whole, self.model.head.align_corners)
         return maps if whole == cells else maps[..., : cells[0], : cells[1]]
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dgss_core.errors import DgssError, IncompleteError, read_head, shown, what_it_is
+from dgss_core.images.compressed import shareable_jpeg
 from dgss_core.images.frames import (
     FIRST_STAMP_NS,
     FPS,
@@ -18,8 +19,8 @@ from dgss_core.images.frames import (
     OnError,
     link_sentence,
     period_ns,
-    read_image,
     read_labels,
+    read_picture,
 )
 from dgss_core.images.stills import IMAGE_SUFFIXES, format_of, is_turned
 
@@ -53,7 +54,9 @@ def image_source(
     def frames() -> Iterator[Frame]:
         for index, (name, file) in enumerate(zip(names, files, strict=True)):
             try:
-                frame = Frame(name, read_image(file), FIRST_STAMP_NS + round(index * period))
+                image, data = read_picture(file)
+                stamp_ns = FIRST_STAMP_NS + round(index * period)
+                frame = Frame(name, image, stamp_ns, jpeg=shareable_jpeg(data))
                 if name in label_files:
                     frame = _with_labels(frame, file, label_files[name])
             except DgssError as error:

@@ -28,7 +28,8 @@ class Frame:
 
     `name`: unique within its source and usable as a file name. `image`: RGB uint8 (H, W, 3).
     `stamp_ns`: nanoseconds since the epoch. `labels`: uint8 (H, W) ids, 255 unlabelled.
-    `condition`: day, dusk, night, fog, rain or snow, if known.
+    `condition`: day, dusk, night, fog, rain or snow, if known. `jpeg`: the file that `image` was
+    decoded from, if it is a JPEG that every viewer shows alike.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Frame:
     stamp_ns: int
     labels: np.ndarray | None = None
     condition: str | None = None
+    jpeg: bytes | None = None
 
 
 OnError = Callable[[str, DgssError], object]
@@ -67,10 +69,15 @@ def read_image(path: Path) -> np.ndarray:
 
     Raises DgssError with the file and the reason if it cannot be read.
     """
+    return read_picture(path)[0]
+
+
+def read_picture(path: Path) -> tuple[np.ndarray, bytes]:
+    """An image as `read_image` reads it, and the content of its file."""
     try:
         data = path.read_bytes()
         if not LINK_TEXT.fullmatch(data):
-            return decode_still(data, upright=True)
+            return decode_still(data, upright=True), data
     except (OSError, DgssError) as error:
         raise DgssError(f'{path} cannot be read: {error}') from error
     raise DgssError(link_sentence(path, os.fsdecode(data).strip()))

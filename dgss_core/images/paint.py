@@ -54,8 +54,12 @@ def fitted(*, width: int, height: int, to_width: int) -> tuple[int, int]:
 
 def thumbnail(image: np.ndarray, to_width: int) -> np.ndarray:
     """An image, uint8 (H, W, 3), in the size of `fitted`."""
-    size = fitted(width=image.shape[1], height=image.shape[0], to_width=to_width)
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    width, height = fitted(width=image.shape[1], height=image.shape[0], to_width=to_width)
+    # Exact halves take a fraction of the time of areas, and look the same.
+    while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def legend(label_set: LabelSet, width: int = 960) -> np.ndarray:

@@ -6,9 +6,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear resize of (B,C,h,w) to (B,C,*size), size = (height, width), align_corners=False."""
-    return F.interpolate(x, size=tuple(size), mode='bilinear', align_corners=False)
+def resize(x: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
+    """Bilinear resize of (B,C,h,w) to (B,C,*size), size = (height, width).
+
+    With `align_corners` the outermost cells are the outermost pixels, as PIDNet resizes scores.
+    """
+    return F.interpolate(x, size=tuple(size), mode='bilinear', align_corners=align_corners)
 
 
 def resize_part(x: Tensor, size: Sequence[int], part: Sequence[float]) -> Tensor:

@@ -2,18 +2,20 @@
 
     frames = read_ahead(source, prepare)
     with WriteBehind() as writer:
-        for frame, prepared in frames:
-            writer.put(write, frame, segmenter.predict_prepared([prepared])[0])
+        for frame, answer in in_threads(predict, frames, segmenter.lanes):
+            writer.put(write, frame, answer)
 
 OpenCV and the inference libraries release the interpreter's lock, so that threads are enough.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from queue import Empty, Full, Queue
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -23,6 +25,8 @@ Made = TypeVar('Made')
 
 AHEAD = 4
 """Frames that wait between two stages. More would only take memory."""
+MOST_LANES = 4
+"""More calls at once take memory, and gain nothing."""
 LOOK_S = 0.1
 """How often a waiting reader looks whether it is still wanted."""
 
@@ -32,6 +36,15 @@ class _End(Generic[Item]):
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
+
+
+def lanes_for(threads: int) -> int:
+    """Calls of a network that run at once where only the rate counts.
+
+    `threads`: that may be used, 0 for all cores. The cores then wait for each other less often
+    than if all of them share every call.
+    """
+    return min(MOST_LANES, threads or os.cpu_count() or 1)
 
 
 def read_ahead(
@@ -82,6 +95,26 @@ def _next(queue: Queue[Item]) -> Item:
             return queue.get(timeout=LOOK_S)
         except Empty:
             continue
+
+
+def in_threads(
+    call: Callable[[Item], Made], items: Iterable[Item], threads: int | None = None
+) -> Generator[Made]:
+    """`map` in `threads` threads, one for each core by default, with its results in order.
+
+    It is only a few items ahead of the last result. An exception of `call` or of `items` is raised
+    after the results before it. Closing the generator waits for the calls that have begun.
+    """
+    count = threads or os.cpu_count() or 1
+    source = iter(items)
+    pool = ThreadPoolExecutor(count, thread_name_prefix='in-threads')
+    try:
+        waiting = deque(pool.submit(call, item) for item in islice(source, 2 * count))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(call, item) for item in islice(source, 1))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class WriteBehind:

@@ -23,6 +23,8 @@ class CheckpointPredictor:
     Raises DgssError for a file that is no checkpoint.
     """
 
+    lanes = 1
+
     def __init__(self, checkpoint: Path, protocol: Protocol, threads: int = 0) -> None:
         if threads:
             torch.set_num_threads(threads)

@@ -15,7 +15,7 @@ from dgss_core.evaluation.folder import EvaluationFolder
 def write(path, errors, seed=0):
     drives = Drives(each=3, errors=errors, seed=seed)
     folder = EvaluationFolder(path, overwrite=False, inputs=())
-    folder.write(drives.results(), drives.counts())
+    folder.write(drives.results(), drives.counts().items())
     return str(path)
 
 

@@ -19,6 +19,7 @@ from dgss_core.bags import bag_info, read_bag, write_bag
 from dgss_core.commands import bag
 from dgss_core.commands.segment import segment
 from dgss_core.errors import DgssError
+from dgss_core.images.compressed import encode_jpeg
 from dgss_core.images.frames import FIRST_STAMP_NS, Frame, read_image, read_labels
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK
@@ -147,6 +148,18 @@ def test_a_bag_is_segmented(bundle, tmp_path, storage):
     write_bag(tmp_path / 'bag', frames, storage=storage)
     assert segment(tmp_path / 'bag', output=tmp_path / 'out', bundle=bundle) == 0
     np.testing.assert_array_equal(read_labels(tmp_path / 'out/masks/000002.png'), ids(2))
+
+
+def test_a_jpeg_is_kept_and_a_large_overlay_is_made_smaller(bundle, tmp_path):
+    pictures = tmp_path / 'pictures'
+    pictures.mkdir()
+    image = cv2.resize(STREET.colors[ids()], (1920, 1440), interpolation=cv2.INTER_NEAREST)
+    (pictures / 'wide.jpg').write_bytes(encode_jpeg(image, 80))
+    assert segment(pictures, output=tmp_path / 'out', bundle=bundle) == 0
+    frame = (tmp_path / 'out/frames/wide.jpg').read_bytes()
+    assert frame == (pictures / 'wide.jpg').read_bytes()
+    assert cv2.imread(str(tmp_path / 'out/overlays/wide.jpg')).shape == (960, 1280, 3)
+    assert read_labels(tmp_path / 'out/masks/wide.png').shape == (1440, 1920)
 
 
 def test_an_output_folder_is_only_replaced_when_asked(pictures, bundle, tmp_path):

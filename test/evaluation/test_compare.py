@@ -20,7 +20,7 @@ BETTER = {'day': 0.05, 'night': 0.2, 'fog': 0.25}
 
 def write(path, drives, **changes):
     folder = EvaluationFolder(path, overwrite=False, inputs=())
-    folder.write(drives.results() | changes, drives.counts())
+    folder.write(drives.results() | changes, drives.counts().items())
     return path
 
 
@@ -53,8 +53,8 @@ def test_the_differences_are_those_of_the_paired_bootstrap(before, after, found)
     for name, group in pair['conditions'].items():
         places = [k for k, frame in enumerate(first) if name in ('all', frame.key.condition)]
         expected = differences(
-            [second[k].counts for k in places],
-            [first[k].counts for k in places],
+            [second[k].counts.unpacked() for k in places],
+            [first[k].counts.unpacked() for k in places],
             [first[k].key.drive for k in places],
             LABELS,
             resamples=60,
@@ -154,7 +154,7 @@ def test_another_label_set_is_a_sentence(before, tmp_path):
 def test_another_band_is_a_sentence(before, tmp_path):
     path = tmp_path / 'band'
     folder = EvaluationFolder(path, overwrite=False, inputs=())
-    folder.write(before[0].results(), before[0].counts() | {'band': np.array(9)})
+    folder.write(before[0].results(), (before[0].counts() | {'band': np.array(9)}).items())
     with pytest.raises(DgssError, match=r'band of 5 pixels.*9.*--band'):
         compare_runs([read_run(before[1]), read_run(path)])
 
@@ -173,7 +173,7 @@ def damaged(counts):
 def test_counts_of_something_else_are_a_sentence(before, tmp_path, place):
     counts = [*damaged(before[0].counts())][place]
     folder = EvaluationFolder(tmp_path / 'x', overwrite=False, inputs=())
-    folder.write(before[0].results(), counts)
+    folder.write(before[0].results(), counts.items())
     with pytest.raises(DgssError, match='does not hold the counts of the 18 frames'):
         read_run(tmp_path / 'x')
 

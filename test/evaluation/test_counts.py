@@ -109,7 +109,7 @@ def test_arrays_give_the_same_counts_back():
         FrameCounts.of(*rng.integers(0, 3, (3, 5, 6)).astype(np.uint8), classes=3, band=2)
         for _ in range(4)
     ]
-    arrays = to_arrays(counts)
+    arrays = dict(to_arrays(counts))
     for before, after in zip(counts, from_arrays(arrays), strict=True):
         assert (before.frames, before.pixels, before.band) == (1, 30, 2)
         assert (after.frames, after.pixels, after.band) == (1, 30, 2)

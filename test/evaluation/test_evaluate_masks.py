@@ -42,6 +42,39 @@ def test_masks_of_a_folder_are_scored(tmp_path: Path, capsys: pytest.CaptureFixt
     assert found['frames'][0]['confidence'] == pytest.approx(0.5, abs=0.01)
 
 
+def test_ood_labels_are_told_apart_by_the_confidence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, masks, ood = write_street(tmp_path, {'day': 3}), tmp_path / 'masks', tmp_path / 'ood'
+    masks.mkdir()
+    ood.mkdir()
+    unusual = np.zeros((48, 64), np.uint8)
+    unusual[:12] = 1
+    unusual[-12:] = 255
+    sure = np.where(unusual == 1, 40, 200).astype(np.uint8)
+    sure[12:18] = 40  # As unsure as what is unusual.
+    for index in range(3):
+        name = f'day_drive{index % 2}_{index}'
+        cv2.imwrite(str(masks / f'{name}.png'), blocks(index))
+        cv2.imwrite(str(masks / f'{name}_confidence.png'), sure)
+        if index:
+            cv2.imwrite(str(ood / f'{name}.png'), unusual)
+    cv2.imwrite(str(ood / 'other.png'), unusual)
+    code, _, _ = evaluate(
+        capsys, '--data', data, '--root', tmp_path, '--predictions', masks, '--ood', ood,
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    found = results(tmp_path / 'out')
+    score = found['conditions']['all']
+    assert score['ood']['pixels'] == 2 * 36 * 64
+    # Of 24 known rows 6 tie with the 12 unknown ones.
+    assert score['ood']['auroc'] == pytest.approx(1 - 6 / 24 / 2)
+    assert score['ood']['auprc'] == pytest.approx(12 / 18)
+    assert score['labelled_pixels'] == (3 * 48 - 2 * 12) * 64, 'an unusual pixel has no class'
+    assert code == 1
+    assert found['problems'][0]['frames'] == ['other']
+
+
 def masks_bag(path: Path, frames: list[Frame]) -> Path:
     """Masks as `bag replay` records them."""
     as_images = [

@@ -39,7 +39,7 @@ def comparison(tmp_path_factory):
     for name, error in (('plain', 0.5), ('ours', 0.2)):
         drives = Drives(each=3, errors={'day': 0.1, 'night': error})
         EvaluationFolder(root / name, overwrite=False, inputs=()).write(
-            drives.results(), drives.counts()
+            drives.results(), drives.counts().items()
         )
         runs.append(read_run(root / name))
     found = {'made': 'today', 'command': 'dgss compare', 'environment': {}}

@@ -30,7 +30,7 @@ STREET = LabelSet.load('cityscapes19')
 class Counting:
     """Answers by the red channel; fails at the frame `fails_at` as Ctrl-C does."""
 
-    identity, labels = 'counting', STREET
+    identity, labels, lanes = 'counting', STREET, 1
 
     def __init__(self, fails_at: int = 1000, wrong: int = 0) -> None:
         self.asked: list[str] = []

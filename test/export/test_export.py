@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 from exported import trace_once
-from small_systems import loud
+from small_systems import loud, small
 from torch import nn
 
 from dgss_core.errors import DgssError
@@ -76,6 +76,14 @@ def test_the_bundle_equals_the_model_for_any_number_of_images(bundles: dict) -> 
         assert np.abs(found[UNCERTAINTY].astype(int) - uncertainty).max() <= 1
         np.testing.assert_allclose(found[STATISTICS], statistics, rtol=1e-3, atol=1e-5)
     assert len(np.unique(expected[0])) > 4
+
+
+@pytest.mark.parametrize(('name', 'aligned'), [('pidnet-s', True), ('ddrnet-23-slim', False)])
+def test_scores_are_resized_as_by_the_head(name: str, aligned: bool) -> None:
+    network, maps = DeployedNetwork(small(name)), torch.rand(1, 2, 8, 16)
+    found = network.over(maps, (32, 64), (64, 128))
+    right = nn.functional.interpolate(maps, (32, 64), mode='bilinear', align_corners=aligned)
+    assert torch.equal(found, right)
 
 
 def test_the_manifest_describes_the_model(bundles: dict) -> None:

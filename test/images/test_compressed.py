@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import cv2
 import numpy as np
 import pytest
 from clips import coded, picture
+from PIL import Image
 
 from dgss_core.errors import DgssError
-from dgss_core.images.compressed import encode_png, open_compressed
+from dgss_core.images.compressed import encode_jpeg, encode_png, open_compressed, shareable_jpeg
 from dgss_core.images.encodings import decode_image
 
 SCENE = picture(3)
@@ -60,3 +63,27 @@ def test_a_depth_image_is_no_picture(declared: str) -> None:
 def test_a_part_of_a_video_is_named() -> None:
     with pytest.raises(DgssError, match=r'part of a H\.264 or H\.265 video; send JPEG'):
         open_compressed(coded(count=1)[0])
+
+
+def test_only_a_jpeg_that_every_viewer_shows_alike_is_shared() -> None:
+    plain = encode_jpeg(SCENE)
+    assert shareable_jpeg(plain) == plain
+    assert shareable_jpeg(plain, 'bgr8; jpeg compressed bgr8') == plain
+    assert shareable_jpeg(encode_png(SCENE)) is None
+    assert shareable_jpeg(plain, 'bgr8; jpeg compressed rgb8') is None
+    assert shareable_jpeg(plain, 'bayer_rggb8; jpeg compressed') is None
+    turned = BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(SCENE).save(turned, 'JPEG', exif=exif)
+    assert shareable_jpeg(turned.getvalue()) is None
+    inks = BytesIO()
+    Image.fromarray(SCENE).convert('CMYK').save(inks, 'JPEG')
+    assert shareable_jpeg(inks.getvalue()) is None
+
+
+@pytest.mark.parametrize('plane', [np.zeros((1, 1)), np.eye(37, 501), np.full((300, 2), 255)])
+def test_a_plane_is_the_same_after_packing(plane: np.ndarray) -> None:
+    ids = plane.astype(np.uint8)
+    found = cv2.imdecode(np.frombuffer(encode_png(ids), np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(found, ids)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from dgss_core.runtime.pipeline import WriteBehind, read_ahead
+from dgss_core.runtime.pipeline import WriteBehind, in_threads, read_ahead
 
 
 def test_items_come_in_order_and_only_a_few_ahead() -> None:
@@ -71,3 +72,31 @@ def test_a_failed_write_is_told_and_an_error_keeps_what_was_put() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted(done)
     assert done == [0, 1, 2]
+
+
+def test_results_of_threads_come_in_order_and_only_a_few_ahead() -> None:
+    begun: list[int] = []
+
+    def call(number: int) -> int:
+        begun.append(number)
+        # The first of each pair takes longer than the second.
+        time.sleep(0.002 * (1 - number % 2))
+        return -number
+
+    for number, result in enumerate(in_threads(call, range(40), threads=2)):
+        assert result == -number
+        assert len(begun) <= number + 5
+    assert sorted(begun) == [*range(40)]
+
+
+def test_an_exception_in_a_thread_comes_after_the_results_before_it() -> None:
+    threads = threading.active_count()
+    results = in_threads(lambda number: 1 // (2 - number), iter(int, 1), threads=3)
+    assert next(results) == 0
+    results.close()
+    assert threading.active_count() == threads
+    results = in_threads(lambda number: 6 // (2 - number), range(9), threads=3)
+    assert [next(results), next(results)] == [3, 6]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert threading.active_count() == threads

@@ -10,7 +10,7 @@ import numpy as np
 
 from dgss_core.evaluation.assembly import FORMAT, Settings, arrays, assemble
 from dgss_core.evaluation.corruption_suite import CLEAN, Cell
-from dgss_core.evaluation.counts import FrameCounts
+from dgss_core.evaluation.counts import FrameCounts, PackedCounts
 from dgss_core.evaluation.frames import FrameKey
 from dgss_core.evaluation.report import Picture
 from dgss_core.evaluation.results import Suite
@@ -49,7 +49,7 @@ class Drives:
                 key,
                 0,
                 place,
-                FrameCounts.of(mask, labels, confidence, classes=LABELS),
+                PackedCounts.of(FrameCounts.of(mask, labels, confidence, classes=LABELS)),
                 float(confidence.mean() / 255),
                 shift=float(random.uniform(0, 2 + 4 * (key.condition != 'day'))),
                 seconds=0.012,
@@ -94,7 +94,7 @@ class Drives:
         }
 
     def counts(self) -> dict[str, np.ndarray]:
-        return arrays(self.scored(), LABELS, band=5)
+        return dict(arrays(self.scored(), LABELS, band=5))
 
 
 def _scene(random: np.random.Generator, dark: bool) -> tuple[np.ndarray, np.ndarray]:

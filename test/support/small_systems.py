@@ -26,6 +26,10 @@ ENCODERS = {
     **dict.fromkeys((f'mit-b{i}' for i in range(6)), MIT),
     **dict.fromkeys(('swin-t', 'swin-s', 'swin-b', 'swin-l'), SWIN),
     **{f'dinov2-reg4-{size}': {**VIT, 'taps': (1,), 'registers': 4} for size in 'sbl'},
+    **{f'pidnet-{size}': {'width': 4, 'pooled': 8} for size in 'sml'},
+    'ddrnet-23-slim': {'width': 4, 'pooled': 8},
+    'ddrnet-23': {'width': 4, 'pooled': 8},
+    'bisenetv2': {'detail': (8, 8, 16), 'semantic': (4, 8, 8, 16)},
 }
 MASK2FORMER = {
     'width': 16,
@@ -47,11 +51,15 @@ SIZES = {
     'eomt': {'blocks': 2, 'queries': 12},
     'mask2former': {**MASK2FORMER, 'queries': 12},
     'segformer': {'width': 16},
+    **{name: {'width': 16} for name in ('pidnet', 'ddrnet', 'bisenetv2')},
     'dgss': {'width': 32, 'groups': 4, 'rank': 4},
 }
 
 
-REPEATED = {'soma-dinov2-l', 'vltseg-clip-b', 'dgss-eva02-clip-l'}
+REPEATED = {
+    *('soma-dinov2-l', 'vltseg-clip-b', 'dgss-eva02-clip-l'),
+    *('pidnet-m', 'ddrnet-23', 'bisenetv2-coincheung'),
+}
 """Systems whose encoder and head are both in other systems. An export takes half a minute."""
 LONG = {'mask2former-swin-t'}
 """Systems whose export takes a minute or more."""

@@ -65,7 +65,7 @@ def test_a_recipe_names_data_that_exists(path: Path) -> None:
 def test_a_recipe_states_its_expected_score_and_source(path: Path) -> None:
     comment = ' '.join(re.findall(r'^# (.*)$', path.read_text(), re.MULTILINE))
     assert re.search(r'\d\d\.\d|\.\d{3}|No score', comment), comment
-    assert re.search(r'(CVPR|ACCV|AAAI) 20\d\d|Ours', comment), comment
+    assert re.search(r'(CVPR|ACCV|AAAI|IJCV|et al.,) 20\d\d|Ours', comment), comment
 
 
 @pytest.mark.parametrize('path', MIXING, ids=lambda path: path.stem)

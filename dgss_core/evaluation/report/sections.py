@@ -19,6 +19,7 @@ from dgss_core.evaluation.report.elements import (
 )
 from dgss_core.evaluation.report.tables import side_by_side, swatch, table, words
 from dgss_core.evaluation.results import ALL
+from dgss_core.synthetic import CONDITIONS
 
 SHOWN = 12
 """Names of frames beside a problem; the others are in a list that opens."""
@@ -156,6 +157,18 @@ def monitor(found: Mapping[str, Any]) -> list[Content]:
     rows = [[name, percent(share)] for name, share in (found.get('alarm_share') or {}).items()]
     heads = ['condition', 'frames with an alarm']
     return [side_by_side(_definitions(facts), table('How often it fires', heads, rows))]
+
+
+def estimated(found: Mapping[str, Mapping[str, int]]) -> list[Content]:
+    """The condition as estimated from the images, against the one that was told."""
+    names = sorted({name for row in found.values() for name in row} | {*found}, key=_order)
+    rows = [[name, *(str(row.get(other, 0)) for other in names)] for name, row in found.items()]
+    heads = ['condition', *(f'estimated {name}' for name in names)]
+    return [table('Frames by condition and estimate', heads, rows)]
+
+
+def _order(condition: str) -> int:
+    return CONDITIONS.index(condition) if condition in CONDITIONS else len(CONDITIONS)
 
 
 def live(found: Mapping[str, Any]) -> list[Content]:

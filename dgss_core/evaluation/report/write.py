@@ -112,6 +112,9 @@ def _measured(results: Mapping[str, Any]) -> list[Section]:
         Section('bravo', 'BRAVO', _bravo(results)),
         Section('corruptions', 'Corruptions', _corruptions(results)),
         Section('monitor', 'Domain shift monitor', _if(results, 'monitor', sections.monitor)),
+        Section(
+            'estimated', 'Estimated conditions', _if(results, 'estimated', sections.estimated)
+        ),
         Section('live', 'Live replay', _if(results, 'live', _live)),
         Section('drives', 'Drives', _drives(results) if is_scored else []),
         Section(

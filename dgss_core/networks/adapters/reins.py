@@ -20,7 +20,8 @@ class Reins(nn.Module):
 
     The first token only absorbs probability, so that features can stay unchanged. With `rank` the
     tokens are products A_i B_i of that rank. Published options: `softmax=False` omits softmax and
-    root, `zero_delta=True` starts with delta = 0 and has no scale.
+    root, `zero_delta=True` starts with delta = 0 and has no scale. With `refined`, the numbers of
+    `layers` blocks, the features change only after these blocks.
 
     The tokens also give the queries of a mask decoder, see `queries`; `link=False` omits this.
     """
@@ -37,9 +38,11 @@ class Reins(nn.Module):
         softmax: bool = True,
         zero_delta: bool = False,
         link: bool = True,
+        refined: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.layers, self.softmax = layers, softmax
+        self.refined = None if refined is None else tuple(refined)
         if rank is None:
             self.tokens = nn.Parameter(torch.empty(layers, tokens, width))
         else:
@@ -59,9 +62,16 @@ class Reins(nn.Module):
         return self.tokens if self.rank is None else self.tokens_a @ self.tokens_b
 
     def forward(self, x: Tensor, layer: int, prefix: int = 0) -> Tensor:
-        """Refine (B,N,width) after `layer`; the first `prefix` tokens do not change."""
+        """Refine (B,N,width) after block `layer`; the first `prefix` tokens do not change."""
+        if self.refined is not None:
+            if layer not in self.refined:
+                return x
+            layer = self.refined.index(layer)
         if prefix:
-            return torch.cat((x[:, :prefix], self(x[:, prefix:], layer)), dim=1)
+            return torch.cat((x[:, :prefix], self._refine(x[:, prefix:], layer)), dim=1)
+        return self._refine(x, layer)
+
+    def _refine(self, x: Tensor, layer: int) -> Tensor:
         if self.rank is None:
             tokens = self.tokens[layer]
         else:

@@ -43,6 +43,13 @@ def resample_table(
     return torch.cat((table[:, :prefix], image.flatten(2).transpose(1, 2)), dim=1)
 
 
+def resample_offsets(table: Tensor, length: int) -> Tensor:
+    """Resample a table (2n-1,d) of the offsets in a map of n cells to (length,d), as SAM does."""
+    if len(table) == length:
+        return table
+    return F.interpolate(table.T[None], size=length, mode='linear')[0].T
+
+
 def resample_patch(kernel: Tensor, size: int) -> Tensor:
     """Resize a patch convolution (C,3,p,p) to patches of `size` pixels, bicubic (as Rein does)."""
     if kernel.shape[-1] == size:

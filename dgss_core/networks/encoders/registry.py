@@ -9,14 +9,19 @@ from typing import Any
 
 from dgss_core import plugins
 from dgss_core.errors import DgssError, unknown
+from dgss_core.networks.encoders.bisenetv2 import BiSeNetV2
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
+from dgss_core.networks.encoders.ddrnet import DDRNet
 from dgss_core.networks.encoders.encoder import CLIP_MEAN, CLIP_STD, Encoder
 from dgss_core.networks.encoders.mit import MixTransformer
 from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2, form_of
+from dgss_core.networks.encoders.pidnet import PIDNet
 from dgss_core.networks.encoders.stages import StagedEncoder
 from dgss_core.networks.encoders.swin import SwinTransformer
 from dgss_core.networks.encoders.vits import clip_vit, dinov2, dinov3, eva02, sam, siglip
 from dgss_core.networks.encoders.weights import read_weights
+from dgss_core.networks.importers.bisenetv2 import import_bisenetv2
+from dgss_core.networks.importers.dual_resolution import import_ddrnet, import_pidnet
 from dgss_core.networks.importers.encoders import (
     import_clip_resnet,
     import_clip_vit,
@@ -27,7 +32,7 @@ from dgss_core.networks.importers.encoders import (
     import_siglip,
     import_timm_stages,
 )
-from dgss_core.networks.importers.keys import Weights
+from dgss_core.networks.importers.keys import Weights, take_prefix
 from dgss_core.networks.importers.mobilenetv2 import import_mobilenetv2
 from dgss_core.networks.importers.segformer import import_mit
 from dgss_core.networks.importers.swin import import_swin
@@ -46,9 +51,9 @@ class EncoderEntry:
     Attributes:
         network: builds the network from `sizes` and the caller's options.
         importer: renames published weights to the network's names.
-        pretrained: source of `weights='pretrained'`, as in `read_weights`; empty if neither timm
-            nor open_clip has it.
-        licence: of that download, as its publisher states it.
+        pretrained: source of `weights='pretrained'`, as in `read_weights`; empty if no library
+            downloads such weights.
+        licence: of the usual weights, as their publisher states it.
         sizes: default options of `network`.
         import_options: derives options of `importer` from the caller's options.
         form: derives options of `network` from imported weights; those of the caller come first.
@@ -67,7 +72,8 @@ class EncoderEntry:
         source = self.pretrained if weights == 'pretrained' else weights
         if source == '':
             raise DgssError(
-                'timm and open_clip have no weights for this encoder; give the path of a file.'
+                'No library downloads weights of this encoder; give the path of a published file '
+                'as weights, or none for random ones.'
             )
         if source is None:
             return self.network(**{**self.sizes, **options})
@@ -86,6 +92,11 @@ def _head_width(options: Options) -> dict[str, Any]:
     return {'head_width': sizes['width'] // sizes['heads']} if len(sizes) == 2 else {}
 
 
+def _encoder_of(importer: Callable[[Weights], Weights]) -> Callable[[Weights], Weights]:
+    """An importer of the encoder alone from one of files that hold a head too."""
+    return lambda weights: take_prefix(importer(weights), 'encoder.')
+
+
 def _drop_inner_norm(options: Options) -> dict[str, Any]:
     return {'drop_inner_norm': not options.get('inner_norm', True)}
 
@@ -99,6 +110,7 @@ LARGE = {'width': 1024, 'depth': 24, 'heads': 16}
 HUGE = {'width': 1280, 'depth': 32, 'heads': 16}
 REIN_TAPS, VLTSEG_TAPS = {'taps': (7, 11, 15, 23)}, {'taps': (9, 14, 19, 23)}
 CLIP_NORMALISATION = {'mean': CLIP_MEAN, 'std': CLIP_STD}
+PIDNET_L = {'width': 64, 'pooled': 112, 'stem_blocks': 3, 'branch_blocks': 4, 'light': False}
 
 
 def _dinov2_reg4(size: str, sizes: Options) -> EncoderEntry:
@@ -254,6 +266,12 @@ ENCODERS: dict[str, EncoderEntry] = {
         APACHE,
         form=form_of,
     ),
+    'pidnet-s': EncoderEntry(PIDNet, _encoder_of(import_pidnet), '', APACHE),
+    'pidnet-m': EncoderEntry(PIDNet, _encoder_of(import_pidnet), '', APACHE, {'width': 64}),
+    'pidnet-l': EncoderEntry(PIDNet, _encoder_of(import_pidnet), '', APACHE, PIDNET_L),
+    'ddrnet-23-slim': EncoderEntry(DDRNet, _encoder_of(import_ddrnet), '', APACHE),
+    'ddrnet-23': EncoderEntry(DDRNet, _encoder_of(import_ddrnet), '', APACHE, {'width': 64}),
+    'bisenetv2': EncoderEntry(BiSeNetV2, _encoder_of(import_bisenetv2), '', APACHE),
 }
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
 from dgss_core.networks.encoders import windows
-from dgss_core.networks.encoders.positions import Grid
+from dgss_core.networks.encoders.positions import Grid, resample_offsets
 from dgss_core.networks.encoders.vit import Mlp
 
 
@@ -89,7 +88,6 @@ class SamBlock(nn.Module):
 
 def _offsets(table: Tensor, size: int) -> Tensor:
     """A table (2n-1,d) to (size,size,d): the vector of every offset query - key."""
-    if len(table) != 2 * size - 1:
-        table = F.interpolate(table.T[None], size=2 * size - 1, mode='linear')[0].T
+    table = resample_offsets(table, 2 * size - 1)
     place = torch.arange(size, device=table.device)
     return table[place[:, None] - place[None] + size - 1]

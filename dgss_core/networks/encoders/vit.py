@@ -14,6 +14,7 @@ from dgss_core.networks.encoders.encoder import Encoder
 from dgss_core.networks.encoders.positions import (
     Grid,
     Rotation,
+    resample_offsets,
     resample_patch,
     resample_table,
     rotate,
@@ -251,7 +252,7 @@ class VisionTransformer(Encoder):
         return list(self.blocks)
 
     def resample(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Resample the patch kernel and a position table of a square grid to this network's."""
+        """Resample the patch kernel and tables of positions in a square grid to this network's."""
         state, embed = dict(state), self.embed
         if 'embed.proj.weight' in state:
             patch = embed.proj.stride[0]
@@ -261,6 +262,9 @@ class VisionTransformer(Encoder):
             side = round((table.shape[1] - embed.prefix_rows) ** 0.5)
             if side * side + embed.prefix_rows == table.shape[1]:
                 state['embed.table'] = resample_table(table, (side, side), embed.grid, embed.mode)
+        for key, own in self.named_parameters():
+            if key.endswith(('.positions.rows', '.positions.columns')) and key in state:
+                state[key] = resample_offsets(state[key], len(own))
         return state
 
 

@@ -23,6 +23,9 @@ class Head(nn.Module, ABC):
     classifier = 'classify'
     """Name of the layer with a row per class; a row after them is for "no object"."""
 
+    align_corners = False
+    """Of the resize of scores to the image."""
+
     def __init__(
         self, channels: Sequence[int], strides: Sequence[int], num_classes: int, stride: int
     ) -> None:
@@ -45,7 +48,7 @@ class Head(nn.Module, ABC):
 
     def at_size(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Scores (B,num_classes,*size) for a (height, width), resized as in the head's paper."""
-        return resize(self(features), size)
+        return resize(self(features), size, self.align_corners)
 
     def to_probabilities(self, scores: Tensor) -> Tensor:
         """Scores of this head (B,C,...) to probabilities, which sum to 1 over the classes."""
@@ -76,6 +79,7 @@ class PixelHead(Head):
     def score_loss(self, scores: Tensor, labels: Tensor, counts: Counts | None = None) -> Tensor:
         """Cross-entropy of scores that this head has already computed."""
         smoothing = self.label_smoothing
+        scores = resize(scores, labels.shape[-2:], self.align_corners)
         return segmentation_loss(scores, labels, label_smoothing=smoothing, counts=counts)
 
 

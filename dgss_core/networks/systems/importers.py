@@ -14,11 +14,17 @@ import torch
 from dgss_core.errors import DgssError
 from dgss_core.networks.encoders.weights import load_weights
 from dgss_core.networks.importers.adapters import import_reins, import_soma
+from dgss_core.networks.importers.bisenetv2 import (
+    import_bisenetv2,
+    import_bisenetv2_coincheung,
+)
+from dgss_core.networks.importers.dual_resolution import import_ddrnet, import_pidnet
 from dgss_core.networks.importers.encoders import (
     import_clip_resnet,
     import_clip_vit,
     import_dinov2,
     import_eva02,
+    import_sam,
     import_timm_stages,
 )
 from dgss_core.networks.importers.eomt import import_eomt
@@ -38,7 +44,7 @@ SystemImporter = Callable[[Weights, Weights | None], Weights]
 def rein_system(weights: Weights, base: Weights | None = None) -> Weights:
     """Rein: the published `backbone.reins.*` and `decode_head.*`, and the frozen encoder.
 
-    The encoder comes from `base` (DINOv2, EVA-02 or CLIP, without prefix), or from `backbone.*`
+    The encoder comes from `base` (DINOv2, EVA-02, CLIP, or SAM's whole file), or from `backbone.*`
     if the file is complete. Raises DgssError if both or neither hold it.
     """
     parts = _split(weights, ('backbone.', 'decode_head.'), 'a checkpoint of Rein')
@@ -128,12 +134,6 @@ def soma_system(weights: Weights, base: Weights | None = None) -> Weights:
     }
 
 
-def eomt_system(weights: Weights, base: Weights | None = None) -> Weights:
-    """EoMT: all of it under the names of its authors or of transformers."""
-    _no_base(base, 'EoMT')
-    return import_eomt(weights)
-
-
 def mask2former_system(weights: Weights, base: Weights | None = None) -> Weights:
     """Mask2Former on Swin: all of it under the names of transformers or of openmmlab."""
     _no_base(base, 'Mask2Former')
@@ -146,10 +146,14 @@ def mask2former_system(weights: Weights, base: Weights | None = None) -> Weights
     }
 
 
-def segformer_system(weights: Weights, base: Weights | None = None) -> Weights:
-    """SegFormer: all of it under the names of transformers or of openmmlab."""
-    _no_base(base, 'SegFormer')
-    return import_segformer(weights)
+def _whole(name: str, importer: Callable[[Weights], Weights]) -> SystemImporter:
+    """An importer of files that hold all of the network."""
+
+    def import_whole(weights: Weights, base: Weights | None = None) -> Weights:
+        _no_base(base, name)
+        return importer(weights)
+
+    return import_whole
 
 
 IMPORTERS: dict[str, SystemImporter] = {
@@ -158,9 +162,13 @@ IMPORTERS: dict[str, SystemImporter] = {
     'clouds': clouds_system,
     'famix': famix_system,
     'soma': soma_system,
-    'eomt': eomt_system,
+    'eomt': _whole('EoMT', import_eomt),
     'mask2former': mask2former_system,
-    'segformer': segformer_system,
+    'segformer': _whole('SegFormer', import_segformer),
+    'pidnet': _whole('PIDNet', import_pidnet),
+    'ddrnet': _whole('DDRNet', import_ddrnet),
+    'bisenetv2': _whole('BiSeNetV2', import_bisenetv2),
+    'bisenetv2-coincheung': _whole('BiSeNetV2', import_bisenetv2_coincheung),
 }
 """Importers of published checkpoints, by the `published` field of a system."""
 
@@ -204,6 +212,8 @@ def _plain_vit(weights: Weights) -> Weights:
         return import_clip_vit(weights, class_embedding_twice=True)
     if 'blocks.0.attn.q_proj.weight' in weights or 'blocks.0.mlp.w3.weight' in weights:
         return import_eva02(weights)
+    if any(key.endswith('blocks.0.attn.rel_pos_h') for key in weights):
+        return import_sam(weights)
     return import_dinov2(weights)
 
 

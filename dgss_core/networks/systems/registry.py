@@ -20,6 +20,7 @@ from dgss_core.networks.systems.eomt import eomt
 from dgss_core.networks.systems.famix import famix
 from dgss_core.networks.systems.mask2former import mask2former
 from dgss_core.networks.systems.model import SegmentationModel
+from dgss_core.networks.systems.realtime import COINCHEUNG, bisenetv2, ddrnet, pidnet
 from dgss_core.networks.systems.rein import rein
 from dgss_core.networks.systems.segformer import segformer
 from dgss_core.networks.systems.soma import soma
@@ -100,6 +101,21 @@ def _segformer(encoder: str, width: int) -> System:
     )
 
 
+def _pidnet(encoder: str, width: int = 128) -> System:
+    compose = partial(pidnet, width=width)
+    return System(compose, encoder, 'full', 'PIDNet', 'PIDNet, CVPR 2023', IMAGENET, 'pidnet')
+
+
+def _ddrnet(encoder: str, width: int) -> System:
+    compose = partial(ddrnet, width=width)
+    return System(compose, encoder, 'full', 'DDRNet', 'DDRNet, 2021', IMAGENET, 'ddrnet')
+
+
+def _bisenetv2(options: Mapping[str, Any], published: str) -> System:
+    paper = 'BiSeNetV2, IJCV 2021'
+    return System(bisenetv2, 'bisenetv2', 'full', 'BiSeNetV2', paper, options, published)
+
+
 def _dgss(encoder: str) -> System:
     options = {'pyramid': 'none'}
     return System(dgss_vit, encoder, 'LoRA', 'ViT conv', 'after VFMSeg, AAAI 2025', options)
@@ -138,6 +154,13 @@ SYSTEMS: dict[str, System] = {
     'segformer-b3': _segformer('mit-b3', 768),
     'segformer-b4': _segformer('mit-b4', 768),
     'segformer-b5': _segformer('mit-b5', 768),
+    'pidnet-s': _pidnet('pidnet-s'),
+    'pidnet-m': _pidnet('pidnet-m'),
+    'pidnet-l': _pidnet('pidnet-l', width=256),
+    'ddrnet-23-slim': _ddrnet('ddrnet-23-slim', width=64),
+    'ddrnet-23': _ddrnet('ddrnet-23', width=128),
+    'bisenetv2': _bisenetv2(IMAGENET, 'bisenetv2'),
+    'bisenetv2-coincheung': _bisenetv2(COINCHEUNG, 'bisenetv2-coincheung'),
     'dgss-dinov2-s': _dgss('dinov2-s'),
     'dgss-dinov2-b': _dgss('dinov2-b'),
     'dgss-dinov2-l': _dgss('dinov2-l'),

@@ -7,6 +7,7 @@ image -> block 1 -> + Rein 1 -> block 2 -> + Rein 2 -> ... -> Mask2Former -> mas
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -54,13 +55,14 @@ def rein(
     width: int = 256,
     softmax: bool = True,
     zero_delta: bool = False,
+    refined: Sequence[int] | None = None,
     **head_sizes: Any,
 ) -> ReinModel:
     """Freeze `encoder`, refine each of its blocks, and train the refinement and the head.
 
     Encoders other than plain ViTs are refined once per stage. With `rank=None` the tokens have
-    full rank. `softmax` and `zero_delta` are as in `Reins`. `head_sizes` are options of
-    `Mask2FormerHead`.
+    full rank. `softmax` and `zero_delta` are as in `Reins`. `refined` are the numbers of the
+    refined blocks of a plain ViT, if not all are. `head_sizes` are options of `Mask2FormerHead`.
     """
     freeze(encoder, 'frozen')
     options: dict[str, Any] = {
@@ -71,7 +73,8 @@ def rein(
         'zero_delta': zero_delta,
     }
     if isinstance(encoder, VisionTransformer):
-        encoder.adapter = Reins(len(encoder.blocks), encoder.channels[0], **options)
+        layers = len(encoder.blocks if refined is None else refined)
+        encoder.adapter = Reins(layers, encoder.channels[0], refined=refined, **options)
     else:
         encoder.adapter = StageReins(encoder.channels, **options)
     head = Mask2FormerHead(
@@ -84,3 +87,18 @@ def rein(
         **head_sizes,
     )
     return ReinModel(encoder, head, label_set)
+
+
+def refined_blocks(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The options of `rein` that imported weights decide.
+
+    An adapter with fewer layers than its ViT has blocks refines the last block of each part, as
+    some of Rein's code does on SAM: there these are the blocks with global attention.
+    """
+    adapter = 'encoder.adapter.tokens'
+    tokens = weights.get(f'{adapter}_a', weights.get(adapter))
+    blocks = {int(key.split('.')[2]) for key in weights if key.startswith('encoder.blocks.')}
+    if tokens is None or len(tokens) >= len(blocks) or len(blocks) % len(tokens):
+        return {}
+    each = len(blocks) // len(tokens)
+    return {'refined': list(range(each - 1, len(blocks), each))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -140,4 +141,6 @@ def _key(bundle: Bundle, provider: str) -> EngineKey:
 
 
 def open_backend(bundle: Bundle, options: BackendOptions) -> OnnxRuntimeBackend:
-    return OnnxRuntimeBackend(bundle, options.threads, report=options.report)
+    # With a call for every core, a call needs no threads beside its own.
+    alone = options.lanes >= (options.threads or os.cpu_count() or 1)
+    return OnnxRuntimeBackend(bundle, 1 if alone else options.threads, report=options.report)

@@ -45,12 +45,13 @@ class OpenVinoBackend:
     """Runs the network of a bundle on the CPU, image by image.
 
     `precision`: 'bf16' runs an fp32 network in bf16; any other value keeps the types in the
-    graph. `threads`: 0 for all cores. Raises DgssError for a network that OpenVINO cannot load.
+    graph. `threads`: 0 for all cores. `lanes`: calls that run at once, each on a part of the
+    threads. Raises DgssError for a network that OpenVINO cannot load.
     """
 
     name = 'openvino'
 
-    def __init__(self, bundle: Bundle, precision: str, threads: int = 0) -> None:
+    def __init__(self, bundle: Bundle, precision: str, threads: int = 0, lanes: int = 1) -> None:
         self.sha256, self.network = bundle.fingerprint, bundle.identity
         self.key = EngineKey.of(
             bundle,
@@ -58,15 +59,17 @@ class OpenVinoBackend:
             backend=self.name,
             version=ov.__version__,
             batch='1',
-            options='latency',
+            options='latency' if lanes == 1 else f'{lanes} streams',
             precision=precision,
         )
         self.identity = f'OpenVINO {ov.__version__.split("-")[0]}, CPU, {precision}'
         properties: dict[str, Any] = {
-            'PERFORMANCE_HINT': 'LATENCY',
+            'PERFORMANCE_HINT': 'LATENCY' if lanes == 1 else 'THROUGHPUT',
             # f32 keeps the types and the quantisation of the graph.
             'INFERENCE_PRECISION_HINT': 'bf16' if precision == 'bf16' else 'f32',
         }
+        if lanes > 1:
+            properties['NUM_STREAMS'] = lanes
         if threads:
             properties['INFERENCE_NUM_THREADS'] = threads
         with bundle.checked_network() as path:
@@ -149,4 +152,4 @@ def _reason(error: Exception) -> str:
 
 
 def open_backend(bundle: Bundle, options: BackendOptions) -> OpenVinoBackend:
-    return OpenVinoBackend(bundle, options.precision, options.threads)
+    return OpenVinoBackend(bundle, options.precision, options.threads, options.lanes)

@@ -126,7 +126,7 @@ def test_bad_files_are_refused_on_the_command_line(famix, tmp_path, capsys):
     wrong = run(capsys, source, '--system', 'famix-rn5', '--output', output)
     assert 'famix-rn50' in wrong
     assert set(PUBLISHED) <= set(SYSTEMS)
-    assert {name.partition('-')[0] for name in PUBLISHED} == set(LICENCES) <= set(IMPORTERS)
+    assert {SYSTEMS[name].published for name in PUBLISHED} == set(LICENCES) <= set(IMPORTERS)
     said = run(capsys, source, '--system', 'vltseg-eva02-clip-l', '--output', output)
     assert 'not a checkpoint of VLTSeg' in said
     said = run(capsys, source, *to[:2], '--output', tmp_path / 'ours.pth')

@@ -92,5 +92,5 @@ def test_the_encoder_is_found_in_every_file() -> None:
 def test_other_files_are_refused() -> None:
     with pytest.raises(DgssError, match=r'no decode_head\.fusion_conv'):
         import_segformer({'decode_head.conv.weight': torch.zeros(1)})
-    with pytest.raises(DgssError, match='timm and open_clip have no weights'):
+    with pytest.raises(DgssError, match='No library downloads weights'):
         build_encoder(SYSTEMS['segformer-b0'].encoder, 'pretrained')

@@ -32,6 +32,7 @@ TRAINED = {
     'eomt': r'.*',
     'mask2former': r'.*',
     'segformer': r'.*',
+    **dict.fromkeys(('pidnet', 'ddrnet', 'bisenetv2'), r'.*'),
     'dgss': r'head\..*|encoder\.blocks\.\d\.attention\.[qkv]\.lora_[ab]',
 }
 
@@ -148,6 +149,13 @@ GOLDEN = {
     'eomt-dinov2-s': (0.4254, 0.0558, 0.4698, 0.3461),
     'mask2former-swin-t': (2.0131, 0.1576, 0.1670, 0.5278),
     'segformer-b0': (0.1195, -1.0890, 2.2372, 1.1416),
+    'pidnet-s': (0.3894, 3.4747, 1.3589, 1.9193),
+    'pidnet-m': (0.3894, 3.4747, 1.3589, 1.9193),
+    'pidnet-l': (10.4482, -12.3027, 5.2273, 10.9623),
+    'ddrnet-23-slim': (-7.2408, 0.5569, -8.5113, 6.4556),
+    'ddrnet-23': (-7.2408, 0.5569, -8.5113, 6.4556),
+    'bisenetv2': (0.0135, -0.0630, 0.2524, 0.1864),
+    'bisenetv2-coincheung': (0.0538, -0.0978, 0.1337, 0.1909),
     'dgss-dinov2-s': (-0.0692, -0.1604, 0.0914, 0.2388),
     'dgss-dinov2-b': (-0.0692, -0.1604, 0.0914, 0.2388),
     'dgss-dinov2-l': (-0.0692, -0.1604, 0.0914, 0.2388),
@@ -169,6 +177,20 @@ class TestSystems(ModelContract):
         trained = TRAINED[name.split('-')[0]] if name != 'dgss-mobilenetv2' else r'.*'
         for key, parameter in model.named_parameters():
             assert bool(re.fullmatch(trained, key)) == parameter.requires_grad, key
+
+
+@pytest.mark.parametrize('name', ['pidnet-s', 'ddrnet-23-slim', 'bisenetv2'])
+def test_auxiliary_heads_learn_and_do_not_change_the_scores(name):
+    model = small(name, auxiliary=True).train()
+    losses = model.loss(images(), labels())
+    sum(losses.values()).backward()
+    assert len(losses) > 1
+    assert all(p.grad is not None for p in model.head.parameters())
+    plain = small(name).eval()
+    weights = model.state_dict()
+    plain.load_state_dict({key: weights[key] for key in plain.state_dict()})
+    with torch.no_grad():
+        assert torch.equal(plain(images()), model.eval()(images()))
 
 
 def test_masks_are_resized_before_their_sigmoid():

@@ -19,7 +19,7 @@ from dgss_core.errors import DgssError
 from dgss_core.runtime.backend import Backend, TimedBackend
 from dgss_core.runtime.backends import check_backend, load_backend
 from dgss_core.runtime.backends.onnx_runtime import CPU, OnnxRuntimeBackend
-from dgss_core.runtime.bundle import CONFIDENCE, MASK, STATISTICS, Bundle
+from dgss_core.runtime.bundle import CONFIDENCE, MASK, STATISTICS, Bundle, open_bundle
 from dgss_core.runtime.engines.cache import EngineCache
 
 GPU = [pytest.mark.gpu]
@@ -246,3 +246,20 @@ def test_the_null_backend_answers_a_constant_after_its_time(probe_bundle: Bundle
     backend.close()
     with pytest.raises(RuntimeError, match='null:30 was closed'):
         backend.run(images)
+
+
+@pytest.mark.parametrize('name', ['onnxruntime', 'openvino'])
+def test_lanes_answer_as_one_call_does(name: str, tmp_path: Path) -> None:
+    if not find_spec(name):
+        pytest.skip(f'{name} is absent')
+    bundle = open_bundle()
+    one, two = (load_backend(bundle, name, lanes=n, cache_dir=tmp_path) for n in (1, 2))
+    given = [frame.image[None] for frame in bundle.frames()[:4]]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(two.run, given))
+    for image, answer in zip(given, answers, strict=True):
+        right = one.run(image)
+        assert (answer[MASK] == right[MASK]).mean() > 0.9999
+        assert np.abs(answer[CONFIDENCE].astype(int) - right[CONFIDENCE]).max() <= 1
+    one.close()
+    two.close()

@@ -1,0 +1,51 @@
+"""The head of BiSeNetV2 (Yu et al., IJCV 2021, figure 8) and its booster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from dgss_core.networks.encoders.residual import conv_bn
+from dgss_core.networks.heads.head import PixelHead
+from dgss_core.networks.losses.counts import Counts
+
+
+class BiSeNetV2Head(PixelHead):
+    """3x3 and 1x1 on the last map, which the encoder has fused.
+
+    `auxiliary`: in training each of the other maps has a head of its own (the booster, section
+    4.1), of the same weight. They are not used for the scores.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        num_classes: int,
+        width: int = 1024,
+        dropout: float = 0.1,
+        auxiliary: bool = False,
+    ) -> None:
+        super().__init__(channels, strides, num_classes, strides[-1])
+        self.decode = nn.Sequential(conv_bn(channels[-1], width), nn.Dropout(dropout))
+        self.classify = nn.Conv2d(width, num_classes, 1)
+        self.boosters = nn.ModuleList(
+            nn.Sequential(
+                conv_bn(inputs, 4 * inputs),
+                nn.Dropout(dropout),
+                nn.Conv2d(4 * inputs, num_classes, 1),
+            )
+            for inputs in (channels[:-1] if auxiliary else ())
+        )
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        return self.classify(self.decode(features[-1]))
+
+    def loss(
+        self, features: list[Tensor], labels: Tensor, *, counts: Counts | None = None
+    ) -> dict[str, Tensor]:
+        losses = super().loss(features, labels, counts=counts)
+        for booster, x, stride in zip(self.boosters, features, self.strides, strict=False):
+            losses[f'booster_{stride}'] = self.score_loss(booster(x), labels, counts)
+        return losses
