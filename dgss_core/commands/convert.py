@@ -33,6 +33,19 @@ PUBLISHED = (
     'famix-rn50',
     'famix-rn101',
     'soma-dinov2-l',
+    'eomt-dinov2-s',
+    'eomt-dinov2-b',
+    'eomt-dinov2-l',
+    'mask2former-swin-t',
+    'mask2former-swin-s',
+    'mask2former-swin-b',
+    'mask2former-swin-l',
+    'segformer-b0',
+    'segformer-b1',
+    'segformer-b2',
+    'segformer-b3',
+    'segformer-b4',
+    'segformer-b5',
     'rein-sam-h',
     'pidnet-s',
     'pidnet-m',
@@ -43,6 +56,9 @@ PUBLISHED = (
     'bisenetv2-coincheung',
 )
 """The systems with importers for their published checkpoints."""
+
+OPENMMLAB_SEGFORMER = 'head.project.0.1.weight'
+"""A weight of SegFormer in imported files of openmmlab alone."""
 
 
 def convert(
@@ -128,6 +144,7 @@ def convert_file(
     if system.startswith('soma'):
         # The importer has merged the adapters.
         sizes['rank'] = None
+    sizes = {**head_sizes(weights), **sizes}
     if system.startswith('rein'):
         sizes |= refined_blocks(weights)
     given = sizes.pop('encoder_options', {})
@@ -169,6 +186,15 @@ def _check_classes(model: SegmentationModel, weights: Mapping[str, Any], source:
         )
 
 
+def head_sizes(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of `build_system` for the head that imported `weights` belong to."""
+    queries = weights.get('head.queries', weights.get('head.decoder.query_content'))
+    sizes: dict[str, Any] = {} if queries is None else {'queries': len(queries)}
+    if OPENMMLAB_SEGFORMER in weights:
+        sizes['activated'] = True
+    return sizes
+
+
 def encoder_options(
     system: str, weights: Mapping[str, Any], image_size: int | None = None
 ) -> dict[str, Any]:
@@ -177,18 +203,24 @@ def encoder_options(
     `weights`: the imported weights. Published networks, except CLOUDS, drop the pixels at the
     border that a patch or a pool does not divide, and have position tables for the grid of their
     training: that of `image_size` pixels, or without it the grid of the file if its patches have
-    the size of the training. VLTSeg has no norm inside the attention of EVA-02-CLIP. Raises
-    DgssError for a DINOv2 that was made for another size: it was resampled once already.
+    the size of the training. VLTSeg has no norm inside the attention of EVA-02-CLIP. The norms of
+    SegFormer differ between transformers and openmmlab. Raises DgssError for a DINOv2 that was
+    made for another size: it was resampled once already.
     """
     options: dict[str, Any] = {}
     if not system.startswith('clouds'):
         options['pad'] = False
     if system.startswith('vltseg-eva02'):
         options['inner_norm'] = False
+    if system.startswith('segformer') and OPENMMLAB_SEGFORMER not in weights:
+        options['eps'] = 1e-5
     table, kernel = weights.get('encoder.embed.table'), weights.get('encoder.embed.proj.weight')
     own_patch = SYSTEMS[system].options.get('patch', 16)
     if table is not None and kernel is not None and kernel.shape[-1] == own_patch:
-        prefix = 1 if 'encoder.embed.class_token' in weights else 0
+        # With registers the table is for patches alone.
+        prefix = int(
+            'encoder.embed.class_token' in weights and 'encoder.embed.registers' not in weights
+        )
         options['image_size'] = round((table.shape[1] - prefix) ** 0.5) * own_patch
     if image_size is not None:
         made_for = options.get('image_size', image_size)

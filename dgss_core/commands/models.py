@@ -37,7 +37,7 @@ def models(*, json: bool = False) -> None:
         rest = (str(row['size_multiple']), row['weights_licence'], row['paper'])
         table.add_row(*parts, *counts, *rest)
     # Wide enough for one line per row, also in a pipe, which has no width.
-    Console(width=max(130, Console().width)).print(table)
+    Console(width=max(150, Console().width)).print(table)
 
 
 def describe(name: str) -> dict[str, Any]:

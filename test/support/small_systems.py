@@ -7,11 +7,14 @@ import torch
 from torch import nn
 
 from dgss_core.networks.adapters.reins import Reins
+from dgss_core.networks.heads.eomt import EomtHead
 from dgss_core.networks.heads.mask2former import Mask2FormerHead
 from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
 
 VIT = {'width': 32, 'depth': 4, 'heads': 2, 'taps': (0, 1, 2, 3), 'image_size': 64}
 CLIP_RESNET = {'layers': (1, 1, 1, 2), 'width': 8}
+MIT = {'widths': (8, 16, 24, 32), 'depths': (1, 1, 1, 2), 'heads': (1, 2, 3, 4), 'mlp_ratio': 2}
+SWIN = {'width': 8, 'depths': (2, 1, 1, 1), 'heads': (1, 2, 2, 4), 'window': 3}
 ENCODERS = {
     'clip-rn50': CLIP_RESNET,
     'clip-rn101': CLIP_RESNET,
@@ -20,6 +23,9 @@ ENCODERS = {
     'resnet50': {'layers': (1, 1, 1, 1), 'channels': (8, 16, 24, 32)},
     'sam-h': {**VIT, 'window': 3},
     'mobilenetv2': {},
+    **dict.fromkeys((f'mit-b{i}' for i in range(6)), MIT),
+    **dict.fromkeys(('swin-t', 'swin-s', 'swin-b', 'swin-l'), SWIN),
+    **{f'dinov2-reg4-{size}': {**VIT, 'taps': (1,), 'registers': 4} for size in 'sbl'},
     **{f'pidnet-{size}': {'width': 4, 'pooled': 8} for size in 'sml'},
     'ddrnet-23-slim': {'width': 4, 'pooled': 8},
     'ddrnet-23': {'width': 4, 'pooled': 8},
@@ -42,6 +48,9 @@ SIZES = {
     'vltseg': {**MASK2FORMER, 'queries': 12},
     'clouds': {**MASK2FORMER, 'queries': 12},
     'soma': {**MASK2FORMER, 'queries': 12, 'rank': 4},
+    'eomt': {'blocks': 2, 'queries': 12},
+    'mask2former': {**MASK2FORMER, 'queries': 12},
+    'segformer': {'width': 16},
     **{name: {'width': 16} for name in ('pidnet', 'ddrnet', 'bisenetv2')},
     'dgss': {'width': 32, 'groups': 4, 'rank': 4},
 }
@@ -52,8 +61,18 @@ REPEATED = {
     *('pidnet-m', 'ddrnet-23', 'bisenetv2-coincheung'),
 }
 """Systems whose encoder and head are both in other systems. An export takes half a minute."""
+LONG = {'mask2former-swin-t'}
+"""Systems whose export takes a minute or more."""
+OTHER_SIZES = {
+    *(f'eomt-dinov2-{size}' for size in 'bl'),
+    *(f'mask2former-swin-{size}' for size in 'sbl'),
+    *(f'segformer-b{size}' for size in range(1, 6)),
+}
+"""Systems that are equal to another one at the reduced size."""
+DISTINCT = [name for name in SYSTEMS if name not in OTHER_SIZES]
 EXPORTED = [
-    pytest.param(name, marks=pytest.mark.slow) if name in REPEATED else name for name in SYSTEMS
+    pytest.param(name, marks=pytest.mark.slow) if name in REPEATED | LONG else name
+    for name in DISTINCT
 ]
 """The systems as parameters of a test that exports them."""
 
@@ -81,14 +100,23 @@ def loud(name: str, frames: torch.Tensor) -> SegmentationModel:
                 level(model, frames, module.merge, 1)
         if isinstance(model.head, Mask2FormerHead):
             level(model, frames, model.head.pixel_decoder.mask_feature, 1)
-            level(model, frames, model.head.decoder.mask_embedding[-1], 0.5)
-            level(model, frames, model.head.decoder.classifier.linear, 4)
-            # If hardly any query predicted an object, rounding would decide the class.
-            model.head.decoder.classifier.linear.bias[-1] -= 8
+            decoder = model.head.decoder
+            level_queries(model, frames, decoder.mask_embedding[-1], decoder.classifier.linear)
+        elif isinstance(model.head, EomtHead):
+            level_queries(model, frames, model.head.mask_embedding[-1], model.head.classify)
         else:
             last = [m for m in model.head.modules() if isinstance(m, nn.Conv2d)][-1]
             level(model, frames, last, 3)
     return model
+
+
+def level_queries(
+    model: SegmentationModel, frames: torch.Tensor, masks: nn.Linear, classes: nn.Linear
+) -> None:
+    level(model, frames, masks, 0.5)
+    level(model, frames, classes, 4)
+    # If hardly any query predicted an object, rounding would decide the class.
+    classes.bias[-1] -= 8
 
 
 def level(model: SegmentationModel, frames: torch.Tensor, layer: nn.Module, spread: float) -> None:

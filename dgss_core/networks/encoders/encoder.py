@@ -29,7 +29,8 @@ class Encoder(nn.Module, ABC):
     maps are cropped to ceil(size / cell). `cells` are the pixels per cell of each map; `strides`
     rounds them to powers of two (a patch of 14 has stride 16). `pad=False` disables padding: the
     network then drops the remainder, as the published FAMix, Rein and VLTSeg do in patches, pools
-    and coarse maps.
+    and coarse maps. Tokens of the whole image (B,N,C) may follow the maps, as `VisionTransformer`
+    says.
 
     If `adapter` is set, it is called as `adapter(tokens (B,N,C), index)` after each block (plain
     ViTs) or each stage (other encoders), and its result replaces the tokens.
@@ -79,10 +80,12 @@ class Encoder(nn.Module, ABC):
         down, right = (-size % self.size_multiple for size in (height, width))
         if down or right:
             x = F.pad(x, (0, right, 0, down), mode='replicate')
-        return [
+        outputs, count = self.maps(x), len(self.cells)
+        cropped = [
             y[:, :, : ceil(height / cell), : ceil(width / cell)]
-            for y, cell in zip(self.maps(x), self.cells, strict=True)
+            for y, cell in zip(outputs[:count], self.cells, strict=True)
         ]
+        return cropped + outputs[count:]
 
     def covered(self, size: tuple[int, int], index: int = 0) -> tuple[int, int]:
         """Height and width in pixels that map `index` of an image of `size` covers.

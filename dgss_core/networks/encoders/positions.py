@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import pi
 from typing import NamedTuple
 
 import torch
@@ -57,19 +58,32 @@ def resample_patch(kernel: Tensor, size: int) -> Tensor:
 
 
 class Rotation(nn.Module):
-    """2-D rotary positions of EVA-02 (Fang et al. 2023): interleaved pairs, theta 1e4.
+    """2-D rotary positions of EVA-02 (Fang et al. 2023) and DINOv3 (Siméoni et al. 2025).
 
-    The first half of a head's channels is rotated by the row, the second half by the column. Row
-    k of n has position k / n * `trained_grid`: every image covers the pre-training grid. Prefix
-    tokens are not rotated.
+    The first half of a head's channels is rotated by the row, the second half by the column, in
+    interleaved pairs. The wavelengths rise from 1 to `theta`. Row k of n of EVA-02 has position
+    k / n * `trained_grid`: every image covers the pre-training grid. Without a `trained_grid` its
+    position is that of DINOv3: from -2 pi to 2 pi, at the centre of the row. Prefix tokens are not
+    rotated.
     """
 
     frequencies: Tensor
 
-    def __init__(self, head_width: int, trained_grid: int = 16, prefix: int = 1) -> None:
+    def __init__(
+        self,
+        head_width: int,
+        trained_grid: int | None = 16,
+        prefix: int = 1,
+        theta: float = 10000.0,
+    ) -> None:
         super().__init__()
         self.head_width, self.trained_grid, self.prefix = head_width, trained_grid, prefix
-        self.register_buffer('frequencies', _frequencies(head_width), persistent=False)
+        self.theta = theta
+        self.register_buffer('frequencies', _frequencies(head_width, theta), persistent=False)
+
+    def with_prefix(self, prefix: int) -> Rotation:
+        """The same rotation behind another number of prefix tokens."""
+        return Rotation(self.head_width, self.trained_grid, prefix, self.theta)
 
     def forward(self, *, height: int, width: int) -> Grid:
         rows, columns = self._angles(height), self._angles(width)
@@ -85,14 +99,18 @@ class Rotation(nn.Module):
 
     def _angles(self, size: int) -> Tensor:
         # Computed in float32: a cast of the model to half precision rounds the buffer.
-        frequencies = _frequencies(self.head_width, self.frequencies.device)
-        place = torch.arange(size, device=frequencies.device) / size * self.trained_grid
+        frequencies = _frequencies(self.head_width, self.theta, self.frequencies.device)
+        rows = torch.arange(size, device=frequencies.device)
+        if self.trained_grid is None:
+            place = 2 * pi * (2 * (rows + 0.5) / size - 1)
+        else:
+            place = rows / size * self.trained_grid
         return (place[:, None] * frequencies).repeat_interleave(2, dim=1)
 
 
-def _frequencies(head_width: int, device: torch.device | None = None) -> Tensor:
+def _frequencies(head_width: int, theta: float, device: torch.device | None = None) -> Tensor:
     half = head_width // 2
-    return 10000.0 ** -(torch.arange(0, half, 2, dtype=torch.float32, device=device) / half)
+    return theta ** -(torch.arange(0, half, 2, dtype=torch.float32, device=device) / half)
 
 
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:

@@ -13,10 +13,12 @@ from dgss_core.networks.encoders.bisenetv2 import BiSeNetV2
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.encoders.ddrnet import DDRNet
 from dgss_core.networks.encoders.encoder import CLIP_MEAN, CLIP_STD, Encoder
+from dgss_core.networks.encoders.mit import MixTransformer
 from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2, form_of
 from dgss_core.networks.encoders.pidnet import PIDNet
 from dgss_core.networks.encoders.stages import StagedEncoder
-from dgss_core.networks.encoders.vits import clip_vit, dinov2, eva02, sam, siglip
+from dgss_core.networks.encoders.swin import SwinTransformer
+from dgss_core.networks.encoders.vits import clip_vit, dinov2, dinov3, eva02, sam, siglip
 from dgss_core.networks.encoders.weights import read_weights
 from dgss_core.networks.importers.bisenetv2 import import_bisenetv2
 from dgss_core.networks.importers.dual_resolution import import_ddrnet, import_pidnet
@@ -24,6 +26,7 @@ from dgss_core.networks.importers.encoders import (
     import_clip_resnet,
     import_clip_vit,
     import_dinov2,
+    import_dinov3,
     import_eva02,
     import_sam,
     import_siglip,
@@ -31,6 +34,8 @@ from dgss_core.networks.importers.encoders import (
 )
 from dgss_core.networks.importers.keys import Weights, take_prefix
 from dgss_core.networks.importers.mobilenetv2 import import_mobilenetv2
+from dgss_core.networks.importers.segformer import import_mit
+from dgss_core.networks.importers.swin import import_swin
 
 Options = Mapping[str, Any]
 
@@ -82,6 +87,11 @@ def _keep_pool(options: Options) -> dict[str, Any]:
     return {'attention_pool': options.get('embedding') is not None}
 
 
+def _head_width(options: Options) -> dict[str, Any]:
+    sizes = {key: options[key] for key in ('width', 'heads') if key in options}
+    return {'head_width': sizes['width'] // sizes['heads']} if len(sizes) == 2 else {}
+
+
 def _encoder_of(importer: Callable[[Weights], Weights]) -> Callable[[Weights], Weights]:
     """An importer of the encoder alone from one of files that hold a head too."""
     return lambda weights: take_prefix(importer(weights), 'encoder.')
@@ -92,6 +102,8 @@ def _drop_inner_norm(options: Options) -> dict[str, Any]:
 
 
 APACHE, MIT = 'Apache-2.0', 'MIT'
+NVIDIA = 'NVIDIA, research only'
+DINOV3 = 'DINOv3 licence'
 SMALL = {'width': 384, 'depth': 12, 'heads': 6}
 BASE = {'width': 768, 'depth': 12, 'heads': 12}
 LARGE = {'width': 1024, 'depth': 24, 'heads': 16}
@@ -99,6 +111,40 @@ HUGE = {'width': 1280, 'depth': 32, 'heads': 16}
 REIN_TAPS, VLTSEG_TAPS = {'taps': (7, 11, 15, 23)}, {'taps': (9, 14, 19, 23)}
 CLIP_NORMALISATION = {'mean': CLIP_MEAN, 'std': CLIP_STD}
 PIDNET_L = {'width': 64, 'pooled': 112, 'stem_blocks': 3, 'branch_blocks': 4, 'light': False}
+
+
+def _dinov2_reg4(size: str, sizes: Options) -> EncoderEntry:
+    weights = f'timm:vit_{size}_patch14_reg4_dinov2.lvd142m'
+    return EncoderEntry(dinov2, import_dinov2, weights, APACHE, {'registers': 4, **sizes})
+
+
+def _dinov3(size: str, sizes: Options) -> EncoderEntry:
+    weights = f'timm:vit_{size}_patch16_dinov3.lvd1689m'
+    return EncoderEntry(dinov3, import_dinov3, weights, DINOV3, sizes, _head_width)
+
+
+def _dinov3_convnext(size: str) -> EncoderEntry:
+    network = f'convnext_{size}'
+    weights = f'timm:{network}.dinov3_lvd1689m'
+    sizes = {'name': network, 'size_multiple': 32}
+    return EncoderEntry(StagedEncoder, import_timm_stages, weights, DINOV3, sizes)
+
+
+def _swin(weights: str, width: int, middle: int, heads: int, window: int) -> EncoderEntry:
+    sizes = {
+        'width': width,
+        'depths': (2, 2, middle, 2),
+        'heads': (heads, 2 * heads, 4 * heads, 8 * heads),
+        'window': window,
+    }
+    return EncoderEntry(SwinTransformer, import_swin, f'timm:swin_{weights}', MIT, sizes)
+
+
+def _mit(depths: tuple[int, ...], first: int = 64) -> EncoderEntry:
+    widths = (32, 64, 160, 256) if first == 32 else (64, 128, 320, 512)
+    sizes = {'widths': widths, 'depths': depths}
+    return EncoderEntry(MixTransformer, import_mit, '', NVIDIA, sizes)
+
 
 ENCODERS: dict[str, EncoderEntry] = {
     'clip-rn50': EncoderEntry(
@@ -156,6 +202,16 @@ ENCODERS: dict[str, EncoderEntry] = {
         APACHE,
         LARGE | REIN_TAPS,
     ),
+    'dinov2-reg4-s': _dinov2_reg4('small', SMALL),
+    'dinov2-reg4-b': _dinov2_reg4('base', BASE),
+    'dinov2-reg4-l': _dinov2_reg4('large', LARGE),
+    'dinov3-s': _dinov3('small', SMALL),
+    'dinov3-b': _dinov3('base', BASE),
+    'dinov3-l': _dinov3('large', LARGE),
+    'dinov3-convnext-t': _dinov3_convnext('tiny'),
+    'dinov3-convnext-s': _dinov3_convnext('small'),
+    'dinov3-convnext-b': _dinov3_convnext('base'),
+    'dinov3-convnext-l': _dinov3_convnext('large'),
     'siglip-b': EncoderEntry(
         siglip, import_siglip, 'timm:vit_base_patch16_siglip_512.v2_webli', APACHE, BASE
     ),
@@ -179,6 +235,16 @@ ENCODERS: dict[str, EncoderEntry] = {
         APACHE,
         {'name': 'resnet101', 'size_multiple': 1},
     ),
+    'mit-b0': _mit((2, 2, 2, 2), 32),
+    'mit-b1': _mit((2, 2, 2, 2)),
+    'mit-b2': _mit((3, 4, 6, 3)),
+    'mit-b3': _mit((3, 4, 18, 3)),
+    'mit-b4': _mit((3, 8, 27, 3)),
+    'mit-b5': _mit((3, 6, 40, 3)),
+    'swin-t': _swin('tiny_patch4_window7_224.ms_in1k', 96, 6, 3, 7),
+    'swin-s': _swin('small_patch4_window7_224.ms_in1k', 96, 18, 3, 7),
+    'swin-b': _swin('base_patch4_window12_384.ms_in22k', 128, 18, 4, 12),
+    'swin-l': _swin('large_patch4_window12_384.ms_in22k', 192, 18, 6, 12),
     'convnext-b': EncoderEntry(
         StagedEncoder,
         import_timm_stages,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from dgss_core.networks.encoders import windows
 from dgss_core.networks.encoders.positions import Grid, resample_offsets
 from dgss_core.networks.encoders.vit import Mlp
 
@@ -80,12 +80,10 @@ class SamBlock(nn.Module):
 
     def _in_windows(self, x: Tensor) -> Tensor:
         (batch, height, width, _), side = x.shape, self.window
-        x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
+        x = windows.pad_to(x, side)
         rows, columns = x.shape[1] // side, x.shape[2] // side
-        x = x.unflatten(2, (columns, side)).unflatten(1, (rows, side))
-        x = self.attention(x.transpose(2, 3).flatten(0, 2))
-        x = x.unflatten(0, (batch, rows, columns)).transpose(2, 3)
-        return x.flatten(3, 4).flatten(1, 2)[:, :height, :width]
+        x = windows.join(self.attention(windows.cut(x, side)), batch, rows, columns)
+        return x[:, :height, :width]
 
 
 def _offsets(table: Tensor, size: int) -> Tensor:

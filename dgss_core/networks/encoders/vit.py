@@ -128,10 +128,12 @@ class Block(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """Images to tokens: a convolution, a class token, and a position table for `grid`.
+    """Images to tokens: a convolution, a class token, registers, and a position table for `grid`.
 
     `grid` is (height, width) in patches. For another grid the table is resampled, see
-    `resample_table` for `mode` and `offset`.
+    `resample_table` for `mode` and `offset`. With `registers` (Darcet et al., ICLR 2024) the table
+    is for patches alone, as in timm; without, the class token has the first row. `prefix` counts
+    the tokens before the patches: the class token, then the registers.
     """
 
     def __init__(
@@ -144,12 +146,16 @@ class PatchEmbedding(nn.Module):
         bias: bool = True,
         mode: str = 'bicubic',
         offset: float = 0.0,
+        registers: int = 0,
     ) -> None:
         super().__init__()
-        self.grid, self.mode, self.offset, self.prefix = grid, mode, offset, int(class_token)
+        self.grid, self.mode, self.offset = grid, mode, offset
+        self.prefix = int(class_token) + registers
+        self.prefix_rows = 0 if registers else self.prefix
         self.proj = nn.Conv2d(3, width, patch, patch, bias=bias)
         self.class_token = nn.Parameter(torch.zeros(1, 1, width)) if class_token else None
-        rows = self.prefix + grid[0] * grid[1]
+        self.registers = nn.Parameter(torch.zeros(1, registers, width)) if registers else None
+        rows = self.prefix_rows + grid[0] * grid[1]
         self.table = nn.Parameter(torch.zeros(1, rows, width)) if table else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, int, int]:
@@ -157,19 +163,30 @@ class PatchEmbedding(nn.Module):
         x = self.proj(x)
         height, width = x.shape[-2:]
         x = x.flatten(2).transpose(1, 2)
-        if self.class_token is not None:
-            x = torch.cat((self.class_token.expand(x.shape[0], -1, -1), x), dim=1)
-        if self.table is not None:
-            new = (height, width)
-            x = x + resample_table(self.table, self.grid, new, self.mode, self.offset)
+        if self.registers is None:
+            return self.placed(self.after(x, self.class_token), height, width), height, width
+        x = self.after(self.placed(x, height, width), self.class_token, self.registers)
         return x, height, width
+
+    def after(self, x: Tensor, *prefix: Tensor | None) -> Tensor:
+        """Tokens (B,N,C) after learned ones."""
+        learned = [tokens.expand(x.shape[0], -1, -1) for tokens in prefix if tokens is not None]
+        return torch.cat((*learned, x), dim=1) if learned else x
+
+    def placed(self, x: Tensor, height: int, width: int) -> Tensor:
+        """Tokens with their rows of the table added."""
+        if self.table is None:
+            return x
+        new = (height, width)
+        return x + resample_table(self.table, self.grid, new, self.mode, self.offset)
 
 
 class VisionTransformer(Encoder):
     """Patch embedding and blocks; the patch tokens after the blocks `taps` become maps.
 
     There is no final norm. `pyramid` resizes the taps to several scales. `rotation` rotates
-    queries and keys (EVA-02). `first_norm` is CLIP's norm before the blocks.
+    queries and keys (EVA-02). `first_norm` is CLIP's norm before the blocks. With `keep_prefix`
+    the class token and the registers of the last tap (B,prefix,C) follow the maps.
     """
 
     new_parts = ('adapter.', 'pyramid.')
@@ -185,6 +202,7 @@ class VisionTransformer(Encoder):
         rotation: Rotation | None = None,
         first_norm: nn.Module | None = None,
         pad: bool = True,
+        keep_prefix: bool = False,
     ) -> None:
         width, patch = embed.proj.out_channels, embed.proj.stride[0]
         scales = pyramid.scales
@@ -201,7 +219,7 @@ class VisionTransformer(Encoder):
         self.first_norm = nn.Identity() if first_norm is None else first_norm
         self.rotation = rotation
         self.blocks = nn.ModuleList(blocks)
-        self.taps, self.pyramid = tuple(taps), pyramid
+        self.taps, self.pyramid, self.keep_prefix = tuple(taps), pyramid, keep_prefix
         self.apply(_initialise)
 
     def maps(self, x: Tensor) -> list[Tensor]:
@@ -217,7 +235,8 @@ class VisionTransformer(Encoder):
                 x = torch.cat((x[:, :prefix], self.adapter(x[:, prefix:], index)), dim=1)
             if index in self.taps:
                 taps.append(x[:, prefix:].transpose(1, 2).unflatten(2, (height, width)))
-        return self.pyramid(taps)
+        maps = self.pyramid(taps)
+        return [*maps, x[:, :prefix]] if self.keep_prefix else maps
 
     def trunk(self) -> list[list[nn.Module]]:
         stem = [self.embed, self.first_norm]
@@ -240,8 +259,8 @@ class VisionTransformer(Encoder):
             state['embed.proj.weight'] = resample_patch(state['embed.proj.weight'], patch)
         table = state.get('embed.table')
         if table is not None and embed.table is not None and table.shape != embed.table.shape:
-            side = round((table.shape[1] - embed.prefix) ** 0.5)
-            if side * side + embed.prefix == table.shape[1]:
+            side = round((table.shape[1] - embed.prefix_rows) ** 0.5)
+            if side * side + embed.prefix_rows == table.shape[1]:
                 state['embed.table'] = resample_table(table, (side, side), embed.grid, embed.mode)
         for key, own in self.named_parameters():
             if key.endswith(('.positions.rows', '.positions.columns')) and key in state:
@@ -263,6 +282,6 @@ def _initialise(module: nn.Module) -> None:
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, PatchEmbedding):
-        for table in (module.class_token, module.table):
+        for table in (module.class_token, module.registers, module.table):
             if table is not None:
                 nn.init.trunc_normal_(table, std=0.02)

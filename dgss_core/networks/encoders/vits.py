@@ -1,4 +1,4 @@
-"""The published plain ViTs (DINOv2, CLIP, SigLIP, EVA-02, SAM), built from the parts in `vit.py`.
+"""The published plain ViTs (DINOv2 and 3, CLIP, SigLIP, EVA-02, SAM), from the parts in `vit.py`.
 
 Each function takes the fields of `ViTSpec`, by position or by name, and options of its own.
 """
@@ -54,6 +54,7 @@ class ViTSpec:
         drop_path: highest rate of stochastic depth, in [0,1]; it rises linearly over the blocks.
         mean, std: normalisation of RGB in [0,1].
         pad: as in `Encoder`.
+        keep_prefix: as in `VisionTransformer`.
     """
 
     width: int
@@ -67,6 +68,7 @@ class ViTSpec:
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
     pad: bool = True
+    keep_prefix: bool = False
 
     @property
     def drop_rates(self) -> list[float]:
@@ -100,7 +102,16 @@ class ViTSpec:
         taps = self.quarters if self.taps is None else self.taps
         pyramid = _pyramid(self.pyramid, self.width, taps)
         return VisionTransformer(
-            embed, blocks, taps, pyramid, self.mean, self.std, rotation, first_norm, self.pad
+            embed,
+            blocks,
+            taps,
+            pyramid,
+            self.mean,
+            self.std,
+            rotation,
+            first_norm,
+            self.pad,
+            self.keep_prefix,
         )
 
 
@@ -122,9 +133,16 @@ class SamSpec(ViTSpec):
 
 
 def dinov2(
-    *sizes: Any, mlp_ratio: float = 4.0, layer_scale: float | None = 1e-5, **options: Any
+    *sizes: Any,
+    mlp_ratio: float = 4.0,
+    layer_scale: float | None = 1e-5,
+    registers: int = 0,
+    **options: Any,
 ) -> VisionTransformer:
-    """DINOv2 (Oquab et al. 2023): layer scale, and a position table resampled by (n+0.1)/N."""
+    """DINOv2 (Oquab et al. 2023): layer scale, and a position table resampled by (n+0.1)/N.
+
+    `registers` is 4 in the encoders of Darcet et al. (ICLR 2024), else 0.
+    """
     spec = ViTSpec(*sizes, **options)
     width = spec.width
     blocks = [
@@ -137,7 +155,29 @@ def dinov2(
         )
         for rate in spec.drop_rates
     ]
-    return spec.vit(spec.embedding(offset=0.1), blocks)
+    return spec.vit(spec.embedding(offset=0.1, registers=registers), blocks)
+
+
+def dinov3(
+    *sizes: Any, layer_scale: float | None = 1e-5, registers: int = 4, **options: Any
+) -> VisionTransformer:
+    """DINOv3 (Siméoni et al. 2025): DINOv2 with registers and with rotary positions alone."""
+    spec = ViTSpec(*sizes, **options)
+    width, heads = spec.width, spec.heads
+    blocks = [
+        Block(
+            width,
+            Attention(width, heads, k_bias=False),
+            Mlp(width, 4 * width, nn.GELU()),
+            eps=1e-5,
+            layer_scale=layer_scale,
+            drop_path=rate,
+        )
+        for rate in spec.drop_rates
+    ]
+    embed = spec.embedding(table=False, registers=registers)
+    rotation = Rotation(width // heads, None, embed.prefix, theta=100.0)
+    return spec.vit(embed, blocks, rotation=rotation)
 
 
 def clip_vit(*sizes: Any, quick_gelu: bool = True, **options: Any) -> VisionTransformer:

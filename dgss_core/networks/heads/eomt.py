@@ -26,7 +26,7 @@ class Upscale(nn.Module):
         super().__init__()
         self.up = nn.ConvTranspose2d(width, width, 2, stride=2)
         self.smooth = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.smooth(nn.functional.gelu(self.up(x)))
@@ -41,13 +41,12 @@ class EomtHead(Head):
     intermediate mask is needed, only a plain ViT with a few more tokens. Every masked block adds a
     prediction to the loss.
 
-    It differs from the published network in one point: there is no class token, because encoders
-    return feature maps.
-
     Args:
-        channels, strides: of the single map that the first block receives.
+        channels, strides: of the single map that the first block receives. The class token and the
+            registers follow it if the encoder keeps them, as in the published network.
         blocks: called as `block(tokens (B,N,C), grid, allowed)`, see `encoders.vit.Block`.
         rotation: rotary positions of the ViT, if it has them.
+        prefix: number of class tokens and registers that follow the map.
     """
 
     probabilities = True
@@ -62,6 +61,7 @@ class EomtHead(Head):
         rotation: Rotation | None = None,
         queries: int = 100,
         criterion: SetCriterion | None = None,
+        prefix: int = 0,
     ) -> None:
         doublings = max(1, round(log2(max(strides[0] // 4, 1))))
         super().__init__(channels, strides, num_classes, max(1, strides[0] // 2**doublings))
@@ -74,13 +74,12 @@ class EomtHead(Head):
         self.blocks = nn.ModuleList(blocks)
         self.rotation: Rotation | None = None
         if rotation is not None:
-            # The queries replace the class token as prefix, which is not rotated.
-            head_width = 4 * len(rotation.get_buffer('frequencies'))
-            self.rotation = Rotation(head_width, rotation.trained_grid, prefix=queries)
+            # The prefix is not rotated; the queries are at its start.
+            self.rotation = rotation.with_prefix(queries + prefix)
         self.queries = nn.Parameter(torch.randn(queries, width))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.classify = nn.Linear(width, num_classes + 1)
-        self.mask_embedding = mlp3(width, width)
+        self.mask_embedding = mlp3(width, width, nn.GELU)
         self.upscale = nn.Sequential(*(Upscale(width) for _ in range(doublings)))
         self.criterion = criterion or SetCriterion()
         self.register_buffer('masked_share', torch.ones(len(blocks)))
@@ -109,41 +108,43 @@ class EomtHead(Head):
 
     def predict(self, features: list[Tensor]) -> list[QueryMasks]:
         """Predictions before each block (only in training) and after the last."""
-        (x,) = features
+        x, *prefix = features
         height, width = x.shape[-2:]
         grid = Grid(height, width)
         if self.rotation is not None:
             grid = self.rotation(height=height, width=width)
         queries = self.queries.expand(x.shape[0], -1, -1)
-        tokens = torch.cat((queries, x.flatten(2).transpose(1, 2)), dim=1)
+        tokens = torch.cat((queries, *prefix, x.flatten(2).transpose(1, 2)), dim=1)
         predictions = []
         for block, share in zip(self.blocks, self.masked_share, strict=True):
             allowed = None
             if self.training:
                 predictions.append(self.read(tokens, grid))
-                allowed = self.allowed(predictions[-1].masks, grid, share)
+                allowed = self.allowed(predictions[-1].masks, grid, share, tokens.shape[1])
             tokens = block(tokens, grid, allowed)
         return [*predictions, self.read(tokens, grid)]
 
     def read(self, tokens: Tensor, grid: Grid) -> QueryMasks:
         """Predict classes and masks from the current tokens."""
-        count = len(self.queries)
-        queries, patches = self.norm(tokens).split((count, grid.height * grid.width), dim=1)
+        tokens = self.norm(tokens)
+        queries, patches = tokens[:, : len(self.queries)], tokens[:, -grid.height * grid.width :]
         image = patches.transpose(1, 2).unflatten(2, (grid.height, grid.width))
         masks = torch.einsum('bnc,bchw->bnhw', self.mask_embedding(queries), self.upscale(image))
         return QueryMasks(self.classify(queries), masks)
 
-    def allowed(self, masks: Tensor, grid: Grid, share: Tensor) -> Tensor:
-        """(B,1,N,N) bool: patches attend to all, masked queries to all queries and their patches.
+    def allowed(self, masks: Tensor, grid: Grid, share: Tensor, tokens: int) -> Tensor:
+        """(B,1,N,N) bool for N `tokens`: a masked query attends to its own patches only.
 
-        A query is masked with probability `share`. `masks` are logits (B,queries,h,w).
+        It also attends to all queries and the prefix; all other tokens attend to all. A query is
+        masked with probability `share`. `masks` are logits (B,queries,h,w).
         """
         inside = resize(masks.detach(), (grid.height, grid.width)).flatten(2) > 0
         free = torch.rand(inside.shape[:2], device=inside.device) >= share
         inside = inside | free.unsqueeze(2)
-        seen = torch.cat((inside.new_ones(*inside.shape[:2], inside.shape[1]), inside), dim=2)
-        patches = inside.new_ones(inside.shape[0], inside.shape[2], seen.shape[2])
-        return torch.cat((seen, patches), dim=1).unsqueeze(1)
+        batch, queries, patches = inside.shape
+        seen = torch.cat((inside.new_ones(batch, queries, tokens - patches), inside), dim=2)
+        others = inside.new_ones(batch, tokens - queries, tokens)
+        return torch.cat((seen, others), dim=1).unsqueeze(1)
 
 
 def split_off_head(
@@ -156,7 +157,8 @@ def split_off_head(
     """Move the last `blocks` blocks of a ViT into a new EomtHead.
 
     The encoder must have a single tap, directly before these blocks, and no pyramid; otherwise
-    DgssError is raised.
+    DgssError is raised. `keep_prefix=True` of the encoder gives the head its class token and its
+    registers too, as published.
     """
     first = len(encoder.blocks) - blocks
     if blocks < 1 or encoder.taps != (first - 1,) or len(encoder.channels) != 1:
@@ -174,4 +176,5 @@ def split_off_head(
         encoder.rotation,
         queries,
         criterion,
+        encoder.embed.prefix if encoder.keep_prefix else 0,
     )

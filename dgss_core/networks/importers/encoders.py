@@ -16,6 +16,7 @@ BLOCK = r'blocks\.(\d+)'
 EMBED: Rules = (
     (r'patch_embed\.proj\.(weight|bias)', r'embed.proj.\1'),
     (r'cls_token', 'embed.class_token'),
+    (r'reg_token|register_tokens|storage_tokens', 'embed.registers'),
     (r'pos_embed', 'embed.table'),
     (r'(norm|fc_norm|head|attn_pool)\..*|mask_token', ''),
 )
@@ -43,6 +44,14 @@ CLIP: Rules = (
     (r'transformer\.resblocks\.(\d+)\.mlp\.c_proj\.(weight|bias)', r'blocks.\1.mlp.fc2.\2'),
     (r'ln_post\..*|proj', ''),
 )
+DINOV3: Rules = (
+    # Wavelengths of the rotation, and which biases are in use: those of keys are not.
+    (r'rope_embed\.periods|' + BLOCK + r'\.attn\.qkv\.bias_mask', ''),
+    *EMBED,
+    *BLOCKS,
+    (BLOCK + r'\.attn\.([qv])_bias', r'blocks.\1.attention.\2.bias'),
+    (BLOCK + r'\.gamma_([12])', r'blocks.\1.scale\2.gamma'),
+)
 EVA02: Rules = (
     # Tables of the rotation: computed here for any grid.
     (r'(blocks\.\d+\.attn\.)?rope\.freqs_(cos|sin)', ''),
@@ -66,12 +75,43 @@ EVA02: Rules = (
 
 
 def import_dinov2(weights: Weights) -> Weights:
-    """DINOv2: the official files, timm's files, or Rein's converted base file (same names)."""
+    """DINOv2: the official files, timm's files, or Rein's converted base file (same names).
+
+    With registers, official files have a row of the position table for the class token; timm has
+    added it to the token.
+    """
     source = 'a DINOv2 encoder'
     _require(weights, ('cls_token', 'pos_embed', 'patch_embed.proj.bias'), source)
     # Some files group blocks in chunks: blocks.<chunk>.<block>.
     chunked = tuple((rule.replace(BLOCK, r'blocks\.\d+\.(\d+)'), new) for rule, new in BLOCKS)
-    return _split_qkv(rename(weights, (*EMBED, *BLOCKS, *chunked), source))
+    renamed = split_qkv(rename(weights, (*EMBED, *BLOCKS, *chunked), source))
+    if 'register_tokens' in weights:
+        row, renamed['embed.table'] = renamed['embed.table'].tensor_split([1], dim=1)
+        renamed['embed.class_token'] = renamed['embed.class_token'] + row
+    return renamed
+
+
+def import_dinov3(weights: Weights, head_width: int = 64) -> Weights:
+    """DINOv3's plain ViTs: the official files or timm's files.
+
+    The channels of queries and keys are interleaved, as `Rotation` expects; the publishers rotate
+    channel i with channel i + `head_width` / 2.
+    """
+    source = 'a DINOv3 ViT'
+    _require(weights, ('cls_token', 'patch_embed.proj.bias', 'blocks.0.attn.qkv.weight'), source)
+    renamed = split_qkv(rename(weights, DINOV3, source))
+    pairs = (-1, 2, head_width // 2)
+    imported: Weights = {}
+    for key, value in renamed.items():
+        if '.attention.q.' in key or '.attention.k.' in key:
+            value = value.unflatten(0, pairs).transpose(1, 2).flatten(0, 2)
+        if not key.endswith('.attention.k.bias'):
+            imported[key] = value
+        if key.endswith(('.attention.q.weight', '.attention.v.weight')):
+            # Files without biases have none to add.
+            bias = f'{key.removesuffix("weight")}bias'
+            imported.setdefault(bias, value.new_zeros(len(value)))
+    return imported
 
 
 def import_siglip(weights: Weights) -> Weights:
@@ -79,7 +119,7 @@ def import_siglip(weights: Weights) -> Weights:
     source = 'a SigLIP encoder'
     weights = _below(weights, ('visual.trunk.', 'trunk.'))
     _require(weights, ('pos_embed', 'patch_embed.proj.bias'), source)
-    return _split_qkv(rename(weights, (*EMBED, *BLOCKS), source))
+    return split_qkv(rename(weights, (*EMBED, *BLOCKS), source))
 
 
 def import_sam(weights: Weights) -> Weights:
@@ -95,7 +135,7 @@ def import_sam(weights: Weights) -> Weights:
         (BLOCK + r'\.attn\.rel_pos_h', r'blocks.\1.attention.positions.rows'),
         (BLOCK + r'\.attn\.rel_pos_w', r'blocks.\1.attention.positions.columns'),
     )
-    renamed = _split_qkv(rename(weights, rules, source))
+    renamed = split_qkv(rename(weights, rules, source))
     return renamed | {'embed.table': renamed['embed.table'].flatten(1, 2)}
 
 
@@ -114,7 +154,7 @@ def import_clip_vit(weights: Weights, class_embedding_twice: bool = False) -> We
     else:
         rules = CLIP
         _require(weights, ('class_embedding', 'positional_embedding', 'conv1.weight'), source)
-    renamed = _split_qkv(rename(weights, rules, source))
+    renamed = split_qkv(rename(weights, rules, source))
     token, table = renamed['embed.class_token'], renamed['embed.table']
     renamed['embed.class_token'] = token.reshape(1, 1, -1) * (2 if class_embedding_twice else 1)
     renamed['embed.table'] = table.reshape(1, *table.shape[-2:])
@@ -193,7 +233,7 @@ def _below(weights: Weights, prefixes: Sequence[str]) -> Weights:
     return weights
 
 
-def _split_qkv(weights: Weights) -> Weights:
+def split_qkv(weights: Weights) -> Weights:
     """Split stacked projections `<...>.qkv.<weight or bias>` into `q`, `k` and `v`."""
     cut: Weights = {}
     for key, value in weights.items():

@@ -27,10 +27,14 @@ from dgss_core.networks.importers.encoders import (
     import_sam,
     import_timm_stages,
 )
+from dgss_core.networks.importers.eomt import import_eomt
 from dgss_core.networks.importers.famix_head import deeplab_head
 from dgss_core.networks.importers.keys import Weights, shorten, take_prefix
 from dgss_core.networks.importers.mask2former_detectron2 import mask2former_head as detectron2_head
 from dgss_core.networks.importers.mask2former_mmdet import mask2former_head as mmdet_head
+from dgss_core.networks.importers.mask2former_transformers import import_mask2former
+from dgss_core.networks.importers.segformer import import_segformer
+from dgss_core.networks.importers.swin import import_swin
 from dgss_core.networks.systems.model import SegmentationModel
 from dgss_core.networks.systems.registry import SYSTEMS
 
@@ -130,6 +134,18 @@ def soma_system(weights: Weights, base: Weights | None = None) -> Weights:
     }
 
 
+def mask2former_system(weights: Weights, base: Weights | None = None) -> Weights:
+    """Mask2Former on Swin: all of it under the names of transformers or of openmmlab."""
+    _no_base(base, 'Mask2Former')
+    if not any(key.startswith('decode_head.') for key in weights):
+        return import_mask2former(weights)
+    parts = _split(weights, ('backbone.', 'decode_head.'), 'a checkpoint of Mask2Former')
+    return {
+        **_under('encoder.', import_swin(parts['backbone.'])),
+        **_under('head.', mmdet_head(parts['decode_head.'])),
+    }
+
+
 def _whole(name: str, importer: Callable[[Weights], Weights]) -> SystemImporter:
     """An importer of files that hold all of the network."""
 
@@ -146,6 +162,9 @@ IMPORTERS: dict[str, SystemImporter] = {
     'clouds': clouds_system,
     'famix': famix_system,
     'soma': soma_system,
+    'eomt': _whole('EoMT', import_eomt),
+    'mask2former': mask2former_system,
+    'segformer': _whole('SegFormer', import_segformer),
     'pidnet': _whole('PIDNet', import_pidnet),
     'ddrnet': _whole('DDRNet', import_ddrnet),
     'bisenetv2': _whole('BiSeNetV2', import_bisenetv2),

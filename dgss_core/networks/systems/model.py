@@ -38,9 +38,9 @@ class SegmentationModel(nn.Module):
         return self.head(features)
 
     def features_and_scores(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Both of the above for RGB images (B, 3, H, W) in [0, 255]."""
+        """Both of the above for RGB images (B, 3, H, W) in [0, 255]; of the features, the maps."""
         features = self.features(images)
-        return features, self.scores(features)
+        return features[: len(self.encoder.channels)], self.scores(features)
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B, classes, h, w) at the head's stride for RGB (B, 3, H, W) in [0, 255]."""

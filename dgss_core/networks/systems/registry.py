@@ -16,10 +16,13 @@ from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
 from dgss_core.networks.encoders.registry import encoder_licence
 from dgss_core.networks.systems.clouds import MEAN, STD, clouds
 from dgss_core.networks.systems.dgss import dgss_light, dgss_vit
+from dgss_core.networks.systems.eomt import eomt
 from dgss_core.networks.systems.famix import famix
+from dgss_core.networks.systems.mask2former import mask2former
 from dgss_core.networks.systems.model import SegmentationModel
 from dgss_core.networks.systems.realtime import COINCHEUNG, bisenetv2, ddrnet, pidnet
 from dgss_core.networks.systems.rein import rein
+from dgss_core.networks.systems.segformer import segformer
 from dgss_core.networks.systems.soma import soma
 from dgss_core.networks.systems.vltseg import vltseg
 
@@ -75,6 +78,29 @@ def _clouds(encoder: str) -> System:
     return System(clouds, encoder, 'none', 'Mask2Former', 'CLOUDS, CVPR 2024', options, 'clouds')
 
 
+def _eomt(encoder: str, tap: int) -> System:
+    options = {'pyramid': 'none', 'taps': (tap,), 'keep_prefix': True}
+    return System(eomt, encoder, 'full', 'EoMT', 'EoMT, CVPR 2025', options, 'eomt')
+
+
+def _mask2former(encoder: str) -> System:
+    return System(
+        mask2former,
+        encoder,
+        'full',
+        'Mask2Former',
+        'Mask2Former, CVPR 2022',
+        published='mask2former',
+    )
+
+
+def _segformer(encoder: str, width: int) -> System:
+    compose = partial(segformer, width=width)
+    return System(
+        compose, encoder, 'full', 'all-MLP', 'SegFormer, NeurIPS 2021', published='segformer'
+    )
+
+
 def _pidnet(encoder: str, width: int = 128) -> System:
     compose = partial(pidnet, width=width)
     return System(compose, encoder, 'full', 'PIDNet', 'PIDNet, CVPR 2023', IMAGENET, 'pidnet')
@@ -115,6 +141,19 @@ SYSTEMS: dict[str, System] = {
     'soma-dinov2-l': System(
         soma, 'dinov2-l', 'SoMA', 'Mask2Former', 'SoMA, CVPR 2025', IMAGENET, 'soma'
     ),
+    'eomt-dinov2-s': _eomt('dinov2-reg4-s', 7),
+    'eomt-dinov2-b': _eomt('dinov2-reg4-b', 7),
+    'eomt-dinov2-l': _eomt('dinov2-reg4-l', 19),
+    'mask2former-swin-t': _mask2former('swin-t'),
+    'mask2former-swin-s': _mask2former('swin-s'),
+    'mask2former-swin-b': _mask2former('swin-b'),
+    'mask2former-swin-l': _mask2former('swin-l'),
+    'segformer-b0': _segformer('mit-b0', 256),
+    'segformer-b1': _segformer('mit-b1', 256),
+    'segformer-b2': _segformer('mit-b2', 768),
+    'segformer-b3': _segformer('mit-b3', 768),
+    'segformer-b4': _segformer('mit-b4', 768),
+    'segformer-b5': _segformer('mit-b5', 768),
     'pidnet-s': _pidnet('pidnet-s'),
     'pidnet-m': _pidnet('pidnet-m'),
     'pidnet-l': _pidnet('pidnet-l', width=256),

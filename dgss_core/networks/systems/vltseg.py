@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from dgss_core.labels import LabelSet
-from dgss_core.networks.adapters.freezing import freeze
 from dgss_core.networks.encoders.encoder import Encoder
-from dgss_core.networks.heads.mask2former import Mask2FormerHead
+from dgss_core.networks.systems.mask2former import mask2former
 from dgss_core.networks.systems.model import SegmentationModel
 
 
@@ -19,6 +18,4 @@ def vltseg(encoder: Encoder, label_set: LabelSet, **head_sizes: Any) -> Segmenta
 
     `encoder` should have `pyramid='learned'`. `head_sizes` are options of `Mask2FormerHead`.
     """
-    freeze(encoder, 'full')
-    head = Mask2FormerHead(encoder.channels, encoder.strides, len(label_set), **head_sizes)
-    return SegmentationModel(encoder, head, label_set)
+    return mask2former(encoder, label_set, **head_sizes)

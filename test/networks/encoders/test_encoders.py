@@ -13,9 +13,11 @@ from dgss_core.networks.encoders import ENCODERS, build_encoder
 from dgss_core.networks.encoders.bisenetv2 import BiSeNetV2
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.encoders.ddrnet import DDRNet
+from dgss_core.networks.encoders.mit import MixTransformer
 from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2
 from dgss_core.networks.encoders.pidnet import PIDNet
 from dgss_core.networks.encoders.stages import StagedEncoder
+from dgss_core.networks.encoders.swin import SwinTransformer
 from dgss_core.networks.encoders.vits import clip_vit, dinov2, eva02, sam, siglip
 
 
@@ -31,6 +33,13 @@ class TestDinov2OneScale(EncoderContract):
 
     def build(self):
         return dinov2(**VIT, taps=(1, 3), pyramid='none')
+
+
+class TestDinov2Registers(EncoderContract):
+    golden = (0.657011, 1.06633)
+
+    def build(self):
+        return dinov2(**VIT, taps=(1, 3), pyramid='none', registers=4)
 
 
 class TestClipVit(EncoderContract):
@@ -67,6 +76,20 @@ class TestSam(EncoderContract):
 
     def build(self):
         return sam(**VIT, window=3)
+
+
+class TestSwin(EncoderContract):
+    golden = (0.790543, 0.829807, 0.825248, 0.862978)
+
+    def build(self):
+        return SwinTransformer(8, (2, 2, 1, 1), (1, 2, 2, 4), window=3)
+
+
+class TestMit(EncoderContract):
+    golden = (0.860736, 0.925435, 0.872832, 0.82562)
+
+    def build(self):
+        return MixTransformer((8, 16, 24, 32), (1, 1, 2, 1), (1, 2, 3, 4))
 
 
 class TestClipResNet32(EncoderContract):

@@ -19,13 +19,15 @@ from timm.models.vision_transformer import VisionTransformer as TimmVit
 from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import nn
 
+from dgss_core.networks.encoders import ENCODERS, build_encoder
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.encoders.stages import StagedEncoder
-from dgss_core.networks.encoders.vits import clip_vit, dinov2, eva02, sam, siglip
+from dgss_core.networks.encoders.vits import clip_vit, dinov2, dinov3, eva02, sam, siglip
 from dgss_core.networks.importers.encoders import (
     import_clip_resnet,
     import_clip_vit,
     import_dinov2,
+    import_dinov3,
     import_eva02,
     import_sam,
     import_siglip,
@@ -41,6 +43,48 @@ def _seed():
 def test_dinov2_as_in_timm():
     model = TimmVit(**TIMM, init_values=1e-5)
     assert_same_as_timm(dinov2(**SIZES, taps=TAPS), model, import_dinov2)
+
+
+def test_dinov2_with_registers_as_in_timm_and_in_official_files():
+    model = TimmVit(**TIMM, init_values=1e-5, reg_tokens=4, no_embed_class=True)
+    encoder = dinov2(**SIZES, taps=TAPS, registers=4)
+    assert_same_as_timm(encoder, model, import_dinov2)
+    timm_names, row = model.state_dict(), torch.randn(1, 1, 24)
+    official = dict(timm_names)
+    official['register_tokens'] = official.pop('reg_token')
+    official['pos_embed'] = torch.cat((row, official['pos_embed']), dim=1)
+    official['cls_token'] = official['cls_token'] - row
+    for key, value in import_dinov2(official).items():
+        torch.testing.assert_close(value, import_dinov2(timm_names)[key])
+
+
+@pytest.mark.parametrize('size', [(48, 48), (64, 40)])
+@pytest.mark.parametrize('qkv_bias', [True, False])
+def test_dinov3_as_in_timm(qkv_bias, size):
+    model = Eva(
+        **TIMM,
+        qkv_bias=qkv_bias,
+        init_values=1e-5,
+        dynamic_img_size=True,
+        rope_type='dinov3',
+        rope_temperature=100,
+        use_rot_pos_emb=True,
+        use_abs_pos_emb=False,
+        rope_rotate_half=True,
+        num_reg_tokens=4,
+        norm_layer=partial(nn.LayerNorm, eps=1e-5),
+    )
+    importer = partial(import_dinov3, head_width=12)
+    assert_same_as_timm(dinov3(**SIZES, taps=TAPS), model, importer, size)
+
+
+@pytest.mark.parametrize('name', ['dinov3-s', 'dinov3-b', 'dinov3-l', 'dinov3-convnext-t'])
+def test_dinov3_of_every_published_size_fits(name):
+    entry = ENCODERS[name]
+    with torch.device('meta'):
+        theirs = timm.create_model(entry.pretrained.removeprefix('timm:').split('.')[0])
+        ours = build_encoder(name)
+    ours.load_pretrained(entry.importer(theirs.state_dict()), name)
 
 
 def test_siglip_as_in_timm():

@@ -191,12 +191,12 @@ class TestEomtHead(HeadContract):
         head = self.head()
         masks = -torch.ones(1, 6, 8, 8)
         masks[:, :, :4] = 1
-        allowed = head.allowed(masks, Grid(4, 4), torch.tensor(1.0))[0, 0]
+        allowed = head.allowed(masks, Grid(4, 4), torch.tensor(1.0), 22)[0, 0]
         assert allowed[6:].all()
         assert allowed[:6, :6].all()
         assert allowed[:6, 6:].reshape(6, 4, 4)[:, :2].all()
         assert not allowed[:6, 6:].reshape(6, 4, 4)[:, 2:].any()
-        assert head.allowed(masks, Grid(4, 4), torch.tensor(0.0)).all()
+        assert head.allowed(masks, Grid(4, 4), torch.tensor(0.0), 22).all()
 
     @pytest.mark.parametrize('build', [dinov2, eva02])
     def test_takes_over_the_last_blocks_of_a_vit(self, build):

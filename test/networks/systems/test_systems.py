@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from contract import ModelContract, fill, images, labels
-from small_systems import small
+from small_systems import DISTINCT, small
 from torch import nn
 
 from dgss_core import plugins
@@ -19,6 +19,7 @@ from dgss_core.errors import DgssError
 from dgss_core.networks.adapters.lora import merge_lora
 from dgss_core.networks.adapters.reins import Reins, StageReins
 from dgss_core.networks.encoders import ENCODERS
+from dgss_core.networks.encoders.registry import DINOV3, NVIDIA
 from dgss_core.networks.inference import Inference
 from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system, systems
 
@@ -28,6 +29,9 @@ TRAINED = {
     'vltseg': r'.*',
     'clouds': r'head\..*',
     'soma': r'head\..*|encoder\.blocks\.[123]\..*\.(q|k|v|proj|fc1|fc2)\.(lora_[ab]|bias)',
+    'eomt': r'.*',
+    'mask2former': r'.*',
+    'segformer': r'.*',
     **dict.fromkeys(('pidnet', 'ddrnet', 'bisenetv2'), r'.*'),
     'dgss': r'head\..*|encoder\.blocks\.\d\.attention\.[qkv]\.lora_[ab]',
 }
@@ -108,7 +112,7 @@ def test_an_encoder_of_a_plugin_is_a_system_with_a_licence(tmp_path, monkeypatch
 
 
 def test_every_encoder_states_the_licence_of_its_weights():
-    assert {entry.licence for entry in ENCODERS.values()} == {'MIT', 'Apache-2.0'}
+    assert {entry.licence for entry in ENCODERS.values()} == {'MIT', 'Apache-2.0', NVIDIA, DINOV3}
 
 
 def test_models_are_listed(capsys):
@@ -142,6 +146,9 @@ GOLDEN = {
     'clouds-rn50': (0.1581, 0.6370, 1.6803, 0.4416),
     'clouds-rn101': (0.1581, 0.6370, 1.6803, 0.4416),
     'soma-dinov2-l': (0.2388, 0.2004, 0.0072, 0.4638),
+    'eomt-dinov2-s': (0.4254, 0.0558, 0.4698, 0.3461),
+    'mask2former-swin-t': (2.0131, 0.1576, 0.1670, 0.5278),
+    'segformer-b0': (0.1195, -1.0890, 2.2372, 1.1416),
     'pidnet-s': (0.3894, 3.4747, 1.3589, 1.9193),
     'pidnet-m': (0.3894, 3.4747, 1.3589, 1.9193),
     'pidnet-l': (10.4482, -12.3027, 5.2273, 10.9623),
@@ -158,7 +165,7 @@ GOLDEN = {
 }
 
 
-@pytest.mark.parametrize('name', SYSTEMS)
+@pytest.mark.parametrize('name', DISTINCT)
 class TestSystems(ModelContract):
     golden = GOLDEN
 
@@ -206,6 +213,16 @@ def test_the_queries_of_rein_come_from_its_tokens():
             ):
                 merge.bias.add_(1)
             assert not torch.allclose(before, model(images()))
+
+
+def test_prefix_tokens_of_eomt_reach_its_head_and_are_no_map():
+    model = filled('eomt-dinov2-s')
+    with torch.no_grad():
+        maps, scores = model.features_and_scores(images())
+        image, prefix = model.features(images())
+        assert [x.shape for x in maps] == [image.shape] == [(2, 32, 4, 6)]
+        assert prefix.shape == (2, 5, 32)
+        assert not torch.allclose(model.scores([image, -prefix]), scores)
 
 
 def test_famix_trains_the_last_stage():

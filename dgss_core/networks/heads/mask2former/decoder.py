@@ -74,12 +74,12 @@ class LinearClassifier(nn.Module):
         return self.linear(queries)
 
 
-def mlp3(width: int, outputs: int) -> nn.Sequential:
+def mlp3(width: int, outputs: int, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(width, width),
-        nn.ReLU(),
+        activation(),
         nn.Linear(width, width),
-        nn.ReLU(),
+        activation(),
         nn.Linear(width, outputs),
     )
 

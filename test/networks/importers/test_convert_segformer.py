@@ -1,0 +1,96 @@
+"""SegFormer: the layouts of transformers and of openmmlab, converted and compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from formula_weights import image
+from library_systems import (
+    answer,
+    as_published,
+    check_record,
+    converted,
+    fill,
+    fits,
+    recorded,
+    sampled,
+)
+
+from dgss_core.errors import DgssError
+from dgss_core.networks.encoders import build_encoder
+from dgss_core.networks.importers.segformer import import_mit, import_segformer
+from dgss_core.networks.systems import SYSTEMS
+
+CLASSES = 7
+ENCODER = {'widths': [8, 16, 24, 32], 'depths': [1, 1, 2, 1], 'heads': [1, 2, 3, 4]}
+SMALL = {'width': 16, 'encoder_options': ENCODER}
+HEIGHT, WIDTH = 61, 90
+WIDTHS = {0: (32, 64, 160, 256), 1: (64, 128, 320, 512)}
+DEPTHS = ((2, 2, 2, 2), (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 18, 3), (3, 8, 27, 3), (3, 6, 40, 3))
+
+
+def of_transformers(widths, depths, heads, width: int, classes: int):
+    transformers = pytest.importorskip('transformers')
+    config = transformers.SegformerConfig(
+        hidden_sizes=list(widths),
+        depths=list(depths),
+        num_attention_heads=list(heads),
+        decoder_hidden_size=width,
+        num_labels=classes,
+    )
+    return transformers.SegformerForSemanticSegmentation(config).eval()
+
+
+@torch.no_grad()
+def test_equals_transformers(tmp_path: Path) -> None:
+    model = of_transformers(*ENCODER.values(), 16, CLASSES)
+    weights = as_published(model)
+    fill(weights)
+    scores = model(image(1, HEIGHT, WIDTH)).logits
+    ours = converted(weights, 'segformer-b0', tmp_path, CLASSES, **SMALL)
+    assert (answer(ours, HEIGHT, WIDTH) - scores).abs().max() <= 1e-4
+    assert scores.std() > 0.1
+    check_record('segformer', weights, scores)
+
+
+@pytest.mark.parametrize('name', ['segformer', 'segformer_openmmlab'])
+def test_equals_the_record_of_a_library(name: str, tmp_path: Path) -> None:
+    weights, scores = recorded(name)
+    ours = converted(weights, 'segformer-b0', tmp_path, CLASSES, **SMALL)
+    assert abs(sampled(answer(ours, HEIGHT, WIDTH)) - scores).max() <= 1e-4
+
+
+@pytest.mark.parametrize('size', range(6))
+def test_published_sizes_fit(size: int) -> None:
+    with torch.device('meta'):
+        width = 256 if size < 2 else 768
+        library = of_transformers(
+            WIDTHS[min(size, 1)], DEPTHS[size], (1, 2, 5, 8), width, classes=19
+        )
+    model = fits(f'segformer-b{size}', as_published(library))
+    trained = sum(parameter.numel() for parameter in library.parameters())
+    assert sum(parameter.numel() for parameter in model.parameters()) == trained
+
+
+def test_the_encoder_is_found_in_every_file() -> None:
+    for name, prefix in (('segformer', 'segformer.'), ('segformer_openmmlab', 'backbone.')):
+        whole, _ = recorded(name)
+        encoder = {key: value for key, value in whole.items() if key.startswith(prefix)}
+        bare = {key.removeprefix(prefix): value for key, value in encoder.items()}
+        if name == 'segformer':
+            encoder['classifier.weight'] = torch.ones(2, 2)
+        expected = {
+            key.removeprefix('encoder.')
+            for key in import_segformer(whole)
+            if key.startswith('encoder.')
+        }
+        assert import_mit(encoder).keys() == import_mit(bare).keys() == expected
+
+
+def test_other_files_are_refused() -> None:
+    with pytest.raises(DgssError, match=r'no decode_head\.fusion_conv'):
+        import_segformer({'decode_head.conv.weight': torch.zeros(1)})
+    with pytest.raises(DgssError, match='No library downloads weights'):
+        build_encoder(SYSTEMS['segformer-b0'].encoder, 'pretrained')
