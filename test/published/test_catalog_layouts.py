@@ -10,7 +10,7 @@ torch = pytest.importorskip('torch', reason='loads checkpoints')
 
 from catalog_layouts import LAYOUTS, layout_of  # noqa: E402
 
-from dgss_core.commands.convert import PUBLISHED, encoder_options  # noqa: E402
+from dgss_core.commands.convert import PUBLISHED, encoder_options, head_sizes  # noqa: E402
 from dgss_core.networks.importers.keys import load_exactly, take_prefix  # noqa: E402
 from dgss_core.networks.systems import SYSTEMS, build_system  # noqa: E402
 from dgss_core.networks.systems.importers import import_system  # noqa: E402
@@ -39,7 +39,7 @@ def test_the_layout_loads_without_a_missing_or_unexpected_key(entry, shared: Pat
     imported = import_system(entry.system, weights, base)
     image_size = (entry.image_size or 512) if entry.base else None
     options = encoder_options(entry.system, imported, image_size)
-    sizes = {'rank': None} if entry.system.startswith('soma') else {}
+    sizes = head_sizes(imported) | ({'rank': None} if entry.system.startswith('soma') else {})
     with torch.device('meta'):
         model = build_system(entry.system, encoder_options=options, **sizes)
     fitted = model.encoder.resample(take_prefix(imported, 'encoder.'))

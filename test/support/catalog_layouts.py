@@ -11,12 +11,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from famix_file import as_famix
+from library_systems import as_published
 from published_layouts import LAYOUTS as RECORDED
 from published_layouts import shapes as recorded
 from published_sam import official_sam
 from records import layout
+from transformers_systems import published_mask2former, published_segformer
 
 from dgss_core.networks.importers.keys import Weights, take_prefix
 from dgss_core.networks.systems import SYSTEMS, build_system
@@ -242,6 +245,26 @@ def realtime(entry: Checkpoint, shared: Path) -> tuple[Weights, Weights | None]:
     return meta(**recorded(name, system)), None
 
 
+def eomt(entry: Checkpoint, shared: Path) -> tuple[Weights, Weights | None]:
+    pytest.importorskip('timm')
+    from authors_eomt import AuthorsEomt
+
+    name = {'s': 'small', 'b': 'base', 'l': 'large'}[(entry.system or '')[-1]]
+    side = entry.image_size or 1024
+    with torch.device('meta'):
+        network = AuthorsEomt(name, classes=19, queries=100, img_size=side)
+    return {f'network.{key}': value for key, value in network.state_dict().items()}, None
+
+
+def of_transformers(entry: Checkpoint, shared: Path) -> tuple[Weights, Weights | None]:
+    """Of the two publishers, the one whose library is installed."""
+    if 'huggingface' not in entry.host:
+        pytest.skip('the layout of openmmlab is recorded at a small size: see test_convert_*')
+    kind, size = (entry.system or '')[:4], (entry.system or '')[-1]
+    model = published_segformer(int(size)) if kind == 'segf' else published_mask2former(size)
+    return as_published(model), None
+
+
 Layout = Callable[[Checkpoint, Path], tuple[Weights, Weights | None]]
 LAYOUTS: dict[str, Layout] = {
     'rein': rein,
@@ -249,6 +272,9 @@ LAYOUTS: dict[str, Layout] = {
     'soma': soma,
     'famix': famix,
     'clouds': clouds,
+    'eomt': eomt,
+    'segformer': of_transformers,
+    'mask2former': of_transformers,
     'pidnet': realtime,
     'ddrnet': realtime,
     'bisenetv2': realtime,

@@ -20,6 +20,7 @@ from library_systems import (
     recorded,
     sampled,
 )
+from transformers_systems import SWINS, mask2former, published_mask2former
 
 from dgss_core.errors import DgssError
 from dgss_core.networks.encoders.swin import SwinTransformer
@@ -40,25 +41,11 @@ SMALL = {
     'encoder_options': ENCODER,
 }
 HEIGHT, WIDTH = 61, 90
-SIZES = {'t': (96, 6, 3, 7), 's': (96, 18, 3, 7), 'b': (128, 18, 4, 12), 'l': (192, 18, 6, 12)}
-
-
-def of_transformers(width: int, depths, heads, window: int, **options):
-    transformers = pytest.importorskip('transformers')
-    backbone = transformers.SwinConfig(
-        embed_dim=width,
-        depths=list(depths),
-        num_heads=list(heads),
-        window_size=window,
-        out_features=['stage1', 'stage2', 'stage3', 'stage4'],
-    )
-    config = transformers.Mask2FormerConfig(backbone_config=backbone, **options)
-    return transformers.Mask2FormerForUniversalSegmentation(config).eval()
 
 
 @torch.no_grad()
 def test_equals_transformers(tmp_path: Path) -> None:
-    model = of_transformers(
+    model = mask2former(
         *ENCODER.values(),
         feature_size=32,
         mask_feature_size=32,
@@ -88,21 +75,13 @@ def test_equals_the_record_of_a_library(name: str, tmp_path: Path) -> None:
     assert abs(sampled(answer(ours, HEIGHT, WIDTH)) - scores).max() <= 1e-4
 
 
-@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize('size', SWINS)
 def test_published_sizes_fit(size: str) -> None:
-    width, middle, heads, window = SIZES[size]
-    with torch.device('meta'):
-        library = of_transformers(
-            width,
-            (2, 2, middle, 2),
-            [heads * 2**stage for stage in range(4)],
-            window,
-            num_labels=19,
-        )
+    library = published_mask2former(size)
     weights = as_published(library)
     model = fits(f'mask2former-swin-{size}', weights)
     # The last norm of the backbone is not in published files, and no map depends on it.
-    unused = 2 * 8 * width
+    unused = 2 * 8 * SWINS[size][0]
     trained = sum(parameter.numel() for parameter in library.parameters())
     assert sum(parameter.numel() for parameter in model.parameters()) == trained - unused
 

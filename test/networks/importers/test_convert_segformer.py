@@ -17,6 +17,7 @@ from library_systems import (
     recorded,
     sampled,
 )
+from transformers_systems import published_segformer, segformer
 
 from dgss_core.errors import DgssError
 from dgss_core.networks.encoders import build_encoder
@@ -27,25 +28,11 @@ CLASSES = 7
 ENCODER = {'widths': [8, 16, 24, 32], 'depths': [1, 1, 2, 1], 'heads': [1, 2, 3, 4]}
 SMALL = {'width': 16, 'encoder_options': ENCODER}
 HEIGHT, WIDTH = 61, 90
-WIDTHS = {0: (32, 64, 160, 256), 1: (64, 128, 320, 512)}
-DEPTHS = ((2, 2, 2, 2), (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 18, 3), (3, 8, 27, 3), (3, 6, 40, 3))
-
-
-def of_transformers(widths, depths, heads, width: int, classes: int):
-    transformers = pytest.importorskip('transformers')
-    config = transformers.SegformerConfig(
-        hidden_sizes=list(widths),
-        depths=list(depths),
-        num_attention_heads=list(heads),
-        decoder_hidden_size=width,
-        num_labels=classes,
-    )
-    return transformers.SegformerForSemanticSegmentation(config).eval()
 
 
 @torch.no_grad()
 def test_equals_transformers(tmp_path: Path) -> None:
-    model = of_transformers(*ENCODER.values(), 16, CLASSES)
+    model = segformer(*ENCODER.values(), 16, CLASSES)
     weights = as_published(model)
     fill(weights)
     scores = model(image(1, HEIGHT, WIDTH)).logits
@@ -64,11 +51,7 @@ def test_equals_the_record_of_a_library(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('size', range(6))
 def test_published_sizes_fit(size: int) -> None:
-    with torch.device('meta'):
-        width = 256 if size < 2 else 768
-        library = of_transformers(
-            WIDTHS[min(size, 1)], DEPTHS[size], (1, 2, 5, 8), width, classes=19
-        )
+    library = published_segformer(size)
     model = fits(f'segformer-b{size}', as_published(library))
     trained = sum(parameter.numel() for parameter in library.parameters())
     assert sum(parameter.numel() for parameter in model.parameters()) == trained
