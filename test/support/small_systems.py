@@ -8,6 +8,7 @@ from torch import nn
 
 from dgss_core.networks.adapters.reins import Reins
 from dgss_core.networks.heads.mask2former import Mask2FormerHead
+from dgss_core.networks.heads.query import QueryHead
 from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
 
 VIT = {'width': 32, 'depth': 4, 'heads': 2, 'taps': (0, 1, 2, 3), 'image_size': 64}
@@ -39,10 +40,11 @@ SIZES = {
     'clouds': {**MASK2FORMER, 'queries': 12},
     'soma': {**MASK2FORMER, 'queries': 12, 'rank': 4},
     'dgss': {'width': 32, 'groups': 4, 'rank': 4},
+    'dgss-query': {'queries': 12, 'rank': 4},
 }
 
 
-REPEATED = {'soma-dinov2-l', 'vltseg-clip-b', 'dgss-eva02-clip-l'}
+REPEATED = {'soma-dinov2-l', 'vltseg-clip-b', 'dgss-eva02-clip-l', 'dgss-clip-l-query'}
 """Systems whose encoder and head are both in other systems. An export takes half a minute."""
 EXPORTED = [
     pytest.param(name, marks=pytest.mark.slow) if name in REPEATED else name for name in SYSTEMS
@@ -53,6 +55,8 @@ EXPORTED = [
 def small(name: str, **sizes) -> SegmentationModel:
     encoder = ENCODERS.get(SYSTEMS[name].encoder, VIT)
     usual = {'width': 16} if name == 'dgss-mobilenetv2' else SIZES[name.split('-')[0]]
+    if name.endswith('-query'):
+        encoder, usual = {**VIT, 'taps': (2,)}, SIZES['dgss-query']
     torch.manual_seed(0)
     return build_system(name, encoder_options=encoder, **{**usual, **sizes})
 
@@ -77,6 +81,10 @@ def loud(name: str, frames: torch.Tensor) -> SegmentationModel:
             level(model, frames, model.head.decoder.classifier.linear, 4)
             # If hardly any query predicted an object, rounding would decide the class.
             model.head.decoder.classifier.linear.bias[-1] -= 8
+        elif isinstance(model.head, QueryHead):
+            level(model, frames, model.head.mask_embedding[-1], 2)
+            level(model, frames, model.head.classify, 4)
+            model.head.classify.bias[-1] -= 8
         else:
             last = [m for m in model.head.modules() if isinstance(m, nn.Conv2d)][-1]
             level(model, frames, last, 3)
