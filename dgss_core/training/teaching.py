@@ -95,8 +95,8 @@ def correlation(features: Tensor, target: Tensor, frame: Frame) -> Tensor:
     pairs inside the frame, then over the images of the step.
     """
     size = [min(side, GRID) for side in features.shape[-2:]]
+    theirs = F.adaptive_avg_pool2d(frame.on_student(target.float(), features), size)
     ours = F.adaptive_avg_pool2d(features.float(), size)
-    theirs = frame.on_student(target.float(), ours)
     weights = frame.weights(ours[:, 0]).flatten(1)
     pairs = weights.unsqueeze(2) * weights.unsqueeze(1)
     distances = (cosines(ours) - cosines(theirs)).square() * pairs
