@@ -23,6 +23,7 @@ from dgss_core.training.generation.journal import unwritable
 from dgss_core.training.recipe import origin, written
 
 SCHEMA = 'dgss-ablation/1'
+SEEDS, BOTH = [1, 2, 3], [*MATCHES]
 
 
 def bench_distill(
@@ -30,9 +31,9 @@ def bench_distill(
     config: TrainConfig,
     output: Path,
     data: Path = Path('data'),
-    seeds: list[int] = [1, 2, 3],  # noqa: B006
+    seeds: list[int] = SEEDS,
     first: float = 0.5,
-    match: list[str] = [*MATCHES],  # noqa: B006
+    match: list[str] = BOTH,
     hardware: HardwareConfig = DEFAULT_HARDWARE,
     json: bool = False,
 ) -> None:

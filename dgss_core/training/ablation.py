@@ -194,8 +194,10 @@ def _matching(given: DistillationConfig, match: str) -> DistillationConfig:
 def _at_work(config: TrainConfig) -> set[str]:
     """What a training uses: encoder and head if it trains them, teacher, labels."""
     given = config.distillation
-    parts = {'head', 'labels'} if given is None or given.trains_head else set()
-    if given is not None:
-        parts |= {'teacher'}
-        parts -= set() if given.labels else {'labels'}
-    return parts if 'encoder.*' in config.frozen else parts | {'encoder'}
+    used = {
+        'encoder': 'encoder.*' not in config.frozen,
+        'head': given is None or given.trains_head,
+        'labels': given is None or given.labels > 0,
+        'teacher': given is not None,
+    }
+    return {part for part, is_used in used.items() if is_used}
