@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json as json_text
+import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -35,7 +34,6 @@ def bench_distill(
     first: float = 0.5,
     match: list[str] = BOTH,
     hardware: HardwareConfig = DEFAULT_HARDWARE,
-    json: bool = False,
 ) -> None:
     """Compare one-stage with two-stage distillation: the same images, data and losses.
 
@@ -49,7 +47,6 @@ def bench_distill(
         first: share of the steps that the first of two stages gets
         match: what the encoders match, features, correlation, or both in turn
         hardware: how the trainings run on this machine
-        json: print JSON instead of tables
     """
     _check(config, seeds, match)
     report = output / 'ablation.json'
@@ -58,7 +55,7 @@ def bench_distill(
     lengths = [len(source) for source in open_sources(config, data, False, True)]
     for arm in planned:
         for stage in arm.stages:
-            stage.is_finished()  # Another recipe is refused before the first training.
+            stage.check()
     for number, arm in enumerate(planned, 1):
         print(f'{number} of {len(planned)}: {arm.title}, seed {arm.seed}', flush=True)
         for stage in arm.stages:
@@ -70,16 +67,13 @@ def bench_distill(
         'budgets': budgets(planned, lengths, config),
         'scores': scores(planned),
         'recipe': written(config),
-        'origin': origin(seeds[0], hardware) | {'hardware': asdict(hardware)},
+        'origin': origin(seeds[0], hardware),
     }
     try:
-        write_whole(report, json_text.dumps(found, indent=2).encode())
+        write_whole(report, json.dumps(found, indent=2).encode())
     except OSError as error:
         raise unwritable(report, error) from error
-    if json:
-        print(json_text.dumps(found, indent=2))
-    else:
-        _print(found)
+    _print(found)
 
 
 def budgets(planned: Sequence[Arm], lengths: Sequence[int], config: TrainConfig) -> list[dict]:

@@ -37,15 +37,15 @@ class Stage:
     config: TrainConfig
 
     def run(self, data: Path, hardware: HardwareConfig) -> None:
-        """Train it, or what is left of it. Raises DgssError as `train` does."""
+        """Train it, or what is left of it. Raises DgssError as `check` and `train` do."""
+        self.check()
         if not self.is_finished():
             train(self.config, data, self.folder, hardware, resume=True)
 
-    def is_finished(self) -> bool:
-        """Whether it has all its steps and scores.
+    def check(self) -> None:
+        """Raise DgssError if the folder was begun with another recipe.
 
-        Raises DgssError if the folder was begun with another recipe, even if `--resume` of a
-        training would go on with it: other steps would make the budgets differ.
+        That holds even if a training would go on with it: other steps would spoil the budgets.
         """
         record = Record(self.folder, first=False)
         before = read_recipe(record.recipe) if record.recipe.is_file() else None
@@ -54,7 +54,10 @@ class Stage:
                 f'{self.folder} was begun with another {", ".join(changed)}; repeat the ablation '
                 'as it was begun, or choose another --output.'
             )
-        splits = len(self.config.evaluation.splits)
+
+    def is_finished(self) -> bool:
+        """Whether it has all its steps and scores."""
+        record, splits = Record(self.folder, first=False), len(self.config.evaluation.splits)
         if not (record.state.is_file() and record.model.is_file()):
             return False
         done = SavedState.read(record.state).step == self.config.steps
