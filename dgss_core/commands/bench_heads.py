@@ -68,10 +68,12 @@ def heads(
         parameters = sum(p.numel() for p in model.head.parameters())
         network = DeployedNetwork(model).eval().to(device)
         for mode in ('eager', 'compiled') if modes == 'both' else (modes,):
-            row = {'head': head, 'mode': mode, 'parameters': parameters, 'seconds': []}
+            seconds_of: list[float] = []
+            rows.append(
+                {'head': head, 'mode': mode, 'parameters': parameters, 'seconds': seconds_of}
+            )
             run = torch.compile(network) if mode == 'compiled' else network
-            rows.append(row)
-            steps.append(partial(_time, run, images, row['seconds']))
+            steps.append(partial(_time, run, images, seconds_of))
     with computing_in(device, DTYPES[chosen]):
         for step in steps:
             step()  # Compiles, and fills the caches.

@@ -190,8 +190,12 @@ def has_labels(dataset: str) -> bool:
 
 def _matching(given: DistillationConfig, match: str) -> DistillationConfig:
     """`given` with one kind of match only; it weighs 1 if the recipe gives it no weight."""
-    weights = {name: getattr(given, name) or 1.0 for name in MATCHES}
-    return replace(given, **{n: w if n == match else 0.0 for n, w in weights.items()})
+    features = (given.features or 1.0) if match == 'features' else 0.0
+    return replace(
+        given,
+        features=features,
+        correlation=0.0 if features else given.correlation or 1.0,
+    )
 
 
 def _at_work(config: TrainConfig) -> set[str]:

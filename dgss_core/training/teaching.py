@@ -94,7 +94,7 @@ def correlation(features: Tensor, target: Tensor, frame: Frame) -> Tensor:
     2019, section 3.1). Maps of more than `GRID` cells a side are pooled. The mean is over the
     pairs inside the frame, then over the images of the step.
     """
-    size = [min(side, GRID) for side in features.shape[-2:]]
+    size = min(features.shape[-2], GRID), min(features.shape[-1], GRID)
     theirs = F.adaptive_avg_pool2d(frame.on_student(target.float(), features), size)
     ours = F.adaptive_avg_pool2d(features.float(), size)
     weights = frame.weights(ours[:, 0]).flatten(1)
