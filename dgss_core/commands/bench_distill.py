@@ -152,7 +152,7 @@ def _print(found: dict[str, Any]) -> None:
     table = Table(title=f'mIoU, %, of the last weights; seeds {named}', title_justify='left')
     for column in ('scored on', 'arm', 'of each seed', 'mean', 'deviation', 'gain of two stages'):
         table.add_column(column)
-    for row in found['scores']:
+    for row in sorted(found['scores'], key=lambda row: row['on']):
         gain = row.get('gain')
         table.add_row(
             row['on'],
@@ -160,7 +160,7 @@ def _print(found: dict[str, Any]) -> None:
             ' '.join(_percent(value) for value in row['miou']),
             _percent(row['mean']),
             _percent(row['deviation']),
-            f'{_percent(gain["mean"], "+")} ± {_percent(gain["deviation"])}' if gain else '',
+            _gain(**gain) if gain else '',
         )
     console.print(table)
     table = Table(title='images of each seed that ...', title_justify='left')
@@ -176,6 +176,11 @@ def _print(found: dict[str, Any]) -> None:
     for row in found['budgets']:
         table.add_row(*map(str, row.values()))
     console.print(table)
+
+
+def _gain(mean: float | None, deviation: float | None) -> str:
+    spread = '' if deviation is None else f' ± {_percent(deviation)}'
+    return f'{_percent(mean, "+")}{spread}'
 
 
 def _percent(value: float | None, sign: str = '') -> str:
