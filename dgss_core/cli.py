@@ -123,6 +123,16 @@ VERBS = {
         'bench_train',
         'measure images per second, waiting time and memory of a recipe',
     ),
+    'bench distill': (
+        'dgss_core.commands.bench_distill',
+        'bench_distill',
+        'compare one-stage with two-stage distillation on equal budgets',
+    ),
+    'bench heads': (
+        'dgss_core.commands.bench_heads',
+        'heads',
+        'measure frames per second of the heads behind one backbone',
+    ),
     'bench node': (
         'dgss_ros.bench.command',
         'node',

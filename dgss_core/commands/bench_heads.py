@@ -1,60 +1,115 @@
-"""`dgss bench model --heads`: the light head and Mask2Former's on one backbone."""
+"""`dgss bench heads`: the light conv, the query and the Mask2Former head behind one ViT."""
 
 from __future__ import annotations
 
 import json as json_text
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from dgss_core.commands.turns import take_turns
+from dgss_core.errors import DgssError
 from dgss_core.export.network import DeployedNetwork
-from dgss_core.networks.systems import build_system
+from dgss_core.networks.adapters.lora import merge_lora
+from dgss_core.networks.encoders.registry import BASE, LARGE, SMALL
+from dgss_core.networks.systems import SegmentationModel, build_system
 
-SYSTEMS = {
-    'four taps, light convolutions': 'dgss-eva02-clip-l',
-    'Mask2Former': 'vltseg-eva02-clip-l',
-}
-"""Two systems that differ only in the head."""
-
-SMALL = {'width': 384, 'depth': 12, 'heads': 6, 'taps': (2, 5, 8, 11), 'image_size': 256}
-"""Options of a ViT-S backbone for machines without a GPU; heads keep their published sizes."""
+TINY = {'width': 64, 'depth': 4, 'heads': 2}
+VITS = {'dinov2-l': LARGE, 'dinov2-b': BASE, 'dinov2-s': SMALL, 'tiny': TINY}
+"""Sizes of the ViTs."""
+DTYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 
 
-def compare_heads(seconds: float, json: bool) -> None:
-    """Time both networks in turns, with EVA02-CLIP-L at 512x1024 in fp16 on a GPU.
+def heads(
+    *,
+    encoder: Literal['dinov2-l', 'dinov2-b', 'dinov2-s', 'tiny'] = 'dinov2-l',
+    width: int = 1024,
+    height: int = 512,
+    precision: Literal['auto', 'fp32', 'fp16', 'bf16'] = 'auto',
+    modes: Literal['both', 'eager', 'compiled'] = 'both',
+    seconds: float = 5,
+    threads: int = 0,
+    json: bool = False,
+) -> None:
+    """Measure frames per second of three heads behind the same ViT, eager and compiled.
 
-    Without a GPU: with a ViT-S at 256x512 in fp32.
+    The networks are those of a bundle, from a uint8 image to class ids, with merged adapters and
+    random weights: the speed depends only on the sizes. They take turns, one image at a time.
+
+    Args:
+        encoder: the ViT of all three; tiny is for a first try without a GPU
+        width: of the image in pixels
+        height: of the image in pixels
+        precision: fp32, fp16 or bf16; auto is fp16 on a GPU, else fp32
+        modes: eager PyTorch, compiled by torch.compile, or both
+        seconds: time for each network and mode; they take turns
+        threads: CPU threads; 0 keeps the default of PyTorch
+        json: print JSON instead of a table
     """
-    gpu = torch.cuda.is_available()
-    device, (height, width) = ('cuda', (512, 1024)) if gpu else ('cpu', (256, 512))
-    images = torch.zeros(1, height, width, 3, dtype=torch.uint8, device=device)
-    options = {'image_size': 512} if gpu else SMALL
-    times: dict[str, list[float]] = {name: [] for name in SYSTEMS}
-    parameters = {}
+    if seconds <= 0 or min(width, height) < 32 or threads < 0:
+        raise DgssError(
+            'Give more than 0 seconds, sides of 32 pixels or more, and 0 threads or more.'
+        )
+    if threads:
+        torch.set_num_threads(threads)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    chosen = ('fp16' if device == 'cuda' else 'fp32') if precision == 'auto' else precision
+    images = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8, device=device)
+    rows: list[dict[str, Any]] = []
     steps = []
-    for name, system in SYSTEMS.items():
-        # Random weights: the speed depends only on the sizes.
-        model = build_system(system, encoder_options=options)
-        parameters[name] = sum(p.numel() for p in model.head.parameters())
+    for head, model in build_models(encoder, max(width, height)).items():
+        parameters = sum(p.numel() for p in model.head.parameters())
         network = DeployedNetwork(model).eval().to(device)
-        steps.append(partial(_time, network, images, times[name]))
-    with torch.inference_mode(), torch.autocast(device, torch.float16, enabled=gpu):
+        for mode in ('eager', 'compiled') if modes == 'both' else (modes,):
+            seconds_of: list[float] = []
+            rows.append(
+                {'head': head, 'mode': mode, 'parameters': parameters, 'seconds': seconds_of}
+            )
+            run = torch.compile(network) if mode == 'compiled' else network
+            steps.append(partial(_time, run, images, seconds_of))
+    with computing_in(device, DTYPES[chosen]):
         for step in steps:
-            step()
-        for values in times.values():
-            values.clear()
+            step()  # Compiles, and fills the caches.
+        for row in rows:
+            row['seconds'].clear()
         take_turns(steps, seconds)
-    place = torch.cuda.get_device_name() if gpu else f'CPU, {torch.get_num_threads()} threads'
-    _print(times, parameters, f'{width}x{height}, PyTorch {torch.__version__}, {place}', json)
+    place = torch.cuda.get_device_name() if device == 'cuda' else 'CPU'
+    threads = torch.get_num_threads()
+    where = f'{encoder}, {width}x{height}, {chosen}, PyTorch {torch.__version__}, {place}'
+    _report(rows, where if device == 'cuda' else f'{where}, {threads} threads', json)
 
 
-def _time(network: DeployedNetwork, images: torch.Tensor, times: list[float]) -> None:
+def build_models(encoder: str, side: int) -> dict[str, SegmentationModel]:
+    """The three systems on one ViT with patches of 16, random weights, without adapters.
+
+    `side`: of the square image that the position table is for, in pixels.
+    """
+    vit, depth = {**VITS[encoder], 'image_size': side}, VITS[encoder]['depth']
+    quarters = tuple(depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
+    light = build_system('dgss-dinov2-l', encoder_options={**vit, 'taps': quarters})
+    query = build_system('dgss-dinov2-l-query', encoder_options={**vit, 'taps': (depth - 2,)})
+    for model in (light, query):
+        merge_lora(model)
+    # With rank=None SoMA is the merged model: a plain ViT with a pyramid of four scales.
+    masks = build_system('soma-dinov2-l', encoder_options={**vit, 'taps': quarters}, rank=None)
+    return {'light conv': light, 'query': query, 'Mask2Former': masks}
+
+
+@contextmanager
+def computing_in(device: str, dtype: torch.dtype) -> Iterator[None]:
+    """Inside the block networks run without gradients, in `dtype` where that is safe."""
+    with torch.inference_mode(), torch.autocast(device, dtype, enabled=dtype != torch.float32):
+        yield
+
+
+def _time(network: Any, images: torch.Tensor, times: list[float]) -> None:
     start = time.perf_counter()
     network(images)
     if images.is_cuda:
@@ -62,28 +117,43 @@ def _time(network: DeployedNetwork, images: torch.Tensor, times: list[float]) ->
     times.append(time.perf_counter() - start)
 
 
-def _print(
-    times: dict[str, list[float]], parameters: dict[str, int], where: str, json: bool
-) -> None:
-    slowest = max(median(values) for values in times.values())
-    rows: list[dict[str, Any]] = [
+def _report(rows: list[dict[str, Any]], where: str, json: bool) -> None:
+    slowest = {
+        mode: max(median(r['seconds']) for r in rows if r['mode'] == mode)
+        for mode in {row['mode'] for row in rows}
+    }
+    found = [
         {
-            'head': name,
-            'parameters': parameters[name],
-            'network_ms': median(values) * 1e3,
-            'times_faster': slowest / median(values),
+            'head': row['head'],
+            'mode': row['mode'],
+            'parameters': row['parameters'],
+            'calls': len(row['seconds']),
+            'network_ms': 1e3 * median(row['seconds']),
+            'frames_per_s': 1 / median(row['seconds']),
+            'times_faster': slowest[row['mode']] / median(row['seconds']),
         }
-        for name, values in times.items()
+        for row in rows
     ]
     if json:
-        print(json_text.dumps({'where': where, 'heads': rows}, indent=2))
+        print(json_text.dumps({'where': where, 'heads': found}, indent=2))
         return
-    table = Table('head', 'parameters of the head, M', 'network, ms', 'times faster', title=where)
-    for row in rows:
+    table = Table(title=where)
+    for column in (
+        'head',
+        'mode',
+        'its parameters, M',
+        'network, ms',
+        'frames/s',
+        'times faster',
+    ):
+        table.add_column(column)
+    for row in found:
         table.add_row(
             row['head'],
+            row['mode'],
             f'{row["parameters"] / 1e6:.1f}',
-            f'{row["network_ms"]:.0f}',
+            f'{row["network_ms"]:.1f}',
+            f'{row["frames_per_s"]:.1f}',
             f'{row["times_faster"]:.2f}',
         )
-    Console().print(table)
+    Console(width=max(100, Console().width)).print(table)

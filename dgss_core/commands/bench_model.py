@@ -36,7 +36,6 @@ def model(
     seconds: float = 3,
     threads: int = 0,
     unverified: bool = False,
-    heads: bool = False,
     json: bool = False,
 ) -> None:
     """Time a bundle in every backend that works here, in one run, and compare with the roofline.
@@ -50,16 +49,10 @@ def model(
         seconds: time for each; they take turns
         threads: CPU threads, 0 for all cores
         unverified: also time engines that are not verified
-        heads: time the light and the Mask2Former head on one backbone instead (needs torch)
         json: print JSON instead of tables
     """
     if batch < 1 or seconds <= 0 or threads < 0:
         raise DgssError('Give at least one image, more than 0 seconds, and 0 threads or more.')
-    if heads:
-        from dgss_core.commands.bench_heads import compare_heads
-
-        compare_heads(seconds, json)
-        return
     names = list(BACKENDS) if backend == 'all' else backend.split(',')
     for name in names:
         check_backend(name)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
+from dgss_core.errors import DgssError
 from dgss_core.networks.checkpoint import About, load_checkpoint, save_checkpoint
 from dgss_core.networks.encoders import Encoder
 from dgss_core.networks.losses.merged import MergedLoss
@@ -17,6 +18,7 @@ from dgss_core.networks.systems import SegmentationModel, build_system, systems
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.distill import Distillation
 from dgss_core.training.objective import Objective
+from dgss_core.training.optimiser import fitting
 from dgss_core.training.self_training import SelfTraining
 from dgss_core.training.start import start_from
 from dgss_core.training.state import WHOLE, SavedState
@@ -58,7 +60,12 @@ def build_objective(
     merged: MergedLoss | None,
     hardware: HardwareConfig,
 ) -> Objective:
-    """The objective of a recipe, set up for the hardware."""
+    """The objective of a recipe, set up for the hardware.
+
+    Raises DgssError for a pattern in `config.frozen` that matches nothing, and if nothing is left
+    to train.
+    """
+    freeze_named(model, config.frozen)
     bank = None
     if config.mixing is not None and config.mixing.bank is not None:
         encoder = systems()[config.system].encoder
@@ -69,11 +76,28 @@ def build_objective(
     if hardware.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     given: dict[str, Any] = {'merged': merged, 'mixing': config.mixing, 'bank': bank}
+    objective: Objective
     if config.self_training is not None:
-        return SelfTraining(model, config.self_training, config.label_stride, **given)
-    if config.distillation is not None:
-        return Distillation(model, config.distillation, **given)
-    return Objective(model, **given)
+        objective = SelfTraining(model, config.self_training, config.label_stride, **given)
+    elif config.distillation is not None:
+        objective = Distillation(model, config.distillation, **given)
+    else:
+        objective = Objective(model, **given)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise DgssError(
+            f'Nothing of {config.system} is left to train; take patterns out of frozen, or give '
+            'distillation a weight on what the head answers.'
+        )
+    return objective
+
+
+def freeze_named(model: SegmentationModel, patterns: Sequence[str]) -> None:
+    """Freeze the parameters whose names match; norms that are frozen keep their statistics."""
+    parameters = dict(model.named_parameters())
+    for pattern in patterns:
+        for name in fitting(pattern, [*parameters]):
+            parameters[name].requires_grad_(False)
+    model.train(model.training)
 
 
 def compile_blocks(encoder: Encoder) -> None:

@@ -156,6 +156,7 @@ class TrainConfig:
         label_set: the classes
         encoder_options: options of the encoder (image_size, pad, ...)
         options: options of the system (rank, train, width, ...)
+        frozen: patterns of parameter names that keep their weights (`encoder.*`)
         sources: frames to train on
         augmentation: augmentation of the sources
         label_stride: the loss uses the middle of every n rows and columns of the labels
@@ -178,6 +179,7 @@ class TrainConfig:
     label_set: str = 'cityscapes19'
     encoder_options: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    frozen: list[str] = field(default_factory=list)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     label_stride: int = 1
     mixing: MixingConfig | None = None

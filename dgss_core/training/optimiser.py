@@ -108,7 +108,7 @@ def rate_factors(config: OptimiserConfig, model: SegmentationModel) -> dict[str,
         if id(parameter) in depth:
             factors[name] = config.layer_decay ** (len(blocks) - depth[id(parameter)])
     for pattern, factor in config.rates.items():
-        for name in _fitting(pattern, names):
+        for name in fitting(pattern, names):
             factors[name] *= factor
     return factors
 
@@ -125,15 +125,16 @@ def undecayed_names(config: OptimiserConfig, model: nn.Module) -> set[str]:
             elif not isinstance(module, LAYERS):
                 kinds['tables'].add(name)
     names = [name for name, _ in model.named_parameters()]
-    chosen = (kinds[rule] if rule in kinds else _fitting(rule, names) for rule in config.undecayed)
+    chosen = (kinds[rule] if rule in kinds else fitting(rule, names) for rule in config.undecayed)
     return set().union(*chosen)
 
 
-def _fitting(pattern: str, names: list[str]) -> set[str]:
-    fitting = {name for name in names if fnmatchcase(name, pattern)}
-    if not fitting:
+def fitting(pattern: str, names: list[str]) -> set[str]:
+    """The names that match a pattern. Raises DgssError if none does."""
+    found = {name for name in names if fnmatchcase(name, pattern)}
+    if not found:
         raise DgssError(
             f'No parameter of this model is called {pattern!r}; write a pattern such as '
             f"'encoder.*' or '{names[-1]}'."
         )
-    return fitting
+    return found

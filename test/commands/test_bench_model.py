@@ -94,13 +94,3 @@ def test_memory_grows_with_the_batch(bundle: Bundle) -> None:
 def test_memory_that_cannot_be_measured_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DgssError, match=r'could not be measured: .*There is no bundle'):
         measure(tmp_path / 'absent', 'onnxruntime', 1, 1)
-
-
-@pytest.mark.slow
-def test_the_light_head_is_faster_than_mask2former(capsys: pytest.CaptureFixture) -> None:
-    """About half a minute on two cores; the ratio is from one run."""
-    assert main(['bench', 'model', '--heads', '--json', '--seconds', '0.1']) == 0
-    light, mask2former = json.loads(capsys.readouterr().out)['heads']
-    assert light['times_faster'] > 2
-    assert mask2former['times_faster'] == 1
-    assert mask2former['parameters'] > 4 * light['parameters']

@@ -9,6 +9,7 @@ from torch import nn
 from dgss_core.networks.adapters.reins import Reins
 from dgss_core.networks.heads.eomt import EomtHead
 from dgss_core.networks.heads.mask2former import Mask2FormerHead
+from dgss_core.networks.heads.query import QueryHead
 from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
 
 VIT = {'width': 32, 'depth': 4, 'heads': 2, 'taps': (0, 1, 2, 3), 'image_size': 64}
@@ -53,11 +54,12 @@ SIZES = {
     'segformer': {'width': 16},
     **{name: {'width': 16} for name in ('pidnet', 'ddrnet', 'bisenetv2')},
     'dgss': {'width': 32, 'groups': 4, 'rank': 4},
+    'dgss-query': {'queries': 12, 'rank': 4},
 }
 
 
 REPEATED = {
-    *('soma-dinov2-l', 'vltseg-clip-b', 'dgss-eva02-clip-l'),
+    *('soma-dinov2-l', 'vltseg-clip-b', 'dgss-eva02-clip-l', 'dgss-clip-l-query'),
     *('pidnet-m', 'ddrnet-23', 'bisenetv2-coincheung'),
 }
 """Systems whose encoder and head are both in other systems. An export takes half a minute."""
@@ -80,6 +82,8 @@ EXPORTED = [
 def small(name: str, **sizes) -> SegmentationModel:
     encoder = ENCODERS.get(SYSTEMS[name].encoder, VIT)
     usual = {'width': 16} if name == 'dgss-mobilenetv2' else SIZES[name.split('-')[0]]
+    if name.endswith('-query'):
+        encoder, usual = {**VIT, 'taps': (2,)}, SIZES['dgss-query']
     torch.manual_seed(0)
     return build_system(name, encoder_options=encoder, **{**usual, **sizes})
 
@@ -104,6 +108,10 @@ def loud(name: str, frames: torch.Tensor) -> SegmentationModel:
             level_queries(model, frames, decoder.mask_embedding[-1], decoder.classifier.linear)
         elif isinstance(model.head, EomtHead):
             level_queries(model, frames, model.head.mask_embedding[-1], model.head.classify)
+        elif isinstance(model.head, QueryHead):
+            level(model, frames, model.head.mask_embedding[-1], 2)
+            level(model, frames, model.head.classify, 4)
+            model.head.classify.bias[-1] -= 8
         else:
             last = [m for m in model.head.modules() if isinstance(m, nn.Conv2d)][-1]
             level(model, frames, last, 3)

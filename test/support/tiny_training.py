@@ -74,6 +74,15 @@ RECIPES: dict[str, dict[str, Any]] = {
         'average': {'decay': 0.9},
         'optimiser': {'rate': 2e-3},
     },
+    'query': {
+        'system': 'dgss-dinov2-s-query',
+        'encoder_options': {**VIT, 'taps': [2]},
+        'options': {'rank': 4, 'queries': 24, 'alignment': 1.0},
+        'augmentation': {'crop': [64, 64]},
+        'mixing': {'side': 2, 'probability': 0.5},
+        'average': {'decay': 0.9},
+        'optimiser': {'rate': 5e-3},
+    },
 }  # fmt: skip
 
 

@@ -160,14 +160,7 @@ def split_off_head(
     DgssError is raised. `keep_prefix=True` of the encoder gives the head its class token and its
     registers too, as published.
     """
-    first = len(encoder.blocks) - blocks
-    if blocks < 1 or encoder.taps != (first - 1,) or len(encoder.channels) != 1:
-        raise DgssError(
-            f'a ViT of {len(encoder.blocks)} blocks that keeps its last {blocks} for the head '
-            f"needs taps=({first - 1},) and pyramid='none', not taps={encoder.taps}."
-        )
-    taken = list(encoder.blocks[first:])
-    encoder.blocks = encoder.blocks[:first]
+    taken = take_last_blocks(encoder, blocks)
     return EomtHead(
         encoder.channels,
         encoder.strides,
@@ -178,3 +171,16 @@ def split_off_head(
         criterion,
         encoder.embed.prefix if encoder.keep_prefix else 0,
     )
+
+
+def take_last_blocks(encoder: VisionTransformer, count: int) -> list[nn.Module]:
+    """Remove the last `count` blocks of a ViT and return them; raises as `split_off_head`."""
+    first = len(encoder.blocks) - count
+    if count < 1 or encoder.taps != (first - 1,) or len(encoder.channels) != 1:
+        raise DgssError(
+            f'a ViT of {len(encoder.blocks)} blocks that keeps its last {count} for the head '
+            f"needs taps=({first - 1},) and pyramid='none', not taps={encoder.taps}."
+        )
+    taken = list(encoder.blocks[first:])
+    encoder.blocks = encoder.blocks[:first]
+    return taken

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgss_core.labels import IGNORE, LabelSet
-from dgss_core.networks.encoders.encoder import Encoder
+from dgss_core.networks.encoders.encoder import Encoder, hold_frozen
 from dgss_core.networks.heads.head import Head
 from dgss_core.networks.losses.counts import Counts
 
@@ -24,6 +24,12 @@ class SegmentationModel(nn.Module):
         for name in ('mean', 'std'):
             values = torch.tensor(getattr(encoder, name)).view(1, 3, 1, 1) * 255
             self.register_buffer(name, values, persistent=False)
+
+    def train(self, mode: bool = True) -> SegmentationModel:
+        """As usual, but modules whose parameters are all frozen stay in eval mode."""
+        super().train(mode)
+        hold_frozen(self)
+        return self
 
     def normalise(self, images: Tensor) -> Tensor:
         """Normalise RGB (B, 3, H, W) in [0, 255] for the encoder."""

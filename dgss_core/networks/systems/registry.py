@@ -15,7 +15,7 @@ from dgss_core.networks.encoders import build_encoder
 from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
 from dgss_core.networks.encoders.registry import encoder_licence
 from dgss_core.networks.systems.clouds import MEAN, STD, clouds
-from dgss_core.networks.systems.dgss import dgss_light, dgss_vit
+from dgss_core.networks.systems.dgss import dgss_light, dgss_query, dgss_vit
 from dgss_core.networks.systems.eomt import eomt
 from dgss_core.networks.systems.famix import famix
 from dgss_core.networks.systems.mask2former import mask2former
@@ -121,6 +121,11 @@ def _dgss(encoder: str) -> System:
     return System(dgss_vit, encoder, 'LoRA', 'ViT conv', 'after VFMSeg, AAAI 2025', options)
 
 
+def _dgss_query(encoder: str, depth: int) -> System:
+    options = {'pyramid': 'none', 'taps': (depth - 2,)}
+    return System(dgss_query, encoder, 'LoRA', 'query', 'after QPrompt-R1, ICLR 2026', options)
+
+
 SYSTEMS: dict[str, System] = {
     'famix-rn50': _famix('clip-rn50'),
     'famix-rn101': _famix('clip-rn101'),
@@ -166,6 +171,11 @@ SYSTEMS: dict[str, System] = {
     'dgss-dinov2-l': _dgss('dinov2-l'),
     'dgss-eva02-clip-l': _dgss('eva02-clip-l'),
     'dgss-clip-l': _dgss('clip-vit-l'),
+    'dgss-dinov2-s-query': _dgss_query('dinov2-s', 12),
+    'dgss-dinov2-b-query': _dgss_query('dinov2-b', 12),
+    'dgss-dinov2-l-query': _dgss_query('dinov2-l', 24),
+    'dgss-eva02-clip-l-query': _dgss_query('eva02-clip-l', 24),
+    'dgss-clip-l-query': _dgss_query('clip-vit-l', 24),
     'dgss-mobilenetv2': System(dgss_light, 'mobilenetv2', 'full', 'light conv', 'ours'),
 }
 

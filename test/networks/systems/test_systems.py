@@ -34,6 +34,8 @@ TRAINED = {
     'segformer': r'.*',
     **dict.fromkeys(('pidnet', 'ddrnet', 'bisenetv2'), r'.*'),
     'dgss': r'head\..*|encoder\.blocks\.\d\.attention\.[qkv]\.lora_[ab]',
+    'dgss-query': r'head\.(?!block\.).*|(head\.block|encoder\.blocks\.\d).*\.lora_[ab]',
+    'dgss-mobilenetv2': r'.*',
 }
 
 
@@ -50,6 +52,7 @@ class TestPublishedSizes:
             ('clouds-convnext-l', 20_253_908, 216_481_172),
             ('famix-rn50', 16_253_299, 39_780_563),
             ('dgss-dinov2-l', 6_825_491, 315_740_691),
+            ('dgss-dinov2-l-query', 17_905_172, 314_025_492),
             ('dgss-mobilenetv2', 177_171, 1_989_971),
         ],
     )
@@ -161,6 +164,11 @@ GOLDEN = {
     'dgss-dinov2-l': (-0.0692, -0.1604, 0.0914, 0.2388),
     'dgss-eva02-clip-l': (0.0715, -0.0508, -0.2807, 0.2226),
     'dgss-clip-l': (-0.1590, 0.0635, -0.2373, 0.2704),
+    'dgss-dinov2-s-query': (0.9570, 0.7612, 0.2774, 0.3077),
+    'dgss-dinov2-b-query': (0.9570, 0.7612, 0.2774, 0.3077),
+    'dgss-dinov2-l-query': (0.9570, 0.7612, 0.2774, 0.3077),
+    'dgss-eva02-clip-l-query': (0.1735, 0.5937, 0.2042, 0.2924),
+    'dgss-clip-l-query': (0.2249, 0.2500, 1.2545, 0.2674),
     'dgss-mobilenetv2': (0.6828, -0.2307, 1.2813, 0.5285),
 }
 
@@ -174,7 +182,8 @@ class TestSystems(ModelContract):
 
     def test_exactly_the_published_parts_are_trained(self, name):
         model = small(name)
-        trained = TRAINED[name.split('-')[0]] if name != 'dgss-mobilenetv2' else r'.*'
+        kind = 'dgss-query' if name.endswith('-query') else name
+        trained = TRAINED.get(kind, TRAINED[name.split('-')[0]])
         for key, parameter in model.named_parameters():
             assert bool(re.fullmatch(trained, key)) == parameter.requires_grad, key
 
