@@ -28,7 +28,7 @@ from dgss_core.evaluation.store import PredictionStore
 from dgss_core.images.frames import FIRST_STAMP_NS, Frame
 from dgss_core.inputs import read_frames
 from dgss_core.runtime.bundle import open_bundle
-from dgss_core.runtime.pipeline import lanes_for
+from dgss_core.runtime.pipeline import lanes_for, opencv_in_one_thread
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_core.synthetic import StreetDrive
 
@@ -147,13 +147,13 @@ def _segment(segmenter: Segmenter, bag: Path, output: Path) -> None:
 
 
 def _predict(segmenter: Segmenter, bag: Path, output: Path) -> None:
-    with PredictionStore(output / 'frames.sqlite', 'bench') as store:
+    with opencv_in_one_thread(), PredictionStore(output / 'frames.sqlite', 'bench') as store:
         predict(BagFrames(bag, segmenter.labels), SegmenterPredictor(segmenter), store)
 
 
 def _score(segmenter: Segmenter, bag: Path, output: Path) -> None:
     labels = segmenter.labels
-    with PredictionStore(output / 'frames.sqlite', 'bench') as store:
+    with opencv_in_one_thread(), PredictionStore(output / 'frames.sqlite', 'bench') as store:
         score(
             BagFrames(bag, labels),
             store,
@@ -163,7 +163,7 @@ def _score(segmenter: Segmenter, bag: Path, output: Path) -> None:
 
 
 def _print(rows: list[dict[str, Any]], shared: Segmenter) -> None:
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(width=max(130, Console().width), highlight=False, markup=False)
     table = Table(
         box=None,
         title='frames/s, the share of the network, and CPU time of a frame',

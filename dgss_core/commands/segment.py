@@ -24,7 +24,13 @@ from dgss_core.images.paint import overlay, thumbnail
 from dgss_core.inputs import read_frames
 from dgss_core.runtime.backend import silent
 from dgss_core.runtime.bundle import open_bundle
-from dgss_core.runtime.pipeline import WriteBehind, in_threads, lanes_for, read_ahead
+from dgss_core.runtime.pipeline import (
+    WriteBehind,
+    in_threads,
+    lanes_for,
+    opencv_in_one_thread,
+    read_ahead,
+)
 from dgss_core.runtime.prediction import Prediction
 from dgss_core.runtime.segmenter import Segmenter
 
@@ -105,6 +111,7 @@ def segment_all(result: Result, output: Path, opacity: float) -> None:
         ahead = read_ahead(source, lambda frame: segmenter.prepare(frame.image))
         answers = in_threads(predict, ahead, segmenter.lanes)
         with (
+            opencv_in_one_thread(),
             staging_folder(output) as staging,
             closing(ahead),
             closing(answers),

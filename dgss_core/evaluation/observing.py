@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from dgss_core.errors import DgssError
-from dgss_core.evaluation.flicker import FlickerCounts, FlickerMeter
+from dgss_core.evaluation.flicker import FlickerCounts, FlickerMeter, Flow, flow_between
 from dgss_core.evaluation.frames import FrameKey, FrameSet
 from dgss_core.evaluation.predict import Show, quietly
 from dgss_core.evaluation.store import PredictionStore, Stored
@@ -17,6 +17,7 @@ from dgss_core.images.compressed import decode_compressed
 from dgss_core.labels import IGNORE
 from dgss_core.runtime.manifest import SourceStatistics
 from dgss_core.runtime.monitoring.domain_shift import DomainShiftMonitor
+from dgss_core.runtime.pipeline import in_threads
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,26 @@ def flickers(
     found = store.flicker()
     if found.keys() >= {key.name for key in keys}:
         return found
+    latest: dict[str, Stored] = {}
     meters: dict[str, FlickerMeter] = {}
-    for key in show(keys, f'Comparing the frames of {frames.title}', len(keys)):
-        stored = store.get(key.name)
-        image, mask = decode_compressed(stored.thumbnail), stored.unpacked().mask
+
+    def pairs() -> Iterator[tuple[Stored, Stored | None]]:
+        for key in keys:
+            stored = store.get(key.name)
+            yield stored, latest.get(key.drive)
+            latest[key.drive] = stored
+
+    def prepare(pair: tuple[Stored, Stored | None]) -> tuple[np.ndarray, np.ndarray, Flow | None]:
+        now, before = pair
+        image, flow = decode_compressed(now.thumbnail), None
+        if before is not None:
+            flow = flow_between(image, decode_compressed(before.thumbnail))
+        return image, now.unpacked().mask, flow
+
+    prepared = show(in_threads(prepare, pairs()), f'Following {frames.title}', len(keys))
+    for key, (image, mask, flow) in zip(keys, prepared, strict=True):
         try:
-            found[key.name] = meters.setdefault(key.drive, FlickerMeter()).add(image, mask)
+            found[key.name] = meters.setdefault(key.drive, FlickerMeter()).add(image, mask, flow)
         except DgssError as error:
             frames.problems.add(str(error), key.name)
             meters.pop(key.drive)

@@ -25,6 +25,7 @@ from dgss_core.evaluation.store import PredictionStore
 from dgss_core.evaluation.suite_summary import suite_results
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.manifest import SourceStatistics
+from dgss_core.runtime.pipeline import opencv_in_one_thread
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def run_part(
     """As `run`, for the set of frames of that number alone."""
     classes = Classes.of(predictor.labels, frames.label_set, label_set)
     theirs = against.labels.merge_to(label_set) if against is not None else None
-    with ExitStack() as stack:
+    with opencv_in_one_thread(), ExitStack() as stack:
         store, place = _predicted(stack, frames, predictor, folder, show)
         second = None
         if against is not None and theirs is not None:
@@ -195,7 +196,8 @@ def run_corrupted(
     named = {str(number): predictor for number, predictor in enumerate(predictors)}
     options = SuiteOptions(severities=severities, seed=settings.seed, band=settings.band)
     kept = folder.path / PREDICTIONS / CORRUPTIONS
-    return [*run_suite(frames, named, label_set, kept, options, show).values()]
+    with opencv_in_one_thread():
+        return [*run_suite(frames, named, label_set, kept, options, show).values()]
 
 
 def merged_suites(found: Sequence[Sequence[Counts]]) -> list[Suite]:

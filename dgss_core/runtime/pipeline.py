@@ -13,12 +13,15 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from queue import Empty, Full, Queue
 from types import TracebackType
 from typing import Any, Generic, TypeVar
+
+import cv2
 
 Item = TypeVar('Item')
 Made = TypeVar('Made')
@@ -115,6 +118,17 @@ def in_threads(
             waiting.extend(pool.submit(call, item) for item in islice(source, 1))
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def opencv_in_one_thread() -> Iterator[None]:
+    """Frames are processed side by side: OpenCV's own threads would wait for each other."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 class WriteBehind:
