@@ -92,13 +92,12 @@ def estimates(log_odds: Sequence[np.ndarray], drives: Sequence[str]) -> list[str
 
     Within a drive the log-odds of neighbours are averaged; a frame of no drive ('') is alone.
     """
-    model = CONDITIONS
     found: list[str] = []
     for drive, places in groupby(range(len(drives)), lambda place: drives[place]):
         rows = np.array([log_odds[place] for place in places])
         if drive:
             rows = _averaged(rows)
-        found += [model[index] for index in rows.argmax(1)]
+        found += [CONDITIONS[index] for index in rows.argmax(1)]
     return found
 
 
