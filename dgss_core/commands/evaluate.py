@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
+from dgss_core.bags.below import bags_at
 from dgss_core.commands.evaluate_fleet import Fleet, Scored, run_fleet, run_here
 from dgss_core.commands.evaluate_job import (
     Job,
     Predicting,
     Reading,
-    bags_at,
     refuse_folder_of_masks,
     refuse_repeated,
 )
@@ -131,7 +131,6 @@ def evaluate(
         ('band', band, 1),
         ('resamples', resamples, 2),
         ('workers', workers, 0),
-        ('gpus', gpus, 0),
     ):
         if value < least:
             raise DgssError(f'--{name} is {value}; give at least {least}.')

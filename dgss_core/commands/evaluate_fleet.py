@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,11 +36,16 @@ class Scored:
     suites: list[Suite]
 
 
+GPU_PART = 1e-4
+"""The least part of a GPU that Ray gives to a worker."""
+
+
 @dataclass(frozen=True)
 class Fleet:
     """`workers`: processes, 0 for as many as there is room. `address`: of a cluster of Ray.
 
-    `gpus`: of each worker, on Ray. Raises DgssError if they do not go together.
+    `gpus`: of each worker, on Ray. Raises DgssError for a number that Ray has not, and if they
+    do not go together.
     """
 
     workers: int
@@ -47,6 +53,11 @@ class Fleet:
     gpus: float
 
     def __post_init__(self) -> None:
+        parts = self.gpus if self.gpus >= 1 else self.gpus / GPU_PART
+        if not (math.isfinite(parts) and parts >= 0 and math.isclose(parts, round(parts))):
+            raise DgssError(
+                f'--gpus is {self.gpus}; give a whole number, or a part of one GPU such as 0.5.'
+            )
         if self.gpus and self.address is None:
             raise DgssError('--gpus is for workers on Ray; give its --address too.')
 

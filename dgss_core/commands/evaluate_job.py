@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from dgss_core import __version__
-from dgss_core.bags.bag import is_bag
 from dgss_core.commands.evaluate_models import (
     Facts,
     Model,
@@ -33,7 +32,6 @@ from dgss_core.evaluation.folder import EvaluationFolder
 from dgss_core.evaluation.frames import FrameSet
 from dgss_core.evaluation.ood import OodFolder
 from dgss_core.evaluation.run import Part, run_corrupted, run_part
-from dgss_core.images.folder import natural
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.backend import Report
 from dgss_core.runtime.bundle import open_bundle
@@ -219,31 +217,20 @@ def _dataset(spec: str, root: Path | None, ways: Protocol) -> DatasetFrames:
     return DatasetFrames(dataset, ways.view(Path(name).stem))
 
 
-def bags_at(path: Path) -> list[Path]:
-    """The bag at a path, or all bags in the folders below it, in natural order of their names."""
-    if not path.is_dir() or is_bag(path):
-        return [path]
-    below = sorted((entry for entry in path.iterdir() if entry.is_dir()), key=natural)
-    found = [bag for folder in below for bag in _bags_below(folder)]
-    return found or [path]
-
-
-def _bags_below(folder: Path) -> list[Path]:
-    if is_bag(folder):
-        return [folder]
-    # A link to a bag is one; other links are not followed, as they may lead back.
-    below = [] if folder.is_symlink() else [e for e in folder.iterdir() if e.is_dir()]
-    return [bag for entry in sorted(below, key=natural) for bag in _bags_below(entry)]
-
-
 def refuse_repeated(sources: Sequence[Source]) -> None:
     """Raise DgssError if one of the sources is there twice: its frames would count twice."""
     seen = set[Source]()
     for source in sources:
-        key = source.resolve() if isinstance(source, Path) else source
-        if key in seen:
+        if isinstance(source, Path):
+            key: Source = source.resolve()
+            # A recording, and the folder that it is the recording of.
+            same = {key, source.resolve().parent} if source.is_file() else {key}
+        else:
+            key = source.rstrip(':')
+            same = {key}
+        if same & seen:
             raise DgssError(f'{source} is given twice; name everything once.')
-        seen.add(key)
+        seen |= {key}
 
 
 def refuse_folder_of_masks(predictions: Path) -> None:

@@ -62,8 +62,10 @@ def parse_plain(
             about |= {'nargs': '+'} if is_list else {}
             parser.add_argument(name, **about)
             continue
-        option = f'--{name.rstrip("_")}'
+        option = f'--{name.rstrip("_").replace("_", "-")}'
         options.add(option)
+        if kind is not bool and 'choices' not in about:
+            about.setdefault('metavar', name.strip('_').upper())
         required = parameter.default is parameter.empty
         about |= {'required': True} if required else {'default': parameter.default}
         if parameter.default not in (None, '', False, parameter.empty):
@@ -95,7 +97,7 @@ def each(
 ) -> Iterator[str]:
     """The arguments with each value of an option in `lists` as one argument, --data+=VALUE.
 
-    `--data A B --data C` gives it three values. --label-set is taken for --label_set, if that is
+    `--data A B --data C` gives it three values. --label_set is taken for --label-set, if that is
     one of the `options`.
     """
     several = ''
@@ -104,7 +106,7 @@ def each(
         if not argument.startswith('--'):
             yield f'{several}+={argument}' if several else argument
             continue
-        known = f'--{name[2:].replace("-", "_")}'
+        known = f'--{name[2:].replace("_", "-")}'
         name = known if known in options else name
         several = name if name in lists else ''
         if not several:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,15 @@ def files_hash(root: Path, files: Iterable[Path]) -> str:
         status = path.stat()
         digest.update(f'{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n'.encode())
     return digest.hexdigest()[:16]
+
+
+def flat_name(name: str, taken: set[str]) -> str:
+    """The name of a frame as that of a file: in no folder, and not in `taken`; it is added."""
+    flat = name.replace('/', '_')
+    names = chain([flat], (f'{flat}_{number}' for number in count(2)))
+    free = next(one for one in names if one not in taken)
+    taken.add(free)
+    return free
 
 
 @dataclass(frozen=True)

@@ -98,9 +98,7 @@ class PredictionStore:
             is_new = not path.exists() or path.stat().st_size == 0
             self._database = sqlite3.connect(path, check_same_thread=False)
             if is_new:
-                with self._database:
-                    self._database.executescript(_TABLES)
-                    self._database.execute('INSERT INTO about VALUES (?)', (predictor,))
+                self._create(predictor)
             found = self._about()
         if found != predictor:
             raise DgssError(
@@ -176,6 +174,15 @@ class PredictionStore:
             }
             for name, text in rows
         }
+
+    def _create(self, predictor: str) -> None:
+        """Make the tables as a whole, or find them made by another process at the same time."""
+        self._database.execute('BEGIN IMMEDIATE')
+        if not self._database.execute('SELECT 1 FROM sqlite_master').fetchone():
+            for statement in _TABLES.split(';'):
+                self._database.execute(statement)
+            self._database.execute('INSERT INTO about VALUES (?)', (predictor,))
+        self._database.execute('COMMIT')
 
     def _about(self) -> str:
         ours = self._database.execute('PRAGMA application_id').fetchone() == (APPLICATION,)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dgss_core.evaluation.frames import flat_name
 from dgss_core.files import Kind, replacing_folder
 from dgss_core.images.compressed import encode_jpeg, encode_png
 from dgss_core.images.paint import colorize
@@ -35,8 +36,9 @@ def write_to_label(
             (staging / name).mkdir()
         lines = [f'{label.name}:{",".join(map(str, label.color))}::' for label in labels.labels]
         (staging / CLASSES).write_text(MARK + '\n'.join(lines) + '\n')
+        taken: set[str] = set()
         for name, image, mask in frames:
-            flat = name.replace('/', '_')
+            flat = flat_name(name, taken)
             (staging / IMAGES / f'{flat}.jpg').write_bytes(encode_jpeg(image, QUALITY))
             (staging / MASKS / f'{flat}.png').write_bytes(encode_png(colorize(mask, labels)))
 

@@ -144,3 +144,13 @@ def test_a_verb_that_needs_more_says_what() -> None:
     assert 'dgss generate images needs ' in done.stderr
     assert 'run pip install jsonargparse[signatures].' in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_help_shows_options_as_the_documentation_writes_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        parse('--help')
+    shown = capsys.readouterr().out
+    assert '--label-set LABEL_SET' in shown
+    assert '--label_set' not in shown

@@ -56,7 +56,7 @@ def test_a_recording_holds_every_frame(
 ) -> None:
     done = export(tmp_path, probe_bundle, capsys, 'rerun')
     folder = done.output / 'rerun'
-    assert len([*folder.iterdir()]) == 2
+    assert len([*folder.glob('*.rrd')]) == 2
     found = columns(folder / RECORDING)
     np.testing.assert_array_equal(planes(found['/camera/mask']), done.masks)
     np.testing.assert_array_equal(planes(found['/camera/labels']), done.labels[:3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from exports import WRONG_ROWS, export
 from fleets import write_drives
 
 from dgss_core.bags import Bag, read_bag
+from dgss_core.bags.below import bags_at
 from dgss_core.bags.reader import decode_message, deserialized
 from dgss_core.evaluation.pictures import RIGHT, error_indices, error_palette
 from dgss_core.images.compressed import decode_compressed
@@ -35,7 +37,7 @@ def test_a_bag_for_foxglove_holds_what_the_node_publishes(
     tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = export(tmp_path, probe_bundle, capsys, 'foxglove')
-    bags = sorted(path.name for path in (done.output / 'foxglove').iterdir())
+    bags = sorted(path.parent.name for path in (done.output / 'foxglove').glob('*/metadata.yaml'))
     assert len(bags) == 2
     assert bags[1] == BAG
     bag = done.output / 'foxglove' / BAG
@@ -139,6 +141,12 @@ def test_an_export_replaces_only_its_own_folder(
         assert code == 2
         assert 'notes.txt' in err
         assert (tmp_path / 'out' / name / 'notes.txt').read_text() == 'mine'
+    # A bag of somebody else is none of the export, though it is a bag.
+    (tmp_path / 'out' / 'foxglove' / 'notes.txt').unlink()
+    shutil.copytree(next(iter(drives.iterdir())), tmp_path / 'out' / 'foxglove' / 'mine')
+    code, _, err = evaluate(capsys, *given, 'foxglove')
+    assert code == 2
+    assert 'it holds mine' in err
 
 
 def test_drives_of_a_fleet_are_exported_too(
@@ -150,7 +158,7 @@ def test_drives_of_a_fleet_are_exported_too(
         '--workers', 1, '--resamples', 20, '--export', 'foxglove',
     )  # fmt: skip
     assert code == 0, err
-    bags = sorted((tmp_path / 'out' / 'foxglove').iterdir())
+    bags = bags_at(tmp_path / 'out' / 'foxglove')
     assert [len([*read_bag(bag)]) for bag in bags] == [2, 3]
 
 

@@ -147,6 +147,10 @@ def test_a_mistake_of_all_drives_is_one_sentence(
 MISTAKES = {
     'fewer than none': (('--workers', -1), '--workers is -1'),
     'GPUs of nobody': (('--gpus', 1), 'give its --address too'),
+    'no number of GPUs': (('--gpus', 'nan', '--address', 'local'), '--gpus is nan'),
+    'too small a part': (('--gpus', 1e-5, '--address', 'local'), 'such as 0.5'),
+    'one and a half': (('--gpus', 1.5, '--address', 'local'), 'a whole number'),
+    'one data set, spelt twice': (('--data', 'synthetic:'), 'synthetic: is given twice'),
 }
 
 
@@ -170,6 +174,13 @@ def test_a_bag_counts_once(
     )  # fmt: skip
     assert code == 2
     assert 'drive1 is given twice' in err
+    recording = next((drives / 'drive0').glob('*.mcap'))
+    code, _, err = evaluate(
+        capsys, '--bundle', probe_bundle.folder, '--bag', drives, recording,
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 2
+    assert f'{recording.name} is given twice' in err
 
 
 def test_a_folder_of_masks_belongs_to_one_bag(

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -125,3 +126,20 @@ def test_labels_and_masks_are_small(tmp_path: Path) -> None:
     with PredictionStore(tmp_path / 'p.sqlite', 'one') as store:
         store.put('1', IMAGE, Predicted(mask, mask, (512, 1024)))
         assert len(store.get('1').mask) < 20_000
+
+
+MAKE = """
+import sys, time
+from pathlib import Path
+from dgss_core.evaluation.store import PredictionStore
+time.sleep(max(0, float(sys.argv[2]) - time.time()))
+with PredictionStore(Path(sys.argv[1]), 'one') as store:
+    print(len(store.names()))
+"""
+
+
+def test_processes_may_make_a_store_at_the_same_time(tmp_path: Path) -> None:
+    start = time.time() + 4
+    command = [sys.executable, '-c', MAKE, str(tmp_path / 'store.sqlite'), str(start)]
+    made = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [(process.communicate()[0], process.returncode) for process in made] == [('0\n', 0)] * 4

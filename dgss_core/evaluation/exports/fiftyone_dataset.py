@@ -16,6 +16,7 @@ import numpy as np
 
 from dgss_core.documents import read_json
 from dgss_core.evaluation.exports.frames import SCORES, Drive, Shown
+from dgss_core.evaluation.frames import flat_name
 from dgss_core.files import Kind, replacing_folder
 from dgss_core.images.compressed import encode_jpeg, encode_png
 from dgss_core.labels import IGNORE, LabelSet
@@ -47,16 +48,16 @@ def write_dataset(folder: Path, drives: Iterable[Drive], labels: LabelSet) -> No
 
 
 def _samples(folder: Path, drives: Iterable[Drive]) -> Iterator[dict[str, Any]]:
-    number, random = 0, np.random.default_rng(0)
+    number, random, taken = 0, np.random.default_rng(0), set[str]()
     for drive in drives:
         for frame in drive.frames:
-            yield _sample(folder, drive, frame, number) | {'_rand': random.random()}
+            name = flat_name(f'{drive.name}_{frame.name}', taken)
+            yield _sample(folder, drive, frame, name, number) | {'_rand': random.random()}
             number += 1
 
 
-def _sample(folder: Path, drive: Drive, frame: Shown, number: int) -> dict[str, Any]:
-    """Write the pictures of a frame; returns its document."""
-    name = f'{drive.name}_{frame.name.replace("/", "_")}'
+def _sample(folder: Path, drive: Drive, frame: Shown, name: str, number: int) -> dict[str, Any]:
+    """Write the pictures of a frame to files of that name; returns its document."""
     image = encode_jpeg(frame.image, QUALITY)
     (folder / DATA / f'{name}.jpg').write_bytes(image)
     height, width = frame.mask.shape

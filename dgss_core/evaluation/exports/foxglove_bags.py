@@ -20,8 +20,9 @@ from dgss_core.bags.messages import (
 )
 from dgss_core.bags.recorder import BAG
 from dgss_core.evaluation.exports.frames import Drive, Shown
+from dgss_core.evaluation.exports.written import listed, write_list
 from dgss_core.evaluation.pictures import error_indices, error_palette
-from dgss_core.files import Kind, replacing_folder
+from dgss_core.files import replacing_folder
 from dgss_core.images.paint import colorize, overlay
 from dgss_core.labels import LabelSet
 
@@ -38,7 +39,9 @@ def write_bags(folder: Path, drives: Iterable[Drive], labels: LabelSet) -> None:
     kind.
     """
     with replacing_folder(folder, BAGS) as staging:
+        names = []
         for drive in drives:
+            names.append(drive.name)
             with BagRecorder(staging / drive.name, latched={CONDITION, CLASSES}) as recorder:
                 condition = None
                 for frame in drive.frames:
@@ -50,6 +53,7 @@ def write_bags(folder: Path, drives: Iterable[Drive], labels: LabelSet) -> None:
                         entries.insert(0, (CONDITION, text_message(condition)))
                     for topic, message in entries:
                         recorder.record(topic, message.__msgtype__, frame.stamp_ns, cdr(message))
+        write_list(staging, names)
 
 
 def _entries(frame: Shown, labels: LabelSet) -> Iterator[tuple[str, Any]]:
@@ -72,11 +76,8 @@ def _entries(frame: Shown, labels: LabelSet) -> Iterator[tuple[str, Any]]:
         yield f'{NODE}/scores/{name}', number_message(value)
 
 
-def _why_not(folder: Path) -> str:
-    for path in folder.iterdir():
-        if why := (BAG.why_not(path) if path.is_dir() else 'no bag'):
-            return f'{path.name}: {why}'
-    return ''
+def _why_no_bag(path: Path) -> str:
+    return BAG.why_not(path) if path.is_dir() else 'no bag'
 
 
-BAGS = Kind('a folder of bags for Foxglove', _why_not)
+BAGS = listed('a folder of bags for Foxglove', _why_no_bag)

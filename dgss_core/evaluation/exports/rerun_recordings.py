@@ -10,8 +10,9 @@ import numpy as np
 
 from dgss_core.errors import DgssError, one_line, read_head
 from dgss_core.evaluation.exports.frames import SCORES, SHIFT, Drive, Shown
+from dgss_core.evaluation.exports.written import listed, write_list
 from dgss_core.evaluation.pictures import RIGHT, error_indices, error_palette
-from dgss_core.files import Kind, replacing_folder
+from dgss_core.files import replacing_folder
 from dgss_core.images.compressed import encode_jpeg
 from dgss_core.labels import IGNORE, LabelSet
 
@@ -42,9 +43,11 @@ def write_recordings(folder: Path, drives: Iterable[Drive], labels: LabelSet) ->
     """
     rr = require_rerun()
     with replacing_folder(folder, RECORDINGS) as staging:
+        names = []
         for drive in drives:
+            names.append(f'{drive.name}{SUFFIX}')
             recording = rr.RecordingStream(APPLICATION, recording_id=drive.name)
-            recording.save(staging / f'{drive.name}{SUFFIX}', default_blueprint=_views(rr, drive))
+            recording.save(staging / names[-1], default_blueprint=_views(rr, drive))
             recording.send_recording_name(drive.title)
             for place, context in _contexts(rr, labels):
                 recording.log(place, context, static=True)
@@ -54,6 +57,7 @@ def write_recordings(folder: Path, drives: Iterable[Drive], labels: LabelSet) ->
                 for place, entry in _entries(rr, frame, labels):
                     recording.log(place, entry)
             recording.disconnect()
+        write_list(staging, names)
 
 
 def _entries(rr: Any, frame: Shown, labels: LabelSet) -> Iterator[tuple[str, Any]]:
@@ -117,11 +121,8 @@ def _views(rr: Any, drive: Drive) -> Any:
     )
 
 
-def _why_not(folder: Path) -> str:
-    for path in folder.iterdir():
-        if path.suffix != SUFFIX or not read_head(path).startswith(MAGIC):
-            return f'it holds {path.name}'
-    return ''
+def _why_no_recording(path: Path) -> str:
+    return '' if path.is_file() and read_head(path).startswith(MAGIC) else 'no recording'
 
 
-RECORDINGS = Kind('a folder of recordings for Rerun', _why_not)
+RECORDINGS = listed('a folder of recordings for Rerun', _why_no_recording)
