@@ -9,16 +9,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, overload
+from typing import Any
 
-from dgss_core.commands.evaluate_job import Job, Reading, Shard, Source
+from dgss_core.commands.evaluate_job import Job, Shard, Source
 from dgss_core.commands.evaluate_models import Facts
 from dgss_core.commands.progress import say, with_progress
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.fleet.on_ray import LOCAL, Cluster, on_ray
 from dgss_core.evaluation.fleet.processes import in_processes
 from dgss_core.evaluation.fleet.worker import Failed, Outcome
-from dgss_core.evaluation.frames import FrameSet, Problem
+from dgss_core.evaluation.frames import FrameSet, Problem, Sets
 from dgss_core.evaluation.results import Suite
 from dgss_core.evaluation.run import Evaluation, Part, merged, merged_suites, run, run_corrupted
 
@@ -31,7 +31,7 @@ class Scored:
     """
 
     done: Evaluation
-    sets: Sequence[FrameSet]
+    sets: Sets
     models: list[Facts]
     suites: list[Suite]
 
@@ -95,7 +95,7 @@ def run_here(job: Job, sets: Sequence[FrameSet]) -> Scored:
             )
             for one in (sets if job.corruptions else ())
         ]
-    return Scored(done, sets, [model.facts for model in models], merged_suites(found))
+    return Scored(done, sets.__getitem__, [model.facts for model in models], merged_suites(found))
 
 
 def run_fleet(job: Job, sources: Sequence[Source], fleet: Fleet) -> Scored:
@@ -130,7 +130,8 @@ def run_fleet(job: Job, sources: Sequence[Source], fleet: Fleet) -> Scored:
     done = merged([parts[number] for number, _ in items], job.label_set, job.settings, job.ood)
     models = _same([shard.models for shard in shards.values()])
     suites = [shards[number].suites for number in sorted(shards)] if job.corruptions else []
-    return Scored(done, _Reopened(job.reading, sources), models, merged_suites(suites))
+    reopened = lru_cache(1)(lambda number: job.reading.frames(sources[number]))
+    return Scored(done, reopened, models, merged_suites(suites))
 
 
 def _failed(source: Source, outcome: Failed) -> Part:
@@ -152,26 +153,6 @@ def _same(found: Sequence[list[Facts]]) -> list[Facts]:
             'and install the same on every machine. What was predicted by it is used again.'
         )
     return found[0]
-
-
-class _Reopened(Sequence[FrameSet]):
-    """The frames of sources, each opened when it is asked for."""
-
-    def __init__(self, reading: Reading, sources: Sequence[Source]) -> None:
-        self._sources = sources
-        self._open = lru_cache(1)(lambda place: reading.frames(sources[place]))
-
-    def __len__(self) -> int:
-        return len(self._sources)
-
-    @overload
-    def __getitem__(self, place: int) -> FrameSet: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[FrameSet]: ...
-    def __getitem__(self, place: int | slice) -> FrameSet | list[FrameSet]:
-        if isinstance(place, slice):
-            return [self._open(number) for number in range(*place.indices(len(self)))]
-        return self._open(place)
 
 
 def _show(items: Iterable[Any], title: str, count: int) -> Iterable[Any]:

@@ -126,3 +126,7 @@ class FrameSet(Protocol):
         The calls may run in other threads; they raise DgssError for labels that cannot be read.
         """
         ...
+
+
+Sets = Callable[[int], FrameSet]
+"""The sets of frames of an evaluation by their number, opened when they are asked for."""

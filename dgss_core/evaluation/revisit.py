@@ -10,7 +10,7 @@ import numpy as np
 
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.folder import TO_LABEL, EvaluationFolder
-from dgss_core.evaluation.frames import FrameSet
+from dgss_core.evaluation.frames import FrameSet, Sets
 from dgss_core.evaluation.pictures import choose as choose_pictures
 from dgss_core.evaluation.report import Picture
 from dgss_core.evaluation.run import Evaluation
@@ -41,16 +41,16 @@ class Revisited:
 
 
 def revisit(
-    sets: Sequence[FrameSet], labels: LabelSet, done: Evaluation, wanted: Iterable[ScoredFrame]
+    sets: Sets, labels: LabelSet, done: Evaluation, wanted: Iterable[ScoredFrame]
 ) -> Iterator[Revisited]:
     """Read some frames of `done` again, set by set, in the order of their places.
 
-    `labels`: the label set of the predictions. Only the sets that hold a wanted frame are taken
-    from `sets`. An image that cannot be read any more is left out.
+    `labels`: the label set of the predictions. Only the sets that hold a wanted frame are opened.
+    An image that cannot be read any more is left out.
     """
     in_order = sorted(wanted, key=lambda frame: (frame.source, frame.place))
     for number, of_set in groupby(in_order, key=lambda frame: frame.source):
-        frames = sets[number]
+        frames = sets(number)
         classes = Classes.of(labels, frames.label_set, done.label_set)
         by_place = {frame.place: frame for frame in of_set}
         labelled = {place for place, frame in by_place.items() if has_labels(frame)}
@@ -95,7 +95,7 @@ class _Labels:
 
 
 def label_next(
-    sets: Sequence[FrameSet],
+    sets: Sets,
     labels: LabelSet,
     folder: EvaluationFolder,
     done: Evaluation,
@@ -117,7 +117,7 @@ def label_next(
 
     def drafts() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         for one in revisit(sets, labels, done, chosen):
-            prefix = f'{one.frame.source}_' if len(sets) > 1 else ''
+            prefix = f'{one.frame.source}_' if len(done.parts) > 1 else ''
             draft = one.answer.at_size(*one.image.shape[:2]).mask
             yield f'{prefix}{one.frame.key.name}', one.image, draft
 
@@ -125,7 +125,7 @@ def label_next(
     return [frame.key.name for frame in chosen]
 
 
-def report_pictures(sets: Sequence[FrameSet], labels: LabelSet, done: Evaluation) -> list[Picture]:
+def report_pictures(sets: Sets, labels: LabelSet, done: Evaluation) -> list[Picture]:
     """The worst and some typical frames of every condition, with masks and labels.
 
     `labels`: of the predictions.

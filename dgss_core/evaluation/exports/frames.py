@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dgss_core.evaluation.frames import FrameSet
+from dgss_core.evaluation.frames import Sets
 from dgss_core.evaluation.revisit import has_labels, revisit
 from dgss_core.evaluation.run import Evaluation
 from dgss_core.evaluation.scoring import ScoredFrame
@@ -56,7 +56,7 @@ class Drive:
     frames: Iterator[Shown]
 
 
-def drives(sets: Sequence[FrameSet], labels: LabelSet, done: Evaluation) -> Iterator[Drive]:
+def drives(sets: Sets, labels: LabelSet, done: Evaluation) -> Iterator[Drive]:
     """All frames that were predicted. `labels`: the label set of the predictions.
 
     Iterate the frames of a drive before the next one.
@@ -77,7 +77,7 @@ def drives(sets: Sequence[FrameSet], labels: LabelSet, done: Evaluation) -> Iter
 
 
 def _shown(
-    sets: Sequence[FrameSet],
+    sets: Sets,
     labels: LabelSet,
     done: Evaluation,
     frames: Sequence[ScoredFrame],

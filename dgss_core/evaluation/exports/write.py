@@ -10,7 +10,7 @@ from typing import Any, Literal
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.exports import fiftyone_dataset, foxglove_bags, rerun_recordings
 from dgss_core.evaluation.exports.frames import Drive, drives
-from dgss_core.evaluation.frames import FrameSet
+from dgss_core.evaluation.frames import Sets
 from dgss_core.evaluation.run import Evaluation
 from dgss_core.files import Kind, refuse_replacing
 from dgss_core.labels import LabelSet
@@ -53,7 +53,7 @@ def check_exports(formats: Sequence[Format], output: Path) -> None:
 def write_exports(
     formats: Sequence[Format],
     output: Path,
-    sets: Sequence[FrameSet],
+    sets: Sets,
     labels: LabelSet,
     done: Evaluation,
 ) -> list[Path]:
