@@ -8,6 +8,8 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import ReliabilityPolicy
+from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 
 from dgss_ros.node.qos import subscribe
 from dgss_ros.parameters.table import AUTO
@@ -33,6 +35,9 @@ class Reception:
         is_overridden = reliability_override(topic) in node._parameter_overrides
         self._adapts = reliability == AUTO and not is_overridden
 
+        self._subscription: Subscription | None = None
+        self._timer: Timer | None = None
+
     def start(self) -> None:
         # None: the default, which rclpy declares as an override of the topic.
         self._reliable = sends_reliable(self._node, self._topic) if self._adapts else None
@@ -42,13 +47,21 @@ class Reception:
             self._timer = self._node.create_timer(LOOK_S, self._adapt, clock=clock)
 
     def stop(self) -> None:
-        if self._adapts:
-            self._node.destroy_timer(self._timer)
-        self._node.destroy_subscription(self._subscription)
+        """Destroy what `start` has created, all of it or a part."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            self._node.destroy_timer(timer)
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            self._node.destroy_subscription(subscription)
 
     @property
     def is_reliable(self) -> bool:
-        return self._subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+        subscription = self._subscription
+        return (
+            subscription is not None
+            and subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+        )
 
     def _adapt(self) -> None:
         reliable = sends_reliable(self._node, self._topic)
@@ -56,7 +69,8 @@ class Reception:
             return
         self._reliable = reliable
         old, self._subscription = self._subscription, self._create(reliable)
-        self._node.destroy_subscription(old)
+        if old is not None:
+            self._node.destroy_subscription(old)
         how = 'reliable' if reliable else 'with best effort'
         self._node.get_logger().info(f'Receives {self._topic} {how}, as its publishers send.')
 

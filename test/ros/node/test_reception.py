@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from camera import TIMEOUT_S, Camera, flat
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
+from dgss_core.errors import DgssError
 from dgss_ros.client.session import wait_until
 from dgss_ros.parameters.values import reliability_override
 
@@ -60,3 +62,18 @@ def test_an_override_is_stronger_than_auto(start_node, ros: Node, probe_bundle: 
     assert wait_until(lambda: bool(reception(ros)), TIMEOUT_S)
     # Longer than the node waits between two looks.
     assert not wait_until(lambda: reception(ros) != {BEST_EFFORT}, 1.5)
+
+
+def test_a_node_whose_subscription_is_refused_stops_and_can_be_configured_again(
+    start_node, probe_bundle: Path
+) -> None:
+    """The node publishes messages of another type on the topic that it should take images from."""
+    node = start_node('-r', '~/image:=/diagnostics', bundle=probe_bundle, traceback=True)
+    for _ in range(2):
+        node.lifecycle.configure()
+        with pytest.raises(DgssError):
+            node.lifecycle.activate()
+        assert wait_until(lambda: node.lifecycle.state == 'unconfigured', TIMEOUT_S)
+    assert 'incompatible type' in node.log
+    assert 'AttributeError' not in node.log
+    assert node.end(signal.SIGINT) == 0
