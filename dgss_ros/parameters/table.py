@@ -37,6 +37,8 @@ def _check_roi(roi: Sequence[int]) -> None:
 
 
 def _at_least(name: str, least: float, zero: str) -> Check:
+    """Return a check that a number is 0, which means `zero`, or at least `least`."""
+
     def check(value: float) -> None:
         if 0 < value < least:
             raise DgssError(f'{name} is at least {least:g}, or 0 for {zero}.')
