@@ -122,7 +122,8 @@ class Diagnostics:
         return TaskStatus(WARN, found[0], _numbered(found))
 
     def _connections(self) -> TaskStatus:
-        mismatched = list(mismatched_peers(self._node))
+        adapting = {camera.topic() for camera in self._cameras if camera.adapts()}
+        mismatched = list(mismatched_peers(self._node, adapting))
         elsewhere = [camera.where_images() for camera in self._cameras]
         doubtful = [*rivals(self._node), *(filter(None, elsewhere) if self._is_active else ())]
         found = [*mismatched, *doubtful]

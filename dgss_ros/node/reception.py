@@ -17,13 +17,15 @@ from dgss_ros.parameters.values import reliability_override
 
 LOOK_S = 1.0
 """Between two looks at the publishers."""
+PROFILE_REMEDY = 'give the camera driver the transport profile (docs/deploy.md, Transport)'
 
 
 class Reception:
     """The subscription of one camera between `start` and `stop`.
 
     With `reliability` `auto` it is reliable while every publisher of the images is, and best
-    effort else, which matches every publisher. An override of the topic is stronger.
+    effort else, which matches every publisher. An override of the topic is stronger. `adapts`:
+    whether the subscription follows the publishers so.
     """
 
     def __init__(
@@ -32,17 +34,17 @@ class Reception:
         self._node = node
         self._topic = topic
         self._create = lambda reliable: subscribe(node, kind, topic, take, reliable)
-        is_overridden = reliability_override(topic) in node._parameter_overrides
-        self._adapts = reliability == AUTO and not is_overridden
-
+        self._override = reliability_override(topic)
+        self._is_overridden = self._override in node._parameter_overrides
+        self.adapts = reliability == AUTO and not self._is_overridden
         self._subscription: Subscription | None = None
         self._timer: Timer | None = None
 
     def start(self) -> None:
         # None: the default, which rclpy declares as an override of the topic.
-        self._reliable = sends_reliable(self._node, self._topic) if self._adapts else None
+        self._reliable = sends_reliable(self._node, self._topic) if self.adapts else None
         self._subscription = self._create(self._reliable)
-        if self._adapts:
+        if self.adapts:
             clock = Clock(clock_type=ClockType.STEADY_TIME)
             self._timer = self._node.create_timer(LOOK_S, self._adapt, clock=clock)
 
@@ -62,6 +64,19 @@ class Reception:
             subscription is not None
             and subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE
         )
+
+    def loss_remedy(self) -> str:
+        """Return what to do about images that are lost on the way."""
+        if self.is_reliable:
+            return PROFILE_REMEDY
+        if self.adapts:
+            return f'{PROFILE_REMEDY}, or let every publisher of the images be reliable'
+        setting = (
+            f'{self._override} to reliable' if self._is_overridden else 'input.reliability to auto'
+        )
+        if sends_reliable(self._node, self._topic):
+            return f'its publisher is reliable: set {setting}, or {PROFILE_REMEDY}'
+        return f'{PROFILE_REMEDY}, or let it publish reliable and set {setting}'
 
     def _adapt(self) -> None:
         reliable = sends_reliable(self._node, self._topic)
