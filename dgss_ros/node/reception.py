@@ -24,8 +24,8 @@ class Reception:
     """The subscription of one camera between `start` and `stop`.
 
     With `reliability` `auto` it is reliable while every publisher of the images is, and best
-    effort else, which matches every publisher. An override of the topic is stronger. `adapts`:
-    whether the subscription follows the publishers so.
+    effort otherwise, which matches every publisher. An override of the topic is stronger.
+    `adapts`: whether the subscription follows the publishers so.
     """
 
     def __init__(

@@ -174,7 +174,7 @@ PARAMETERS = (
         'best_effort',
         UNCONFIGURED,
         'How images are received: best_effort matches every camera; auto is reliable while every '
-        'publisher of the images is, and best effort else.',
+        'publisher of the images is, and best effort otherwise.',
         choices=('best_effort', AUTO),
     ),
     Declaration(
