@@ -71,7 +71,7 @@ def test_invalid_values_are_refused_with_reasons_and_valid_ones_are_set(
     assert client.set('threads', 1) == ''
     assert client.get('threads') == 1
     node.lifecycle.configure()
-    for name, value in (('workers', 2), ('threads', 2), ('backend', 'auto')):
+    for name, value in (('workers', 2), ('threads', 2), ('backend', 'onnxruntime')):
         assert 'can only be set while the node is unconfigured' in client.set(name, value)
     assert client.get('bundle') == str(probe_bundle)
     assert client.set('overlay_opacity', 1.0) == ''
