@@ -168,6 +168,7 @@ def test_qos_can_be_overridden(start_node, ros: Node, probe_bundle: Path, camera
         (['--ros-args', '--frobnicate'], 'frobnicate'),
         (['--ros-args', '-p', 'overlay_opacity:=7.0'], 'out of range'),
         (['--ros-args', '-p', 'threads:=many'], 'threads'),
+        (['--ros-args', '-p', 'input.max_rate:=0.001'], 'at least 0.01, or 0 for no limit'),
         (['--ros-args', '-p', 'bond_heartbeat_period:=2.0'], 'out of range'),
         (['--ros-args', '-p', 'bond_heartbeat_period:=0.001'], 'at least 0.01, or 0 for no bond'),
         (['--ros-args', '-p', 'backend:=abacus'], 'use one of auto, onnxruntime'),
