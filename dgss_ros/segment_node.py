@@ -86,10 +86,8 @@ class SegmentNode(LifecycleNode):
         self.diagnostics = Diagnostics(
             self, lambda: self.state, [camera.health for camera in self._cameras], self._settings
         )
-        for sentence in unused_files(self.get_fully_qualified_name(), arguments):
-            self.diagnostics.note(sentence)
-        for sentence in self._settings.unknown():
-            self.diagnostics.note(sentence)
+        files = unused_files(self.get_fully_qualified_name(), arguments)
+        self.diagnostics.note('start', [*files, *self._settings.unknown()])
         is_managed = not self._settings['autostart']
         self._bond = ManagerBond(
             self, self._settings['bond_heartbeat_period'] if is_managed else 0.0
@@ -146,8 +144,8 @@ class SegmentNode(LifecycleNode):
                 camera.activate()
                 self.get_logger().info(f'Takes images from {camera.topic}.')
             topics = [camera.topic for camera in self._cameras]
-            for sentence in (*unused_overrides(self, topics), *self._settings.overridden(topics)):
-                self.diagnostics.note(sentence)
+            unused = unused_overrides(self, topics)
+            self.diagnostics.note('activation', [*unused, *self._settings.overridden(topics)])
             self._bond.form()
         except Exception:
             self._stop(self._pipeline)
@@ -270,7 +268,7 @@ class SegmentNode(LifecycleNode):
     def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:  # noqa: N802
         # In rclpy 7.1 the exception of an illegal transition leaves the executor and ends the
         # process. There is no hook to catch it, only this private method with its mangled name.
-        # A later rclpy without it calls this one no more; its exceptions end in `spin`.
+        # A later rclpy without it no longer calls this method; its exceptions end in `spin`.
         try:
             return super()._LifecycleNodeMixin__change_state(transition_id)  # type: ignore[misc]
         except RCLError as error:

@@ -5,7 +5,7 @@ It reads the graph, because the events of the middleware name no peer and do not
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from rclpy.node import Node
@@ -19,8 +19,11 @@ SHARED = {'diagnostics', 'rosout', 'parameter_events', 'bond'}
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 
 
-def mismatched_peers(node: Node) -> Iterator[str]:
-    """Yield a sentence with the fix for each publisher or subscription that does not match."""
+def mismatched_peers(node: Node, adapting: Collection[str] = ()) -> Iterator[str]:
+    """Yield a sentence with the fix for each publisher or subscription that does not match.
+
+    `adapting`: topics whose subscriptions follow their publishers by themselves.
+    """
     for subscription in node.subscriptions:
         topic, taken = subscription.topic_name, _type_name(subscription.msg_type)
         for peer in node.get_publishers_info_by_topic(topic):
@@ -29,7 +32,9 @@ def mismatched_peers(node: Node) -> Iterator[str]:
                     f'{_name(peer)} publishes {peer.topic_type} on {topic}, but this node takes '
                     f'{taken}: set image_transport, or remap'
                 )
-            elif reason := _mismatch(peer.qos_profile, subscription.qos_profile):
+            elif topic not in adapting and (
+                reason := _mismatch(peer.qos_profile, subscription.qos_profile)
+            ):
                 yield (
                     f'{_name(peer)} cannot be heard on {topic} ({reason}): set '
                     f'qos_overrides.{topic}.subscription.reliability to best_effort'

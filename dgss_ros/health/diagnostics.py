@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain
 
 from rclpy.node import Node
 
@@ -45,7 +46,7 @@ class Diagnostics:
         self._progress = ''
         self._cameras = cameras
         self._known: set[str] = set()
-        self._notes: dict[str, None] = {}
+        self._notes: dict[str, list[str]] = {}
         self._usage = Usage()
         self._updater = start_updater(node)
         self._add('model', self._model)
@@ -70,11 +71,16 @@ class Diagnostics:
         """Set the message of `model` while a bundle is loaded, until the next `set_model`."""
         self._progress = line
 
-    def note(self, sentence: str) -> None:
-        """Log and keep what was configured without effect; each sentence once."""
-        if sentence not in self._notes:
-            self._node.get_logger().warning(sentence)
-            self._notes[sentence] = None
+    def note(self, occasion: str, sentences: Iterable[str]) -> None:
+        """Report what was found without effect at `occasion`, until its next time.
+
+        The log gets what was not found at its last time.
+        """
+        before = self._notes.get(occasion, [])
+        self._notes[occasion] = list(sentences)
+        for sentence in self._notes[occasion]:
+            if sentence not in before:
+                self._node.get_logger().warning(sentence)
 
     def publish(self) -> None:
         self._updater.force_update()
@@ -110,12 +116,14 @@ class Diagnostics:
         return TaskStatus(level, f'{self._state()}{loading}{message}', values)
 
     def _parameters(self) -> TaskStatus:
-        if not self._notes:
+        found = list(chain.from_iterable(self._notes.values()))
+        if not found:
             return TaskStatus(OK, 'all have an effect', {})
-        return TaskStatus(WARN, next(iter(self._notes)), _numbered(self._notes))
+        return TaskStatus(WARN, found[0], _numbered(found))
 
     def _connections(self) -> TaskStatus:
-        mismatched = list(mismatched_peers(self._node))
+        adapting = {camera.topic() for camera in self._cameras if camera.adapts()}
+        mismatched = list(mismatched_peers(self._node, adapting))
         elsewhere = [camera.where_images() for camera in self._cameras]
         doubtful = [*rivals(self._node), *(filter(None, elsewhere) if self._is_active else ())]
         found = [*mismatched, *doubtful]

@@ -1,4 +1,4 @@
-"""Finds from the stamps of the images how many were lost on the way, and stamps that are none."""
+"""Finds from the stamps how many images were lost, and images without a stamp of their own."""
 
 from __future__ import annotations
 

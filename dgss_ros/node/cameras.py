@@ -29,7 +29,7 @@ from dgss_ros.node.mailbox import Mailbox
 from dgss_ros.node.messages import stamp_ns
 from dgss_ros.node.outputs import Outputs
 from dgss_ros.node.pace import Pace
-from dgss_ros.node.reception import Reception, sends_reliable
+from dgss_ros.node.reception import PROFILE_REMEDY, Reception
 from dgss_ros.parameters.values import Parameters
 
 WATCH_HZ = 5.0
@@ -66,6 +66,7 @@ class Camera:
             self._clock_fault,
             self._where_images,
             self._loss_remedy,
+            self._adapts,
         )
         self._last_age_s: float | None = None
         self.answers: Answers[Answer] = Answers(self._publish)
@@ -244,12 +245,10 @@ class Camera:
         return where_images(self._node, self.topic, name, is_compressed=self._is_compressed)
 
     def _loss_remedy(self) -> str:
-        profile = 'give the camera driver the transport profile (docs/deploy.md, Transport)'
-        if self._reception is None or self._reception.is_reliable:
-            return profile
-        if sends_reliable(self._node, self.topic):
-            return f'its publisher is reliable: set input.reliability to auto, or {profile}'
-        return f'{profile}, or let it publish reliable and set input.reliability to auto'
+        return PROFILE_REMEDY if self._reception is None else self._reception.loss_remedy()
+
+    def _adapts(self) -> bool:
+        return self._reception is not None and self._reception.adapts
 
     def _age_s(self, header: Header) -> float | None:
         """Return the seconds since the stamp by the node's clock; None for a stamp up to 0."""

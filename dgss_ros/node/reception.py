@@ -8,6 +8,8 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import ReliabilityPolicy
+from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 
 from dgss_ros.node.qos import subscribe
 from dgss_ros.parameters.table import AUTO
@@ -15,13 +17,15 @@ from dgss_ros.parameters.values import reliability_override
 
 LOOK_S = 1.0
 """Between two looks at the publishers."""
+PROFILE_REMEDY = 'give the camera driver the transport profile (docs/deploy.md, Transport)'
 
 
 class Reception:
     """The subscription of one camera between `start` and `stop`.
 
     With `reliability` `auto` it is reliable while every publisher of the images is, and best
-    effort else, which matches every publisher. An override of the topic is stronger.
+    effort otherwise, which matches every publisher. An override of the topic is stronger.
+    `adapts`: whether the subscription follows the publishers so.
     """
 
     def __init__(
@@ -30,25 +34,49 @@ class Reception:
         self._node = node
         self._topic = topic
         self._create = lambda reliable: subscribe(node, kind, topic, take, reliable)
-        is_overridden = reliability_override(topic) in node._parameter_overrides
-        self._adapts = reliability == AUTO and not is_overridden
+        self._override = reliability_override(topic)
+        self._is_overridden = self._override in node._parameter_overrides
+        self.adapts = reliability == AUTO and not self._is_overridden
+        self._subscription: Subscription | None = None
+        self._timer: Timer | None = None
 
     def start(self) -> None:
         # None: the default, which rclpy declares as an override of the topic.
-        self._reliable = sends_reliable(self._node, self._topic) if self._adapts else None
+        self._reliable = sends_reliable(self._node, self._topic) if self.adapts else None
         self._subscription = self._create(self._reliable)
-        if self._adapts:
+        if self.adapts:
             clock = Clock(clock_type=ClockType.STEADY_TIME)
             self._timer = self._node.create_timer(LOOK_S, self._adapt, clock=clock)
 
     def stop(self) -> None:
-        if self._adapts:
-            self._node.destroy_timer(self._timer)
-        self._node.destroy_subscription(self._subscription)
+        """Destroy what `start` has created, all of it or a part."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            self._node.destroy_timer(timer)
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            self._node.destroy_subscription(subscription)
 
     @property
     def is_reliable(self) -> bool:
-        return self._subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+        subscription = self._subscription
+        return (
+            subscription is not None
+            and subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+        )
+
+    def loss_remedy(self) -> str:
+        """Return what to do about images that are lost on the way."""
+        if self.is_reliable:
+            return PROFILE_REMEDY
+        if self.adapts:
+            return f'{PROFILE_REMEDY}, or let every publisher of the images be reliable'
+        setting = (
+            f'{self._override} to reliable' if self._is_overridden else 'input.reliability to auto'
+        )
+        if sends_reliable(self._node, self._topic):
+            return f'its publisher is reliable: set {setting}, or {PROFILE_REMEDY}'
+        return f'{PROFILE_REMEDY}, or let it publish reliable and set {setting}'
 
     def _adapt(self) -> None:
         reliable = sends_reliable(self._node, self._topic)
@@ -56,7 +84,8 @@ class Reception:
             return
         self._reliable = reliable
         old, self._subscription = self._subscription, self._create(reliable)
-        self._node.destroy_subscription(old)
+        if old is not None:
+            self._node.destroy_subscription(old)
         how = 'reliable' if reliable else 'with best effort'
         self._node.get_logger().info(f'Receives {self._topic} {how}, as its publishers send.')
 

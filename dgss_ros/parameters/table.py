@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dgss_core.errors import DgssError
 from dgss_core.images.view import ROTATIONS
 from dgss_core.runtime.backends import check_backend
-from dgss_ros.parameters.declaration import ANY_TIME, AT_START, UNCONFIGURED, Declaration
+from dgss_ros.parameters.declaration import ANY_TIME, AT_START, UNCONFIGURED, Check, Declaration
 
 MIN_RATE_HZ = 0.01
 """A smaller rate would make a camera as good as silent."""
+MIN_HEARTBEAT_S, MAX_HEARTBEAT_S = 0.01, 1.0
+"""A bond without a heartbeat for 4 s is broken; more than 100 a second only cost time."""
 
 AUTO = 'auto'
 
@@ -34,9 +36,14 @@ def _check_roi(roi: Sequence[int]) -> None:
         )
 
 
-def _check_rate(rate_hz: float) -> None:
-    if 0 < rate_hz < MIN_RATE_HZ:
-        raise DgssError(f'input.max_rate is at least {MIN_RATE_HZ:g}, or 0 for no limit.')
+def _at_least(name: str, least: float, zero: str) -> Check:
+    """Return a check that a number is 0, which means `zero`, or at least `least`."""
+
+    def check(value: float) -> None:
+        if 0 < value < least:
+            raise DgssError(f'{name} is at least {least:g}, or 0 for {zero}.')
+
+    return check
 
 
 PARAMETERS = (
@@ -54,9 +61,11 @@ PARAMETERS = (
         float,
         0.1,
         AT_START,
-        'Seconds between the heartbeats of the bond that the lifecycle manager of Nav2 expects; '
-        '0 for no bond. Needs bondpy; a node with autostart has no manager and makes none.',
-        bounds=(0.0, 10.0),
+        'Seconds between the heartbeats of the bond that the lifecycle manager of Nav2 expects, '
+        'at least 0.01; 0 for no bond. Needs bondpy; a node with autostart has no manager and '
+        'makes none.',
+        bounds=(0.0, MAX_HEARTBEAT_S),
+        check=_at_least('bond_heartbeat_period', MIN_HEARTBEAT_S, 'no bond'),
     ),
     Declaration(
         'image_transport',
@@ -165,7 +174,7 @@ PARAMETERS = (
         'best_effort',
         UNCONFIGURED,
         'How images are received: best_effort matches every camera; auto is reliable while every '
-        'publisher of the images is, and best effort else.',
+        'publisher of the images is, and best effort otherwise.',
         choices=('best_effort', AUTO),
     ),
     Declaration(
@@ -183,7 +192,7 @@ PARAMETERS = (
         ANY_TIME,
         'Maximum number of images per second from each camera, at least 0.01; 0 for no limit.',
         bounds=(0.0, 1000.0),
-        check=_check_rate,
+        check=_at_least('input.max_rate', MIN_RATE_HZ, 'no limit'),
     ),
     ROTATION := Declaration(
         'input.rotation',

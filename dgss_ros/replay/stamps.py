@@ -16,7 +16,7 @@ class Stamps:
     """Gives an image a stamp of its own if it has none, or that of an image before it.
 
     The first gets the time of its recording, the second its own stamp; both then the next free
-    nanosecond. `changed`: how many there were.
+    nanosecond. `changed`: how many there are in the bag, however often it is played.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Stamps:
         own_ns = raw_stamp_ns(message.data)
         stamp_ns = own_ns + again if own_ns else 0
         if stamp_ns in self._used:
-            self.changed += 1
+            self.changed += not again
             stamp_ns = stamp_ns or message.stamp_ns % END_NS
             while stamp_ns in self._used:
                 stamp_ns += 1

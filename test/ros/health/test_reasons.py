@@ -16,6 +16,7 @@ from streams import images_at
 
 from dgss_ros.client.session import wait_until
 from dgss_ros.node.messages import to_image
+from dgss_ros.parameters.values import reliability_override
 
 pytestmark = pytest.mark.ros
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -140,6 +141,28 @@ def test_parameters_and_files_that_fit_nothing_are_reported(
     assert values['2'] == "There is no parameter 'input.roy'; the nearest is input.roi."
     assert 'qos_overrides./eye/image has no effect' in values['3']
     assert 'input.reliability has no effect on /dgss/image' in values['4']
+
+
+def test_an_override_is_reported_while_it_makes_auto_have_no_effect(
+    start_node, ros: Node, probe_bundle: Path, diagnostics: DiagnosticsReader
+) -> None:
+    override = '-p', f'{reliability_override("/dgss/image")}:=reliable'
+    node = start_node(*override, '-p', 'input.roy:=1', bundle=probe_bundle)
+    sentence = 'input.reliability has no effect on /dgss/image'
+    parameters = ParameterClient(ros)
+    for reliability, found in (('auto', 2), ('auto', 2), ('best_effort', 1), ('auto', 2)):
+        assert parameters.set('input.reliability', reliability) == ''
+        node.lifecycle.configure()
+        node.lifecycle.activate()
+        diagnostics.status.clear()
+        values = diagnostics.wait('parameters', lambda s, _: s.level == WARN)
+        assert len(values) == found
+        assert ('2' in values and sentence in values['2']) == (reliability == 'auto')
+        node.lifecycle.deactivate()
+        node.lifecycle.cleanup()
+    # The log tells what is new on an activation.
+    assert node.log.count(sentence) == 2
+    assert node.log.count('There is no parameter') == 1
 
 
 @pytest.mark.parametrize(

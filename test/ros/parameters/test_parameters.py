@@ -71,7 +71,7 @@ def test_invalid_values_are_refused_with_reasons_and_valid_ones_are_set(
     assert client.set('threads', 1) == ''
     assert client.get('threads') == 1
     node.lifecycle.configure()
-    for name, value in (('workers', 2), ('threads', 2), ('backend', 'auto')):
+    for name, value in (('workers', 2), ('threads', 2), ('backend', 'onnxruntime')):
         assert 'can only be set while the node is unconfigured' in client.set(name, value)
     assert client.get('bundle') == str(probe_bundle)
     assert client.set('overlay_opacity', 1.0) == ''
@@ -168,6 +168,9 @@ def test_qos_can_be_overridden(start_node, ros: Node, probe_bundle: Path, camera
         (['--ros-args', '--frobnicate'], 'frobnicate'),
         (['--ros-args', '-p', 'overlay_opacity:=7.0'], 'out of range'),
         (['--ros-args', '-p', 'threads:=many'], 'threads'),
+        (['--ros-args', '-p', 'input.max_rate:=0.001'], 'at least 0.01, or 0 for no limit'),
+        (['--ros-args', '-p', 'bond_heartbeat_period:=2.0'], 'out of range'),
+        (['--ros-args', '-p', 'bond_heartbeat_period:=0.001'], 'at least 0.01, or 0 for no bond'),
         (['--ros-args', '-p', 'backend:=abacus'], 'use one of auto, onnxruntime'),
         (['--ros-args', '-p', 'cameras:=[front, front]'], 'names one twice'),
         (['--ros-args', '-p', 'cameras:=["a/b"]'], 'cannot name a camera'),

@@ -31,6 +31,19 @@ def test_every_stamp_occurs_once(order: str) -> None:
     assert stamps.changed == 5
 
 
+def test_images_are_counted_once_however_often_the_bag_is_played() -> None:
+    head = bytes([0, 1, 0, 0])
+    stamps = Stamps()
+    found = []
+    for again in range(3):
+        for second in (5, 5, 6, 0):
+            data = head + struct.pack('<iI', second, 0)
+            message = BagMessage('/image', 'sensor_msgs/msg/Image', 7 * NS, data)
+            found.append(raw_stamp_ns(stamps.unique(message, again).data))
+    assert len(set(found)) == len(found)
+    assert stamps.changed == 2
+
+
 def test_a_message_that_is_too_short_stays_as_it_is() -> None:
     message = BagMessage('/image', 'sensor_msgs/msg/Image', 1, b'\0\1\0\0abc')
     assert Stamps().unique(message) is message
