@@ -25,6 +25,8 @@ CHOICES = {
     ],
     'history': [policy.name.lower() for policy in HistoryPolicy if policy.name != 'UNKNOWN'],
 }
+DEEPEST = 2**31 - 1
+"""The largest depth that the middleware takes."""
 
 
 LATCHED_QOS = QoSProfile(
@@ -96,5 +98,7 @@ def check_overrides(node: Node) -> None:
         choices = CHOICES.get(policy)
         if choices and value not in choices:
             raise DgssError(f'{name} must be one of {", ".join(choices)}, not {value!r}.')
-        if policy == 'depth' and not (isinstance(value, int) and value > 0):
-            raise DgssError(f'{name} must be a number of messages from 1 on, not {value!r}.')
+        if policy == 'depth' and not (type(value) is int and 0 < value <= DEEPEST):
+            raise DgssError(
+                f'{name} must be a number of messages from 1 to {DEEPEST}, not {value!r}.'
+            )

@@ -209,7 +209,9 @@ def test_an_exception_in_a_transition_is_logged_and_does_not_end_the_node(
     ('override', 'reason'),
     [
         ('/dgss/confidence.publisher.reliability:=perhaps', 'must be one of .*best_effort'),
-        ('/dgss/image.subscription.depth:=0', 'from 1 on'),
+        ('/dgss/image.subscription.depth:=0', 'from 1 to'),
+        ('/dgss/image.subscription.depth:=true', 'not True'),
+        ('/dgss/image.subscription.depth:=3000000000', 'not 3000000000'),
         ('/dgss/image.subscription.history:=keep', 'must be one of .*keep_last'),
     ],
 )
