@@ -104,6 +104,8 @@ def test_the_licence_of_a_converted_file_is_that_of_its_publisher() -> None:
     assert 'Apache' not in stated_licence(meta.system or '', meta.file)
     assert stated_licence('dgss-mobilenetv2') == ''
     assert stated_licence('eomt-dinov2-s').startswith('weights not stated')
+    assert stated_licence('eomt-dinov2-s') == stated_licence('eomt-dinov2-l')
+    assert 'DINOv3' not in stated_licence('eomt-dinov2-b')
 
 
 OWN = """\
