@@ -20,7 +20,7 @@ from dgss_core.errors import DgssError, one_line
 from dgss_core.files import cache_folder
 from dgss_core.published.catalog import Catalog, load_catalog
 from dgss_core.published.entry import Checkpoint
-from dgss_core.published.store import Store
+from dgss_core.published.store import Fetched, Store
 from dgss_core.published.terms import data_terms
 from dgss_core.published.web import opened
 
@@ -135,8 +135,8 @@ def fetch(
         own: YAML file with entries of your own
     """
     catalog, store = load_catalog(own), store_of(folder)
-    for path in fetch_files(catalog, store, catalog.find(name), yes, from_, mirror):
-        print(path)
+    for file in fetch_files(catalog, store, catalog.find(name), yes, from_, mirror):
+        print(file.path)
 
 
 def check(
@@ -194,15 +194,14 @@ def fetch_files(
     yes: bool,
     given: Path | None,
     mirror: Path | None,
-) -> list[Path]:
-    """The paths of the encoder, if it is apart, and of the file of an entry."""
+) -> list[Fetched]:
+    """The encoder, if it is apart, and the file of an entry."""
     parts = catalog.with_base(entry)
     sources = {part.name: _source(store, part, mirror) for part in parts}
     if given is not None:
         sources[entry.name] = given
     for part in parts:
-        if sources[part.name] is None and not store.holds(part):
-            _refuse_unfetchable(part)
+        _refuse_unfetchable(part, sources[part.name] is not None or store.holds(part))
     if not all(map(store.holds, parts)):
         _accept(entry, catalog.terms(entry), yes)
     terms = '; '.join(catalog.terms(entry))
@@ -213,8 +212,9 @@ def _source(store: Store, entry: Checkpoint, mirror: Path | None) -> Path | None
     return None if mirror is None else mirror / entry.name / entry.file
 
 
-def _refuse_unfetchable(entry: Checkpoint) -> None:
-    if entry.fetch == 'manual':
+def _refuse_unfetchable(entry: Checkpoint, there: bool) -> None:
+    """Raise DgssError for a file that is not fetched here; `there`: it is on this machine."""
+    if entry.fetch == 'manual' and not there:
         raise DgssError(
             f'{entry.name} is fetched by hand from {entry.address}: {_lower(entry.by_hand)}; '
             'pass the file with --from.'
@@ -239,7 +239,7 @@ def _accept(entry: Checkpoint, terms: list[str], yes: bool) -> None:
         raise DgssError(f'The terms of {entry.name} were not accepted; nothing was fetched.')
 
 
-def _obtain(store: Store, entry: Checkpoint, terms: str, given: Path | None) -> Path:
+def _obtain(store: Store, entry: Checkpoint, terms: str, given: Path | None) -> Fetched:
     console = Console(stderr=True)
     columns = (TextColumn('{task.description}'), BarColumn(), DownloadColumn())
     with Progress(
@@ -259,7 +259,7 @@ def _refuse_code(path: Path) -> None:
     try:
         from dgss_core.networks.tensor_files import refuse_code
     except ModuleNotFoundError:
-        say(f'{path.name} is examined when it is converted, as torch is not installed here.')
+        say('The file is examined when it is converted, as torch is not installed here.')
         return
     refuse_code(path)
 

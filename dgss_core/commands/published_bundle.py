@@ -24,9 +24,9 @@ from dgss_core.networks.checkpoint import read_about
 from dgss_core.networks.weight_files import Which
 from dgss_core.published.catalog import Catalog, load_catalog
 from dgss_core.published.entry import Checkpoint
+from dgss_core.published.store import Fetched
 from dgss_core.published.terms import licences
 from dgss_core.runtime.bundle import open_bundle
-from dgss_core.runtime.bundle.contents import sha256_of
 from dgss_core.runtime.bundle.writing import refuse_existing
 
 
@@ -145,14 +145,14 @@ def _refuse_unknown(entry: Checkpoint, image_size: int | None) -> None:
 
 
 def _origin(
-    catalog: Catalog, entry: Checkpoint, files: list[Path], labels: LabelSet
+    catalog: Catalog, entry: Checkpoint, files: list[Fetched], labels: LabelSet
 ) -> dict[str, str]:
     """All that the weights of a bundle depend on, and how their publisher tested them."""
     *base, source = files
     origin = {
         'published as': entry.name,
         'published at': entry.address,
-        'sha256 of the published file': sha256_of(source),
+        'sha256 of the published file': source.sha256,
         'system': entry.system or '',
         'label set': f'{labels.name}, sha256 {_sha256(labels.to_dict())}',
         'options': json.dumps(_sizes(entry), sort_keys=True),
@@ -160,8 +160,8 @@ def _origin(
         'converted by': f'dgss {__version__}',
         'terms': '; '.join(catalog.terms(entry)),
     }
-    for path in base:
-        origin['sha256 of its encoder'] = sha256_of(path)
+    for encoder in base:
+        origin['sha256 of its encoder'] = encoder.sha256
         origin['crops of the training'] = f'{entry.image_size} pixels'
     if entry.recipe is not None:
         origin["publisher's test"] = str(entry.recipe)
@@ -185,7 +185,7 @@ def _sizes(entry: Checkpoint) -> dict[str, Any]:
 
 def _convert(
     entry: Checkpoint,
-    files: list[Path],
+    files: list[Fetched],
     output: Path,
     labels: LabelSet,
     origin: Mapping[str, str],
@@ -202,10 +202,10 @@ def _convert(
         origin=origin,
     )
     convert_file(
-        source,
+        source.path,
         entry.system or '',
         output,
-        base[0] if base else None,
+        base[0].path if base else None,
         labels,
         overwrite=True,
         published=published,

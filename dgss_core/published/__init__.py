@@ -8,7 +8,7 @@
         │  download.py   bytes of one address, resumed from any byte (web.py: one request)
         │  digests.py    size, checksum, and what the file really is
         ▼
-    store.py             <folder>/<name>/<file>, pinned in <folder>/lock.json
+    store.py             <folder>/<name>/<file>, pinned in <folder>/pins.json
     docs.py              docs/published.md
 
 Only commands import this wing: nothing is fetched by the node or by the library at run time.

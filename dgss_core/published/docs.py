@@ -31,7 +31,7 @@ the answer. An address with * was put together from a pattern.
 ## How a file is fetched
 
 - The terms of the weights, of the publisher's code and of the training data are printed first,
-  and nothing is fetched before they are accepted (`--yes`). They are kept in `lock.json`.
+  and nothing is fetched before they are accepted (`--yes`). They are kept in `pins.json`.
 - A download that was cut off goes on at the next byte (HTTP Range with If-Range). If the
   server cannot promise that the file is still the same version, it is begun anew. The proxy of
   the environment is used (`https_proxy`, `no_proxy`).
@@ -40,7 +40,7 @@ the answer. An address with * was put together from a pattern.
   refused in one sentence.
 - The file is `~/.cache/dgss/published/NAME/FILE` (`--folder`), since names of files repeat:
   ten of Rein's are called `iter_40000_published.pth`. Where the publisher gives no digest, the
-  first download is pinned in `lock.json` with its SHA-256 and size, and a later one must be
+  first download is pinned in `pins.json` with its SHA-256 and size, and a later one must be
   the same.
 - A file that is *by hand* is behind a page: download it in a browser and pass it with `--from
   FILE`. One that is *by its library* is fetched by timm when a recipe or `dgss convert --base`

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+PINS = 'pins.json'
+"""File beside the folders of the entries, whose name no entry can have."""
 Fetch = Literal['auto', 'manual', 'library']
 """How a file is got: by one GET of its address, by hand, or by the library that knows its name."""
 

@@ -98,7 +98,7 @@ def test_fetch_asks_first_and_brings_the_encoder_too(own, host: Host, tmp_path, 
     # Accepted once; what is there is checked and not fetched again.
     assert run(capsys, 'fetch', 'our-rein', *own).splitlines() == list(map(str, paths))
     assert len(host.requests) == 2
-    pins = json.loads((folder / 'lock.json').read_text())['files']
+    pins = json.loads((folder / 'pins.json').read_text())['files']
     assert 'SYNTHIA' in pins['our-rein/w.pth']['terms']
     assert 'fetched' in run(capsys, 'list', *own)
 
@@ -125,6 +125,14 @@ def test_a_file_by_hand(own, host: Host, tmp_path, capsys) -> None:
     run(capsys, 'fetch', 'by-hand', '--yes', '--from', given, *own)
     assert (tmp_path / 'store' / 'by-hand' / 'w.pth').read_bytes() == WEIGHTS
     assert given.exists()
+
+
+def test_a_file_of_a_library_is_taken_from_nowhere_else(own, tmp_path, capsys) -> None:
+    given = tmp_path / 'given.pth'
+    given.write_bytes(WEIGHTS)
+    said = run(capsys, 'fetch', 'clip-convnext-l', '--yes', '--from', given, *own, code=2)
+    assert 'is fetched by its library' in said
+    assert not (tmp_path / 'store').exists()
 
 
 @pytest.mark.parametrize(('answer', 'code'), [('y\n', 0), ('\n', 2), ('no\n', 2)])

@@ -128,6 +128,7 @@ FAULTS = {
     'licence': ('licence: apache-2.0', 'licence: mine', 'unusable value for licence'),
     'path': ('base: dinov2-l', 'file: ../x.pth', 'unusable value for file'),
     'name': ('our-rein:', '../our-rein:', 'use a-z, 0-9'),
+    'reserved': ('our-rein:', 'pins.json:', 'which is taken'),
     'twice': ('our-rein:', 'soma-gta:', 'rename yours'),
     'base': ('base: dinov2-l', 'base: soma-gta', 'which is no encoder'),
     'no file': ('/rein.pth', '/', 'without the name of a file'),
