@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing
 from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
@@ -12,15 +12,15 @@ from urllib.error import HTTPError
 from urllib.request import Request
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from dgss_core.commands.progress import say, with_progress
+from dgss_core.commands.progress import byte_progress, say, with_progress
 from dgss_core.errors import DgssError, one_line
 from dgss_core.files import cache_folder
 from dgss_core.published.catalog import Catalog, load_catalog
 from dgss_core.published.entry import Checkpoint
 from dgss_core.published.store import Fetched, Store
+from dgss_core.published.systems import obstacle
 from dgss_core.published.terms import data_terms
 from dgss_core.published.web import opened
 
@@ -156,11 +156,12 @@ def check(
     chosen = [catalog.find(name) for name in only] if only else list(catalog)
     tried = [entry for entry in chosen if entry.fetch == 'auto']
     failures = 0
-    for entry in with_progress(tried, 'Asking', len(tried)):
-        good, found = _head(entry)
-        failures += not good
-        store.note(entry, f'{time.strftime("%Y-%m-%d")}: {found}')
-        print(f'{entry.name}: {found}')
+    with closing(with_progress(tried, 'Asking', len(tried))) as asked:
+        for entry in asked:
+            good, found = _head(entry)
+            failures += not good
+            store.note(entry, f'{time.strftime("%Y-%m-%d")}: {found}')
+            print(f'{entry.name}: {found}')
     print(
         f'{len(tried) - failures} of {len(tried)} answer; {len(chosen) - len(tried)} are fetched '
         'by hand or by a library'
@@ -171,20 +172,6 @@ def check(
 def store_of(folder: Path | None) -> Store:
     """The store of a command."""
     return Store(folder or cache_folder('published'))
-
-
-def obstacle(entry: Checkpoint) -> str:
-    """Why an entry cannot be converted, '' if it can, for an encoder, and without torch."""
-    if entry.encoder:
-        return ''
-    if entry.obstacle:
-        return f'cannot be converted: {entry.obstacle}'
-    with suppress(ModuleNotFoundError):
-        from dgss_core.commands.convert import PUBLISHED
-
-        if entry.system not in PUBLISHED:
-            return 'cannot be converted yet'
-    return ''
 
 
 def fetch_files(
@@ -240,19 +227,8 @@ def _accept(entry: Checkpoint, terms: list[str], yes: bool) -> None:
 
 
 def _obtain(store: Store, entry: Checkpoint, terms: str, given: Path | None) -> Fetched:
-    console = Console(stderr=True)
-    columns = (TextColumn('{task.description}'), BarColumn(), DownloadColumn())
-    with Progress(
-        *columns, TransferSpeedColumn(), console=console, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task(entry.name, total=entry.size)
-        return store.obtain(
-            entry,
-            terms,
-            given=given,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-            examine=_refuse_code,
-        )
+    with byte_progress(entry.name, entry.size) as progress:
+        return store.obtain(entry, terms, given=given, progress=progress, examine=_refuse_code)
 
 
 def _refuse_code(path: Path) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from dgss_core import __version__
-from dgss_core.commands.convert import Published, convert_file
+from dgss_core.commands.convert import SourceFacts, convert_file
 from dgss_core.commands.engine import verify_engine
 from dgss_core.commands.export import export
 from dgss_core.commands.progress import say
-from dgss_core.commands.published import fetch_files, obstacle, store_of
+from dgss_core.commands.published import fetch_files, store_of
 from dgss_core.commands.sizes import parse_size
 from dgss_core.errors import DgssError
 from dgss_core.export.bundle import refuse_unfit
@@ -25,6 +25,7 @@ from dgss_core.networks.weight_files import Which
 from dgss_core.published.catalog import Catalog, load_catalog
 from dgss_core.published.entry import Checkpoint
 from dgss_core.published.store import Fetched
+from dgss_core.published.systems import obstacle
 from dgss_core.published.terms import licences
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.bundle.writing import refuse_existing
@@ -195,7 +196,7 @@ def _convert(
     if output.exists() and dict(read_about(output)[0].origin) == origin:
         say(f'{output} is converted already')
         return
-    published = Published(
+    facts = SourceFacts(
         image_size=entry.image_size if base else None,
         weights=entry.weights,
         licence=str(licences()[entry.licence]),
@@ -208,7 +209,7 @@ def _convert(
         base[0].path if base else None,
         labels,
         overwrite=True,
-        published=published,
+        facts=facts,
         **_sizes(entry),
     )
 

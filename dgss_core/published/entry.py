@@ -23,7 +23,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PublishedTest:
     """The publisher's test: whole images, or windows of `window` pixels in steps of `stride`."""
 
     window: int | None = None
@@ -92,7 +92,7 @@ class Checkpoint:
     trained_on: tuple[str, ...] = ()
     licence: str = 'not-stated'
     code: str = 'not-stated'
-    recipe: Recipe | None = None
+    recipe: PublishedTest | None = None
     figures: tuple[Figure, ...] = ()
     source: str = ''
     notes: tuple[str, ...] = ()
