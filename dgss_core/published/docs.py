@@ -42,7 +42,8 @@ the answer. An address with * was put together from a pattern.
 - The file is `~/.cache/dgss/published/NAME/FILE` (`--folder`), since names of files repeat:
   eleven of Rein's are called `iter_40000_published.pth`. Where the publisher gives no digest, the
   first download is pinned in `pins.json` with its SHA-256 and size, and a later one must be
-  the same.
+  the same. A file that was damaged here is named; remove it and fetch it again, or give a good
+  copy with `--from` or `--mirror`, which takes its place.
 - A file that is *by hand* is behind a page: download it in a browser and pass it with `--from
   FILE`. One that is *by its library* is fetched by timm when a recipe or `dgss convert --base`
   names its address.
@@ -53,10 +54,11 @@ the answer. An address with * was put together from a pattern.
   fetcher. An import law checks this.
 
 `dgss published bundle` does not repeat what an earlier run finished of its first three steps;
-the fourth, the proof on this machine, always runs. The
-publisher's test (windows, steps), the figures, the digests and the terms travel in the
-manifest of the bundle (`dgss bundle info`). The bundle itself runs the whole image at the size
-that you choose, so its scores differ from those of the publisher.
+the fourth, the proof on this machine, always runs. A bundle of other labels, options or weights
+is another one: it needs `--overwrite`. The publisher's test (windows, steps), the figures, the
+digests and the terms travel in the manifest of the bundle (`dgss bundle info`). The bundle itself
+runs the whole image at the size that you choose, so its scores differ from those of the
+publisher.
 
 ## Checkpoints
 
