@@ -19,6 +19,7 @@ from rich.table import Table
 from dgss_core.bags.writer import write_bag
 from dgss_core.commands.segment import Result, segment_all
 from dgss_core.commands.segment_output import result_folder
+from dgss_core.commands.sizes import parse_size
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.bag_frames import BagFrames
 from dgss_core.evaluation.predict import predict
@@ -65,7 +66,7 @@ def offline(
     """
     if frames < 1 or rounds < 1 or threads < 0:
         raise DgssError('Give at least one frame, one round, and 0 threads or more.')
-    wanted = [_size(text) for text in sizes.split(',')]
+    wanted = [parse_size(text) for text in sizes.split(',')]
     opened = open_bundle(bundle)
     with (
         Segmenter(opened, backend, threads) as alone,
@@ -76,13 +77,6 @@ def offline(
         print(json_text.dumps({'cores': os.cpu_count(), 'sizes': rows}, indent=2))
     else:
         _print(rows, shared)
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition('x')
-    if not (width.isdecimal() and height.isdecimal() and int(width) >= 32 and int(height) >= 32):
-        raise DgssError(f'{text} is no size; write WIDTHxHEIGHT in pixels, such as 1280x720.')
-    return int(width), int(height)
 
 
 def _row(

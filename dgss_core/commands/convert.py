@@ -18,44 +18,8 @@ from dgss_core.networks.systems.importers import import_system, load_system
 from dgss_core.networks.systems.rein import refined_blocks
 from dgss_core.networks.weight_files import Which
 from dgss_core.published.catalog import load_catalog, stated_licence
+from dgss_core.published.systems import CONVERTIBLE
 from dgss_core.runtime.bundle.contents import sha256_of
-
-PUBLISHED = (
-    'rein-dinov2-s',
-    'rein-dinov2-b',
-    'rein-dinov2-l',
-    'rein-eva02-l',
-    'rein-clip-l',
-    'vltseg-eva02-clip-l',
-    'clouds-convnext-l',
-    'clouds-rn50',
-    'clouds-rn101',
-    'famix-rn50',
-    'famix-rn101',
-    'soma-dinov2-l',
-    'eomt-dinov2-s',
-    'eomt-dinov2-b',
-    'eomt-dinov2-l',
-    'mask2former-swin-t',
-    'mask2former-swin-s',
-    'mask2former-swin-b',
-    'mask2former-swin-l',
-    'segformer-b0',
-    'segformer-b1',
-    'segformer-b2',
-    'segformer-b3',
-    'segformer-b4',
-    'segformer-b5',
-    'rein-sam-h',
-    'pidnet-s',
-    'pidnet-m',
-    'pidnet-l',
-    'ddrnet-23-slim',
-    'ddrnet-23',
-    'bisenetv2',
-    'bisenetv2-coincheung',
-)
-"""The systems with importers for their published checkpoints."""
 
 OPENMMLAB_SEGFORMER = 'head.project.0.1.weight'
 """A weight of SegFormer in imported files of openmmlab alone."""
@@ -92,13 +56,13 @@ def convert(
         base,
         LabelSet.load(labels),
         overwrite,
-        published=Published(image_size, weights),
+        facts=SourceFacts(image_size, weights),
     )
     print(f'{output}: {about.system} from {about.source}; licence: {about.licence}')
 
 
 @dataclass(frozen=True)
-class Published:
+class SourceFacts:
     """What a published file does not say of itself.
 
     `image_size`: as in `convert`; None looks it up in the catalog. `weights`: which to take.
@@ -119,15 +83,15 @@ def convert_file(
     base: Path | None,
     label_set: LabelSet,
     overwrite: bool = False,
-    published: Published = Published(),
+    facts: SourceFacts = SourceFacts(),
     **sizes: Any,
 ) -> About:
     """Convert as `convert` does, with `sizes` for `build_system`; returns the metadata written."""
-    if system not in PUBLISHED:
-        raise unknown('published system', system, PUBLISHED)
+    if system not in CONVERTIBLE:
+        raise unknown('published system', system, CONVERTIBLE)
     if output.suffix != '.safetensors':
         raise DgssError(f'{output} must end in .safetensors, the format of the output.')
-    if base is None and published.image_size is not None:
+    if base is None and facts.image_size is not None:
         raise DgssError('--image_size is for the encoder of --base; a complete file has its own.')
     manifest = output.with_suffix('.json')
     for path in (output, manifest):
@@ -138,7 +102,7 @@ def convert_file(
     refuse_file(manifest, METADATA, inputs)
     weights = import_system(
         system,
-        read_weights(source, published.weights),
+        read_weights(source, facts.weights),
         None if base is None else read_weights(base),
     )
     if system.startswith('soma'):
@@ -148,14 +112,14 @@ def convert_file(
     if system.startswith('rein'):
         sizes |= refined_blocks(weights)
     given = sizes.pop('encoder_options', {})
-    image_size = None if base is None else published.image_size or _known_size(system, source)
+    image_size = None if base is None else facts.image_size or _known_size(system, source)
     sizes['encoder_options'] = {**encoder_options(system, weights, image_size), **given}
     model = build_system(system, label_set=label_set, **sizes)
     _check_classes(model, weights, source)
     load_system(model, weights, str(source))
-    licence = published.licence or stated_licence(system, source.name)
+    licence = facts.licence or stated_licence(system, source.name)
     about = About(
-        system, sizes, source.name, sha256_of(source), licence, origin=dict(published.origin)
+        system, sizes, source.name, sha256_of(source), licence, origin=dict(facts.origin)
     )
     save_checkpoint(model, output, about)
     _write_manifest(output, manifest)

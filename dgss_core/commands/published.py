@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing
 from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
@@ -12,15 +12,15 @@ from urllib.error import HTTPError
 from urllib.request import Request
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from dgss_core.commands.progress import say, with_progress
+from dgss_core.commands.progress import byte_progress, say, with_progress
 from dgss_core.errors import DgssError, one_line
 from dgss_core.files import cache_folder
 from dgss_core.published.catalog import Catalog, load_catalog
 from dgss_core.published.entry import Checkpoint
-from dgss_core.published.store import Store
+from dgss_core.published.store import Fetched, Store
+from dgss_core.published.systems import obstacle
 from dgss_core.published.terms import data_terms
 from dgss_core.published.web import opened
 
@@ -135,8 +135,8 @@ def fetch(
         own: YAML file with entries of your own
     """
     catalog, store = load_catalog(own), store_of(folder)
-    for path in fetch_files(catalog, store, catalog.find(name), yes, from_, mirror):
-        print(path)
+    for file in fetch_files(catalog, store, catalog.find(name), yes, from_, mirror):
+        print(file.path)
 
 
 def check(
@@ -156,11 +156,12 @@ def check(
     chosen = [catalog.find(name) for name in only] if only else list(catalog)
     tried = [entry for entry in chosen if entry.fetch == 'auto']
     failures = 0
-    for entry in with_progress(tried, 'Asking', len(tried)):
-        good, found = _head(entry)
-        failures += not good
-        store.note(entry, f'{time.strftime("%Y-%m-%d")}: {found}')
-        print(f'{entry.name}: {found}')
+    with closing(with_progress(tried, 'Asking', len(tried))) as asked:
+        for entry in asked:
+            good, found = _head(entry)
+            failures += not good
+            store.note(entry, f'{time.strftime("%Y-%m-%d")}: {found}')
+            print(f'{entry.name}: {found}')
     print(
         f'{len(tried) - failures} of {len(tried)} answer; {len(chosen) - len(tried)} are fetched '
         'by hand or by a library'
@@ -173,20 +174,6 @@ def store_of(folder: Path | None) -> Store:
     return Store(folder or cache_folder('published'))
 
 
-def obstacle(entry: Checkpoint) -> str:
-    """Why an entry cannot be converted, '' if it can, for an encoder, and without torch."""
-    if entry.encoder:
-        return ''
-    if entry.obstacle:
-        return f'cannot be converted: {entry.obstacle}'
-    with suppress(ModuleNotFoundError):
-        from dgss_core.commands.convert import PUBLISHED
-
-        if entry.system not in PUBLISHED:
-            return 'cannot be converted yet'
-    return ''
-
-
 def fetch_files(
     catalog: Catalog,
     store: Store,
@@ -194,15 +181,14 @@ def fetch_files(
     yes: bool,
     given: Path | None,
     mirror: Path | None,
-) -> list[Path]:
-    """The paths of the encoder, if it is apart, and of the file of an entry."""
+) -> list[Fetched]:
+    """The encoder, if it is apart, and the file of an entry."""
     parts = catalog.with_base(entry)
     sources = {part.name: _source(store, part, mirror) for part in parts}
     if given is not None:
         sources[entry.name] = given
     for part in parts:
-        if sources[part.name] is None and not store.holds(part):
-            _refuse_unfetchable(part)
+        _refuse_unfetchable(part, sources[part.name] is not None or store.holds(part))
     if not all(map(store.holds, parts)):
         _accept(entry, catalog.terms(entry), yes)
     terms = '; '.join(catalog.terms(entry))
@@ -213,8 +199,9 @@ def _source(store: Store, entry: Checkpoint, mirror: Path | None) -> Path | None
     return None if mirror is None else mirror / entry.name / entry.file
 
 
-def _refuse_unfetchable(entry: Checkpoint) -> None:
-    if entry.fetch == 'manual':
+def _refuse_unfetchable(entry: Checkpoint, there: bool) -> None:
+    """Raise DgssError for a file that is not fetched here; `there`: it is on this machine."""
+    if entry.fetch == 'manual' and not there:
         raise DgssError(
             f'{entry.name} is fetched by hand from {entry.address}: {_lower(entry.by_hand)}; '
             'pass the file with --from.'
@@ -239,27 +226,16 @@ def _accept(entry: Checkpoint, terms: list[str], yes: bool) -> None:
         raise DgssError(f'The terms of {entry.name} were not accepted; nothing was fetched.')
 
 
-def _obtain(store: Store, entry: Checkpoint, terms: str, given: Path | None) -> Path:
-    console = Console(stderr=True)
-    columns = (TextColumn('{task.description}'), BarColumn(), DownloadColumn())
-    with Progress(
-        *columns, TransferSpeedColumn(), console=console, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task(entry.name, total=entry.size)
-        return store.obtain(
-            entry,
-            terms,
-            given=given,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-            examine=_refuse_code,
-        )
+def _obtain(store: Store, entry: Checkpoint, terms: str, given: Path | None) -> Fetched:
+    with byte_progress(entry.name, entry.size) as progress:
+        return store.obtain(entry, terms, given=given, progress=progress, examine=_refuse_code)
 
 
 def _refuse_code(path: Path) -> None:
     try:
         from dgss_core.networks.tensor_files import refuse_code
     except ModuleNotFoundError:
-        say(f'{path.name} is examined when it is converted, as torch is not installed here.')
+        say('The file is examined when it is converted, as torch is not installed here.')
         return
     refuse_code(path)
 

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from dgss_core import __version__
-from dgss_core.commands.convert import Published, convert_file
+from dgss_core.commands.convert import SourceFacts, convert_file
 from dgss_core.commands.engine import verify_engine
 from dgss_core.commands.export import export
 from dgss_core.commands.progress import say
-from dgss_core.commands.published import fetch_files, obstacle, store_of
+from dgss_core.commands.published import fetch_files, store_of
+from dgss_core.commands.sizes import parse_size
 from dgss_core.errors import DgssError
+from dgss_core.export.bundle import refuse_unfit
+from dgss_core.export.frames import conditions_in
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import read_about
 from dgss_core.networks.weight_files import Which
 from dgss_core.published.catalog import Catalog, load_catalog
 from dgss_core.published.entry import Checkpoint
+from dgss_core.published.store import Fetched
+from dgss_core.published.systems import obstacle
 from dgss_core.published.terms import licences
 from dgss_core.runtime.bundle import open_bundle
-from dgss_core.runtime.bundle.contents import sha256_of
 from dgss_core.runtime.bundle.writing import refuse_existing
 
 
@@ -33,9 +38,6 @@ class Wanted(NamedTuple):
     height: int
     width: int
     precision: str
-
-
-SIZE = re.compile(r'(\d{1,5})x(\d{1,5})')
 
 
 def bundle(
@@ -71,9 +73,12 @@ def bundle(
         weights: averaged or last, of a file that holds both; as in the catalog when left out
         labels: label set of the training, a name or a YAML file, where the package has none
         frames: folder with images in day/, night/, ... for the proof; rendered ones when left out
-        overwrite: replace the output if it is a bundle
+        overwrite: replace the output if it is a bundle; one of the same origin only with frames
     """
-    width, height = _parse_size(size)
+    width, height = parse_size(size)
+    refuse_unfit(height=height, width=width, precision=precision)
+    if frames is not None:
+        conditions_in(frames)
     catalog, store = load_catalog(own), store_of(folder)
     entry = catalog.find(name)
     entry = replace(
@@ -82,7 +87,8 @@ def bundle(
         weights=weights or entry.weights,
         labels=labels or entry.labels,
     )
-    _refuse_unknown(entry)
+    _refuse_unknown(entry, image_size)
+    label_set = LabelSet.load(entry.labels or '')
     wanted = Wanted(name, height, width, precision)
     if not _is_there(output, wanted):
         refuse_existing(output, overwrite)
@@ -90,10 +96,13 @@ def bundle(
     files = fetch_files(catalog, store, entry, yes, from_, mirror)
     say(f'2 of 4: convert it with {entry.system}')
     checkpoint = store.path(entry).with_name(f'{name}.safetensors')
-    origin = _convert(catalog, entry, files, checkpoint)
+    origin = _origin(catalog, entry, files, label_set)
+    _convert(entry, files, checkpoint, label_set, origin)
     say(f'3 of 4: export it for {width}x{height} in {precision}')
-    if _is_there(output, wanted, origin):
+    if _is_there(output, wanted, origin) and not (frames is not None and overwrite):
         say(f'{output} is that bundle already')
+        if frames is not None:
+            say('--frames is not applied to it; pass --overwrite to export it with them')
     else:
         refuse_existing(output, overwrite)
         export(
@@ -111,14 +120,7 @@ def bundle(
     print(f'{output} is ready: dgss segment IMAGES --bundle {output} --output masks')
 
 
-def _parse_size(size: str) -> tuple[int, int]:
-    found = SIZE.fullmatch(size)
-    if not found:
-        raise DgssError(f'--size {size} is no size; give width and height, as in 1024x512.')
-    return int(found[1]), int(found[2])
-
-
-def _refuse_unknown(entry: Checkpoint) -> None:
+def _refuse_unknown(entry: Checkpoint, image_size: int | None) -> None:
     """Raise DgssError for what cannot become a bundle, before anything is downloaded."""
     if entry.encoder:
         raise DgssError(
@@ -126,6 +128,11 @@ def _refuse_unknown(entry: Checkpoint) -> None:
         )
     if why := obstacle(entry):
         raise DgssError(f'{entry.name} {why}; dgss published list shows those that can.')
+    if image_size is not None and not entry.base:
+        raise DgssError(
+            f'--image_size is for an encoder that is apart, and that of {entry.name} is in its '
+            'file; leave it out.'
+        )
     if entry.base and entry.image_size is None:
         raise DgssError(
             f'The size of the crops that {entry.name} was trained with was not read, and the '
@@ -138,22 +145,24 @@ def _refuse_unknown(entry: Checkpoint) -> None:
         )
 
 
-def _convert(
-    catalog: Catalog, entry: Checkpoint, files: list[Path], output: Path
-) -> Mapping[str, str]:
-    """Convert the file, unless `output` is the result already; returns its origin."""
+def _origin(
+    catalog: Catalog, entry: Checkpoint, files: list[Fetched], labels: LabelSet
+) -> dict[str, str]:
+    """All that the weights of a bundle depend on, and how their publisher tested them."""
     *base, source = files
-    labels = LabelSet.load(entry.labels or '')
     origin = {
         'published as': entry.name,
         'published at': entry.address,
-        'sha256 of the published file': sha256_of(source),
+        'sha256 of the published file': source.sha256,
+        'system': entry.system or '',
+        'label set': f'{labels.name}, sha256 {_sha256(labels.to_dict())}',
+        'options': json.dumps(_sizes(entry), sort_keys=True),
         'weights taken': entry.weights,
         'converted by': f'dgss {__version__}',
         'terms': '; '.join(catalog.terms(entry)),
     }
-    for path in base:
-        origin['sha256 of its encoder'] = sha256_of(path)
+    for encoder in base:
+        origin['sha256 of its encoder'] = encoder.sha256
         origin['crops of the training'] = f'{entry.image_size} pixels'
     if entry.recipe is not None:
         origin["publisher's test"] = str(entry.recipe)
@@ -161,31 +170,48 @@ def _convert(
         origin['published mIoU'] = '; '.join(
             f'{f.data} {f.miou:g} ({f.protocol})' for f in entry.figures
         )
-    if output.exists():
-        about, known = read_about(output)
-        if dict(about.origin) == origin and known == labels and about.system == entry.system:
-            say(f'{output} is converted already')
-            return origin
-    sizes: dict[str, Any] = dict(entry.options)
+    return origin
+
+
+def _sha256(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _sizes(entry: Checkpoint) -> dict[str, Any]:
+    """Options of `build_system`, with the normalisation where it differs from the system's."""
     normal = {key: value for key in ('mean', 'std') if (value := getattr(entry, key))}
-    sizes['encoder_options'] = {**normal, **sizes.get('encoder_options', {})}
-    published = Published(
+    options = dict(entry.options)
+    return {**options, 'encoder_options': {**normal, **options.get('encoder_options', {})}}
+
+
+def _convert(
+    entry: Checkpoint,
+    files: list[Fetched],
+    output: Path,
+    labels: LabelSet,
+    origin: Mapping[str, str],
+) -> None:
+    """Convert the file, unless `output` is the result already."""
+    *base, source = files
+    if output.exists() and dict(read_about(output)[0].origin) == origin:
+        say(f'{output} is converted already')
+        return
+    facts = SourceFacts(
         image_size=entry.image_size if base else None,
         weights=entry.weights,
         licence=str(licences()[entry.licence]),
         origin=origin,
     )
     convert_file(
-        source,
+        source.path,
         entry.system or '',
         output,
-        base[0] if base else None,
+        base[0].path if base else None,
         labels,
         overwrite=True,
-        published=published,
-        **sizes,
+        facts=facts,
+        **_sizes(entry),
     )
-    return origin
 
 
 def _is_there(folder: Path, wanted: Wanted, origin: Mapping[str, str] | None = None) -> bool:

@@ -63,7 +63,7 @@ def export_bundle(
     opset, and for a model that cannot be exported or whose graph gives other answers.
     """
     refuse_existing(folder, overwrite)
-    _check(height=height, width=width, precision=precision, opset=opset)
+    refuse_unfit(height=height, width=width, precision=precision, opset=opset)
     merge_lora(model)
     network = DeployedNetwork(model).eval()
     if frames is None:
@@ -136,7 +136,8 @@ def _describe(
     return collect(frames, len(network.model.label_set))
 
 
-def _check(*, height: int, width: int, precision: str, opset: int) -> None:
+def refuse_unfit(*, height: int, width: int, precision: str, opset: int = OPSET) -> None:
+    """Raise DgssError for a size in pixels, a precision or an opset that no bundle can have."""
     if precision not in HIGHER:
         raise DgssError(f'There is no precision {precision!r}; choose one of {", ".join(HIGHER)}.')
     if opset < OPSET:

@@ -40,19 +40,24 @@ def images_by_condition(
             ]
             for condition in CONDITIONS
         }
+    return {
+        condition: [
+            resize_to_network(image, height=height, width=width)
+            for image in _spread(folder / condition, count, topic)
+        ]
+        for condition in conditions_in(folder)
+    }
+
+
+def conditions_in(folder: Path) -> list[str]:
+    """The conditions that sub-folders of `folder` are named after; DgssError without one."""
     found = [condition for condition in CONDITIONS if (Path(folder) / condition).is_dir()]
     if not found:
         raise DgssError(
             f'{folder} holds no folder that is named after a condition; put the images into '
             f'sub-folders such as {folder}/day, of {", ".join(CONDITIONS)}.'
         )
-    return {
-        condition: [
-            resize_to_network(image, height=height, width=width)
-            for image in _spread(folder / condition, count, topic)
-        ]
-        for condition in found
-    }
+    return found
 
 
 def predict(network: DeployedNetwork, image: np.ndarray) -> Prediction:

@@ -90,16 +90,24 @@ def _packaged() -> Mapping[str, Checkpoint]:
 def stated_licence(system: str, file: str = '') -> str:
     """The terms of the weights of a system as its publishers state them, for a converted file.
 
-    `file`: name of the published file, which decides where several publishers differ. A size of a
-    system that is not in the catalog has the terms of the others.
+    `file`: name of the published file, which decides where several publishers differ. A system
+    that is not in the catalog has the terms of its other sizes ('' without any).
     """
-    catalog, kind = load_catalog(), system.split('-')[0]
-    found = catalog.of(system, file) or [
-        entry for entry in catalog if (entry.system or '').split('-')[0] == kind
-    ]
+    catalog = load_catalog()
+    found = catalog.of(system, file) or _other_sizes(catalog, system)
     stated: dict[str, None] = {}  # In their order, each once.
     for entry in found:
         weights, code = licences()[entry.licence], licences()[entry.code]
         text = f'{weights.title} ({weights.means})'
         stated[f'weights {text}; code {code.title}'] = None
     return ' or, by its publisher, '.join(stated)
+
+
+def _other_sizes(catalog: Catalog, system: str) -> list[Checkpoint]:
+    """Entries that can be converted, of systems that differ from `system` in the size alone."""
+    kind = system.rpartition('-')[0]
+    return [
+        entry
+        for entry in catalog
+        if kind and not entry.obstacle and (entry.system or '').rpartition('-')[0] == kind
+    ]

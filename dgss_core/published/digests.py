@@ -28,24 +28,24 @@ def digests_of(path: Path, *kinds: str) -> dict[str, str]:
     return {kind: digest.hexdigest() for kind, digest in wanted.items()}
 
 
-def require_published(path: Path, entry: Checkpoint, origin: str) -> str:
+def require_published(
+    path: Path, entry: Checkpoint, origin: str, advice: str = 'download it again'
+) -> str:
     """The SHA-256 of the file at `path`, after it was compared with what the publisher states.
 
-    `origin` names the file in the error. Raises DgssError for a page, a pointer or an empty file,
-    for another size and for another digest.
+    `origin` names the file in the error, `advice` says what to do. Raises DgssError for a
+    page, a pointer or an empty file, for another size and for another digest.
     """
     if what := what_it_is(read_head(path), 'zip'):
         raise DgssError(f'{origin} is {what}.')
     size = path.stat().st_size
     if entry.size is not None and size != entry.size:
-        raise DgssError(
-            f'{origin} has {size} bytes and {entry.name} has {entry.size}; download it again.'
-        )
+        raise DgssError(f'{origin} has {size} bytes and {entry.name} has {entry.size}; {advice}.')
     found = digests_of(path, 'sha256', *entry.digests)
     for kind, published in entry.digests.items():
         if not found[kind].startswith(published):
             raise DgssError(
                 f'{origin} is not {entry.name}: its {kind} is {found[kind][:12]}... and '
-                f'{published[:12]}... was published; download it again, or ask its publisher.'
+                f'{published[:12]}... was published; {advice}, or ask its publisher.'
             )
     return found['sha256']

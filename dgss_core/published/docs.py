@@ -7,6 +7,7 @@ from itertools import groupby
 
 from dgss_core.published.catalog import Catalog, load_catalog
 from dgss_core.published.entry import Checkpoint, Figure
+from dgss_core.published.systems import obstacle
 from dgss_core.published.terms import data_terms, licences
 
 SHARED = 3
@@ -31,7 +32,7 @@ the answer. An address with * was put together from a pattern.
 ## How a file is fetched
 
 - The terms of the weights, of the publisher's code and of the training data are printed first,
-  and nothing is fetched before they are accepted (`--yes`). They are kept in `lock.json`.
+  and nothing is fetched before they are accepted (`--yes`). They are kept in `pins.json`.
 - A download that was cut off goes on at the next byte (HTTP Range with If-Range). If the
   server cannot promise that the file is still the same version, it is begun anew. The proxy of
   the environment is used (`https_proxy`, `no_proxy`).
@@ -39,9 +40,10 @@ the answer. An address with * was put together from a pattern.
   than tensors, an answer that is too long, and a redirect from https to anything else are
   refused in one sentence.
 - The file is `~/.cache/dgss/published/NAME/FILE` (`--folder`), since names of files repeat:
-  ten of Rein's are called `iter_40000_published.pth`. Where the publisher gives no digest, the
-  first download is pinned in `lock.json` with its SHA-256 and size, and a later one must be
-  the same.
+  eleven of Rein's are called `iter_40000_published.pth`. Where the publisher gives no digest, the
+  first download is pinned in `pins.json` with its SHA-256 and size, and a later one must be
+  the same. A file that was damaged here is named; remove it and fetch it again, or give a good
+  copy with `--from` or `--mirror`, which takes its place.
 - A file that is *by hand* is behind a page: download it in a browser and pass it with `--from
   FILE`. One that is *by its library* is fetched by timm when a recipe or `dgss convert --base`
   names its address.
@@ -49,12 +51,14 @@ the answer. An address with * was put together from a pattern.
   machine is one.
 - `--own FILE.yaml` adds entries of your own, in the form of the catalog files.
 - Nothing is fetched at launch: neither the node nor the library below the commands reaches the
-  fetcher, which an import law holds.
+  fetcher. An import law checks this.
 
-`dgss published bundle` goes on where an earlier run ended, at each of its four steps. The
-publisher's test (windows, steps), the figures, the digests and the terms travel in the
-manifest of the bundle (`dgss bundle info`). The bundle itself runs the whole image at the size
-that you choose, so its scores differ from those of the publisher.
+`dgss published bundle` does not repeat what an earlier run finished of its first three steps;
+the fourth, the proof on this machine, always runs. A bundle of other labels, options or weights
+is another one: it needs `--overwrite`. The publisher's test (windows, steps), the figures, the
+digests and the terms travel in the manifest of the bundle (`dgss bundle info`). The bundle itself
+runs the whole image at the size that you choose, so its scores differ from those of the
+publisher.
 
 ## Checkpoints
 
@@ -64,8 +68,8 @@ percent; `show` prints every figure with its protocol and its source. *no import
 published show` says why.
 """
 EMPTY = """
-No weights were public of VFMSeg, RecycleLoRA, Vireo and DepthForge when their repositories
-were read, and the links of PIDNet's authors are dead.
+VFMSeg, RecycleLoRA, Vireo and DepthForge had published no weights when their repositories were
+read. The links of PIDNet's authors are dead.
 """
 TERMS = """
 ## What the licences allow a company
@@ -110,7 +114,7 @@ def _family(catalog: Catalog, entries: list[Checkpoint]) -> Iterator[str]:
     for entry in entries:
         yield _row(
             f'`{entry.name}`',
-            f'`{entry.system}`' if entry.system and not entry.obstacle else 'no importer',
+            f'`{entry.system}`' if not obstacle(entry) else 'no importer',
             ', '.join(data_terms()[key].title for key in entry.trained_on),
             '; '.join(map(_figure, entry.figures[:3])),
             licences()[entry.licence].title,

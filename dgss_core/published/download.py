@@ -8,9 +8,9 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +19,7 @@ from urllib.request import Request
 
 from dgss_core.documents import load_json
 from dgss_core.errors import HEAD, DgssError, what_it_is
-from dgss_core.files import no_link
+from dgss_core.files import no_link, write_whole
 from dgss_core.published.web import (
     LARGEST,
     opened,
@@ -54,36 +54,36 @@ class _CutError(Exception):
 
 def download(
     address: str,
-    part: Path,
+    file: BinaryIO,
     *,
     size: int | None = None,
     progress: Progress = lambda done, total: None,
     pause_s: float | None = None,
 ) -> None:
-    """Download `address` to `part`, which an earlier call may have left unfinished.
+    """Download `address` to a part that `held` opened, and an earlier call left unfinished.
 
     A part is continued only if the server confirms that the file is still the same version, and
     begun anew otherwise. `size`: of the file, if it was published. Raises DgssError if the server
-    refuses, sends a page, another size or too much, and after `TRIES` attempts without a byte;
-    what was received stays at `part` unless it is of no use.
+    refuses, sends a page, another size or too much, after `TRIES` attempts without a byte, and if
+    the disk refuses; what was received stays unless it is of no use.
     """
-    with _held(part) as file:
-        failures = 0
-        while True:
-            before = _length(file)
-            try:
-                _attempt(address, file, part, size, progress)
+    failures, part = 0, Path(file.name)
+    while True:
+        before = _length(file)
+        try:
+            _attempt(address, file, part, size, progress)
+            with _writing(part):
                 os.fsync(file.fileno())
-                return
-            except (OSError, HTTPException, _CutError) as error:
-                reason = reason_of(address, error)
-                failures = 0 if _length(file) > before else failures + 1
-                if failures >= TRIES:
-                    raise DgssError(
-                        f'{address} could not be fetched ({reason}); run the command again to go '
-                        'on where it stopped, or give a copy with --from.'
-                    ) from error
-                time.sleep((PAUSE_S if pause_s is None else pause_s) * 2**failures)
+            return
+        except (OSError, HTTPException, _CutError) as error:
+            reason = reason_of(address, error)
+            failures = 0 if _length(file) > before else failures + 1
+            if failures >= TRIES:
+                raise DgssError(
+                    f'{address} could not be fetched ({reason}); run the command again to go '
+                    'on where it stopped, or give a copy with --from.'
+                ) from error
+            time.sleep((PAUSE_S if pause_s is None else pause_s) * 2**failures)
 
 
 def discard(part: Path) -> None:
@@ -92,19 +92,38 @@ def discard(part: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _held(part: Path) -> BinaryIO:
-    """`part`, open to append and locked. Raises DgssError if another process fetches it."""
+@contextmanager
+def held(part: Path) -> Iterator[BinaryIO]:
+    """`part`, open to append; no other process holds it or fetches it until the block ends.
+
+    Raises DgssError if another process holds it, or if it cannot be written.
+    """
+    file = _opened(part)
     try:
+        while not _locked(file, part):
+            file.close()
+            file = _opened(part)
+        yield file
+    finally:
+        file.close()
+
+
+def _opened(part: Path) -> BinaryIO:
+    with _writing(part):
         part.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            file = stack.enter_context(open(part, 'ab', buffering=0, opener=no_link))
+        return open(part, 'ab', buffering=0, opener=no_link)
+
+
+def _locked(file: BinaryIO, part: Path) -> bool:
+    """Lock a file; False if another process has put it in its place or discarded it before."""
+    with _writing(part):
+        try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            stack.pop_all()
-            return file
-    except BlockingIOError as error:
-        raise DgssError(f'{part} is being fetched by another process; wait for it.') from error
-    except OSError as error:
-        raise _unwritable(part, error) from error
+        except BlockingIOError as error:
+            raise DgssError(f'{part} is being fetched by another process; wait for it.') from error
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(file.fileno()), part.stat())
+        return False
 
 
 def _attempt(
@@ -129,10 +148,15 @@ def _attempt(
         elif not _continues(answer, have, state):
             _emptied(file)
             raise _CutError('the server sends another part than was asked for')
-        total = total_bytes(answer, address, have, size)
-        _require_room(part, (total or 0) - have)
-        known = _State(address, validator(answer), total)
-        _state_path(part).write_text(json.dumps(asdict(known)))
+        known = _State(address, validator(answer), total_bytes(answer, address, have, size))
+        if answer.status == 206 and state is not None:
+            # A part need not repeat what the first answer said (RFC 9110, 15.3.7).
+            total = known.total if known.total is not None else state.total
+            known = replace(known, validator=known.validator or state.validator, total=total)
+        total = known.total
+        with _writing(part):
+            _require_room(part, (total or 0) - have)
+            write_whole(_state_path(part), json.dumps(asdict(known)).encode())
         if total is None and size is None and not answer.chunked:
             raise DgssError(f'{address} does not say how long the file is; download it by hand.')
         _receive(answer, address, file, part, total or size, progress)
@@ -182,11 +206,9 @@ def _receive(
 
 
 def _write(file: BinaryIO, chunk: bytes, part: Path) -> None:
-    try:
+    with _writing(part):
         while chunk:
             chunk = chunk[file.write(chunk) :]
-    except OSError as error:
-        raise _unwritable(part, error) from error
 
 
 def _require_room(part: Path, needed: int) -> None:
@@ -198,8 +220,13 @@ def _require_room(part: Path, needed: int) -> None:
         )
 
 
-def _unwritable(part: Path, error: OSError) -> DgssError:
-    return DgssError(f'{part} cannot be written ({error}); choose another --folder.')
+@contextmanager
+def _writing(part: Path) -> Iterator[None]:
+    """Errors of the disk in the block are no errors of the network: another attempt is in vain."""
+    try:
+        yield
+    except OSError as error:
+        raise DgssError(f'{part} cannot be written ({error}); choose another --folder.') from error
 
 
 def _length(file: BinaryIO) -> int:
@@ -207,7 +234,8 @@ def _length(file: BinaryIO) -> int:
 
 
 def _emptied(file: BinaryIO) -> int:
-    file.truncate(0)
+    with _writing(Path(file.name)):
+        file.truncate(0)
     return 0
 
 

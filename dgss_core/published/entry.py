@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+PINS = 'pins.json'
+"""File beside the folders of the entries, whose name no entry can have."""
 Fetch = Literal['auto', 'manual', 'library']
 """How a file is got: by one GET of its address, by hand, or by the library that knows its name."""
 
@@ -21,7 +23,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PublishedTest:
     """The publisher's test: whole images, or windows of `window` pixels in steps of `stride`."""
 
     window: int | None = None
@@ -90,7 +92,7 @@ class Checkpoint:
     trained_on: tuple[str, ...] = ()
     licence: str = 'not-stated'
     code: str = 'not-stated'
-    recipe: Recipe | None = None
+    recipe: PublishedTest | None = None
     figures: tuple[Figure, ...] = ()
     source: str = ''
     notes: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from dgss_core.documents import read_yaml
 from dgss_core.errors import DgssError, shown
-from dgss_core.published.entry import Checkpoint, Fetch, Figure, Recipe
+from dgss_core.published.entry import PINS, Checkpoint, Fetch, Figure, PublishedTest
 from dgss_core.published.terms import data_terms, licences
 
 NAME = re.compile(r'[a-z0-9][a-z0-9.-]{0,79}')
@@ -36,6 +36,8 @@ def read_family(path: Path) -> dict[str, Checkpoint]:
     for name, own in content['checkpoints'].items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise DgssError(f'{path} has the name {shown(name)}; use a-z, 0-9, dots and dashes.')
+        if name == PINS:
+            raise DgssError(f'{path} has the name {name}, which is taken; rename it.')
         if not isinstance(own, dict) or not isinstance(defaults, dict):
             raise DgssError(f'{path}: {name} has no keys; give at least its address.')
         entries[name] = _entry(name, path, content['title'], {**defaults, **own})
@@ -60,7 +62,7 @@ def _entry(name: str, path: Path, title: str, content: Mapping[str, Any]) -> Che
     values['figures'] = tuple(Figure(**figure) for figure in values.get('figures', ()))
     if 'recipe' in values:
         whole = values['recipe'] == 'whole'
-        values['recipe'] = Recipe() if whole else Recipe(**values['recipe'])
+        values['recipe'] = PublishedTest() if whole else PublishedTest(**values['recipe'])
     entry = Checkpoint(name=name, family=path.stem, title=title, **values)
     return _placed(entry, origin)
 

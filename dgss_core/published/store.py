@@ -1,4 +1,4 @@
-"""The folder of fetched files: <folder>/<name>/<file>, and lock.json, which pins each of them."""
+"""The folder of fetched files: <folder>/<name>/<file>, and pins.json, which pins each of them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dgss_core.documents import read_json
 from dgss_core.errors import DgssError
 from dgss_core.files import flush, no_link, replacing, write_whole
-from dgss_core.published.digests import digests_of, require_published
-from dgss_core.published.download import Progress, discard, download
-from dgss_core.published.entry import Checkpoint
+from dgss_core.published.digests import require_published
+from dgss_core.published.download import Progress, discard, download, held
+from dgss_core.published.entry import PINS, Checkpoint
 
-LOCK = 'lock.json'
 Examine = Callable[[Path], None]
 """Raises DgssError for a file that must not be used, such as a pickle that needs code."""
 
@@ -34,8 +33,15 @@ class Pin:
     terms: str
 
 
+class Fetched(NamedTuple):
+    """A file of the store, and its SHA-256."""
+
+    path: Path
+    sha256: str
+
+
 class Store:
-    """Files by entry. Raises DgssError for a `lock.json` that is not one."""
+    """Files by entry. Its methods raise DgssError for a `pins.json` that is none."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,73 +77,107 @@ class Store:
         given: Path | None = None,
         progress: Progress = lambda done, total: None,
         examine: Examine = lambda path: None,
-    ) -> Path:
-        """The path of the file of an entry; fetched, or copied from `given`, if it is not there.
+    ) -> Fetched:
+        """The file of an entry; fetched, or copied from `given`, if it is not there.
 
         The file takes its place only after its size, its digests and `examine` have passed, and
-        it is pinned then. Raises DgssError for one that does not pass, and as `download` does.
+        it is pinned then. One that is there and was damaged is replaced from `given` alone. Raises
+        DgssError for a file that does not pass, and as `download` does.
         """
         path, pin = self.path(entry), self.pin(entry)
         if path.is_file():
-            self._require(path, entry, pin, str(path))
-            if pin is None:
-                examine(path)
-                self._pin(entry, path, terms)
-            return path
+            try:
+                return self._kept(entry, terms, examine)
+            except DgssError:
+                if given is None:
+                    raise
         if given is not None:
-            self._copy(given, path, entry, pin, examine)
-        else:
-            self._fetch(path, entry, pin, progress, examine)
-        self._pin(entry, path, terms)
-        return path
-
-    def _fetch(
-        self, path: Path, entry: Checkpoint, pin: Pin | None, progress: Progress, examine: Examine
-    ) -> None:
+            sha256 = self._copy(given, path, entry, pin, examine)
+            return self._pinned(entry, sha256, terms)
         part = path.with_name(f'{path.name}.part')
-        download(entry.address, part, size=entry.size, progress=progress)
+        with held(part) as file:
+            if path.is_file():  # Another process has fetched it in between.
+                discard(part)
+                return self._kept(entry, terms, examine)
+            download(entry.address, file, size=entry.size, progress=progress)
+            sha256 = self._place(part, path, entry, pin, examine)
+        return self._pinned(entry, sha256, terms)
+
+    def _kept(self, entry: Checkpoint, terms: str, examine: Examine) -> Fetched:
+        """The file that is there. Raises DgssError if it was damaged or changed."""
+        path, pin = self.path(entry), self.pin(entry)
+        sha256 = require_published(path, entry, str(path), 'remove it and fetch it again')
+        if pin is None:
+            examine(path)
+            return self._pinned(entry, sha256, terms)
+        if sha256 != pin.sha256:
+            raise DgssError(
+                f'{path} was changed after it was fetched (sha256 {sha256[:12]}..., pinned '
+                f'{pin.sha256[:12]}...); remove it and fetch it again.'
+            )
+        return Fetched(path, sha256)
+
+    def _place(
+        self, part: Path, path: Path, entry: Checkpoint, pin: Pin | None, examine: Examine
+    ) -> str:
+        """Put a whole download in its place; returns its SHA-256."""
         try:
-            self._require(part, entry, pin, entry.address)
-            examine(part)
+            sha256 = self._require(part, entry, pin, entry.address, examine)
         except DgssError:
             discard(part)
             raise
-        os.replace(part, path)
-        flush(path.parent)
+        try:
+            os.replace(part, path)
+            flush(path.parent)
+        except OSError as error:
+            raise DgssError(f'{path} cannot be written: {error}.') from error
         discard(part)
+        return sha256
 
     def _copy(
         self, given: Path, path: Path, entry: Checkpoint, pin: Pin | None, examine: Examine
-    ) -> None:
+    ) -> str:
+        """Put a copy of `given` in its place; returns its SHA-256."""
         if not given.is_file():
             raise DgssError(f'There is no {given}; give the path of the file of {entry.name}.')
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as staged:
                 shutil.copyfile(given, staged)
-                self._require(staged, entry, pin, str(given))
-                examine(given)  # Not the copy: the error names the path.
+                return self._require(staged, entry, pin, str(given), examine)
         except OSError as error:
             raise DgssError(f'{given} cannot be copied to {path}: {error}.') from error
 
-    def _require(self, path: Path, entry: Checkpoint, pin: Pin | None, origin: str) -> None:
-        """Raise DgssError unless the file is the published one, and the one that was pinned."""
+    def _require(
+        self, path: Path, entry: Checkpoint, pin: Pin | None, origin: str, examine: Examine
+    ) -> str:
+        """The SHA-256 of a new file, which is named `origin` in errors.
+
+        Raises DgssError unless it is the published one, the one that was pinned, and passes.
+        """
         sha256 = require_published(path, entry, origin)
         if pin is not None and sha256 != pin.sha256:
             raise DgssError(
                 f'{origin} is not the file that was fetched first (sha256 {sha256[:12]}..., '
                 f'pinned {pin.sha256[:12]}...); ask its publisher what has changed, and to take '
-                f'it remove {entry.name} from {self.folder / LOCK}.'
+                f'it remove {entry.name} from {self.folder / PINS}.'
             )
+        try:
+            examine(path)
+        except DgssError as error:
+            raise DgssError(str(error).replace(str(path), origin)) from error
+        return sha256
 
-    def _pin(self, entry: Checkpoint, path: Path, terms: str) -> None:
-        pin = Pin(digests_of(path, 'sha256')['sha256'], path.stat().st_size, entry.address, terms)
+    def _pinned(self, entry: Checkpoint, sha256: str, terms: str) -> Fetched:
+        path = self.path(entry)
+        pin = Pin(sha256, path.stat().st_size, entry.address, terms)
         with self._changing() as content:
             content['files'].setdefault(f'{entry.name}/{entry.file}', vars(pin))
+        return Fetched(path, sha256)
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Any]]:
-        """The content of the lock file, written when the block ends; one process at a time."""
+        """The content of `pins.json`, written when the block ends; one process at a time."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with open(self.folder / '.lock', 'ab', opener=no_link) as held:
@@ -145,21 +185,21 @@ class Store:
                 content = self._read()
                 yield content
                 text = json.dumps(content, indent=2, sort_keys=True)
-                write_whole(self.folder / LOCK, f'{text}\n'.encode())
+                write_whole(self.folder / PINS, f'{text}\n'.encode())
         except OSError as error:
             raise DgssError(
                 f'{self.folder} cannot be written ({error}); choose another --folder.'
             ) from error
 
     def _read(self) -> dict[str, Any]:
-        path = self.folder / LOCK
+        path = self.folder / PINS
         content = read_json(path) if path.is_file() else {}
         files, addresses = (
             content.get(key, {}) if isinstance(content, dict) else None
             for key in ('files', 'addresses')
         )
         if not isinstance(addresses, dict) or not _are_pins(files):
-            raise DgssError(f'{path} is no lock of fetched files; restore it, or move it away.')
+            raise DgssError(f'{path} holds no pins of fetched files; restore it, or move it away.')
         return {'files': files, 'addresses': addresses}
 
 

@@ -37,13 +37,8 @@ class _Redirects(HTTPRedirectHandler):
     def http_error_302(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any
     ) -> Any:
-        target = urlsplit(headers.get('Location') or '').scheme.lower()
-        own = urlsplit(req.full_url).scheme
-        if target not in ('', 'https', 'http') or (own, target) == ('https', 'http'):
-            raise DgssError(
-                f'{req.full_url} leads to {one_line(headers["Location"], 80)}, and only a '
-                'redirect to https is followed; download it by hand and give it with --from.'
-            )
+        # The standard library follows a URI header too, where there is no Location.
+        self._refuse_unsafe(req, headers.get('Location') or headers.get('URI') or '')
         return super().http_error_302(req, fp, code, msg, headers)
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
@@ -51,6 +46,7 @@ class _Redirects(HTTPRedirectHandler):
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> Request:
+        self._refuse_unsafe(req, newurl)
         return Request(
             newurl,
             headers=dict(req.headers),
@@ -58,6 +54,14 @@ class _Redirects(HTTPRedirectHandler):
             unverifiable=True,
             method=req.get_method(),
         )
+
+    def _refuse_unsafe(self, req: Request, target: str) -> None:
+        own, scheme = urlsplit(req.full_url).scheme, urlsplit(target).scheme.lower()
+        if scheme not in ('', 'https', 'http') or (own, scheme) == ('https', 'http'):
+            raise DgssError(
+                f'{req.full_url} leads to {one_line(target, 80)}, and only a redirect to https is '
+                'followed; download it by hand and give it with --from.'
+            )
 
 
 def opened(request: Request) -> Any:

@@ -85,6 +85,43 @@ def test_list_and_show_need_no_network(own: list[str], host: Host, capsys) -> No
     assert host.requests == []
 
 
+def test_list_needs_no_torch(own) -> None:
+    code = """
+import sys
+from dgss_core.cli import main
+assert main(sys.argv[1:]) == 0
+assert 'torch' not in sys.modules
+"""
+    command = [sys.executable, '-c', code, 'published', 'list', *own]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert any(line.split()[:1] == ['our-rein'] and 'yes' in line for line in printed.splitlines())
+
+
+def test_the_answers_go_where_stdout_was_redirected(own, tmp_path) -> None:
+    """On a terminal the bar alone is drawn there."""
+    ours, theirs = pty.openpty()
+    try:
+        with subprocess.Popen(
+            [
+                *(sys.executable, '-m', 'dgss_core', 'published', 'check', *own),
+                *('--only', 'our-encoder', 'our-rein'),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            text=True,
+            env={**os.environ, 'TERM': 'xterm'},
+        ) as process:
+            printed, _ = process.communicate(timeout=60)
+        drawn = os.read(ours, 1 << 16).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert process.returncode == 0
+    assert [line.split(':')[0] for line in printed.splitlines()[:2]] == ['our-encoder', 'our-rein']
+    assert 'Asking' in drawn
+    assert 'answers' not in drawn
+
+
 def test_fetch_asks_first_and_brings_the_encoder_too(own, host: Host, tmp_path, capsys) -> None:
     refused = run(capsys, 'fetch', 'our-rein', *own, code=2)
     assert 'trained on SYNTHIA: CC BY-NC-SA 3.0' in refused
@@ -98,7 +135,7 @@ def test_fetch_asks_first_and_brings_the_encoder_too(own, host: Host, tmp_path, 
     # Accepted once; what is there is checked and not fetched again.
     assert run(capsys, 'fetch', 'our-rein', *own).splitlines() == list(map(str, paths))
     assert len(host.requests) == 2
-    pins = json.loads((folder / 'lock.json').read_text())['files']
+    pins = json.loads((folder / 'pins.json').read_text())['files']
     assert 'SYNTHIA' in pins['our-rein/w.pth']['terms']
     assert 'fetched' in run(capsys, 'list', *own)
 
@@ -125,6 +162,14 @@ def test_a_file_by_hand(own, host: Host, tmp_path, capsys) -> None:
     run(capsys, 'fetch', 'by-hand', '--yes', '--from', given, *own)
     assert (tmp_path / 'store' / 'by-hand' / 'w.pth').read_bytes() == WEIGHTS
     assert given.exists()
+
+
+def test_a_file_of_a_library_is_taken_from_nowhere_else(own, tmp_path, capsys) -> None:
+    given = tmp_path / 'given.pth'
+    given.write_bytes(WEIGHTS)
+    said = run(capsys, 'fetch', 'clip-convnext-l', '--yes', '--from', given, *own, code=2)
+    assert 'is fetched by its library' in said
+    assert not (tmp_path / 'store').exists()
 
 
 @pytest.mark.parametrize(('answer', 'code'), [('y\n', 0), ('\n', 2), ('no\n', 2)])

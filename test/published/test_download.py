@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from dgss_core.errors import DgssError
 from dgss_core.published import download as module
-from dgss_core.published.download import download
 
 BODY = bytes(range(256)) * 40
 OTHER = bytes(reversed(BODY))
@@ -30,6 +29,11 @@ def quick_host() -> Host:
         without_proxy(patch)
         patch.setattr(module, 'PAUSE_S', 0.0)
         yield running
+
+
+def download(address: str, part: Path, **options: object) -> None:
+    with module.held(part) as file:
+        module.download(address, file, **options)
 
 
 def killed(done: int, total: int | None) -> None:
@@ -153,7 +157,8 @@ def test_redirects_keep_the_range_and_the_percent_signs(host: Host, part: Path) 
     )  # fmt: skip
 
 
-def test_no_redirect_leads_from_https_to_http() -> None:
+@pytest.mark.parametrize('header', ['Location', 'URI'])
+def test_no_redirect_leads_from_https_to_http(header: str) -> None:
     from email.message import Message
     from io import BytesIO
     from urllib.request import Request
@@ -161,9 +166,13 @@ def test_no_redirect_leads_from_https_to_http() -> None:
     from dgss_core.published.web import _Redirects
 
     answer = Message()
-    answer['Location'] = 'http://example.org/f'
+    answer[header] = 'http://example.org/f'
     with pytest.raises(DgssError, match='only a redirect to https is followed'):
         _Redirects().http_error_302(Request('https://a/f'), BytesIO(), 302, '', answer)
+    with pytest.raises(DgssError, match='only a redirect to https is followed'):
+        _Redirects().redirect_request(
+            Request('https://a/f'), BytesIO(), 302, '', Message(), 'HTTP://example.org/f'
+        )
 
 
 def test_the_proxy_of_the_environment_is_used(
@@ -195,3 +204,21 @@ def test_a_full_disk_is_named(host: Host, part: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(module.shutil, 'disk_usage', lambda _: type('Usage', (), {'free': 10}))
     with pytest.raises(DgssError, match='has room for 0 MB'):
         download(host.serve('/f', BODY), part)
+
+
+def test_a_part_that_cannot_be_described_is_no_failure_of_the_server(
+    host: Host, part: Path
+) -> None:
+    part.with_name(f'{part.name}.json').mkdir()
+    with pytest.raises(DgssError, match=r'cannot be written .*choose another --folder'):
+        download(host.serve('/f', BODY), part)
+    assert len(host.requests) == 1
+
+
+@pytest.mark.parametrize('length', [True, False])
+def test_answers_in_part_need_not_repeat_the_version(host: Host, part: Path, length: bool) -> None:
+    """The second and third answer, with and without their length, are those of the first."""
+    address = host.serve('/f', BODY, cut=4000, cuts=2, bare=True, bare_length=length)
+    download(address, part)
+    assert part.read_bytes() == BODY
+    assert [asked for *_, asked in host.requests] == ['', 'bytes=4000-', 'bytes=8000-']

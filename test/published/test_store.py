@@ -7,6 +7,8 @@ import io
 import json
 import pickle
 import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +17,8 @@ from hosting import Host
 
 from dgss_core.errors import DgssError
 from dgss_core.published.digests import digests_of
-from dgss_core.published.entry import Checkpoint
-from dgss_core.published.store import LOCK, Store
+from dgss_core.published.entry import PINS, Checkpoint
+from dgss_core.published.store import Store
 
 torch = pytest.importorskip('torch', reason='examines weight files')
 
@@ -50,7 +52,9 @@ def entry(host: Host) -> Checkpoint:
 
 
 def obtain(store: Store, entry: Checkpoint, given: Path | None = None) -> Path:
-    return store.obtain(entry, 'MIT', given=given, examine=refuse_code)
+    fetched = store.obtain(entry, 'MIT', given=given, examine=refuse_code)
+    assert fetched.sha256 == hashlib.sha256(fetched.path.read_bytes()).hexdigest()
+    return fetched.path
 
 
 def test_a_file_is_fetched_once_and_pinned(store: Store, entry: Checkpoint, host: Host) -> None:
@@ -61,7 +65,7 @@ def test_a_file_is_fetched_once_and_pinned(store: Store, entry: Checkpoint, host
     assert store.holds(entry)
     assert obtain(store, entry) == path
     assert len(host.requests) == 1
-    pins = json.loads((store.folder / LOCK).read_text())['files']
+    pins = json.loads((store.folder / PINS).read_text())['files']
     assert pins == {
         'some/w.pth': {
             'sha256': SHA256,
@@ -94,9 +98,30 @@ def test_a_file_that_was_changed_here_is_noticed(store: Store, entry: Checkpoint
     path = obtain(store, entry)
     path.write_bytes(WEIGHTS[:-1] + b'x')
     assert store.holds(entry)
-    with pytest.raises(DgssError, match='not the file that was fetched first'):
+    with pytest.raises(DgssError, match=r'was changed after .*; remove it and fetch it again'):
         obtain(store, entry)
     assert path.exists()
+
+
+@pytest.mark.parametrize('size', [None, len(WEIGHTS)])
+def test_a_damaged_file_is_replaced_from_a_good_one(
+    size: int | None, store: Store, entry: Checkpoint, tmp_path: Path
+) -> None:
+    entry = replace(entry, size=size)
+    path, good, bad = obtain(store, entry), tmp_path / 'good.pth', tmp_path / 'bad.pth'
+    good.write_bytes(WEIGHTS)
+    bad.write_bytes(WEIGHTS[:-1] + b'x')
+    path.write_bytes(WEIGHTS[:500])
+    with pytest.raises(DgssError, match=f'{path} .*; remove it and fetch it again') as refused:
+        obtain(store, entry)
+    assert PINS not in str(refused.value)
+    with pytest.raises(DgssError, match=f'{bad} is not the file that was fetched first.*{PINS}'):
+        obtain(store, entry, bad)
+    assert path.read_bytes() == WEIGHTS[:500]
+    assert obtain(store, entry, good).read_bytes() == WEIGHTS
+    path.write_bytes(WEIGHTS[:500])
+    path.unlink()
+    assert obtain(store, entry).read_bytes() == WEIGHTS
 
 
 DIGESTS = {
@@ -160,6 +185,7 @@ def test_what_is_refused(
     with pytest.raises(DgssError, match=says) as refused:
         obtain(store, entry, given)
     assert '\n' not in str(refused.value)
+    assert str(refused.value).startswith(str(given or entry.address))
     assert not store.holds(entry)
     assert not store.path(entry).exists()
     assert 'never be printed' not in capsys.readouterr().out
@@ -182,11 +208,73 @@ def test_a_copy_is_checked_like_a_download(
 
 
 @pytest.mark.parametrize('content', ['[]', '{"files": 3}', '{"files": {"a": {}}}', '{'])
-def test_a_lock_that_is_none_is_not_overwritten(
+def test_pins_that_are_none_are_not_overwritten(
     content: str, store: Store, entry: Checkpoint
 ) -> None:
     store.folder.mkdir()
-    (store.folder / LOCK).write_text(content)
-    with pytest.raises(DgssError, match=LOCK):
+    (store.folder / PINS).write_text(content)
+    with pytest.raises(DgssError, match=PINS):
         obtain(store, entry)
-    assert (store.folder / LOCK).read_text() == content
+    assert (store.folder / PINS).read_text() == content
+
+
+FETCH = """
+import sys, time
+from pathlib import Path
+from dgss_core.errors import DgssError
+from dgss_core.published.entry import Checkpoint
+from dgss_core.published.store import Store
+
+folder, address = Path(sys.argv[1]), sys.argv[2]
+
+def examine(path):
+    (folder / 'examining').touch()
+    while not (folder / 'go').exists():
+        time.sleep(0.01)
+
+try:
+    entry = Checkpoint('some', 'own', 'ours', address, 'w.pth')
+    print(Store(folder / 'store').obtain(entry, 'MIT', examine=examine).sha256)
+except DgssError as error:
+    print(error)
+"""
+
+
+def test_two_processes_that_want_one_file(entry: Checkpoint, host: Host, tmp_path: Path) -> None:
+    """While one examines its download, the other waits for nothing and breaks nothing."""
+    command = [sys.executable, '-c', FETCH, str(tmp_path), entry.address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        try:
+            while first.poll() is None and not (tmp_path / 'examining').exists():
+                time.sleep(0.01)
+            second = subprocess.run(command, capture_output=True, text=True, check=True)
+            assert 'is being fetched by another process; wait for it.' in second.stdout
+        finally:
+            (tmp_path / 'go').touch()
+        assert first.communicate(timeout=60)[0].strip() == SHA256
+    third = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert third.stdout.strip() == SHA256
+    assert len(host.requests) == 1
+    assert [path.name for path in (tmp_path / 'store' / 'some').iterdir()] == ['w.pth']
+
+
+def test_a_file_that_another_process_fetched_meanwhile(
+    store: Store, entry: Checkpoint, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contextlib import contextmanager
+
+    from dgss_core.published import store as module
+
+    @contextmanager
+    def late(part: Path):
+        """The other process ends between the first look and the lock."""
+        store.path(entry).write_bytes(WEIGHTS)
+        with held(part) as file:
+            yield file
+
+    held = module.held
+    store.path(entry).parent.mkdir(parents=True)
+    monkeypatch.setattr(module, 'held', late)
+    assert obtain(store, entry).read_bytes() == WEIGHTS
+    assert host.requests == []
+    assert [path.name for path in store.path(entry).parent.iterdir()] == ['w.pth']

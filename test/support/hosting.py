@@ -18,7 +18,8 @@ class Served:
     `cut`: close the connection after this number of bytes of a body, for so many answers as
     `cuts` says. `length`: whether the answer says it. `more`: bytes behind the promised end.
     `redirect`: answer with this address instead. `status`: answer with this code alone, for the
-    first `refusals` requests (every one if None).
+    first `refusals` requests (every one if None). `bare`: an answer in part names no version,
+    and says its length only with `bare_length`.
     """
 
     body: bytes = b''
@@ -36,6 +37,8 @@ class Served:
     status: int = 0
     refusals: int | None = None
     encoding: str = ''
+    bare: bool = False
+    bare_length: bool = True
 
 
 @dataclass
@@ -107,12 +110,14 @@ def _handler(host: Host) -> type[BaseHTTPRequestHandler]:
             if start:
                 last = len(file.body) - 1
                 self.send_header('Content-Range', f'bytes {start}-{last}/{len(file.body)}')
+            bare = file.bare and start > 0
+            length = file.length and (not bare or file.bare_length)
             for name, value in (
                 ('Content-Type', file.kind),
-                ('ETag', file.tag),
-                ('Last-Modified', file.modified),
+                ('ETag', '' if bare else file.tag),
+                ('Last-Modified', '' if bare else file.modified),
                 ('Content-Encoding', file.encoding),
-                ('Content-Length', str(len(body)) if file.length else ''),
+                ('Content-Length', str(len(body)) if length else ''),
                 ('Transfer-Encoding', 'chunked' if file.chunked else ''),
             ):
                 if value:

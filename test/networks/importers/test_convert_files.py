@@ -12,12 +12,13 @@ import torch
 from famix_file import FAMIX, as_famix
 
 from dgss_core.cli import main
-from dgss_core.commands.convert import PUBLISHED, convert_file
+from dgss_core.commands.convert import convert_file
 from dgss_core.errors import DgssError
 from dgss_core.networks.checkpoint import About, load_checkpoint, read_about, save_checkpoint
 from dgss_core.networks.systems import SYSTEMS, build_system
 from dgss_core.networks.systems.importers import IMPORTERS, import_system, load_system
 from dgss_core.published.catalog import stated_licence
+from dgss_core.published.systems import CONVERTIBLE
 
 
 @pytest.fixture
@@ -104,9 +105,9 @@ def test_bad_files_are_refused_on_the_command_line(famix, tmp_path, capsys):
     assert 'does not fit' in run(capsys, source, *to)
     wrong = run(capsys, source, '--system', 'famix-rn5', '--output', output)
     assert 'famix-rn50' in wrong
-    assert set(PUBLISHED) <= set(SYSTEMS)
-    assert {SYSTEMS[name].published for name in PUBLISHED} <= set(IMPORTERS)
-    assert all(map(stated_licence, PUBLISHED))
+    assert set(CONVERTIBLE) <= set(SYSTEMS)
+    assert {SYSTEMS[name].published for name in CONVERTIBLE} <= set(IMPORTERS)
+    assert all(map(stated_licence, CONVERTIBLE))
     said = run(capsys, source, '--system', 'vltseg-eva02-clip-l', '--output', output)
     assert 'not a checkpoint of VLTSeg' in said
     said = run(capsys, source, *to[:2], '--output', tmp_path / 'ours.pth')

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from catalog_layouts import published_dinov2, published_reins
 from records import head_sizes, label_set, layout
 
-from dgss_core.commands.convert import Published, convert_file, encoder_options
+from dgss_core.commands.convert import SourceFacts, convert_file, encoder_options
 from dgss_core.errors import DgssError
 from dgss_core.networks.checkpoint import load_checkpoint
 from dgss_core.networks.importers.keys import take_prefix
@@ -72,7 +72,7 @@ def converted(folder: Path, system: str, sizes: dict, name: str, image_size: int
     base = folder / 'dinov2_vitl14_pretrain.pth'
     sizes = dict(sizes)
     labels = sizes.pop('label_set')
-    convert_file(source, system, output, base, labels, published=Published(image_size), **sizes)
+    convert_file(source, system, output, base, labels, facts=SourceFacts(image_size), **sizes)
     return load_checkpoint(output).encoder.embed
 
 
@@ -126,7 +126,7 @@ def test_a_base_that_was_made_for_another_size_is_refused(tmp_path: Path) -> Non
         convert_file(
             *(tmp_path / 'x.pth', 'vltseg-eva02-clip-l', tmp_path / 'x.safetensors', None),
             label_set(3),
-            published=Published(512),
+            facts=SourceFacts(512),
         )
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from published_layouts import LAYOUTS, formula_image, formula_weights, picked, records, shapes
 
-from dgss_core.commands.convert import PUBLISHED, convert_file, encoder_options
+from dgss_core.commands.convert import convert_file, encoder_options
 from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import load_checkpoint
@@ -17,6 +17,7 @@ from dgss_core.networks.importers.keys import load_exactly
 from dgss_core.networks.systems import SegmentationModel, build_system
 from dgss_core.networks.systems.importers import import_system, load_system
 from dgss_core.published.catalog import stated_licence
+from dgss_core.published.systems import CONVERTIBLE
 
 SCORES = 1e-4
 PIDNET_L = {'width': 4, 'pooled': 8, 'stem_blocks': 3, 'branch_blocks': 4, 'light': False}
@@ -52,7 +53,7 @@ def check_scores(model: SegmentationModel, layout: str, column: str) -> None:
 
 def test_all_that_can_be_converted_is_in_a_layout():
     families = ('pidnet', 'ddrnet', 'bisenetv2')
-    published = {name for name in PUBLISHED if name.startswith(families)}
+    published = {name for name in CONVERTIBLE if name.startswith(families)}
     assert {column for _, column in FULL} == published
     assert all(map(stated_licence, published))
     # OpenMMLab's and the authors' files, where both exist.
