@@ -43,10 +43,15 @@ class SegmentationModel(nn.Module):
         """Scores (B, classes, h, w) at the head's stride for the encoder's maps."""
         return self.head(features)
 
-    def features_and_scores(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Both of the above for RGB images (B, 3, H, W) in [0, 255]; of the features, the maps."""
+    def features_and_scores(
+        self, images: Tensor, scored: bool = True
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """Both of the above for RGB images (B, 3, H, W) in [0, 255]; of the features, the maps.
+
+        One pass of sharded parameters (FSDP). The scores are None if they are not to be `scored`.
+        """
         features = self.features(images)
-        return features[: len(self.encoder.channels)], self.scores(features)
+        return features[: len(self.encoder.channels)], self.scores(features) if scored else None
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B, classes, h, w) at the head's stride for RGB (B, 3, H, W) in [0, 255]."""
