@@ -75,7 +75,7 @@ class QueryHead(Head):
         self.rotation: Rotation | None = None
         if rotation is not None:
             # The queries replace the class token as prefix, which is not rotated.
-            self.rotation = Rotation(rotation.head_width, rotation.trained_grid, prefix=queries)
+            self.rotation = rotation.with_prefix(queries)
         self.queries = nn.Parameter(torch.randn(queries, width))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.classify = nn.Linear(width, num_classes + 1)
