@@ -50,6 +50,7 @@ class EomtHead(Head):
     """
 
     probabilities = True
+    takes_prefix = True
     masked_share: Tensor
 
     def __init__(

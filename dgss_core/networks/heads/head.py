@@ -12,7 +12,9 @@ from dgss_core.networks.resize import resize
 
 
 class Head(nn.Module, ABC):
-    """Feature maps (B,C_i,H/s_i,W/s_i), finest first, to scores (B,num_classes,h,w).
+    """Feature maps (B,C_i,H/s_i,W/s_i) to scores (B,num_classes,h,w).
+
+    The maps come in the encoder's order, usually finest first; the last may be a fused one.
 
     Scores are `stride` times smaller than the image. With `probabilities=False` they are logits,
     to which a softmax over the classes is applied; with True they are evidence in [0,inf) per
@@ -25,6 +27,9 @@ class Head(nn.Module, ABC):
 
     align_corners = False
     """Of the resize of scores to the image."""
+
+    takes_prefix = False
+    """Whether tokens of the whole image may follow the feature maps, see `Encoder`."""
 
     def __init__(
         self, channels: Sequence[int], strides: Sequence[int], num_classes: int, stride: int
