@@ -75,17 +75,31 @@ class PixelHead(Head):
     """A head whose scores are logits, trained with per-pixel cross-entropy."""
 
     label_smoothing = 0.0
+    auxiliary = False
+    """Whether parts that only training uses learn in `extra_losses`."""
 
     def loss(
         self, features: list[Tensor], labels: Tensor, *, counts: Counts | None = None
     ) -> dict[str, Tensor]:
-        return {'ce': self.score_loss(self(features), labels, counts)}
+        scores = self(features)
+        losses = {'ce': self.score_loss(scores, labels, counts)}
+        return losses | self.extra_losses(scores, features, labels, counts)
+
+    def extra_losses(
+        self, scores: Tensor, features: list[Tensor], labels: Tensor, counts: Counts | None
+    ) -> dict[str, Tensor]:
+        """Named losses besides that of the `scores` of these features; here there are none."""
+        return {}
 
     def score_loss(self, scores: Tensor, labels: Tensor, counts: Counts | None = None) -> Tensor:
         """Cross-entropy of scores that this head has already computed."""
-        smoothing = self.label_smoothing
-        scores = resize(scores, labels.shape[-2:], self.align_corners)
-        return segmentation_loss(scores, labels, label_smoothing=smoothing, counts=counts)
+        return segmentation_loss(
+            scores,
+            labels,
+            label_smoothing=self.label_smoothing,
+            counts=counts,
+            align_corners=self.align_corners,
+        )
 
 
 def refuse_stride(head: str, wanted: int, possible: Sequence[int]) -> None:

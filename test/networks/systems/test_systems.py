@@ -286,5 +286,5 @@ def test_rein_refines_different_blocks_that_exist(refined):
 
 
 def test_rein_refines_chosen_blocks_of_plain_vits_only():
-    with pytest.raises(DgssError, match='this encoder is none: .* leave refined out'):
+    with pytest.raises(DgssError, match=r'this encoder is none: .* leave refined out'):
         small('rein-resnet50', refined=(0,))
