@@ -125,9 +125,8 @@ def _dinov3(size: str, sizes: Options) -> EncoderEntry:
 
 
 def _dinov3_convnext(size: str) -> EncoderEntry:
-    network = f'convnext_{size}'
-    weights = f'timm:{network}.dinov3_lvd1689m'
-    sizes = {'name': network, 'size_multiple': 32}
+    weights = f'timm:convnext_{size}.dinov3_lvd1689m'
+    sizes = {'name': f'convnext_{size}', 'size_multiple': 32}
     return EncoderEntry(StagedEncoder, import_timm_stages, weights, DINOV3, sizes)
 
 
