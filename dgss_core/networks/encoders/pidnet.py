@@ -20,11 +20,10 @@ from dgss_core.networks.encoders.pooling import DeepPyramid, ParallelPyramid
 from dgss_core.networks.encoders.residual import (
     BasicBlock,
     Bottleneck,
-    bn_relu_conv,
-    conv_bn,
     stage,
     stem,
 )
+from dgss_core.networks.layers import bn_relu_conv, conv_bn
 from dgss_core.networks.resize import resize
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from dgss_core.networks.encoders.residual import conv_bn
 from dgss_core.networks.heads.head import PixelHead
+from dgss_core.networks.layers import conv_bn
 from dgss_core.networks.losses.counts import Counts
 
 

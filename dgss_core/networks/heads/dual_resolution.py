@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgss_core.labels import IGNORE
-from dgss_core.networks.encoders.residual import bn_relu_conv
 from dgss_core.networks.heads.head import PixelHead
+from dgss_core.networks.layers import bn_relu_conv
 from dgss_core.networks.losses.counts import Counts, share
 from dgss_core.networks.resize import resize
 
