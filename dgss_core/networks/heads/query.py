@@ -15,6 +15,7 @@ from dgss_core.networks.heads.mask2former.head import class_scores
 from dgss_core.networks.heads.vit_conv import up_by_4
 from dgss_core.networks.losses.alignment import (
     alignment_loss,
+    class_planes,
     class_shares,
     update_prototypes,
 )
@@ -131,8 +132,9 @@ class QueryHead(Head):
     ) -> Tensor:
         """Alignment of the queries with the prototypes, which training updates first."""
         prototypes = self.classify.get_buffer('prototypes')
+        planes = class_planes(labels, self.num_classes)
         if self.training:
-            cells = class_shares(labels, patches.shape[-2:], self.num_classes)
+            cells = class_shares(planes, patches.shape[-2:])
             update_prototypes(prototypes, patches, cells)
-        shares = class_shares(labels, masks.shape[-2:], self.num_classes)
+        shares = class_shares(planes, masks.shape[-2:])
         return alignment_loss(queries, masks, shares, prototypes, counts)
