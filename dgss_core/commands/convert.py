@@ -13,6 +13,7 @@ from dgss_core.files import Kind, refuse_file, write_whole
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import About, read_about, save_checkpoint
 from dgss_core.networks.encoders.weights import read_weights
+from dgss_core.networks.importers.segformer import TRANSFORMERS_FORM
 from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
 from dgss_core.networks.systems.importers import import_system, load_system
 from dgss_core.networks.systems.rein import refined_blocks
@@ -177,7 +178,7 @@ def encoder_options(
     if system.startswith('vltseg-eva02'):
         options['inner_norm'] = False
     if system.startswith('segformer') and OPENMMLAB_SEGFORMER not in weights:
-        options['eps'] = 1e-5
+        options.update(TRANSFORMERS_FORM)
     table, kernel = weights.get('encoder.embed.table'), weights.get('encoder.embed.proj.weight')
     own_patch = SYSTEMS[system].options.get('patch', 16)
     if table is not None and kernel is not None and kernel.shape[-1] == own_patch:

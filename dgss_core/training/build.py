@@ -62,9 +62,10 @@ def build_objective(
 ) -> Objective:
     """The objective of a recipe, set up for the hardware.
 
-    Raises DgssError for a pattern in `config.frozen` that matches nothing, and if nothing is left
-    to train.
+    Raises DgssError for a pattern in `config.frozen` that matches nothing, if nothing is left to
+    train, and for auxiliary heads in a training whose losses are those of the scores alone.
     """
+    _refuse_auxiliary(config, model, merged)
     freeze_named(model, config.frozen)
     bank = None
     if config.mixing is not None and config.mixing.bank is not None:
@@ -89,6 +90,21 @@ def build_objective(
             'distillation a weight on what the head answers.'
         )
     return objective
+
+
+def _refuse_auxiliary(
+    config: TrainConfig, model: SegmentationModel, merged: MergedLoss | None
+) -> None:
+    if not getattr(model.head, 'auxiliary', False):
+        return
+    reason = 'sources have coarser labels than the training' if merged is not None else None
+    if config.distillation is not None:
+        reason = 'it learns from a teacher'
+    if reason is not None:
+        raise DgssError(
+            f'The auxiliary heads of {config.system} would learn nothing here, because {reason}; '
+            'set options.auxiliary to false.'
+        )
 
 
 def freeze_named(model: SegmentationModel, patterns: Sequence[str]) -> None:

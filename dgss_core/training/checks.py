@@ -94,8 +94,8 @@ def _explanation(error: Exception, config: TrainConfig, hardware: HardwareConfig
     if 'Expected more than 1 value per channel' in str(error):
         return (
             f'A batch norm of {config.system} cannot be trained on {crops}, which leave it one '
-            'value per channel; give batch and hardware.at_once at least 2, or a larger '
-            'augmentation.crop.'
+            'value per channel; give batch and hardware.at_once at least 2. A larger '
+            'augmentation.crop helps only a network without a mean over the whole crop.'
         )
     if not _is_memory(error):
         return None

@@ -119,7 +119,9 @@ def label_tables(
     if isinstance(model.head, PixelHead):
         found = (dataset.label_set for dataset in datasets)
         coarse = {labels.name: labels for labels in found if len(labels) < len(label_set)}
-    merged = MergedLoss(label_set, list(coarse.values())) if coarse else None
+    merged = None
+    if coarse:
+        merged = MergedLoss(label_set, list(coarse.values()), model.head.align_corners)
     tables = []
     for dataset in datasets:
         name = dataset.label_set.name

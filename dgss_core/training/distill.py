@@ -110,9 +110,9 @@ class Distillation(Objective):
         config, student, teacher = self.config, self.model, self.teacher[0]
         theirs, target = self.ask(images)
         with self.mixed(labels, seed):
-            features = student.features(images)
-            scores = student.scores(features) if config.trains_head else None
-        ours, size = last_map(features, student.encoder), image_size(images)
+            # One call: sharded parameters (FSDP) are whole only inside the methods of `shard`.
+            features, scores = student.features_and_scores(images, config.trains_head)
+        ours, size = features[-1], image_size(images)
         # Each network pads images by its own patches: its maps cover an area of their own.
         deep = Frame(
             student.encoder.covered(size, -1), teacher.encoder.covered(size, -1), inside, counts
@@ -170,5 +170,5 @@ def check_pair(
 
 
 def last_map(features: list[Tensor], encoder: Encoder) -> Tensor:
-    """The coarsest of the maps; tokens of the whole image may follow them."""
+    """The last map; tokens of the whole image may follow the maps."""
     return features[len(encoder.channels) - 1]

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dgss_core.networks.losses.counts import Counts, share
+from dgss_core.networks.losses.precision import in_float32
 from dgss_core.networks.resize import resize, resize_part
 
 GRID = 32
@@ -107,4 +108,5 @@ def correlation(features: Tensor, target: Tensor, frame: Frame) -> Tensor:
 def cosines(features: Tensor) -> Tensor:
     """(B,N,N): the cosine of every pair of the N cells of features (B,C,h,w)."""
     directions = F.normalize(features.flatten(2), dim=1)
-    return directions.transpose(1, 2) @ directions
+    with in_float32(directions):
+        return directions.transpose(1, 2) @ directions

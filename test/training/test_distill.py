@@ -13,7 +13,9 @@ from tiny_training import CPU, RECIPES, parse, recipe, write_frames, write_recip
 from dgss_core.cli import main
 from dgss_core.datasets import build_dataset
 from dgss_core.errors import DgssError
+from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import load_checkpoint
+from dgss_core.networks.losses.merged import MergedLoss
 from dgss_core.training.build import build_model, build_objective
 from dgss_core.training.config import HardwareConfig
 from dgss_core.training.distill import angle, divergence
@@ -208,6 +210,20 @@ def test_the_real_time_network_in_bf16(frames, teacher, tmp_path):
 def test_mistakes(frames, teacher, tmp_path, changes, message):
     with pytest.raises(DgssError, match=message):
         train(parse(student(frames, teacher, **changes)), frames, tmp_path, CPU)
+
+
+@pytest.mark.parametrize('coarse', [True, False])
+def test_auxiliary_heads_that_would_learn_nothing_are_refused(frames, teacher, coarse):
+    network = {'encoder_options': {'width': 4, 'pooled': 8}, 'options': {'auxiliary': True}}
+    config = parse(student(frames, teacher, system='pidnet-s', **network))
+    model, merged = build_model(config), None
+    if coarse:
+        config.distillation = None
+        merged = MergedLoss(model.label_set, [LabelSet.load('camvid11')])
+    with pytest.raises(
+        DgssError, match=r'heads of pidnet-s would .* set options.auxiliary to false'
+    ):
+        build_objective(config, model, merged, CPU)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from dgss_core.training.loop import train
 from dgss_core.training.state import TrainingState
 
 
-def exact_recipe(root: Path, **changes) -> dict:
-    values = recipe(root, 'dgss', steps=12, save_every=6, **changes)
+def exact_recipe(root: Path, steps: int = 12, **changes) -> dict:
+    values = recipe(root, 'dgss', steps=steps, save_every=6, **changes)
     # Plain SGD: Adam amplifies rounding errors of gradients close to zero.
     optimiser = {'name': 'sgd', 'rate': 0.05, 'clip': 1.0}
     return values | {
@@ -41,6 +41,18 @@ def test_two_processes_learn_what_one_does(strategy: str, machines: int, tmp_pat
     config = write_recipe(tmp_path / 'recipe.yaml', values)
     out = run_two(config, tmp_path, tmp_path / 'two', strategy, machines=machines)
     assert out.count('step 12/12') == 1
+    compare(tmp_path)
+
+
+def test_two_processes_distil_what_one_does(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    train(parse(exact_recipe(tmp_path, 1)), tmp_path, tmp_path / 'teacher', CPU)
+    teacher = str(tmp_path / 'teacher' / 'model.safetensors')
+    distillation = {'teacher': teacher, 'correlation': 1.0}
+    values = exact_recipe(tmp_path, 2) | {'distillation': distillation}
+    train(parse(values), tmp_path, tmp_path / 'one', CPU)
+    config = write_recipe(tmp_path / 'recipe.yaml', values)
+    run_two(config, tmp_path, tmp_path / 'two', 'fsdp')
     compare(tmp_path)
 
 

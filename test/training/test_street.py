@@ -26,6 +26,13 @@ def test_merged_loss_is_cross_entropy_for_the_models_own_labels() -> None:
     torch.testing.assert_close(loss, F.cross_entropy(scores, labels, ignore_index=IGNORE))
 
 
+def test_merged_loss_aligns_corners_as_the_head_does() -> None:
+    scores, labels = torch.randn(2, 19, 3, 4), torch.randint(0, 19, (2, 6, 8))
+    up = F.interpolate(scores, (6, 8), mode='bilinear', align_corners=True)
+    loss = MergedLoss(CITYSCAPES, [CAMVID], align_corners=True)(scores, labels)
+    torch.testing.assert_close(loss, F.cross_entropy(up, labels))
+
+
 def test_a_coarse_label_is_satisfied_by_any_class_it_merges() -> None:
     criterion = MergedLoss(CITYSCAPES, [CAMVID])
     bicyclist = criterion.offset['camvid11'] + CAMVID.names.index('bicyclist')

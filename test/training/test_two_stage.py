@@ -109,9 +109,12 @@ def test_the_correlation_loss_is_that_by_hand():
     frame = Frame((8, 8), (8, 8), inside, Counts.of(torch.zeros(2, 8, 8).long(), inside))
     weights = F.adaptive_avg_pool2d(inside.float(), 4)
     expected = sum(by_hand(*x) for x in zip(ours, theirs, weights, strict=True)) / 2
-    torch.testing.assert_close(correlation(ours, theirs, frame), expected)
+    exact = correlation(ours, theirs, frame)
+    torch.testing.assert_close(exact, expected)
     turned = torch.linalg.qr(torch.randn(7, 7))[0]
     same = torch.einsum('ij,bjhw->bihw', 3 * turned, theirs)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(correlation(ours, theirs, frame), exact), 'autocast rounds nothing'
     assert correlation(same, theirs, frame) < 1e-6, 'neither length nor direction counts'
     large = torch.randn(1, 5, 64, 48)
     whole = Frame((64, 48), (64, 48), None, Counts.of(torch.zeros(1, 64, 48).long()))

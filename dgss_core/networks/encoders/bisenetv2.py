@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dgss_core.errors import unknown
 from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
-from dgss_core.networks.encoders.residual import conv_bn
+from dgss_core.networks.layers import conv_bn
 
 UPSAMPLING = ('bilinear', 'nearest')
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
 from dgss_core.networks.encoders.pooling import DeepPyramid
-from dgss_core.networks.encoders.residual import BasicBlock, Bottleneck, conv_bn, stage, stem
+from dgss_core.networks.encoders.residual import BasicBlock, Bottleneck, stage, stem
+from dgss_core.networks.layers import conv_bn
 from dgss_core.networks.resize import resize
 
 

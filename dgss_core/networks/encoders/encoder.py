@@ -21,7 +21,7 @@ HALF = (0.5, 0.5, 0.5)
 
 
 class Encoder(nn.Module, ABC):
-    """Normalised RGB (B,3,H,W) of any H and W to a list of maps (B,C_i,h_i,w_i), finest first.
+    """Normalised RGB (B,3,H,W) of any H and W to maps (B,C_i,h_i,w_i), usually finest first.
 
     `channels` and `strides` describe the maps. `mean` and `std` (RGB in [0,1]) are the
     normalisation used in pre-training. The network needs H and W to be multiples of
@@ -46,6 +46,9 @@ class Encoder(nn.Module, ABC):
 
     form: Mapping[str, Any] = {}
     """Options in which this network differs from its default, if weights can decide them."""
+
+    keep_prefix: bool = False
+    """Whether tokens of the whole image follow the maps."""
 
     ends_in_relu: bool = False
     """Whether `first_stage` ends in a ReLU, so that its output is never negative."""

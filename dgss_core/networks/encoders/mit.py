@@ -101,7 +101,7 @@ class MixTransformer(Encoder):
     Args:
         widths, depths: channels and blocks of each stage.
         drop_path: highest rate of stochastic depth, in [0,1]; it rises linearly over the blocks.
-        eps: of all norms; 1e-6 in the code of the authors and of openmmlab, 1e-5 in transformers.
+        eps: of all norms; 1e-6 in openmmlab, 1e-5 in transformers; the authors mix both.
     """
 
     def __init__(
@@ -117,6 +117,7 @@ class MixTransformer(Encoder):
         pad: bool = True,
     ) -> None:
         super().__init__(widths, STRIDES, 32, mean, std, pad)
+        self.form = {} if eps == 1e-6 else {'eps': eps}
         rates = iter(torch.linspace(0, drop_path, sum(depths), device='cpu').tolist())
         self.embed, self.blocks, self.norms = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         inputs = 3

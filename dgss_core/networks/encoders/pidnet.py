@@ -1,10 +1,13 @@
 """PIDNet (Xu et al., CVPR 2023, figure 4): a detail, a context and a boundary branch.
 
-image -> stem 1/8 -+-> integral 1/16 -+---> integral 1/32 -+---> integral 1/64 -> pooling
-                   |                  | compress, guide    |                         |
-                   +-> proportional --+-> proportional ----+-> proportional --- fuse +-> fused
-                   |                  | difference         |                     ^
-                   +-> derivative ----+-> derivative ------+-> derivative -------+ where
+image -> stem 1/8 -+-> context 1/16 -+-> context 1/32 -+-> context 1/64 -> pooling
+                   |                 | compress, guide |                      |
+                   +-> detail -------+-> detail -------+-> detail ------------+-> fuse -> fused
+                   |                 | difference      |                      | where
+                   +-> boundary -----+-> boundary -----+-> boundary ----------+
+
+The paper's names are P (proportional) for detail, I (integral) for context and D (derivative) for
+boundary.
 """
 
 from __future__ import annotations
@@ -20,11 +23,10 @@ from dgss_core.networks.encoders.pooling import DeepPyramid, ParallelPyramid
 from dgss_core.networks.encoders.residual import (
     BasicBlock,
     Bottleneck,
-    bn_relu_conv,
-    conv_bn,
     stage,
     stem,
 )
+from dgss_core.networks.layers import bn_relu_conv, conv_bn
 from dgss_core.networks.resize import resize
 
 
@@ -94,14 +96,14 @@ class PIDNet(Encoder):
         super().__init__((2 * width, 2 * width, 4 * width), (8, 8, 8), 64, mean, std, pad)
         fine, middle, coarse = 2 * width, 4 * width, 8 * width
         self.stem = stem(width, stem_blocks)
-        self.integral = nn.ModuleList(
+        self.context = nn.ModuleList(
             [
                 stage(BasicBlock, fine, middle, branch_blocks, 2),
                 stage(BasicBlock, middle, coarse, branch_blocks, 2),
                 stage(Bottleneck, coarse, coarse, 2, 2),
             ]
         )
-        self.proportional = nn.ModuleList(
+        self.detail = nn.ModuleList(
             [
                 stage(BasicBlock, fine, fine, stem_blocks),
                 stage(BasicBlock, fine, fine, stem_blocks),
@@ -110,7 +112,7 @@ class PIDNet(Encoder):
         )
         thin = width if light else fine
         second = Bottleneck(thin, thin) if light else BasicBlock(thin, fine, relu=False)
-        self.derivative = nn.ModuleList(
+        self.boundary = nn.ModuleList(
             [BasicBlock(fine, thin, relu=False), second, Bottleneck(fine, fine)]
         )
         self.compress = nn.ModuleList(
@@ -128,23 +130,23 @@ class PIDNet(Encoder):
         context = detail = boundary = self.run(self.stem, x)
         details, boundaries = [], []
         for index in range(2):
-            context = F.relu(self.run(self.integral[index], context))
-            detail = self.run(self.proportional[index], F.relu(detail))
-            boundary = self.run(self.derivative[index], F.relu(boundary))
+            context = F.relu(self.run(self.context[index], context))
+            detail = self.run(self.detail[index], F.relu(detail))
+            boundary = self.run(self.boundary[index], F.relu(boundary))
             detail = self.guide[index](detail, self.compress[index](context))
             change = self.difference[index](context)
             boundary = boundary + resize(change, boundary.shape[-2:])
             details.append(detail)
             boundaries.append(boundary)
-        context = self.run(self.pyramid, self.run(self.integral[2], context))
-        detail = self.run(self.proportional[2], F.relu(detail))
-        boundary = self.run(self.derivative[2], F.relu(boundary))
+        context = self.run(self.pyramid, self.run(self.context[2], context))
+        detail = self.run(self.detail[2], F.relu(detail))
+        boundary = self.run(self.boundary[2], F.relu(boundary))
         fused = self.fuse(detail, resize(context, detail.shape[-2:]), boundary)
         maps = (details[0], boundaries[1], fused)
         return [self.adapt(y, index) for index, y in enumerate(maps)]
 
     def trunk(self) -> list[list[nn.Module]]:
-        branches = (self.integral, self.proportional, self.derivative)
+        branches = (self.context, self.detail, self.boundary)
         exchanges = (self.compress, self.guide, self.difference)
         stages = [[part[index] for part in (*branches, *exchanges)] for index in range(2)]
         last = [*(branch[2] for branch in branches), self.pyramid, self.fuse]

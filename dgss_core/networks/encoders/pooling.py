@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dgss_core.networks.encoders.residual import bn_relu_conv
+from dgss_core.networks.layers import bn_relu_conv
 from dgss_core.networks.resize import resize
 
 

@@ -34,7 +34,7 @@ from dgss_core.networks.importers.encoders import (
 )
 from dgss_core.networks.importers.keys import Weights, take_prefix
 from dgss_core.networks.importers.mobilenetv2 import import_mobilenetv2
-from dgss_core.networks.importers.segformer import import_mit
+from dgss_core.networks.importers.segformer import import_mit, mit_form
 from dgss_core.networks.importers.swin import import_swin
 
 Options = Mapping[str, Any]
@@ -56,7 +56,7 @@ class EncoderEntry:
         licence: of the usual weights, as their publisher states it.
         sizes: default options of `network`.
         import_options: derives options of `importer` from the caller's options.
-        form: derives options of `network` from imported weights; those of the caller come first.
+        form: derives options of `network` from published weights; those of the caller come first.
     """
 
     network: Callable[..., Encoder]
@@ -77,8 +77,9 @@ class EncoderEntry:
             )
         if source is None:
             return self.network(**{**self.sizes, **options})
-        state = self.importer(read_weights(source), **self.import_options(options))
-        encoder = self.network(**{**self.sizes, **self.form(state), **options})
+        published = read_weights(source)
+        state = self.importer(published, **self.import_options(options))
+        encoder = self.network(**{**self.sizes, **self.form(published), **options})
         encoder.load_pretrained(state, str(source))
         return encoder
 
@@ -124,9 +125,8 @@ def _dinov3(size: str, sizes: Options) -> EncoderEntry:
 
 
 def _dinov3_convnext(size: str) -> EncoderEntry:
-    network = f'convnext_{size}'
-    weights = f'timm:{network}.dinov3_lvd1689m'
-    sizes = {'name': network, 'size_multiple': 32}
+    weights = f'timm:convnext_{size}.dinov3_lvd1689m'
+    sizes = {'name': f'convnext_{size}', 'size_multiple': 32}
     return EncoderEntry(StagedEncoder, import_timm_stages, weights, DINOV3, sizes)
 
 
@@ -143,7 +143,7 @@ def _swin(weights: str, width: int, middle: int, heads: int, window: int) -> Enc
 def _mit(depths: tuple[int, ...], first: int = 64) -> EncoderEntry:
     widths = (32, 64, 160, 256) if first == 32 else (64, 128, 320, 512)
     sizes = {'widths': widths, 'depths': depths}
-    return EncoderEntry(MixTransformer, import_mit, '', NVIDIA, sizes)
+    return EncoderEntry(MixTransformer, import_mit, '', NVIDIA, sizes, form=mit_form)
 
 
 ENCODERS: dict[str, EncoderEntry] = {
@@ -264,7 +264,7 @@ ENCODERS: dict[str, EncoderEntry] = {
         import_mobilenetv2,
         'timm:mobilenetv2_100.ra_in1k',
         APACHE,
-        form=form_of,
+        form=lambda published: form_of(import_mobilenetv2(published)),
     ),
     'pidnet-s': EncoderEntry(PIDNet, _encoder_of(import_pidnet), '', APACHE),
     'pidnet-m': EncoderEntry(PIDNet, _encoder_of(import_pidnet), '', APACHE, {'width': 64}),

@@ -1,34 +1,10 @@
-"""What the two-resolution networks (DDRNet, PIDNet) share: residual stages and the stem.
-
-Layers have the names `conv`, `bn` and `relu`, whatever their order.
-"""
+"""What the two-resolution networks (DDRNet, PIDNet) share: residual stages and the stem."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from torch import Tensor, nn
 
-
-def conv_bn(
-    inputs: int,
-    outputs: int,
-    kernel: int = 3,
-    stride: int = 1,
-    groups: int = 1,
-    relu: bool = True,
-) -> nn.Sequential:
-    """Convolution without bias, batch norm, and ReLU if asked for."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict(
-        conv=_conv(inputs, outputs, kernel, stride, groups), bn=nn.BatchNorm2d(outputs)
-    )
-    return nn.Sequential(layers | OrderedDict(relu=nn.ReLU()) if relu else layers)
-
-
-def bn_relu_conv(inputs: int, outputs: int, kernel: int = 1, groups: int = 1) -> nn.Sequential:
-    """Batch norm, ReLU, and a convolution without bias."""
-    conv = _conv(inputs, outputs, kernel, groups=groups)
-    return nn.Sequential(OrderedDict(bn=nn.BatchNorm2d(inputs), relu=nn.ReLU(), conv=conv))
+from dgss_core.networks.layers import conv_bn
 
 
 class BasicBlock(nn.Module):
@@ -85,10 +61,6 @@ def stem(width: int, blocks: int) -> nn.Sequential:
         stage(BasicBlock, width, width * 2, blocks, 2),
         nn.ReLU(),
     )
-
-
-def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:

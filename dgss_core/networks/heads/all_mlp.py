@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dgss_core.networks.heads.head import PixelHead
+from dgss_core.networks.layers import conv_bn_relu
 from dgss_core.networks.resize import resize
 
 
@@ -30,10 +31,10 @@ class AllMlpHead(PixelHead):
     ) -> None:
         super().__init__(channels, strides, num_classes, strides[0])
         self.project = nn.ModuleList(
-            _fuse(count, width) if activated else nn.Conv2d(count, width, 1)
+            conv_bn_relu(count, width) if activated else nn.Conv2d(count, width, 1)
             for count in self.channels
         )
-        self.fuse = _fuse(width * len(self.channels), width)
+        self.fuse = conv_bn_relu(width * len(self.channels), width)
         self.drop = nn.Dropout2d(dropout)
         self.classify = nn.Conv2d(width, num_classes, 1)
 
@@ -43,8 +44,3 @@ class AllMlpHead(PixelHead):
             resize(project(x), size) for project, x in zip(self.project, features, strict=True)
         ]
         return self.classify(self.drop(self.fuse(torch.cat(maps, dim=1))))
-
-
-def _fuse(inputs: int, outputs: int) -> nn.Sequential:
-    conv = nn.Conv2d(inputs, outputs, 1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from dgss_core.networks.encoders.residual import conv_bn
 from dgss_core.networks.heads.head import PixelHead
+from dgss_core.networks.layers import conv_bn
 from dgss_core.networks.losses.counts import Counts
 
 
@@ -15,7 +15,8 @@ class BiSeNetV2Head(PixelHead):
     """3x3 and 1x1 on the last map, which the encoder has fused.
 
     `auxiliary`: in training each of the other maps has a head of its own (the booster, section
-    4.1), of the same weight. They are not used for the scores.
+    4.1), of the same weight: two 3x3, of 16, 64, 256 and 1024 channels as in OpenMMLab, and 1x1.
+    They are not used for the scores.
     """
 
     def __init__(
@@ -30,22 +31,28 @@ class BiSeNetV2Head(PixelHead):
         super().__init__(channels, strides, num_classes, strides[-1])
         self.decode = nn.Sequential(conv_bn(channels[-1], width), nn.Dropout(dropout))
         self.classify = nn.Conv2d(width, num_classes, 1)
+        self.auxiliary = auxiliary
         self.boosters = nn.ModuleList(
-            nn.Sequential(
-                conv_bn(inputs, 4 * inputs),
-                nn.Dropout(dropout),
-                nn.Conv2d(4 * inputs, num_classes, 1),
-            )
-            for inputs in (channels[:-1] if auxiliary else ())
+            _booster(inputs, 16 * 4**level, num_classes, dropout)
+            for level, inputs in enumerate(channels[:-1] if auxiliary else ())
         )
 
     def forward(self, features: list[Tensor]) -> Tensor:
         return self.classify(self.decode(features[-1]))
 
-    def loss(
-        self, features: list[Tensor], labels: Tensor, *, counts: Counts | None = None
+    def extra_losses(
+        self, scores: Tensor, features: list[Tensor], labels: Tensor, counts: Counts | None
     ) -> dict[str, Tensor]:
-        losses = super().loss(features, labels, counts=counts)
-        for booster, x, stride in zip(self.boosters, features, self.strides, strict=False):
-            losses[f'booster_{stride}'] = self.score_loss(booster(x), labels, counts)
-        return losses
+        return {
+            f'booster_{stride}': self.score_loss(booster(x), labels, counts)
+            for booster, x, stride in zip(self.boosters, features, self.strides, strict=False)
+        }
+
+
+def _booster(inputs: int, width: int, num_classes: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        conv_bn(inputs, width),
+        conv_bn(width, width),
+        nn.Dropout(dropout),
+        nn.Conv2d(width, num_classes, 1),
+    )

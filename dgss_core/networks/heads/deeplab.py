@@ -7,13 +7,8 @@ from torch import Tensor, nn
 
 from dgss_core.errors import DgssError
 from dgss_core.networks.heads.head import PixelHead
+from dgss_core.networks.layers import conv_bn_relu
 from dgss_core.networks.resize import resize
-
-
-def conv_bn_relu(inputs: int, outputs: int, kernel: int = 1, dilation: int = 1) -> nn.Sequential:
-    padding = dilation * (kernel // 2)
-    conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 class AtrousPyramid(nn.Module):

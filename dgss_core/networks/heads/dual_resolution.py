@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgss_core.labels import IGNORE
-from dgss_core.networks.encoders.residual import bn_relu_conv
 from dgss_core.networks.heads.head import PixelHead
+from dgss_core.networks.layers import bn_relu_conv
 from dgss_core.networks.losses.counts import Counts, share
 from dgss_core.networks.resize import resize
 
@@ -38,19 +38,19 @@ class DualResolutionHead(PixelHead):
         super().__init__(channels, strides, num_classes, strides[-1])
         self.decode = decoder(channels[-1], width)
         self.classify = nn.Conv2d(width, num_classes, 1)
+        self.auxiliary = auxiliary
         self.side = side_head(channels[0], width, num_classes) if auxiliary else None
 
     def forward(self, features: list[Tensor]) -> Tensor:
         return self.classify(self.decode(features[-1]))
 
-    def loss(
-        self, features: list[Tensor], labels: Tensor, *, counts: Counts | None = None
+    def extra_losses(
+        self, scores: Tensor, features: list[Tensor], labels: Tensor, counts: Counts | None
     ) -> dict[str, Tensor]:
-        losses = super().loss(features, labels, counts=counts)
-        if self.side is not None:
-            side = self.score_loss(self.side(features[0]), labels, counts)
-            losses['side'] = SIDE_WEIGHT * side
-        return losses
+        if self.side is None:
+            return {}
+        side = self.score_loss(self.side(features[0]), labels, counts)
+        return {'side': SIDE_WEIGHT * side}
 
 
 class PIDHead(DualResolutionHead):
@@ -75,16 +75,16 @@ class PIDHead(DualResolutionHead):
         edge = channels[1]
         self.boundary = side_head(edge, max(1, edge // 2), 1) if auxiliary else None
 
-    def loss(
-        self, features: list[Tensor], labels: Tensor, *, counts: Counts | None = None
+    def extra_losses(
+        self, scores: Tensor, features: list[Tensor], labels: Tensor, counts: Counts | None
     ) -> dict[str, Tensor]:
-        losses = super().loss(features, labels, counts=counts)
+        losses = super().extra_losses(scores, features, labels, counts)
         if self.boundary is not None:
             edges = resize(self.boundary(features[1]), labels.shape[-2:], self.align_corners)
             losses['boundary'] = BOUNDARY_WEIGHT * boundary_loss(edges[:, 0], labels, counts)
             unsure = edges[:, 0].sigmoid() <= SURE_BOUNDARY
             at_edges = labels.masked_fill(unsure, IGNORE)
-            losses['ce_at_boundary'] = self.score_loss(self(features), at_edges)
+            losses['ce_at_boundary'] = self.score_loss(scores, at_edges)
         return losses
 
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from dgss_core.errors import DgssError
 from dgss_core.networks.encoders.positions import Grid, Rotation
 from dgss_core.networks.encoders.vit import VisionTransformer
-from dgss_core.networks.heads.head import Head
 from dgss_core.networks.heads.mask2former.decoder import QueryMasks, mlp3
 from dgss_core.networks.heads.mask2former.head import class_scores
+from dgss_core.networks.heads.vit_queries import VitQueryHead
 from dgss_core.networks.losses.counts import Counts
 from dgss_core.networks.losses.set_criterion import SetCriterion
 from dgss_core.networks.resize import resize
@@ -33,7 +33,7 @@ class Upscale(nn.Module):
         return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class EomtHead(Head):
+class EomtHead(VitQueryHead):
     """The last blocks of a ViT, with queries among the tokens, and two small predictors.
 
     In training each query attends only to patches inside its mask predicted before the block, as
@@ -49,7 +49,7 @@ class EomtHead(Head):
         prefix: number of class tokens and registers that follow the map.
     """
 
-    probabilities = True
+    takes_prefix = True
     masked_share: Tensor
 
     def __init__(
@@ -72,13 +72,7 @@ class EomtHead(Head):
             )
         (width,) = self.channels
         self.blocks = nn.ModuleList(blocks)
-        self.rotation: Rotation | None = None
-        if rotation is not None:
-            # The prefix is not rotated; the queries are at its start.
-            self.rotation = rotation.with_prefix(queries + prefix)
-        self.queries = nn.Parameter(torch.randn(queries, width))
-        self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.classify = nn.Linear(width, num_classes + 1)
+        self.add_queries(queries, rotation, prefix)
         self.mask_embedding = mlp3(width, width, nn.GELU)
         self.upscale = nn.Sequential(*(Upscale(width) for _ in range(doublings)))
         self.criterion = criterion or SetCriterion()
@@ -108,13 +102,7 @@ class EomtHead(Head):
 
     def predict(self, features: list[Tensor]) -> list[QueryMasks]:
         """Predictions before each block (only in training) and after the last."""
-        x, *prefix = features
-        height, width = x.shape[-2:]
-        grid = Grid(height, width)
-        if self.rotation is not None:
-            grid = self.rotation(height=height, width=width)
-        queries = self.queries.expand(x.shape[0], -1, -1)
-        tokens = torch.cat((queries, *prefix, x.flatten(2).transpose(1, 2)), dim=1)
+        tokens, grid = self.join(*features)
         predictions = []
         for block, share in zip(self.blocks, self.masked_share, strict=True):
             allowed = None
@@ -126,11 +114,8 @@ class EomtHead(Head):
 
     def read(self, tokens: Tensor, grid: Grid) -> QueryMasks:
         """Predict classes and masks from the current tokens."""
-        tokens = self.norm(tokens)
-        queries, patches = tokens[:, : len(self.queries)], tokens[:, -grid.height * grid.width :]
-        image = patches.transpose(1, 2).unflatten(2, (grid.height, grid.width))
-        masks = torch.einsum('bnc,bchw->bnhw', self.mask_embedding(queries), self.upscale(image))
-        return QueryMasks(self.classify(queries), masks)
+        queries, patches = self.split(tokens, grid)
+        return self.masks(queries, self.upscale(patches))
 
     def allowed(self, masks: Tensor, grid: Grid, share: Tensor, tokens: int) -> Tensor:
         """(B,1,N,N) bool for N `tokens`: a masked query attends to its own patches only.

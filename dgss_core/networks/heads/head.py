@@ -12,7 +12,9 @@ from dgss_core.networks.resize import resize
 
 
 class Head(nn.Module, ABC):
-    """Feature maps (B,C_i,H/s_i,W/s_i), finest first, to scores (B,num_classes,h,w).
+    """Feature maps (B,C_i,H/s_i,W/s_i) to scores (B,num_classes,h,w).
+
+    The maps come in the encoder's order, usually finest first; the last may be a fused one.
 
     Scores are `stride` times smaller than the image. With `probabilities=False` they are logits,
     to which a softmax over the classes is applied; with True they are evidence in [0,inf) per
@@ -25,6 +27,9 @@ class Head(nn.Module, ABC):
 
     align_corners = False
     """Of the resize of scores to the image."""
+
+    takes_prefix = False
+    """Whether tokens of the whole image may follow the feature maps, see `Encoder`."""
 
     def __init__(
         self, channels: Sequence[int], strides: Sequence[int], num_classes: int, stride: int
@@ -70,17 +75,31 @@ class PixelHead(Head):
     """A head whose scores are logits, trained with per-pixel cross-entropy."""
 
     label_smoothing = 0.0
+    auxiliary = False
+    """Whether parts that only training uses learn in `extra_losses`."""
 
     def loss(
         self, features: list[Tensor], labels: Tensor, *, counts: Counts | None = None
     ) -> dict[str, Tensor]:
-        return {'ce': self.score_loss(self(features), labels, counts)}
+        scores = self(features)
+        losses = {'ce': self.score_loss(scores, labels, counts)}
+        return losses | self.extra_losses(scores, features, labels, counts)
+
+    def extra_losses(
+        self, scores: Tensor, features: list[Tensor], labels: Tensor, counts: Counts | None
+    ) -> dict[str, Tensor]:
+        """Named losses besides that of the `scores` of these features; here there are none."""
+        return {}
 
     def score_loss(self, scores: Tensor, labels: Tensor, counts: Counts | None = None) -> Tensor:
         """Cross-entropy of scores that this head has already computed."""
-        smoothing = self.label_smoothing
-        scores = resize(scores, labels.shape[-2:], self.align_corners)
-        return segmentation_loss(scores, labels, label_smoothing=smoothing, counts=counts)
+        return segmentation_loss(
+            scores,
+            labels,
+            label_smoothing=self.label_smoothing,
+            counts=counts,
+            align_corners=self.align_corners,
+        )
 
 
 def refuse_stride(head: str, wanted: int, possible: Sequence[int]) -> None:

@@ -8,7 +8,7 @@ from dgss_core.networks.heads.head import PixelHead, refuse_stride
 from dgss_core.networks.resize import resize
 
 
-def conv_bn(
+def conv_bn_relu6(
     inputs: int, outputs: int, kernel: int = 1, groups: int = 1, relu: bool = True
 ) -> nn.Sequential:
     """Convolution without bias, batch norm, ReLU6."""
@@ -19,7 +19,7 @@ def conv_bn(
 
 def separable(width: int) -> nn.Sequential:
     """Depthwise 3x3, then 1x1."""
-    return nn.Sequential(conv_bn(width, width, 3, groups=width), conv_bn(width, width))
+    return nn.Sequential(conv_bn_relu6(width, width, 3, groups=width), conv_bn_relu6(width, width))
 
 
 class LightConvHead(PixelHead):
@@ -46,7 +46,7 @@ class LightConvHead(PixelHead):
         refuse_stride('the light conv head', stride, self.strides)
         self.first = self.strides.index(stride)
         used = self.channels[self.first :]
-        self.project = nn.ModuleList(conv_bn(count, width, relu=False) for count in used)
+        self.project = nn.ModuleList(conv_bn_relu6(count, width, relu=False) for count in used)
         self.gate = nn.Sequential(
             nn.AdaptiveAvgPool2d(1), nn.Conv2d(used[-1], width, 1), nn.Hardsigmoid()
         )

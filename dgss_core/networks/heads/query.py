@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from dgss_core.errors import DgssError
-from dgss_core.networks.encoders.positions import Grid, Rotation
-from dgss_core.networks.heads.head import Head
+from dgss_core.networks.encoders.positions import Rotation
 from dgss_core.networks.heads.mask2former.decoder import QueryMasks, mlp3
 from dgss_core.networks.heads.mask2former.head import class_scores
 from dgss_core.networks.heads.vit_conv import up_by_4
+from dgss_core.networks.heads.vit_queries import VitQueryHead
 from dgss_core.networks.losses.alignment import (
     alignment_loss,
+    class_planes,
     class_shares,
     update_prototypes,
 )
@@ -22,7 +23,7 @@ from dgss_core.networks.losses.counts import Counts
 from dgss_core.networks.losses.set_criterion import SetCriterion
 
 
-class QueryHead(Head):
+class QueryHead(VitQueryHead):
     """The last block of a ViT with queries among its tokens, and two transposed convolutions.
 
         patches before the last block, queries -> last block -> norm
@@ -45,8 +46,6 @@ class QueryHead(Head):
         alignment: weight of `alignment_loss`, which only training computes; 0 leaves it out.
         criterion: replaces `SetCriterion()`.
     """
-
-    probabilities = True
 
     def __init__(
         self,
@@ -72,13 +71,7 @@ class QueryHead(Head):
             )
         (width,) = self.channels
         self.block, self.alignment = block, alignment
-        self.rotation: Rotation | None = None
-        if rotation is not None:
-            # The queries replace the class token as prefix, which is not rotated.
-            self.rotation = Rotation(rotation.head_width, rotation.trained_grid, prefix=queries)
-        self.queries = nn.Parameter(torch.randn(queries, width))
-        self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.classify = nn.Linear(width, num_classes + 1)
+        self.add_queries(queries, rotation)
         # Part of the classifier: a training that starts with other classes takes over its rows.
         self.classify.register_buffer('prototypes', torch.zeros(num_classes, width))
         self.up, self.map_norm = up_by_4(width), nn.LayerNorm(width // 4, eps=1e-6)
@@ -93,21 +86,13 @@ class QueryHead(Head):
 
     def tokens(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Queries (B,N,C) and patches (B,C,h,w) after the last block and its norm."""
-        (x,) = features
-        height, width = x.shape[-2:]
-        grid = Grid(height, width)
-        if self.rotation is not None:
-            grid = self.rotation(height=height, width=width)
-        queries = self.queries.expand(x.shape[0], -1, -1)
-        both = self.block(torch.cat((queries, x.flatten(2).transpose(1, 2)), dim=1), grid)
-        queries, patches = self.norm(both).split((len(self.queries), height * width), dim=1)
-        return queries, patches.transpose(1, 2).unflatten(2, (height, width))
+        tokens, grid = self.join(*features)
+        return self.split(self.block(tokens, grid), grid)
 
     def predict(self, queries: Tensor, patches: Tensor) -> QueryMasks:
         """A class and a mask of each query."""
         image = self.map_norm(self.up(patches).permute(0, 2, 3, 1))
-        masks = torch.einsum('bnc,bhwc->bnhw', self.mask_embedding(queries), image)
-        return QueryMasks(self.classify(queries), masks)
+        return self.masks(queries, image.permute(0, 3, 1, 2))
 
     def loss(
         self, features: list[Tensor], labels: Tensor, *, counts: Counts | None = None
@@ -131,8 +116,9 @@ class QueryHead(Head):
     ) -> Tensor:
         """Alignment of the queries with the prototypes, which training updates first."""
         prototypes = self.classify.get_buffer('prototypes')
+        planes = class_planes(labels, self.num_classes)
         if self.training:
-            cells = class_shares(labels, patches.shape[-2:], self.num_classes)
+            cells = class_shares(planes, patches.shape[-2:])
             update_prototypes(prototypes, patches, cells)
-        shares = class_shares(labels, masks.shape[-2:], self.num_classes)
+        shares = class_shares(planes, masks.shape[-2:])
         return alignment_loss(queries, masks, shares, prototypes, counts)

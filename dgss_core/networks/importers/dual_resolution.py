@@ -101,19 +101,19 @@ DDRNET: Rules = (
     *numbered({'down3': 'encoder.down.0.0', 'down4': 'encoder.down.1.0'}, conv=0, bn=1),
     *numbered({'down4': 'encoder.down.1.1'}, conv=3, bn=4),
 )
-_DERIVATIVE = (
+_BOUNDARY = (
     # A block alone (all of PIDNet-L but the last), or a stage of one block.
-    *((f'backbone.d_branch_layers.{i}', f'encoder.derivative.{i}') for i in range(3)),
-    *((f'layer{i + 3}_d', f'encoder.derivative.{i}') for i in range(3)),
+    *((f'backbone.d_branch_layers.{i}', f'encoder.boundary.{i}') for i in range(3)),
+    *((f'layer{i + 3}_d', f'encoder.boundary.{i}') for i in range(3)),
 )
 PIDNET: Rules = (
-    *residual({f'{theirs}.0': ours for theirs, ours in _DERIVATIVE}),
-    *residual(dict(_DERIVATIVE)),
+    *residual({f'{theirs}.0': ours for theirs, ours in _BOUNDARY}),
+    *residual(dict(_BOUNDARY)),
     *_MMSEG,
     *residual(
         {
-            'backbone.i_branch_layers': 'encoder.integral',
-            'backbone.p_branch_layers': 'encoder.proportional',
+            'backbone.i_branch_layers': 'encoder.context',
+            'backbone.p_branch_layers': 'encoder.detail',
         }
     ),
     *named({f'backbone.diff_{i}': f'encoder.difference.{i - 1}' for i in (1, 2)}),
@@ -130,8 +130,8 @@ PIDNET: Rules = (
     *plain({'decode_head.i_head.norm': 'head.decode.1'}),
     (r'decode_head\.[pd]_(head|cls_seg)\..*', ''),
     *_AUTHORS,
-    *residual({f'layer{i + 3}': f'encoder.integral.{i}' for i in range(3)}),
-    *residual({f'layer{i + 3}_': f'encoder.proportional.{i}' for i in range(3)}),
+    *residual({f'layer{i + 3}': f'encoder.context.{i}' for i in range(3)}),
+    *residual({f'layer{i + 3}_': f'encoder.detail.{i}' for i in range(3)}),
     *numbered(
         {f'diff{i + 3}': f'encoder.difference.{i}' for i in (0, 1)}
         | {f'pag{i + 3}.f_x': f'encoder.guide.{i}.of_detail' for i in (0, 1)}

@@ -38,6 +38,8 @@ OPENMMLAB: Rules = (
     (LAYER + r'ffn\.layers\.1\.(\w+)', r'blocks.\1.\2.mlp.mix.\3'),
     (LAYER + r'ffn\.layers\.4\.(\w+)', r'blocks.\1.\2.mlp.fc2.\3'),
 )
+TRANSFORMERS_FORM = {'eps': 1e-5}
+"""Options of a MiT of transformers."""
 NORM = r'(weight|bias|running_mean|running_var|num_batches_tracked)'
 TRANSFORMERS_HEAD: Rules = (
     (r'linear_c\.(\d)\.proj\.(\w+)', r'project.\1.\2'),
@@ -62,6 +64,12 @@ def import_mit(weights: Weights) -> Weights:
     if any(key.startswith('encoder.') for key in weights):
         return rename(weights, TRANSFORMERS, source)
     return _linear(rename(weights, OPENMMLAB, source))
+
+
+def mit_form(published: Weights) -> dict[str, float]:
+    """The options of the MiT that these published weights belong to."""
+    theirs = any('encoder.patch_embeddings.' in key for key in published)
+    return TRANSFORMERS_FORM if theirs else {}
 
 
 def import_segformer(weights: Weights) -> Weights:

@@ -14,18 +14,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dgss_core.networks.losses.counts import Counts, share
+from dgss_core.networks.losses.precision import in_float32
 
 DECAY = 0.99
 """Share of a prototype that an update keeps."""
 
 
 @torch.no_grad()
-def class_shares(labels: Tensor, size: Sequence[int], num_classes: int) -> Tensor:
-    """(B,C,h,w) in [0,1]: the share of each class in each cell of labels (B,H,W); 255 is none."""
+def class_planes(labels: Tensor, num_classes: int) -> Tensor:
+    """(B,C,H,W), 1 where labels (B,H,W) are the class, else 0; 255 is none."""
     ids = labels.clamp(max=num_classes).unsqueeze(1)
     planes = ids.new_zeros((len(ids), num_classes + 1, *ids.shape[-2:]), dtype=torch.float32)
     planes.scatter_(1, ids, 1.0)
-    return F.adaptive_avg_pool2d(planes[:, :num_classes], (size[0], size[1]))
+    return planes[:, :num_classes]
+
+
+def class_shares(planes: Tensor, size: Sequence[int]) -> Tensor:
+    """(B,C,*size) in [0,1]: the share of each class of `class_planes` in each cell."""
+    return F.adaptive_avg_pool2d(planes, (size[0], size[1]))
 
 
 @torch.no_grad()
@@ -34,7 +40,8 @@ def update_prototypes(prototypes: Tensor, patches: Tensor, shares: Tensor) -> No
 
     `patches` are (B,D,h,w). A prototype has length 1, and is zero until its class is first seen.
     """
-    sums = torch.einsum('bdhw,bchw->cd', patches.float(), shares)
+    with in_float32(patches):
+        sums = torch.einsum('bdhw,bchw->cd', patches.float(), shares)
     seen, known = shares.sum((0, 2, 3)) > 0, prototypes.any(1)
     kept = torch.where(known, DECAY, 0.0).unsqueeze(1)
     moved = kept * prototypes + (1 - kept) * F.normalize(sums, dim=1)
@@ -63,7 +70,8 @@ def alignment_loss(
         counts: as in `segmentation_loss`; the mean is over the classes of all images.
     """
     advantage = advantages(masks.detach(), shares)
-    closeness = F.normalize(queries.float(), dim=2) @ prototypes.T
+    with in_float32(queries):
+        closeness = F.normalize(queries.float(), dim=2) @ prototypes.T
     present = (shares.sum((2, 3)) > 0).float()
     total = -((advantage * closeness).mean(1) * present).sum()
     return share(total, present.sum() if counts is None else counts.masks)
@@ -76,8 +84,9 @@ def advantages(masks: Tensor, shares: Tensor) -> Tensor:
     Cells count by their labelled share.
     """
     inside = masks.float().sigmoid()
-    overlap = torch.einsum('bnhw,bchw->bnc', inside, shares)
-    covered = torch.einsum('bnhw,bhw->bn', inside, shares.sum(1))
+    with in_float32(masks):
+        overlap = torch.einsum('bnhw,bchw->bnc', inside, shares)
+        covered = torch.einsum('bnhw,bhw->bn', inside, shares.sum(1))
     union = covered.unsqueeze(2) + shares.sum((2, 3)).unsqueeze(1) - overlap
     reward = overlap / union.clamp(min=1e-6)
     spread, mean = torch.std_mean(reward, dim=1, keepdim=True, correction=0)

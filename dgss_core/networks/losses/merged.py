@@ -19,12 +19,16 @@ class MergedLoss(nn.Module):
     A pixel with CamVid's label `bicyclist` is rider, motorcycle or bicycle. Its likelihood is the
     sum of theirs (learning from partial labels, Cour et al., JMLR 2011). All label sets share one
     id space: `offset[name]` is added to the ids of the set `name`.
+    `align_corners` is that of the head.
     """
 
     members: Tensor
 
-    def __init__(self, label_set: LabelSet, others: Sequence[LabelSet]) -> None:
+    def __init__(
+        self, label_set: LabelSet, others: Sequence[LabelSet], align_corners: bool = False
+    ) -> None:
         super().__init__()
+        self.align_corners = align_corners
         self.offset = {label_set.name: 0}
         rows = [torch.eye(len(label_set))]
         for other in others:
@@ -39,7 +43,7 @@ class MergedLoss(nn.Module):
         `counts` is as in `segmentation_loss`.
         """
         # Contiguous: on the CPU, the backward of a resize needs a contiguous gradient.
-        scores = resize(scores.float().contiguous(), labels.shape[-2:])
+        scores = resize(scores.float().contiguous(), labels.shape[-2:], self.align_corners)
         probabilities = self.members @ scores.softmax(1).flatten(2)
         loss = F.nll_loss(
             probabilities.clamp_min(1e-7).log(),

@@ -14,14 +14,15 @@ def segmentation_loss(
     ignore: int = IGNORE,
     label_smoothing: float = 0.0,
     counts: Counts | None = None,
+    align_corners: bool = False,
 ) -> Tensor:
     """Mean cross-entropy of logits (B,C,h,w), resized to labels (B,H,W) long.
 
     The mean is over the labelled pixels, or with `counts` over those of the whole step: the mean
     of the losses of all passes is then the loss of the step. 0, not NaN, if every pixel is
-    `ignore`.
+    `ignore`. `align_corners` is as in `resize`.
     """
-    scores = resize(scores, labels.shape[-2:])
+    scores = resize(scores, labels.shape[-2:], align_corners)
     total = F.cross_entropy(
         scores, labels, ignore_index=ignore, label_smoothing=label_smoothing, reduction='sum'
     )

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dgss_core.errors import DgssError
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.networks.encoders.encoder import Encoder, hold_frozen
 from dgss_core.networks.heads.head import Head
@@ -13,13 +14,21 @@ from dgss_core.networks.losses.counts import Counts
 
 
 class SegmentationModel(nn.Module):
-    """Images in, scores out. The model normalises the images; the caller must not."""
+    """Images in, scores out. The model normalises the images; the caller must not.
+
+    Raises DgssError if the encoder keeps tokens that the head does not take.
+    """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, encoder: Encoder, head: Head, label_set: LabelSet) -> None:
         super().__init__()
+        if encoder.keep_prefix and not head.takes_prefix:
+            raise DgssError(
+                f'{type(head).__name__} takes feature maps alone, but the encoder keeps its class '
+                'token and registers too; set keep_prefix of the encoder to False.'
+            )
         self.encoder, self.head, self.label_set = encoder, head, label_set
         for name in ('mean', 'std'):
             values = torch.tensor(getattr(encoder, name)).view(1, 3, 1, 1) * 255
@@ -43,10 +52,15 @@ class SegmentationModel(nn.Module):
         """Scores (B, classes, h, w) at the head's stride for the encoder's maps."""
         return self.head(features)
 
-    def features_and_scores(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Both of the above for RGB images (B, 3, H, W) in [0, 255]; of the features, the maps."""
+    def features_and_scores(
+        self, images: Tensor, scored: bool = True
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """Both of the above for RGB images (B, 3, H, W) in [0, 255]; of the features, the maps.
+
+        One pass of sharded parameters (FSDP). The scores are None if they are not to be `scored`.
+        """
         features = self.features(images)
-        return features[: len(self.encoder.channels)], self.scores(features)
+        return features[: len(self.encoder.channels)], self.scores(features) if scored else None
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B, classes, h, w) at the head's stride for RGB (B, 3, H, W) in [0, 255]."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 from dgss_core.networks.adapters.freezing import freeze
 from dgss_core.networks.adapters.reins import Reins, StageReins
@@ -63,6 +64,8 @@ def rein(
     Encoders other than plain ViTs are refined once per stage. With `rank=None` the tokens have
     full rank. `softmax` and `zero_delta` are as in `Reins`. `refined` are the numbers of the
     refined blocks of a plain ViT, if not all are. `head_sizes` are options of `Mask2FormerHead`.
+    Raises DgssError for `refined` with another encoder, and for numbers that are not those of
+    different blocks.
     """
     freeze(encoder, 'frozen')
     options: dict[str, Any] = {
@@ -72,6 +75,8 @@ def rein(
         'softmax': softmax,
         'zero_delta': zero_delta,
     }
+    if refined is not None:
+        check_refined(encoder, refined)
     if isinstance(encoder, VisionTransformer):
         layers = len(encoder.blocks if refined is None else refined)
         encoder.adapter = Reins(layers, encoder.channels[0], refined=refined, **options)
@@ -87,6 +92,21 @@ def rein(
         **head_sizes,
     )
     return ReinModel(encoder, head, label_set)
+
+
+def check_refined(encoder: Encoder, refined: Sequence[int]) -> None:
+    """Raise DgssError unless `refined` are the numbers of different blocks of a plain ViT."""
+    if not isinstance(encoder, VisionTransformer):
+        raise DgssError(
+            'refined names blocks of a plain ViT, and this encoder is none: Rein refines it after '
+            'each of its stages; leave refined out.'
+        )
+    blocks = len(encoder.blocks)
+    if not refined or len(set(refined)) < len(refined) or not set(refined) <= set(range(blocks)):
+        raise DgssError(
+            f'refined is {list(refined)}, but this ViT has the blocks 0 to {blocks - 1}; name at '
+            'least one of them, and each at most once.'
+        )
 
 
 def refined_blocks(weights: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from head_contract import CLASSES, PYRAMID, HeadContract
 from dgss_core.errors import DgssError
 from dgss_core.networks.encoders.positions import Grid
 from dgss_core.networks.encoders.vit import Attention, Block, Mlp
-from dgss_core.networks.encoders.vits import dinov2, eva02
+from dgss_core.networks.encoders.vits import dinov2, dinov3, eva02
 from dgss_core.networks.heads.deeplab import DeepLabHead
 from dgss_core.networks.heads.eomt import EomtHead, split_off_head, take_last_blocks
 from dgss_core.networks.heads.light_conv import LightConvHead
@@ -286,6 +286,18 @@ class TestQueryHead(HeadContract):
         assert len(encoder.blocks) == 3
         scores = head.eval()(encoder.eval()(torch.randn(1, 3, 80, 48)))
         assert scores.shape == (1, CLASSES, 20, 12)
+
+    @pytest.mark.parametrize('build', [dinov3, eva02])
+    def test_patches_keep_the_rotary_positions_of_the_vit(self, build):
+        encoder = build(32, 2, 2, image_size=64, taps=(0,), pyramid='none')
+        (block,) = take_last_blocks(encoder, 1)
+        head = QueryHead(
+            encoder.channels, encoder.strides, CLASSES, block, encoder.rotation, queries=6
+        )
+        theirs, ours = (r(height=3, width=4) for r in (encoder.rotation, head.rotation))
+        assert torch.equal(ours.cosines[6:], theirs.cosines[encoder.embed.prefix :])
+        assert torch.equal(ours.sines[6:], theirs.sines[encoder.embed.prefix :])
+        assert not ours.sines[:6].any(), 'queries are not rotated'
 
     def test_impossible_options(self):
         with pytest.raises(DgssError, match='one map whose stride 4 divides'):

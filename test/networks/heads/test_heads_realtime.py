@@ -41,6 +41,12 @@ class TestPIDHead(HeadContract):
                 corner = resized[..., row, column]
                 assert torch.allclose(corner, scores[..., row, column], atol=1e-5)
 
+    def test_statistics_move_once_a_step(self):
+        head = self.head().train()
+        head.loss(self.features(), torch.zeros(2, 64, 96, dtype=torch.long))
+        norms = [m for m in head.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        assert {norm.num_batches_tracked.item() for norm in norms} == {1}
+
     def test_losses_of_the_paper(self):
         losses = self.head().loss(self.features(), torch.zeros(2, 64, 96, dtype=torch.long))
         assert set(losses) == {'ce', 'side', 'boundary', 'ce_at_boundary'}

@@ -17,6 +17,8 @@ from library_systems import (
     recorded,
     sampled,
 )
+from safetensors.torch import save_file
+from torch import nn
 from transformers_systems import published_segformer, segformer
 
 from dgss_core.errors import DgssError
@@ -70,6 +72,22 @@ def test_the_encoder_is_found_in_every_file() -> None:
             if key.startswith('encoder.')
         }
         assert import_mit(encoder).keys() == import_mit(bare).keys() == expected
+
+
+@pytest.mark.parametrize(
+    ('name', 'prefix', 'eps'),
+    [('segformer', 'segformer.', 1e-5), ('segformer_openmmlab', 'backbone.', 1e-6)],
+)
+def test_the_norms_of_an_encoder_are_those_of_its_library(
+    name: str, prefix: str, eps: float, tmp_path: Path
+) -> None:
+    whole, _ = recorded(name)
+    bare = {k.removeprefix(prefix): v for k, v in whole.items() if k.startswith(prefix)}
+    save_file(bare, tmp_path / 'mit.safetensors')
+    encoder = build_encoder('mit-b0', tmp_path / 'mit.safetensors', **ENCODER)
+    assert {m.eps for m in encoder.modules() if isinstance(m, nn.LayerNorm)} == {eps}
+    again = build_encoder('mit-b0', **ENCODER, **encoder.form)
+    assert again.norms[0].eps == eps
 
 
 def test_other_files_are_refused() -> None:

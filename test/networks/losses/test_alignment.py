@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from dgss_core.networks.losses.alignment import (
     advantages,
     alignment_loss,
+    class_planes,
     class_shares,
     update_prototypes,
 )
@@ -22,14 +23,14 @@ def seeded():
 
 def test_shares_of_classes_in_cells():
     labels = torch.tensor([[[0, 0, 2, 255], [0, 1, 255, 255]]])
-    shares = class_shares(labels, (1, 2), CLASSES)
+    shares = class_shares(class_planes(labels, CLASSES), (1, 2))
     assert shares[0, :, 0].T.tolist() == [[0.75, 0.25, 0], [0, 0, 0.25]]
 
 
 def test_prototypes_are_averaged_directions():
     patches = torch.randn(2, 4, 3, 3)
     labels = torch.tensor([[0, 0, 1], [255, 1, 1], [0, 255, 255]]).expand(2, -1, -1)
-    shares = class_shares(labels, (3, 3), CLASSES)
+    shares = class_shares(class_planes(labels, CLASSES), (3, 3))
     prototypes = torch.zeros(CLASSES, 4)
     update_prototypes(prototypes, patches, shares)
     for index in (0, 1):
@@ -64,7 +65,7 @@ def by_hand(queries, masks, shares, prototypes):
 def sample(count=1):
     labels = torch.randint(0, 2, (count, 8, 8))
     labels[:, 0] = 255
-    shares = class_shares(labels, (4, 4), CLASSES)
+    shares = class_shares(class_planes(labels, CLASSES), (4, 4))
     prototypes = F.normalize(torch.randn(CLASSES, 6), dim=1)
     return torch.randn(count, 5, 6), torch.randn(count, 5, 4, 4), shares, prototypes, labels
 
@@ -108,3 +109,14 @@ def test_the_loss_of_a_step_does_not_depend_on_how_it_is_cut():
         for part in (slice(0, 2), slice(2, 4))
     ]
     torch.testing.assert_close(sum(halves) / 2, whole)
+
+
+def test_autocast_rounds_nothing():
+    queries, masks, shares, prototypes, _ = sample(2)
+    patches, updated = torch.randn(2, 6, 4, 4), prototypes.clone()
+    exact = alignment_loss(queries, masks, shares, prototypes)
+    update_prototypes(updated, patches, shares)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(alignment_loss(queries, masks, shares, prototypes), exact)
+        update_prototypes(prototypes, patches, shares)
+    assert torch.equal(prototypes, updated)

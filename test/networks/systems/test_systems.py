@@ -268,3 +268,23 @@ def test_the_examples_of_the_documentation_run(capsys):
     exec(compile(examples[-1], 'docs/systems.md', 'exec'), {})
     shape = 'torch.Size([1, 360, 640])'
     assert capsys.readouterr().out == f'{shape} {shape}\n'
+
+
+@pytest.mark.parametrize('name', ['rein-dinov2-s', 'dgss-dinov2-s', 'dgss-dinov2-s-query'])
+def test_kept_tokens_need_a_head_that_takes_them(name):
+    model = small(name)
+    model.encoder.keep_prefix = True
+    with pytest.raises(DgssError, match='set keep_prefix of the encoder to False'):
+        SegmentationModel(model.encoder, model.head, model.label_set)
+
+
+@pytest.mark.parametrize('refined', [(0, 4), (-1,), (1, 1), ()])
+def test_rein_refines_different_blocks_that_exist(refined):
+    with pytest.raises(DgssError, match='this ViT has the blocks 0 to 3'):
+        small('rein-dinov2-s', refined=refined)
+    assert small('rein-dinov2-s', refined=(3, 1)).encoder.adapter.layers == 2
+
+
+def test_rein_refines_chosen_blocks_of_plain_vits_only():
+    with pytest.raises(DgssError, match=r'this encoder is none: .* leave refined out'):
+        small('rein-resnet50', refined=(0,))
