@@ -82,7 +82,7 @@ class Killer:
         self._thread.join(30)
 
     def _run(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while self.pid is None and time.monotonic() < deadline:
             time.sleep(0.02)
             for store in (self.folder / 'predictions').glob('*.sqlite'):
@@ -158,7 +158,7 @@ def sleeping() -> Callable[[str], None]:
 
 
 def wait_for_text(file: Path) -> str:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not file.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     return file.read_text()
