@@ -59,7 +59,8 @@ SIZES = {
 
 
 REPEATED = {
-    *('soma-dinov2-l', 'vltseg-clip-b', 'dgss-eva02-clip-l', 'dgss-clip-l-query'),
+    *('soma-dinov2-l', 'vltseg-clip-b', 'dgss-eva02-clip-l'),
+    *('dgss-clip-l-query', 'dgss-eva02-clip-l-query'),
     *('pidnet-m', 'ddrnet-23', 'bisenetv2-coincheung'),
 }
 """Systems whose encoder and head are both in other systems. An export takes half a minute."""
