@@ -93,7 +93,7 @@ def convert_file(
     if output.suffix != '.safetensors':
         raise DgssError(f'{output} must end in .safetensors, the format of the output.')
     if base is None and facts.image_size is not None:
-        raise DgssError('--image_size is for the encoder of --base; a complete file has its own.')
+        raise DgssError('--image-size is for the encoder of --base; a complete file has its own.')
     manifest = output.with_suffix('.json')
     for path in (output, manifest):
         if path.exists() and not overwrite:
@@ -193,7 +193,7 @@ def encoder_options(
             raise DgssError(
                 f'The base was made for crops of {made_for} pixels and the training had '
                 f'{image_size}; give the official DINOv2 file (patch 14), which is resampled '
-                'here, or the size of the crops as --image_size.'
+                'here, or the size of the crops as --image-size.'
             )
         options['image_size'] = image_size
     return options

@@ -130,13 +130,13 @@ def _refuse_unknown(entry: Checkpoint, image_size: int | None) -> None:
         raise DgssError(f'{entry.name} {why}; dgss published list shows those that can.')
     if image_size is not None and not entry.base:
         raise DgssError(
-            f'--image_size is for an encoder that is apart, and that of {entry.name} is in its '
+            f'--image-size is for an encoder that is apart, and that of {entry.name} is in its '
             'file; leave it out.'
         )
     if entry.base and entry.image_size is None:
         raise DgssError(
             f'The size of the crops that {entry.name} was trained with was not read, and the '
-            'encoder must have its grid; give --image_size 512 or 1024.'
+            'encoder must have its grid; give --image-size 512 or 1024.'
         )
     if entry.labels is None:
         raise DgssError(

@@ -43,7 +43,7 @@ def test_every_entry_is_complete(entry: Checkpoint) -> None:
     assert entry.system or entry.encoder or entry.obstacle
     assert entry.recipe is None or entry.recipe == PublishedTest() or entry.recipe.window
     if entry.base and entry.image_size is None:
-        assert any('--image_size' in note for note in entry.notes)
+        assert any('--image-size' in note for note in entry.notes)
     if 'openmmlab' in entry.host:
         # The first digits of the SHA-256 end every name there.
         assert entry.file.rpartition('-')[2] == f'{entry.digests["sha256"]}.pth'

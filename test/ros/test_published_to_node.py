@@ -144,7 +144,7 @@ def test_what_is_wrong_is_said_before_anything_is_fetched(
         (('small-famix', '--output', mine, '--overwrite'), 'is not a bundle'),
         (('dinov2-l', '--output', output), 'is an encoder'),
         (('vltseg', '--output', output), 'did you mean'),
-        (('rein-dinov2-l-synthetic-citys16', '--output', output), 'give --image_size 512 or'),
+        (('rein-dinov2-l-synthetic-citys16', '--output', output), 'give --image-size 512 or'),
         (('tqdm-clip-b-gta', '--output', output), 'no importer reads its layout'),
         (('famix-rn50-gta', '--output', output), 'is fetched by hand from https://drive'),
         (

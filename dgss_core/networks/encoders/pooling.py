@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,7 @@ from dgss_core.networks.layers import bn_relu_conv
 from dgss_core.networks.resize import resize
 
 
-class PoolingPyramid(nn.Module):
+class PoolingPyramid(nn.Module, ABC):
     """The map itself and its means over 5, 9, 17 and all cells, each projected to `width`."""
 
     def __init__(self, inputs: int, width: int, outputs: int) -> None:
@@ -28,8 +30,9 @@ class PoolingPyramid(nn.Module):
         own, *wider = (resize(scale(pool(x)), x.shape[-2:]) for scale, pool in pairs)
         return self.compress(torch.cat(self.joined(own, wider), dim=1)) + self.shortcut(x)
 
+    @abstractmethod
     def joined(self, own: Tensor, wider: list[Tensor]) -> list[Tensor]:
-        raise NotImplementedError
+        """The map itself and the wider ones, as they are compressed together."""
 
 
 class DeepPyramid(PoolingPyramid):

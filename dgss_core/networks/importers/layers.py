@@ -1,6 +1,6 @@
 """Rules for `rename`, made from pairs of names: layers and blocks of convolutional networks.
 
-Ours have the names `conv` and `bn` (`dgss_core.networks.encoders.residual`). Files of OpenMMLab
+Ours have the names `conv` and `bn` (`dgss_core.networks.layers`). Files of OpenMMLab
 name them too; those of authors count the places in a sequence.
 """
 

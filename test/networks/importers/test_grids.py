@@ -122,7 +122,7 @@ def test_a_base_that_was_made_for_another_size_is_refused(tmp_path: Path) -> Non
         encoder_options('rein-dinov2-l', encoder(16, 32), 1024)
     # That of EVA-02 has patches of 16 pixels, and no table for a training here.
     assert encoder_options('rein-eva02-l', encoder(16, 14), 512)['image_size'] == 512
-    with pytest.raises(DgssError, match='--image_size is for the encoder of --base'):
+    with pytest.raises(DgssError, match='--image-size is for the encoder of --base'):
         convert_file(
             *(tmp_path / 'x.pth', 'vltseg-eva02-clip-l', tmp_path / 'x.safetensors', None),
             label_set(3),
