@@ -140,7 +140,7 @@ def test_what_is_wrong_is_said_before_anything_is_fetched(
     mine.mkdir()
     (mine / 'notes.txt').write_text('keep')
     for arguments, says in (
-        (('small-famix', '--output', output, '--size', '96'), 'give width and height'),
+        (('small-famix', '--output', output, '--size', '96'), 'write WIDTHxHEIGHT'),
         (('small-famix', '--output', mine, '--overwrite'), 'is not a bundle'),
         (('dinov2-l', '--output', output), 'is an encoder'),
         (('vltseg', '--output', output), 'did you mean'),

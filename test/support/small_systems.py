@@ -6,11 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+from dgss_core.labels import LabelSet
 from dgss_core.networks.adapters.reins import Reins
+from dgss_core.networks.encoders import build_encoder
 from dgss_core.networks.heads.eomt import EomtHead
 from dgss_core.networks.heads.mask2former import Mask2FormerHead
 from dgss_core.networks.heads.query import QueryHead
 from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
+from dgss_core.networks.systems.dgss import dgss_light
 
 VIT = {'width': 32, 'depth': 4, 'heads': 2, 'taps': (0, 1, 2, 3), 'image_size': 64}
 CLIP_RESNET = {'layers': (1, 1, 1, 2), 'width': 8}
@@ -58,14 +61,6 @@ SIZES = {
 }
 
 
-REPEATED = {
-    *('soma-dinov2-l', 'vltseg-clip-b', 'dgss-eva02-clip-l'),
-    *('dgss-clip-l-query', 'dgss-eva02-clip-l-query'),
-    *('pidnet-m', 'ddrnet-23', 'bisenetv2-coincheung'),
-}
-"""Systems whose encoder and head are both in other systems. An export takes half a minute."""
-LONG = {'mask2former-swin-t'}
-"""Systems whose export takes a minute or more."""
 OTHER_SIZES = {
     *(f'eomt-dinov2-{size}' for size in 'bl'),
     *(f'mask2former-swin-{size}' for size in 'sbl'),
@@ -73,14 +68,32 @@ OTHER_SIZES = {
 }
 """Systems that are equal to another one at the reduced size."""
 DISTINCT = [name for name in SYSTEMS if name not in OTHER_SIZES]
-EXPORTED = [
-    pytest.param(name, marks=pytest.mark.slow) if name in REPEATED | LONG else name
-    for name in DISTINCT
+WHOLE = {
+    *('famix-rn50', 'famix-rn101', 'rein-dinov2-s', 'rein-dinov2-b', 'rein-dinov2-l'),
+    *('eomt-dinov2-s', 'segformer-b0', 'pidnet-s', 'ddrnet-23-slim', 'bisenetv2'),
+    *('dgss-dinov2-s', 'dgss-dinov2-b', 'dgss-dinov2-l', 'dgss-clip-l', 'dgss-mobilenetv2'),
+    *('dgss-dinov2-s-query', 'dgss-dinov2-b-query', 'dgss-dinov2-l-query'),
+}
+"""Systems that hold every head once. The others take up to a minute each to export."""
+ENCODERS_ALONE = [
+    *('resnet50', 'convnext-l', 'clip-convnext-l', 'eva02-l', 'eva02-clip-l'),
+    *('sam-h', 'swin-t'),
 ]
-"""The systems as parameters of a test that exports them."""
+"""Encoders of the other systems, as names of systems with the light head."""
+LEARNED_PYRAMID = {'eva02-clip-l'}
+EXPORTED = [
+    *(name if name in WHOLE else pytest.param(name, marks=pytest.mark.slow) for name in DISTINCT),
+    *ENCODERS_ALONE,
+]
+"""The systems and encoders as parameters of a test that exports them."""
 
 
 def small(name: str, **sizes) -> SegmentationModel:
+    if name in ENCODERS_ALONE:
+        torch.manual_seed(0)
+        pyramid = {'pyramid': 'learned'} if name in LEARNED_PYRAMID else {}
+        encoder = build_encoder(name, **ENCODERS.get(name, VIT), **pyramid)
+        return dgss_light(encoder, LabelSet.load('cityscapes19'), width=16)
     encoder = ENCODERS.get(SYSTEMS[name].encoder, VIT)
     usual = {'width': 16} if name == 'dgss-mobilenetv2' else SIZES[name.split('-')[0]]
     if name.endswith('-query'):
@@ -94,7 +107,8 @@ def loud(name: str, frames: torch.Tensor) -> SegmentationModel:
 
     Mask2Former has one decoder layer only: its layers are alike, and each takes seconds to export.
     """
-    one_layer = {'decoder_layers': 1} if SYSTEMS[name].head == 'Mask2Former' else {}
+    is_queried = name in SYSTEMS and SYSTEMS[name].head == 'Mask2Former'
+    one_layer = {'decoder_layers': 1} if is_queried else {}
     model = small(name, **one_layer).eval()
     for parameter in model.parameters():
         if parameter.ndim > 1 and not parameter.any():
