@@ -16,7 +16,7 @@ def test_a_link_to_setup_py_finds_what_colcon_has_linked_beside_it(tmp_path: Pat
     for name in ('setup.py', 'setup.cfg', 'dgss_core', 'dgss_ros', 'launch', 'config', 'resource'):
         (tmp_path / name).symlink_to(ROOT / name)
     command = [sys.executable, 'setup.py', '--quiet', '--name', '--version']
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-2:] == ['dgss_ros', '0.1.0']
 

@@ -74,7 +74,7 @@ sys.exit(main(['bag', 'info', {str(file)!r}]))
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         try:
-            _, error = process.communicate(timeout=60)
+            _, error = process.communicate(timeout=240)
         finally:
             process.kill()
     assert process.returncode == 130

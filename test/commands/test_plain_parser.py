@@ -125,7 +125,7 @@ sys.exit(main(sys.argv[1:]))
 
 def without_jsonargparse(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, '-c', HIDDEN, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
 def test_verbs_of_a_vehicle_work_with_the_dependencies_of_package_xml() -> None:

@@ -111,7 +111,7 @@ def test_the_answers_go_where_stdout_was_redirected(own, tmp_path) -> None:
             text=True,
             env={**os.environ, 'TERM': 'xterm'},
         ) as process:
-            printed, _ = process.communicate(timeout=60)
+            printed, _ = process.communicate(timeout=240)
         drawn = os.read(ours, 1 << 16).decode()
     finally:
         os.close(ours)
@@ -185,7 +185,7 @@ def test_the_consent_of_a_person(own, host: Host, answer: str, code: int) -> Non
             text=True,
         ) as process:
             os.write(ours, answer.encode())
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=240)
     finally:
         os.close(ours)
         os.close(theirs)

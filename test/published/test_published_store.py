@@ -251,7 +251,7 @@ def test_two_processes_that_want_one_file(entry: Checkpoint, host: Host, tmp_pat
             assert 'is being fetched by another process; wait for it.' in second.stdout
         finally:
             (tmp_path / 'go').touch()
-        assert first.communicate(timeout=60)[0].strip() == SHA256
+        assert first.communicate(timeout=240)[0].strip() == SHA256
     third = subprocess.run(command, capture_output=True, text=True, check=True)
     assert third.stdout.strip() == SHA256
     assert len(host.requests) == 1

@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 from dgss_ros.client.session import wait_until
 from dgss_ros.node.messages import to_image
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 class Camera:

@@ -41,7 +41,7 @@ def test_the_demo_leaves_bags_a_sheet_and_a_report(tmp_path: Path, probe_bundle:
     command = [*DGSS, 'demo', '--output', str(output), '--frames', '2']
     command += ['--data', str(tmp_path / 'data'), '--bundle', str(probe_bundle)]
     for _ in range(2):  # the second run replaces the files of the first
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=140)
         assert done.returncode == 0, done.stderr
         assert 'Traceback' not in done.stderr
 
@@ -86,7 +86,7 @@ def test_an_interrupted_demo_leaves_no_node_behind(tmp_path: Path, slow_bundle: 
         env=os.environ | {'DGSS_DATA': ''},
     )
     try:
-        assert wait_until(lambda: log.exists() and 'Takes images' in log.read_text(), 60)
+        assert wait_until(lambda: log.exists() and 'Takes images' in log.read_text(), 200)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=TIMEOUT_S)
     finally:
@@ -155,7 +155,7 @@ def test_files_of_others_are_not_overwritten(
         assert f'{name} is not from dgss demo and is not overwritten' in capsys.readouterr().err
         assert [path.read_text() for path in output.iterdir()] == ['mine']
     command = [*DGSS, *arguments, str(output / name)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 2
     assert 'cannot be written' in done.stderr
     assert done.stderr.count('\n') == 1

@@ -114,7 +114,7 @@ def test_wrong_arguments_are_reported() -> None:
         ({'params_file': '/nothing.yaml'}, 'There is no parameter file /nothing.yaml'),
     ):
         command = launch('segment', **arguments)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
         assert done.returncode != 0
         assert reason in done.stdout + done.stderr
 
@@ -122,7 +122,7 @@ def test_wrong_arguments_are_reported() -> None:
 @pytest.mark.parametrize('file', ARGUMENTS)
 def test_every_argument_is_described(file: str) -> None:
     command = [*launch(file), '--show-args']
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert shown.returncode == 0, shown.stderr
     for name in ARGUMENTS[file]:
         assert f"'{name}'" in shown.stdout
@@ -133,7 +133,7 @@ def test_the_demo_needs_no_home() -> None:
     # As for a user that the system does not know.
     environment = {**os.environ, 'HOME': '~', 'ROS_LOG_DIR': tempfile.gettempdir()}
     shown = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, env=environment, capture_output=True, text=True, timeout=240, check=False
     )
     assert shown.returncode == 0, shown.stderr
     assert f'{tempfile.gettempdir()}/ros-{os.getuid()}/dgss/demo_drive' in shown.stdout

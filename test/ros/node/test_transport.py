@@ -70,7 +70,7 @@ def test_a_user_without_a_home_gets_one_sentence(tmp_path: Path, command: list[s
         env=environment | {'HOME': os.devnull},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 2
     assert 'Traceback' not in done.stderr

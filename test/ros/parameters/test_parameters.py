@@ -179,7 +179,7 @@ def test_qos_can_be_overridden(start_node, ros: Node, probe_bundle: Path, camera
     ],
 )
 def test_a_wrong_start_ends_in_one_sentence(arguments: list[str], sentence: str) -> None:
-    done = subprocess.run([*NODE, *arguments], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([*NODE, *arguments], capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert done.stderr.startswith('dgss: error: ')
     assert sentence in done.stderr

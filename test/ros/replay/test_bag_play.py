@@ -71,7 +71,7 @@ def test_every_message_arrives_byte_for_byte_when_acknowledged(ros: Node, bag: P
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     assert f'Published {2 * COUNT + 2} messages' in ' '.join(done.stdout.split())
@@ -205,7 +205,7 @@ def test_a_jump_of_the_clock_is_skipped_and_told(ros: Node, tmp_path: Path) -> N
 def test_what_a_bag_lacks_is_said_by_play(tmp_path: Path) -> None:
     mcap(tmp_path / 'a_0.mcap')
     metadata(tmp_path, ['a_0.mcap'], 20)
-    done = subprocess.run([*PLAY, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*PLAY, str(tmp_path)], capture_output=True, text=True, timeout=240)
     printed = ' '.join(done.stdout.split())
     assert done.returncode == 1, done.stderr
     assert '6 of 20 messages of /camera/image_raw are there' in printed
@@ -224,7 +224,7 @@ def test_what_ros_cannot_publish_is_left_out(ros: Node, tmp_path: Path) -> None:
     assert player.skipped['/odom'] == 'its messages are json, not the CDR of ROS 2'
     assert 'a second type' in player.skipped[TOPIC]
     assert player.count == len(list(player.play(1e9))) == 6
-    done = subprocess.run([*PLAY, str(path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*PLAY, str(path)], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert '/[/b]' in done.stdout
     assert '\x1b' not in done.stdout

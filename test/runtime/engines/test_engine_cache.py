@@ -172,7 +172,7 @@ def test_two_processes_that_build_at_once_build_once(tmp_path: Path) -> None:
         ]
         waiting = [process.stderr.readline() for process in both]
     assert all('Another process builds an engine' in line for line in waiting), waiting
-    printed = [process.communicate(timeout=60)[0] for process in both]
+    printed = [process.communicate(timeout=240)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert printed[0] == printed[1]
     (entry,) = EngineCache(cache).entries()
