@@ -10,7 +10,7 @@ from io import TextIOWrapper
 from typing import Any, get_type_hints
 
 from dgss_core import __version__
-from dgss_core.commands.interrupts import end_on_repeated_interrupts
+from dgss_core.commands.interrupts import end_on_repeated_interrupts, end_with_threads
 from dgss_core.commands.plain_parser import is_plain, parse_plain
 from dgss_core.errors import DgssError, one_line, similar
 
@@ -201,8 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _main(arguments: Sequence[str] | None) -> int:
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+def _main(given: Sequence[str] | None) -> int:
+    arguments = list(sys.argv[1:] if given is None else given)
     end_on_repeated_interrupts()
     try:
         if not arguments or arguments[0] in ('-h', '--help', 'help'):
@@ -218,6 +218,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         return 2
     except KeyboardInterrupt:
         print('dgss: interrupted', file=sys.stderr)
+        if given is None:  # Called as a program.
+            end_with_threads(130)
         return 130
 
 

@@ -30,6 +30,18 @@ def end_on_repeated_interrupts() -> None:
     threading.Thread(target=_count, args=(reading,), name='interrupts', daemon=True).start()
 
 
+def end_with_threads(code: int) -> None:
+    """End this process if a thread of it still runs, in a call that does not return.
+
+    Python would wait for the thread; after an interrupted wait it would free what the thread uses.
+    """
+    main = threading.main_thread()
+    if any(not thread.daemon and thread is not main for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
 def _forget() -> None:
     with suppress(ValueError):
         signal.set_wakeup_fd(-1)
