@@ -42,7 +42,7 @@ def models(*, json: bool = False) -> None:
 
 
 class NoValues(TorchFunctionMode):
-    """Leaves out the initialisation of weights, which takes long even where they have no memory."""
+    """Leaves weights on the meta device without values: drawing them takes long even there."""
 
     DRAWS = ('uniform_', 'normal_', 'trunc_normal_', 'erfinv_', 'clamp_', 'mul_', 'add_')
 
