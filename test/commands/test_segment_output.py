@@ -20,7 +20,7 @@ from dgss_core.runtime.bundle import Bundle
 FOLDERS = ('masks', 'overlays', 'frames', 'thumbnails')
 
 WAIT = """
-import resource, signal, sys, time
+import resource, sys, time
 from dgss_core.cli import main
 from dgss_core.commands import segment
 from dgss_core.runtime.segmenter import Segmenter
@@ -38,7 +38,6 @@ def wait(self, images):
     if count == int(sys.argv[1]):
         print('here', flush=True)
         if sys.stdin.readline() == 'full\\n':
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))
     count += 1
     return call(self, images)
@@ -62,7 +61,8 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.fixture
 def command(pictures: Path, probe_bundle: Bundle, tmp_path: Path) -> list[str]:
     options = ['--output', str(tmp_path / 'out'), '--bundle', str(probe_bundle.folder)]
-    return [str(pictures), *options, '--backend', 'onnxruntime']
+    # With one thread, one frame after the other is predicted.
+    return [str(pictures), *options, '--backend', 'onnxruntime', '--threads', '1']
 
 
 def stopped_at(index: int, command: list[str]) -> subprocess.Popen:
