@@ -18,6 +18,7 @@ from dgss_core.export.network import DeployedNetwork
 from dgss_core.networks.adapters.lora import merge_lora
 from dgss_core.networks.checkpoint import About, save_checkpoint
 from dgss_core.networks.systems import build_system
+from dgss_core.runtime.backends import check_backend
 from dgss_core.runtime.bundle.writing import write_bundle
 from dgss_core.runtime.manifest import Manifest
 
@@ -55,6 +56,8 @@ def gpu(
     """
     if min(width, height) < 32:
         raise DgssError('Give sides of 32 pixels or more.')
+    for name in backend.split(','):
+        check_backend(name)
     has_gpu = torch.cuda.is_available()
     chosen = ('fp16' if has_gpu else 'fp32') if precision == 'auto' else precision
     with TemporaryDirectory(prefix='dgss-') as scratch:

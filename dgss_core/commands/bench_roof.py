@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import Any
 
 from dgss_core.errors import DgssError
-from dgss_core.runtime.backend import Backend, CountedBackend, PlacedBackend
-from dgss_core.runtime.bundle import Bundle
+from dgss_core.runtime.backend import Backend, CountedBackend, PlacedBackend, first_line
+from dgss_core.runtime.bundle import Bundle, open_higher
 from dgss_core.runtime.roofline import Layer, Machine, Roof, layers_of, measure_cpu, nodes_of
 from dgss_core.runtime.roofline.chains import Clock, measure
 
@@ -49,8 +49,8 @@ class Rooflines:
             precision = 'fp32' if is_cpu else backend.precision
             layers = self._layers_of(bundle)
             roof = Roof.of(layers, machine, precision, nodes)
-        except DgssError as error:
-            return {'reason': str(error).rstrip('.')}
+        except Exception as error:  # The libraries share no base of their exceptions.
+            return {'reason': first_line(error).rstrip('.')}
         return {
             'device': backend.device,
             'measured': machine.name,
@@ -75,7 +75,9 @@ class Rooflines:
 
     def _layers_of(self, bundle: Bundle) -> list[Layer]:
         if bundle.identity not in self._layers:
-            self._layers[bundle.identity] = layers_of(bundle, self._batch)
+            # Not every precision runs on the CPU, which counts.
+            plain = open_higher(bundle, 'fp32') or bundle
+            self._layers[bundle.identity] = layers_of(plain, self._batch)
         return self._layers[bundle.identity]
 
     def _nodes(self, backend: Backend, bundle: Bundle, images: Any) -> int | None:

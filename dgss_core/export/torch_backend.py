@@ -85,7 +85,7 @@ class TorchBackend:
         activities = [torch.profiler.ProfilerActivity.CPU]
         if self.device == 'GPU':
             activities.append(torch.profiler.ProfilerActivity.CUDA)
-        with torch.profiler.profile(activities=activities) as profile:
+        with torch.profiler.profile(activities=activities, acc_events=True) as profile:
             self.run(images)
         events = profile.events() or []
         if self.device == 'GPU':

@@ -19,9 +19,10 @@ from dgss_core.errors import DgssError
 from dgss_core.export import export_bundle
 from dgss_core.export.compiling import compile_network
 from dgss_core.export.network import DeployedNetwork
-from dgss_core.export.torch_backend import TorchBackend, computing_in, narrowed
+from dgss_core.export.torch_backend import TorchBackend, _key, computing_in, narrowed
 from dgss_core.runtime.backend import Backend
 from dgss_core.runtime.backends import load_backend
+from dgss_core.runtime.backends.names import parse_torch
 from dgss_core.runtime.bundle import CONFIDENCE, MASK, STATISTICS, Bundle
 from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.engines.cache import INDUCTOR, REPORT, EngineCache
@@ -59,6 +60,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
         yield Tiny(folder / 'tiny.safetensors', bundle, folder / 'cache')
 
 
+WHOLE = pytest.mark.slow
+"""The whole network takes about a minute of two processors to compile."""
+
+
 @pytest.fixture(scope='module')
 def lines() -> list[str]:
     return []
@@ -73,6 +78,7 @@ def images(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, HEIGHT, WIDTH, 3), np.uint8)
 
 
+@WHOLE
 def test_a_compiled_network_is_proven_and_keeps_its_kernels(
     tiny: Tiny, compiled: Backend, lines: list[str]
 ) -> None:
@@ -85,6 +91,7 @@ def test_a_compiled_network_is_proven_and_keeps_its_kernels(
     assert stat.S_IMODE(kernels.stat().st_mode) == 0o700
 
 
+@WHOLE
 def test_it_answers_as_the_plain_network_does(tiny: Tiny, compiled: Backend) -> None:
     plain = tiny.load()
     assert plain.key is None
@@ -98,6 +105,7 @@ def test_it_answers_as_the_plain_network_does(tiny: Tiny, compiled: Backend) -> 
         np.testing.assert_allclose(found[STATISTICS], right[STATISTICS], rtol=1e-3, atol=1e-4)
 
 
+@WHOLE
 def test_nothing_is_compiled_after_it_was_loaded(compiled: Backend) -> None:
     """Whatever the number of images, and in other threads."""
     before = counters['stats']['unique_graphs']
@@ -109,30 +117,30 @@ def test_nothing_is_compiled_after_it_was_loaded(compiled: Backend) -> None:
     assert counters['stats']['unique_graphs'] == before
 
 
+@WHOLE
 def test_the_second_start_takes_the_kernels_of_the_first(tiny: Tiny, compiled: Backend) -> None:
     folder = EngineCache(tiny.cache).folder_of(compiled.key) / INDUCTOR
     before = {path: path.stat().st_mtime_ns for path in folder.rglob('*.so')}
     hits = counters['aot_autograd']['autograd_cache_hit']
+    expected = compiled.run(images(1))[MASK]
+    torch._dynamo.reset()  # as in a new process
     second = tiny.load('?compile')
     assert counters['aot_autograd']['autograd_cache_hit'] == hits + 1
     assert {path: path.stat().st_mtime_ns for path in folder.rglob('*.so')} == before
-    assert np.array_equal(second.run(images(1))[MASK], compiled.run(images(1))[MASK])
+    assert np.array_equal(second.run(images(1))[MASK], expected)
     second.close()
     with pytest.raises(RuntimeError, match='was closed'):
         second.run(images(1))
 
 
-def test_unused_kernels_are_removed_with_their_proof(
-    tiny: Tiny, compiled: Backend, tmp_path: Path
-) -> None:
-    kept = EngineCache(tiny.cache)
-    assert kept.prune(1, print) == []
+def test_unused_kernels_are_removed_with_their_proof(tiny: Tiny, tmp_path: Path) -> None:
     cache = EngineCache(tmp_path)
-    old = cache.folder_of(compiled.key)
+    old = cache.folder_of(_key(tiny.bundle, parse_torch('torch:a?compile'), 'f' * 64))
     (old / INDUCTOR).mkdir(parents=True)
     (old / INDUCTOR / 'kernel.so').write_bytes(b'')
     other = tmp_path / old.name.replace('tiny', 'mine')
     (other / 'photographs').mkdir(parents=True)
+    assert cache.prune(1, print) == []
     assert cache.prune(-1, print) == [old]
     assert other.exists()
 
@@ -170,15 +178,27 @@ def test_without_a_compiler_there_is_one_sentence(tmp_path: Path) -> None:
     assert str(error.value).count('. ') == 0
 
 
-def test_kernels_that_others_could_write_are_not_loaded(tmp_path: Path) -> None:
-    folder = tmp_path / 'kernels'
-    folder.mkdir()
-    folder.chmod(0o777)
-    network, x, lines = nn.Sequential(nn.Linear(4, 5), nn.Tanh()), torch.rand(1, 4), []
+def test_kernels_are_kept_and_taken_again(tmp_path: Path) -> None:
+    """A real compilation of two layers, then a second start, then one without a usable folder."""
+    network, folder, lines = nn.Sequential(nn.Linear(4, 5), nn.Tanh()), tmp_path / 'kernels', []
     with torch.inference_mode():
-        found = compile_network(network, x, folder, lines.append)(x)
-        assert torch.allclose(found, network(x))
-    assert [*folder.iterdir()] == []
+        x = torch.rand(1, 4)
+        for start in range(2):
+            hits = counters['aot_autograd']['autograd_cache_hit']
+            torch._dynamo.reset()  # as in a new process
+            found = compile_network(network, x, folder, lines.append)
+            assert torch.allclose(found(x), network(x), atol=1e-6)
+            assert counters['aot_autograd']['autograd_cache_hit'] - hits == start
+        assert lines == []
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert [*folder.rglob('*.so')]
+        torch._dynamo.reset()
+        others = tmp_path / 'others'
+        others.mkdir()
+        others.chmod(0o777)
+        found = compile_network(network, x, others, lines.append)
+        assert torch.allclose(found(x), network(x), atol=1e-6)
+    assert [*others.iterdir()] == []
     (line,) = lines
     assert 'cannot be kept in' in line
     assert 'every user may write to it' in line
