@@ -6,6 +6,7 @@ and graph compilation", 2024. It writes C++ for a CPU and Triton for a GPU.
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import threading
@@ -31,7 +32,8 @@ _compiling = threading.Lock()
 def compile_network(network: nn.Module, images: torch.Tensor, folder: Path, report: Report) -> Any:
     """Compile `network` for the shape of `images`, and run it on them once.
 
-    The caller chooses inference mode and autocast, and keeps to them and to the shape afterwards.
+    The caller chooses inference mode and autocast, and keeps to them, to the shape and to the
+    threads of PyTorch afterwards: otherwise the next call compiles again.
     `folder`: keeps the kernels; where it cannot be used, `report` takes the reason and they are
     compiled again next time. Raises DgssError if they cannot be compiled.
     """
@@ -40,6 +42,8 @@ def compile_network(network: nn.Module, images: torch.Tensor, folder: Path, repo
         stack.enter_context(_kernels_in(_usable(folder, stack, report)))
         limits = {'recompile_limit': MANY, 'accumulated_recompile_limit': MANY}
         stack.enter_context(torch._dynamo.config.patch(limits))
+        # It warns of CUDA where there is no GPU.
+        logging.getLogger('torch.utils.cpp_extension').setLevel(logging.ERROR)
         compiled = torch.compile(network, dynamic=False)
         try:
             compiled(images)
@@ -72,7 +76,7 @@ def _usable(folder: Path, stack: ExitStack, report: Report) -> Path:
 @contextmanager
 def _kernels_in(folder: Path) -> Iterator[None]:
     before = os.environ.get(CACHE)
-    os.environ[CACHE] = str(folder)
+    os.environ[CACHE] = str(folder.absolute())
     try:
         yield
     finally:
