@@ -101,11 +101,13 @@ class TorchBackend:
         folder = EngineCache(options.cache_dir).folder_of(self.key) / INDUCTOR
         image = np.zeros((1, bundle.height, bundle.width, 3), np.uint8)
         with self._computing():
-            # Made as `run` makes it: for a tensor of another mode it would be compiled again.
+            # Made as `run` makes it: for a tensor of another kind it would be compiled again.
             return compile_network(network, self._tensor(image), folder, options.report)
 
     def _tensor(self, images: np.ndarray) -> Tensor:
-        return torch.from_numpy(images).to(self._device)
+        # `image[None]` has other strides than an array of one image, for which it was compiled.
+        flat = torch.from_numpy(images.reshape(-1))
+        return flat.view(images.shape).to(self._device)
 
     def _computing(self) -> AbstractContextManager[None]:
         return computing_in(self._device.type, DTYPES[self.precision])

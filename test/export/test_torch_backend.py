@@ -71,7 +71,10 @@ def lines() -> list[str]:
 
 @pytest.fixture(scope='module')
 def compiled(tiny: Tiny, lines: list[str]) -> Backend:
-    return tiny.load('?compile', lines)
+    before = counters['stats']['unique_graphs']
+    backend = tiny.load('?compile', lines)
+    assert counters['stats']['unique_graphs'] == before + 1  # not again for its proof
+    return backend
 
 
 def images(count: int) -> np.ndarray:
@@ -107,9 +110,9 @@ def test_it_answers_as_the_plain_network_does(tiny: Tiny, compiled: Backend) -> 
 
 @WHOLE
 def test_nothing_is_compiled_after_it_was_loaded(compiled: Backend) -> None:
-    """Whatever the number of images, and in other threads."""
+    """Whatever the number of images and their strides, and in other threads."""
     before = counters['stats']['unique_graphs']
-    given = [images(1 + index % 3) for index in range(8)]
+    given = [images(1 + index % 3) for index in range(8)] + [images(1)[0][None]]
     expected = [compiled.run(each)[MASK] for each in given]
     with ThreadPoolExecutor(3) as pool:
         found = [*pool.map(lambda each: compiled.run(each)[MASK], given)]

@@ -57,6 +57,8 @@ def _profile(
         options.profile_file_prefix = str(Path(scratch) / 'profile')
         options.log_severity_level = 3
         options.graph_optimization_level = level
+        # Weights that are packed ahead of time are not recorded as inputs.
+        options.add_session_config_entry('session.disable_prepacking', '1')
         providers = [provider, *([CPU] if provider[0] != CPU else [])]
         with bundle.checked_network() as path:
             session = ort.InferenceSession(path, options, providers=providers)
