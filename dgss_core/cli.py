@@ -133,6 +133,11 @@ VERBS = {
         'heads',
         'measure frames per second of the heads behind one backbone',
     ),
+    'bench gpu': (
+        'dgss_core.commands.bench_gpu',
+        'gpu',
+        'compare PyTorch, eager and compiled, with ONNX Runtime on a GPU',
+    ),
     'bench node': (
         'dgss_ros.bench.command',
         'node',

@@ -1,26 +1,116 @@
-"""The rates of the GPU for the roofline of `dgss bench model`, measured with torch."""
+"""`dgss bench gpu`: one network in PyTorch, eager and compiled, and in what runs its bundle."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
 import torch
+from rich.console import Console
 
-from dgss_core.runtime.roofline import Machine
+from dgss_core import __version__
+from dgss_core.commands.bench_heads import VITS
+from dgss_core.commands.bench_model import model
+from dgss_core.errors import DgssError
+from dgss_core.export.graph import write_narrow, write_onnx
+from dgss_core.export.network import DeployedNetwork
+from dgss_core.networks.adapters.lora import merge_lora
+from dgss_core.networks.checkpoint import About, save_checkpoint
+from dgss_core.networks.systems import build_system
+from dgss_core.runtime.backends import check_backend
+from dgss_core.runtime.bundle.writing import write_bundle
+from dgss_core.runtime.manifest import Manifest
+
+SYSTEM = 'dgss-dinov2-l'
 
 
-def measure_gpu() -> Machine:
-    """Measure the GPU that PyTorch uses; fp32 products without TF32."""
-    torch.backends.cuda.matmul.allow_tf32 = False
-    source = torch.ones(256 << 20, dtype=torch.uint8, device='cuda')
-    target, a = torch.empty_like(source), torch.rand(4096, 4096, device='cuda')
-    best = {'copy': 1e9, 'gemm': 1e9}
-    for _ in range(10):
-        marks = [torch.cuda.Event(enable_timing=True) for _ in range(3)]
-        marks[0].record()
-        target.copy_(source)
-        marks[1].record()
-        a @ a
-        marks[2].record()
-        torch.cuda.synchronize()
-        for name, (start, end) in zip(best, (marks[:2], marks[1:]), strict=True):
-            best[name] = min(best[name], start.elapsed_time(end) / 1e3)
-    return Machine(2 * source.numel() / best['copy'], 2 * 4096**3 / best['gemm'])
+def gpu(
+    *,
+    encoder: Literal['dinov2-l', 'dinov2-b', 'dinov2-s', 'tiny'] = 'dinov2-l',
+    width: int = 1024,
+    height: int = 512,
+    precision: Literal['auto', 'fp32', 'fp16', 'bf16'] = 'auto',
+    backend: str = 'onnxruntime',
+    batch: int = 1,
+    seconds: float = 10,
+    threads: int = 0,
+    json: bool = False,
+) -> None:
+    """Time a ViT in PyTorch, eager and compiled, and its bundle in other backends, in one run.
+
+    The light conv head, merged adapters and random weights: the speed depends only on the sizes.
+    Nothing is verified, because rounding decides the classes of random weights. For onnxruntime on
+    a GPU install onnxruntime-gpu in place of onnxruntime.
+
+    Args:
+        encoder: the ViT; tiny is for a first try without a GPU
+        width: of the image in pixels
+        height: of the image in pixels
+        precision: of the layers, in all of them; auto is fp16 on a GPU, else fp32
+        backend: of the bundle, several joined by commas
+        batch: images in one call
+        seconds: time for each; they take turns
+        threads: CPU threads, 0 for all cores
+        json: print JSON instead of a table
+    """
+    if min(width, height) < 32:
+        raise DgssError('Give sides of 32 pixels or more.')
+    for name in backend.split(','):
+        check_backend(name)
+    has_gpu = torch.cuda.is_available()
+    chosen = ('fp16' if has_gpu else 'fp32') if precision == 'auto' else precision
+    with TemporaryDirectory(prefix='dgss-') as scratch:
+        checkpoint, bundle = write(
+            Path(scratch), encoder, width=width, height=height, precision=chosen
+        )
+        narrow = '' if chosen == 'fp32' else chosen
+        eager = f'torch:{checkpoint}' + (f'?{narrow}' if narrow else '')
+        compiled = f'torch:{checkpoint}?compile' + (f'+{narrow}' if narrow else '')
+        model(
+            bundle=bundle,
+            backend=','.join((eager, compiled, backend)),
+            batch=batch,
+            seconds=seconds,
+            threads=threads,
+            unverified=True,
+            json=json,
+        )
+
+
+def write(
+    folder: Path, encoder: str, *, width: int, height: int, precision: str
+) -> tuple[Path, Path]:
+    """Write a checkpoint of random weights and its bundle into `folder`; returns both paths."""
+    vit, depth = VITS[encoder], VITS[encoder]['depth']
+    taps = [depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
+    sizes: dict[str, Any] = {
+        'encoder_options': {**vit, 'taps': taps, 'image_size': max(width, height)}
+    }
+    torch.manual_seed(0)  # the same kernels are taken again
+    network = build_system(SYSTEM, **sizes).eval()
+    checkpoint = folder / f'{encoder}.safetensors'
+    save_checkpoint(network, checkpoint, About(SYSTEM, sizes, 'random', licence='none'))
+    Console(stderr=True).print(f'Exporting {encoder}, {width}x{height}, {precision}.')
+    plain = folder / 'fp32.onnx'
+    merge_lora(network)
+    write_onnx(DeployedNetwork(network), plain, height=height, width=width)
+    exported = plain
+    if precision != 'fp32':
+        exported = folder / f'{precision}.onnx'
+        write_narrow(plain, exported, precision)
+    manifest = Manifest(
+        name=encoder,
+        height=height,
+        width=width,
+        mean=network.encoder.mean,
+        std=network.encoder.std,
+        label_set=network.label_set,
+        sha256='',
+        producer=f'dgss_core {__version__}, torch {torch.__version__}',
+        licence='none',
+        training_data=(),
+        precision=precision,
+    )
+    write_bundle(folder / 'bundle', exported, manifest)
+    return checkpoint, folder / 'bundle'

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json as json_text
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from statistics import median
 from typing import Any, Literal
@@ -17,6 +15,7 @@ from rich.table import Table
 from dgss_core.commands.turns import take_turns
 from dgss_core.errors import DgssError
 from dgss_core.export.network import DeployedNetwork
+from dgss_core.export.torch_backend import DTYPES, computing_in
 from dgss_core.networks.adapters.lora import merge_lora
 from dgss_core.networks.encoders.registry import BASE, LARGE, SMALL
 from dgss_core.networks.systems import SegmentationModel, build_system
@@ -24,7 +23,6 @@ from dgss_core.networks.systems import SegmentationModel, build_system
 TINY = {'width': 64, 'depth': 4, 'heads': 2}
 VITS = {'dinov2-l': LARGE, 'dinov2-b': BASE, 'dinov2-s': SMALL, 'tiny': TINY}
 """Sizes of the ViTs."""
-DTYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 
 
 def heads(
@@ -100,13 +98,6 @@ def build_models(encoder: str, side: int) -> dict[str, SegmentationModel]:
     # With rank=None SoMA is the merged model: a plain ViT with a pyramid of four scales.
     masks = build_system('soma-dinov2-l', encoder_options={**vit, 'taps': quarters}, rank=None)
     return {'light conv': light, 'query': query, 'Mask2Former': masks}
-
-
-@contextmanager
-def computing_in(device: str, dtype: torch.dtype) -> Iterator[None]:
-    """Inside the block networks run without gradients, in `dtype` where that is safe."""
-    with torch.inference_mode(), torch.autocast(device, dtype, enabled=dtype != torch.float32):
-        yield
 
 
 def _time(network: Any, images: torch.Tensor, times: list[float]) -> None:

@@ -1,4 +1,4 @@
-"""`dgss bench model`: the speed of a bundle in each backend, compared with the roofline."""
+"""`dgss bench model`: the speed of a bundle in each backend, compared with its device's roof."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from dgss_core.commands.bench_memory import measure
+from dgss_core.commands.bench_roof import Rooflines
+from dgss_core.commands.bench_tables import print_runs
 from dgss_core.commands.turns import take_turns
 from dgss_core.errors import DgssError
 from dgss_core.runtime.backend import TimedBackend
 from dgss_core.runtime.backends import BACKENDS, check_backend, load_backend
 from dgss_core.runtime.bundle import Bundle, open_bundle
-from dgss_core.runtime.roofline import Machine, bound, layers_of, measure_cpu
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_core.synthetic import StreetDrive
 
@@ -38,12 +38,14 @@ def model(
     unverified: bool = False,
     json: bool = False,
 ) -> None:
-    """Time a bundle in every backend that works here, in one run, and compare with the roofline.
+    """Time a bundle in every backend that works here, in one run; compare with their rooflines.
+
+    A roofline is that of the device that the backend runs on, and says what bounds it there.
 
     Args:
         bundle: bundle folder; the embedded one when left out
         backend: one backend, several joined by commas, or all that work here; also
-            torch:CHECKPOINT and null:MILLISECONDS
+            torch:CHECKPOINT, torch:CHECKPOINT?compile+fp16 and null:MILLISECONDS
         against: a second bundle to time in the same run, such as its plain export
         batch: images in one call
         seconds: time for each; they take turns
@@ -70,14 +72,12 @@ def model(
     if not runs:
         raise DgssError('No backend runs this bundle here; see the reasons above.')
     take_turns([run.step for run in runs], seconds)
-    rows = [run.figures(runs[0]) for run in runs]
-    on_gpu = any('GPU network' in run.stages for run in runs)
-    machine = _measure_gpu() if on_gpu else measure_cpu(threads)
-    roof = [_roofline(each, batch, machine, 'GPU' if on_gpu else 'CPU') for each in opened]
+    rooflines = Rooflines(batch, threads)
+    rows = [run.figures(runs[0], rooflines) for run in runs]
     if json:
-        print(json_text.dumps({'runs': rows, 'roofline': roof}, indent=2))
+        print(json_text.dumps({'runs': rows}, indent=2))
         return
-    _print(rows, roof, batch)
+    print_runs(rows, batch)
 
 
 @cache
@@ -132,10 +132,14 @@ class Run:
             return {}
         return {f'GPU {name}': span for name, span in backend.stages(self.images).items()}
 
-    def figures(self, first: Run) -> dict[str, Any]:
-        """Milliseconds of a call, images per second, MiB, and the speed relative to `first`."""
+    def figures(self, first: Run, rooflines: Rooflines) -> dict[str, Any]:
+        """Milliseconds of a call, images per second, MiB, and the speed relative to `first`.
+
+        The roof is compared with the time on the device, where the backend knows that.
+        """
         bundle, times = self.segmenter.bundle, np.array(self.stages['network'])
         p50, p95, p99 = np.percentile(times, (50, 95, 99))
+        on_device = float(np.median(self.stages.get('GPU network', times)))
         return {
             'bundle': bundle.identity,
             'precision': bundle.manifest.precision,
@@ -150,53 +154,5 @@ class Run:
             'stages_ms': {
                 name: float(np.median(values)) * 1e3 for name, values in self.stages.items()
             },
+            'roof': rooflines.of(self.segmenter.backend, bundle, self.images, on_device),
         }
-
-
-def _measure_gpu() -> Machine:
-    from dgss_core.commands.bench_gpu import measure_gpu
-
-    return measure_gpu()
-
-
-def _roofline(bundle: Bundle, batch: int, machine: Machine, device: str) -> dict[str, Any]:
-    """The operations of the network, and its least time on the machine."""
-    layers = layers_of(bundle, batch)
-    return {
-        'bundle': bundle.identity,
-        'device': device,
-        'giga_operations': sum(layer.operations for layer in layers) / 1e9,
-        'copy_gb_per_s': machine.copy / 1e9,
-        'gemm_gflop_per_s': machine.gemm / 1e9,
-        'bound_ms': bound(layers, machine) * 1e3,
-    }
-
-
-def _print(rows: list[dict], roof: list[dict], batch: int) -> None:
-    console = Console(width=max(130, Console().width), highlight=False, markup=False)
-    columns = ('bundle', 'backend', 'p50 ms', 'p95', 'p99', 'images/s', 'x first', 'MiB', 'roof')
-    table = Table(box=None, title=f'{batch} image(s) a call', title_justify='left')
-    for column in columns:
-        table.add_column(column, no_wrap=True)
-    bounds = {each['bundle']: each['bound_ms'] for each in roof}
-    for row in rows:
-        table.add_row(
-            row['bundle'],
-            row['backend'],
-            *(f'{row[f"p{share}_ms"]:.1f}' for share in (50, 95, 99)),
-            f'{row["images_per_s"]:.1f}',
-            f'{row["times_first"]:.2f}',
-            ' + '.join(f'{mib:.0f} {where}' for where, mib in row['memory_mib'].items() if mib),
-            f'{bounds[row["bundle"]] / row["p50_ms"]:.0%}',
-        )
-    console.print(table)
-    for row in rows:
-        stages = ', '.join(f'{name} {value:.1f}' for name, value in row['stages_ms'].items())
-        console.print(f'{row["bundle"]} on {row["backend"]}, ms: {stages}')
-    for each in roof:
-        console.print(
-            f'{each["bundle"]}: {each["giga_operations"]:.1f} G operations; the {each["device"]} '
-            f'copies {each["copy_gb_per_s"]:.1f} GB/s and multiplies fp32 matrices at '
-            f'{each["gemm_gflop_per_s"]:.0f} GFLOP/s, so no call takes less than '
-            f'{each["bound_ms"]:.1f} ms in fp32.'
-        )

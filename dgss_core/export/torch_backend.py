@@ -1,57 +1,156 @@
-"""PyTorch, directly from a checkpoint, to compare exported networks with."""
+"""PyTorch, directly from a checkpoint: to compare with, and for large networks on a GPU."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from dgss_core.errors import DgssError
+from dgss_core.export.compiling import compile_network
 from dgss_core.export.network import DeployedNetwork
+from dgss_core.networks.adapters.lora import merge_lora
 from dgss_core.networks.checkpoint import load_checkpoint
 from dgss_core.runtime.backend import BackendOptions, closed_error
+from dgss_core.runtime.backends.names import TorchName, parse_torch
 from dgss_core.runtime.bundle import Bundle
 from dgss_core.runtime.bundle.contents import sha256_of
+from dgss_core.runtime.engines.cache import INDUCTOR, EngineCache
+from dgss_core.runtime.key import Device, EngineKey, nvidia_driver, processor
+
+DTYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 
 
 class TorchBackend:
-    """Runs the checkpoint in its name, `torch:PATH`, as the network of a bundle.
+    """Runs the checkpoint in its name, `torch:PATH?OPTIONS`, as the network of a bundle.
 
     Uses the GPU if there is one. The name must give the checkpoint, because a bundle contains no
-    PyTorch network. Raises DgssError for a checkpoint with other labels.
+    PyTorch network. With `compile` it is compiled for one image of the bundle's size when it is
+    loaded, and images are run one by one; with `fp16` or `bf16` its layers are of that type. Both
+    need a proof, as every engine does. `options.threads` is a setting of the whole process.
+    Raises DgssError for a checkpoint with other labels, and if it cannot be compiled.
     """
 
-    key = None
-
-    def __init__(self, bundle: Bundle, name: str) -> None:
-        path = Path(name.partition(':')[2])
+    def __init__(self, bundle: Bundle, options: BackendOptions) -> None:
+        self.name, asked = options.name, parse_torch(options.name)
+        path = Path(asked.path)
         model = load_checkpoint(path)
         if model.label_set.names != bundle.labels.names:
             raise DgssError(
                 f'{path} and {bundle.folder} have different classes; name the checkpoint that '
                 'the bundle was exported from.'
             )
-        self._device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-        self._network: DeployedNetwork | None = DeployedNetwork(model).to(self._device)
-        self.name = name
-        device = torch.cuda.get_device_name() if self._device.type == 'cuda' else 'CPU'
-        self.identity = f'PyTorch {torch.__version__}, {device}, fp32'
+        if options.threads:
+            torch.set_num_threads(options.threads)
         self.sha256 = sha256_of(path)
-        self.network = f'{name}@{self.sha256[:8]}'
+        self.network = f'{options.name}@{self.sha256[:8]}'
+        self.device = 'GPU' if torch.cuda.is_available() else 'CPU'
+        self.precision = asked.precision
+        self.key = _key(bundle, asked, self.sha256)
+        place = torch.cuda.get_device_name() if self.device == 'GPU' else 'CPU'
+        how = ', compiled' if asked.is_compiled else ''
+        self.identity = f'PyTorch {torch.__version__}, {place}, {asked.precision}{how}'
+        self._device = torch.device('cuda' if self.device == 'GPU' else 'cpu')
+        if asked.precision == 'fp32':  # TF32 keeps ten bits of a factor: too few for fp32.
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        merge_lora(model)
+        network = narrowed(DeployedNetwork(model).eval(), DTYPES[asked.precision])
+        network.to(self._device)
+        self._network: nn.Module | None = network
+        self._at_once = 1 if asked.is_compiled else None
+        if asked.is_compiled:
+            self._network = self._compiled(network, bundle, options)
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         network = self._network
         if network is None:
             raise closed_error(self.identity)
-        with torch.inference_mode():
-            outputs = network(torch.from_numpy(images).to(self._device))
-        arrays = (output.cpu().numpy() for output in outputs)
-        return dict(zip(network.OUTPUTS, arrays, strict=True))
+        count = self._at_once or len(images)
+        with self._computing():
+            parts = [
+                network(self._tensor(images[start : start + count]))
+                for start in range(0, len(images), count)
+            ]
+        return {
+            name: np.concatenate([_to_numpy(part) for part in outputs])
+            for name, *outputs in zip(DeployedNetwork.OUTPUTS, *parts, strict=True)
+        }
+
+    def launches(self, images: np.ndarray) -> int:
+        """The kernels of the GPU in one call; on a CPU, the operators."""
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        if self.device == 'GPU':
+            activities.append(torch.profiler.ProfilerActivity.CUDA)
+        with torch.profiler.profile(activities=activities, acc_events=True) as profile:
+            self.run(images)
+        events = profile.events() or []
+        if self.device == 'GPU':
+            return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in events)
+        return sum(not event.cpu_children for event in events)
 
     def close(self) -> None:
         self._network = None
 
+    def _compiled(self, network: nn.Module, bundle: Bundle, options: BackendOptions) -> nn.Module:
+        assert self.key is not None
+        options.report(f'Compiling {self.network}; the first time takes minutes.')
+        folder = EngineCache(options.cache_dir).folder_of(self.key) / INDUCTOR
+        image = np.zeros((1, bundle.height, bundle.width, 3), np.uint8)
+        with self._computing():
+            # Made as `run` makes it: for a tensor of another kind it would be compiled again.
+            return compile_network(network, self._tensor(image), folder, options.report)
+
+    def _tensor(self, images: np.ndarray) -> Tensor:
+        # `image[None]` has other strides than an array of one image, for which it was compiled.
+        flat = torch.from_numpy(images.reshape(-1))
+        return flat.view(images.shape).to(self._device)
+
+    def _computing(self) -> AbstractContextManager[None]:
+        return computing_in(self._device.type, DTYPES[self.precision])
+
+
+@contextmanager
+def computing_in(device: str, dtype: torch.dtype) -> Iterator[None]:
+    """Inside the block networks run without gradients, in `dtype` where that is safe."""
+    with torch.inference_mode(), torch.autocast(device, dtype, enabled=dtype != torch.float32):
+        yield
+
+
+def narrowed(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Change the layers that autocast computes in `dtype`, so that it casts them only once."""
+    for module in network.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            module.to(dtype)
+    return network
+
+
+def _to_numpy(output: Tensor) -> np.ndarray:
+    return (output.float() if output.is_floating_point() else output).cpu().numpy()
+
+
+def _key(bundle: Bundle, asked: TorchName, sha256: str) -> EngineKey | None:
+    """What the answers depend on; None for the plain network, which is a reference itself."""
+    if not asked.is_compiled and asked.precision == 'fp32':
+        return None
+    device = processor()
+    if torch.cuda.is_available():
+        capability = '.'.join(map(str, torch.cuda.get_device_capability()))
+        driver = f'{nvidia_driver()}, CUDA {torch.version.cuda}'
+        device = Device(torch.cuda.get_device_name(), capability, driver)
+    return EngineKey.of(
+        bundle,
+        device,
+        backend='torch',
+        version=torch.__version__,
+        batch='1' if asked.is_compiled else 'any',
+        options=f'{"compiled" if asked.is_compiled else "eager"}, checkpoint {sha256}',
+        precision=asked.precision,
+    )
+
 
 def open_backend(bundle: Bundle, options: BackendOptions) -> TorchBackend:
-    return TorchBackend(bundle, options.name)
+    return TorchBackend(bundle, options)

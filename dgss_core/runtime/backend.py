@@ -79,6 +79,27 @@ class TimedBackend(Protocol):
 
 
 @runtime_checkable
+class PlacedBackend(Protocol):
+    """A backend that says what it computes on, so that its speed is compared with that device.
+
+    `device`: 'CPU' or 'GPU'. `precision`: at run time, one of
+    `dgss_core.runtime.manifest.PRECISIONS`.
+    """
+
+    device: str
+    precision: str
+
+
+@runtime_checkable
+class CountedBackend(Protocol):
+    """A backend that counts the kernels that it launches on its device."""
+
+    def launches(self, images: np.ndarray) -> int:
+        """The kernels in one call for uint8 (N, H, W, 3) images."""
+        ...
+
+
+@runtime_checkable
 class NamingBackend(Protocol):
     """A backend that says which network it runs: the bundle's, another one inside it, or none.
 

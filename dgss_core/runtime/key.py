@@ -41,6 +41,12 @@ def processor() -> Device:
     )
 
 
+def nvidia_driver() -> str:
+    """Version of the NVIDIA driver; 'built in' where the system holds it, as on a Jetson."""
+    version = Path('/sys/module/nvidia/version')
+    return version.read_text().strip() if version.is_file() else 'built in'
+
+
 @dataclass(frozen=True)
 class EngineKey:
     """Everything an engine depends on.

@@ -13,7 +13,7 @@ from dgss_core.commands.bench_memory import measure
 from dgss_core.commands.bench_model import take_turns
 from dgss_core.errors import DgssError
 from dgss_core.runtime.bundle import Bundle
-from dgss_core.runtime.roofline import Layer, Machine, bound, layers_of, measure_cpu
+from dgss_core.runtime.roofline import layers_of
 
 
 @pytest.fixture
@@ -37,6 +37,12 @@ def test_latency_is_that_of_the_backend(bundle: Bundle, capsys: pytest.CaptureFi
     assert set(network['stages_ms']) == {'resize', 'network', 'resize back'}
     assert network['stages_ms']['network'] == network['p50_ms']
     assert network['memory_mib']['host'] > 1
+    assert network['roof']['device'] == 'CPU'
+    assert 0 < network['roof']['share'] < 2
+    assert network['roof']['bound_ms'] == pytest.approx(
+        network['roof']['arithmetic_ms'] + network['roof']['bytes_ms']
+    )
+    assert 'null:20 does not say what it computes on' in first['roof']['reason']
 
 
 def test_two_bundles_and_several_images_in_one_run(
@@ -70,20 +76,8 @@ def test_operations_are_counted_as_by_hand(bundle: Bundle) -> None:
         2 * pixels * 8 * 3 * 9,
         2 * pixels * 19 * 8,
     ]
-    image, between = 4 * 3 * pixels, 4 * 8 * pixels
-    assert layers[0].traffic == image + between + 4 * 8 * 3 * 9
-
-
-def test_a_layer_is_bound_by_the_slower_of_memory_and_arithmetic() -> None:
-    machine = Machine(copy=10, gemm=100)
-    assert bound([Layer(operations=200, traffic=1)], machine) == 2
-    assert bound([Layer(operations=1, traffic=30), Layer(200, 1)], machine) == 5
-
-
-def test_measured_rates_are_plausible() -> None:
-    machine = measure_cpu(threads=1)
-    assert 1e8 < machine.copy < 1e13
-    assert 1e8 < machine.gemm < 1e14
+    image, between = 3 * pixels, 8 * pixels
+    assert layers[0].elements == image + between + 8 * 3 * 9
 
 
 def test_memory_grows_with_the_batch(bundle: Bundle) -> None:

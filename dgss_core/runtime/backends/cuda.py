@@ -6,13 +6,12 @@ import ctypes
 from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dgss_core.errors import DgssError
-from dgss_core.runtime.key import Device
+from dgss_core.runtime.key import Device, nvidia_driver
 
 try:
     from cuda.bindings import runtime as cudart
@@ -36,12 +35,10 @@ def current_device() -> Device:
         raise DgssError(_message(cudart.cudaError_t.cudaErrorNoDevice))
     properties = call(cudart.cudaGetDeviceProperties, call(cudart.cudaGetDevice))
     offered = call(cudart.cudaDriverGetVersion)
-    version = Path('/sys/module/nvidia/version')
-    driver = version.read_text().strip() if version.is_file() else 'built in'
     return Device(
         properties.name.decode(),
         f'{properties.major}.{properties.minor}',
-        f'{driver}, CUDA {offered // 1000}.{offered % 1000 // 10}',
+        f'{nvidia_driver()}, CUDA {offered // 1000}.{offered % 1000 // 10}',
     )
 
 

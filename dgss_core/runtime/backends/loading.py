@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dgss_core import plugins
-from dgss_core.errors import DgssError, unknown
+from dgss_core.errors import DgssError
 from dgss_core.runtime.backend import (
     Backend,
     BackendOptions,
@@ -20,6 +19,7 @@ from dgss_core.runtime.backend import (
     first_line,
     silent,
 )
+from dgss_core.runtime.backends.names import PREFERRED, check_backend, runs_a_bundle
 from dgss_core.runtime.bundle import Bundle, ReferenceFrame
 from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.engines.cache import EngineCache
@@ -35,31 +35,6 @@ BUILT_IN = {
     'torch': 'dgss_core.export.torch_backend',
 }
 """The module of each backend, imported on first use; its `open_backend` loads a bundle."""
-
-BACKENDS = ('onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx')
-PREFERRED = ('tensorrt', 'tensorrt_rtx', 'openvino', 'onnxruntime')
-"""What `auto` tries: the fastest first, and last the one that runs everywhere."""
-
-SPECIAL = re.compile(r'null(:\d+)?|torch:.+')
-"""For benchmarks and comparisons: a constant answer after some milliseconds (`null:20`), and
-PyTorch with a checkpoint (`torch:PATH`)."""
-
-
-def runs_a_bundle(name: str) -> bool:
-    """Whether the backend `name` runs the network of a bundle, and nothing else.
-
-    Not `null` and `torch:PATH`, and no plugin with an argument, which could name a network.
-    """
-    return ':' not in name and not SPECIAL.fullmatch(name)
-
-
-def check_backend(name: str) -> None:
-    """Raise DgssError for an unknown name of a backend."""
-    added = plugins.plugins(plugins.BACKENDS)
-    names = (*BACKENDS, *added)
-    known = name in ('auto', *names) or name.partition(':')[0] in added
-    if not known and not SPECIAL.fullmatch(name):
-        raise unknown('backend', name, ('auto', *names))
 
 
 def load_backend(
@@ -77,12 +52,11 @@ def load_backend(
     A backend without a proof on this machine is verified first. If its answers are wrong, a higher
     precision from the bundle is tried; after that `auto` tries the next backend.
 
-    `name`: `auto`, one of `BACKENDS`, a name that matches `SPECIAL`, or a plugin. `threads`: CPU
-    threads, 0 for all cores. `cache_dir`: folder of engines and proofs, by default
-    `EngineCache`'s. `allow_unverified`: skip the proof. `report`: takes lines about the chosen
-    backend, the reason, and the progress of a build; it may raise, to stop the loading. `lanes`:
-    calls that run at the same time. Raises DgssError for an unknown backend, one that is not
-    installed or does not work here, and a network it cannot run.
+    `name`: one that `check_backend` accepts. `threads`: CPU threads, 0 for all cores. `cache_dir`:
+    folder of engines and proofs, by default `EngineCache`'s. `allow_unverified`: skip the proof.
+    `report`: takes lines about the chosen backend, the reason, and the progress of a build; it may
+    raise, to stop the loading. `lanes`: calls that run at the same time. Raises DgssError for an
+    unknown backend, one that is not installed or does not work here, and a network it cannot run.
     """
     check_backend(name)
     asked = _Asked(
@@ -148,7 +122,9 @@ def _load_proven(bundle: Bundle, name: str, asked: _Asked) -> Backend:
     """Load the first network and precision that pass the proof in this backend."""
     refused: RefusedError | None = None
     report, folder = asked.report, asked.cache.folder
-    for network in chain([bundle], higher_precisions(bundle)):
+    # The others inside the bundle are of no use to a backend that runs none of its networks.
+    higher = higher_precisions(bundle) if runs_a_bundle(name) else ()
+    for network in chain([bundle], higher):
         for precision in _precisions(network, name):
             if refused:
                 report(f'{refused} Trying a higher precision.')

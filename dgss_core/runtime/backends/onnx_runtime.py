@@ -65,7 +65,8 @@ class OnnxRuntimeBackend:
         self._check_tensors(session, bundle)
         self._session: ort.InferenceSession | None = session
         self._outputs = [tensor.name for tensor in session.get_outputs()]
-        precision = bundle.manifest.precision
+        self.device = 'GPU' if used.startswith('CUDA') else 'CPU'
+        precision = self.precision = bundle.manifest.precision
         self.identity = f'ONNX Runtime {ort.__version__}, {_short(used)}, {precision}'
         self.key = None if (used, precision) == (CPU, 'fp32') else _key(bundle, used)
         self.sha256, self.network = bundle.fingerprint, bundle.identity

@@ -49,10 +49,11 @@ class OpenVinoBackend:
     threads. Raises DgssError for a network that OpenVINO cannot load.
     """
 
-    name = 'openvino'
+    name, device = 'openvino', 'CPU'
 
     def __init__(self, bundle: Bundle, precision: str, threads: int = 0, lanes: int = 1) -> None:
         self.sha256, self.network = bundle.fingerprint, bundle.identity
+        self.precision = precision
         self.key = EngineKey.of(
             bundle,
             processor(),

@@ -45,10 +45,13 @@ class TensorRtBackend:
     GPU, driver or library, and if the engine cannot be built.
     """
 
+    device = 'GPU'
+
     def __init__(
         self, bundle: Bundle, name: str, cache: EngineCache, report: Report, lanes: int = 1
     ) -> None:
         self.name, self.network = name, bundle.identity
+        self.precision = bundle.manifest.precision
         self._report = report
         self._trt = import_flavour(name)
         device = cuda.current_device()
@@ -89,6 +92,11 @@ class TensorRtBackend:
             return lane.stages(images)
         finally:
             self._give_back(lane)
+
+    def launches(self, images: np.ndarray) -> int:
+        """The layers of the engine; TensorRT runs each as about one kernel."""
+        parts = -(-len(images) // MAX_BATCH)
+        return parts * self._engine.num_layers
 
     def close(self) -> None:
         """Free every lane; one that still runs is freed when its call ends, without a wait."""

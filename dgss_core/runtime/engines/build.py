@@ -140,7 +140,7 @@ def _configure(trt: ModuleType, builder: Any, bundle: Bundle, capabilities: Sequ
     image = (bundle.height, bundle.width, 3)
     profile.set_shape(INPUT, (1, *image), (1, *image), (MAX_BATCH, *image))
     config.add_optimization_profile(profile)
-    _set_capabilities(trt, config, capabilities)
+    set_capabilities(trt, config, capabilities)
     return config
 
 
@@ -156,7 +156,11 @@ def _allows_tf32(bundle: Bundle) -> bool:
     return bundle.manifest.precision != 'fp32'
 
 
-def _set_capabilities(trt: ModuleType, config: Any, capabilities: Sequence[str]) -> None:
+def set_capabilities(trt: ModuleType, config: Any, capabilities: Sequence[str]) -> None:
+    """Let `config` build for `capabilities`, by default for the GPU of this machine.
+
+    Raises DgssError for one that `trt` cannot build for ahead of time.
+    """
     known = known_capabilities(trt)
     if unknown := [name for name in capabilities if name not in known]:
         offers = f'use {", ".join(known)}' if known else 'build where the GPU is'

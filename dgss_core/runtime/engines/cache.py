@@ -4,6 +4,7 @@
         key.json                   everything the engine depends on, and its checksum
         engine                     the engine itself
         verified.json              the proof that it is correct on this machine
+        inductor/                  in place of an engine: what PyTorch has compiled
     <cache>/.lock
 
 The digest covers the whole key: after a change of network, library, GPU, driver, precision, shape
@@ -37,6 +38,7 @@ from dgss_core.runtime.bundle.contents import read_whole
 from dgss_core.runtime.key import EngineKey
 
 ENGINE, KEY, REPORT, LOCK = 'engine', 'key.json', 'verified.json', '.lock'
+INDUCTOR = 'inductor'
 BUILDING = '.building-'
 """Start of the name of what a stopped build of an earlier version left behind."""
 LARGEST_DOCUMENT = 1 << 20
@@ -260,7 +262,7 @@ def _why_no_engine(folder: Path) -> str:
     if not re.fullmatch('[^.].*-[a-z_]+-[0-9a-f]{16}', folder.name):
         return 'its name is not that of an engine'
     for path in folder.iterdir():
-        if path.name not in (ENGINE, KEY, REPORT) and not path.name.startswith(STAGING):
+        if path.name not in (ENGINE, KEY, REPORT, INDUCTOR) and not path.name.startswith(STAGING):
             return f'it holds {path.name}'
     return ''
 
@@ -271,7 +273,7 @@ STORED = Kind('an engine', _why_no_engine)
 def _is_worth_keeping(folder: Path, oldest: float) -> bool:
     """Whether a folder of the cache was used since `oldest` and is not damaged.
 
-    A folder without an engine holds the proof of a backend that compiles none.
+    A folder without an engine holds the proof of a backend that builds none.
     """
     if folder.name.startswith(BUILDING):
         return False

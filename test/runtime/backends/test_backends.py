@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from small_networks import write_classifier
 from dgss_core.errors import DgssError
 from dgss_core.runtime.backend import Backend, TimedBackend
 from dgss_core.runtime.backends import check_backend, load_backend
+from dgss_core.runtime.backends.names import parse_torch
 from dgss_core.runtime.backends.onnx_runtime import CPU, OnnxRuntimeBackend
 from dgss_core.runtime.bundle import CONFIDENCE, MASK, STATISTICS, Bundle, open_bundle
 from dgss_core.runtime.engines.cache import EngineCache
@@ -221,7 +223,11 @@ def test_an_engine_is_built_kept_and_loaded_again(
 
 
 @pytest.mark.parametrize(
-    'name', ['auto', 'onnxruntime', 'openvino', 'null', 'null:0', 'null:20', 'torch:a']
+    'name',
+    [
+        *('auto', 'onnxruntime', 'openvino', 'null', 'null:0', 'null:20'),
+        *('torch:a', 'torch:a?compile', 'torch:a?compile+fp16', 'torch:a?bf16', 'torch:a?b?'),
+    ],
 )
 def test_backends_that_exist(name: str) -> None:
     check_backend(name)
@@ -233,6 +239,27 @@ def test_backends_that_exist(name: str) -> None:
 def test_unknown_backends_are_named(name: str) -> None:
     with pytest.raises(DgssError, match='use one of auto, onnxruntime'):
         check_backend(name)
+
+
+@pytest.mark.parametrize(
+    ('name', 'sentence'),
+    [
+        ('torch:a?foo', "no option 'foo'; use one of compile, fp16, bf16."),
+        ('torch:a?compile+fp8', "no option 'fp8'; use one of compile, fp16, bf16."),
+        ('torch:a?compile+', "no option ''; use one of compile"),
+        ('torch:?compile', 'names no checkpoint; give its path before the options'),
+        ('torch:a?fp16+bf16', 'asks for two precisions; give either fp16 or bf16.'),
+    ],
+)
+def test_unknown_options_of_torch_are_one_sentence(name: str, sentence: str) -> None:
+    with pytest.raises(DgssError, match=re.escape(sentence)):
+        check_backend(name)
+
+
+def test_the_options_of_torch_begin_at_the_last_mark() -> None:
+    assert parse_torch('torch:/a/b.safetensors') == ('/a/b.safetensors', False, 'fp32')
+    assert parse_torch('torch:a?fp16+compile') == ('a', True, 'fp16')
+    assert parse_torch('torch:what?.safetensors?') == ('what?.safetensors', False, 'fp32')
 
 
 def test_the_null_backend_answers_a_constant_after_its_time(probe_bundle: Bundle) -> None:

@@ -1,0 +1,104 @@
+"""A network compiled by TorchInductor, with its kernels kept between two starts.
+
+Ansel et al., "PyTorch 2: Faster machine learning through dynamic Python bytecode transformation
+and graph compilation", 2024. It writes C++ for a CPU and Triton for a GPU.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+
+from dgss_core.errors import DgssError
+from dgss_core.runtime.backend import Report, first_line
+
+CACHE = 'TORCHINDUCTOR_CACHE_DIR'
+"""Where TorchInductor looks for kernels; read at each compilation."""
+MANY = 1 << 20
+"""Compilations of one network class in a process; PyTorch runs it uncompiled after eight."""
+_compiling = threading.Lock()
+
+
+def compile_network(network: nn.Module, images: torch.Tensor, folder: Path, report: Report) -> Any:
+    """Compile `network` for the shape of `images`, and run it on them once.
+
+    The caller chooses inference mode and autocast, and keeps to them, to the shape and to the
+    threads of PyTorch afterwards: otherwise the next call compiles again.
+    `folder`: keeps the kernels; where it cannot be used, `report` takes the reason and they are
+    compiled again next time. Raises DgssError if they cannot be compiled.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_compiling)  # the environment is that of the process
+        stack.enter_context(_kernels_in(_usable(folder, stack, report)))
+        limits = {'recompile_limit': MANY, 'accumulated_recompile_limit': MANY}
+        stack.enter_context(torch._dynamo.config.patch(limits))
+        # It warns of CUDA where there is no GPU.
+        logging.getLogger('torch.utils.cpp_extension').setLevel(logging.ERROR)
+        compiled = torch.compile(network, dynamic=False)
+        try:
+            compiled(images)
+        except Exception as error:  # of the compiler, Triton, or the network itself
+            raise _failure(error) from error
+        return compiled
+
+
+def _usable(folder: Path, stack: ExitStack, report: Report) -> Path:
+    """`folder`, made if need be; a temporary one where others may write, or nobody."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.lstat()
+        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
+            raise PermissionError('it is not a folder of this user')
+        if about.st_mode & stat.S_IWOTH:
+            raise PermissionError('every user may write to it')
+        if not os.access(folder, os.W_OK):
+            raise PermissionError('it cannot be written')
+        os.utime(folder.parent)  # when it was last used
+        return folder
+    except OSError as error:
+        report(
+            f'The compiled network cannot be kept in {folder} '
+            f'({error.strerror or error}) and is compiled again next time.'
+        )
+        return Path(stack.enter_context(TemporaryDirectory(prefix='dgss-')))
+
+
+@contextmanager
+def _kernels_in(folder: Path) -> Iterator[None]:
+    before = os.environ.get(CACHE)
+    os.environ[CACHE] = str(folder.absolute())
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[CACHE]
+        else:
+            os.environ[CACHE] = before
+
+
+def _failure(error: Exception) -> DgssError:
+    text = str(error)
+    if 'No working C++ compiler' in text or 'Failed to find C compiler' in text:
+        return DgssError(
+            'PyTorch finds no C++ compiler to compile the network with; install one (apt install '
+            'g++ python3-dev), name it in CXX, or leave out the option compile.'
+        )
+    if isinstance(error, torch.OutOfMemoryError):
+        return DgssError(
+            'The GPU has no memory to compile the network; close other programs on it, or use a '
+            'smaller network.'
+        )
+    return DgssError(
+        f'PyTorch {torch.__version__} cannot compile the network ({first_line(error)}); leave out '
+        'the option compile, or use the backend onnxruntime.'
+    )
