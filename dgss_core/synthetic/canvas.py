@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from dgss_core.synthetic.noise import Color, rgbe
-from dgss_core.synthetic.raster import TRANSPARENT, Texture
+from dgss_core.synthetic.texture import TRANSPARENT, Texture
 
 Point = tuple[float, float]
 """x right of the middle, z up, metres."""

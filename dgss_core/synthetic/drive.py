@@ -92,11 +92,13 @@ class StreetDrive:
         time = index / self.fps
         camera = self._camera(time)
         buffer = GBuffer(camera.scaled(SAMPLES))
-        shade = GroundShade(camera, self.street, self.light.toward_sun)
+        shade = GroundShade(camera, self.street)
         blocks = self.street.blocks(camera.s - 12, camera.s + RANGE)
         backdrop(buffer, self.stock.noise)
-        self.ground.draw(buffer)
+        ground = self.ground.draw(buffer)
         self._populate(buffer, shade, blocks, time)
+        if ground is not None:
+            self.ground.paint(buffer, ground)
         pixels = _PixelBuffers(buffer, camera, self.street)
         image = self._develop(pixels, shade, blocks, index)
         return self._finish(image, pixels)
@@ -121,14 +123,10 @@ class StreetDrive:
         for block in blocks:
             scene.add_block(block)
         start, end = scene.here - 12, scene.here + RANGE
-        for vehicle in self.traffic.vehicles(time, start, end):
-            scene.add_vehicle(vehicle)
-        for thing in self.traffic.riders(time, start, scene.here + 120):
-            scene.add_standing(thing)
-        for thing in self.traffic.walkers(time, start, scene.here + 120):
-            scene.add_standing(thing)
+        scene.add_vehicles(self.traffic.vehicles(time, start, end))
+        scene.add_standing(self.traffic.riders(time, start, scene.here + 120))
+        scene.add_standing(self.traffic.walkers(time, start, scene.here + 120))
         scene.draw()
-        shade.soften()
 
     def _develop(
         self, pixels: '_PixelBuffers', shade: GroundShade, blocks: list[Block], index: int
@@ -167,7 +165,7 @@ class StreetDrive:
         self, pixels: '_PixelBuffers', shade: GroundShade, blocks: list[Block]
     ) -> np.ndarray:
         light = self.light
-        contact = np.where(pixels.ground, shade.contact, 0) * np.float32(0.8 / 255)
+        contact = np.where(pixels.ground, shade.contact(), 0) * np.float32(0.8 / 255)
         half = (0.5 + 0.5 * pixels.up)[..., None]
         total = (light.below * (1 - half) + light.above * half) * (1 - contact)[..., None]
         if light.sun.any():
@@ -176,7 +174,7 @@ class StreetDrive:
                 self.street, blocks, light.toward_sun, pixels.s, pixels.lateral, pixels.z
             )
             sun *= (
-                1 - np.where(pixels.ground, np.maximum(shade.cast, shade.contact), 0) / 255 * 0.92
+                1 - np.where(pixels.ground, np.maximum(shade.cast(light.toward_sun), shade.contact()), 0) / 255 * 0.92
             )
             total = total + sun[..., None] * light.sun
         if light.street_lamps:

@@ -6,7 +6,7 @@ import numpy as np
 from dgss_core.synthetic.canvas import Canvas, Sprite
 from dgss_core.synthetic.classes import BICYCLE, MOTORCYCLE, PERSON, RIDER, VEGETATION
 from dgss_core.synthetic.noise import Random, fractal, tint
-from dgss_core.synthetic.raster import TRANSPARENT
+from dgss_core.synthetic.texture import TRANSPARENT
 
 _LEAVES = [(86, 116, 50), (104, 126, 58), (64, 98, 54), (122, 134, 66), (150, 122, 56)]
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from dgss_core.synthetic.noise import Random, fractal, rgbe, tint
-from dgss_core.synthetic.raster import Texture
+from dgss_core.synthetic.texture import Texture
 
 TILE = 8.0
 """Metres covered by a ground texture."""
