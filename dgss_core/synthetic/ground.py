@@ -12,6 +12,7 @@ from dgss_core.synthetic.noise import rgbe
 from dgss_core.synthetic.raster import BACKDROP, GBuffer
 from dgss_core.synthetic.surfaces import TEXELS, TILE
 from dgss_core.synthetic.things import CORNER, KERB
+from dgss_core.synthetic.tiles import Tiles
 from dgss_core.synthetic.world import Street
 
 FARTHEST = 600.0
@@ -24,7 +25,6 @@ _ROWS = 32
 _PIXELS = 2**14
 """Pixels that are sampled at once; `cv2.remap` takes less than 2**15 in a row."""
 _LEVELS = 6
-_PAD = 2
 
 
 class GroundView(NamedTuple):
@@ -154,19 +154,8 @@ class Ground:
                     continue
                 across = view.lateral[rows][used] * np.float32(scale / 2**n)
                 along = np.repeat(v[first - start : rows.stop - start], count)
-                color[rows][used] = _sampled(texture, across, along)
-
-
-def _sampled(texture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """RGB + emission as one uint32 each, at texels (u, v), (n,) each, of a tiled texture.
-
-    The coordinates are rounded as `cv2.remap` does, and wrapped around before it looks at them:
-    at the edge of an image it is several times slower than inside.
-    """
-    places, fraction = cv2.convertMaps(u[None], v[None], cv2.CV_16SC2)
-    places &= texture.shape[0] - _PAD - 1
-    found = cv2.remap(texture, places, fraction, cv2.INTER_LINEAR)
-    return found.view(np.uint32)[0, :, 0]
+                found = texture.at(across[None], along[None])
+                color[rows][used] = found.view(np.uint32)[0, :, 0]
 
 
 class Plane:
@@ -211,13 +200,13 @@ class Plane:
         return self.depth[rows, None] * self.across + self.offset[rows, None]
 
 
-def _pyramid(texture: np.ndarray) -> list[np.ndarray]:
-    """The texture (n, n, 4) and its halves, each with the first rows and columns behind it."""
+def _pyramid(texture: np.ndarray) -> list[Tiles]:
+    """The texture (n, n, 4) and its halves."""
     levels = [texture]
     for _ in range(_LEVELS - 1):
         size = levels[-1].shape[0] // 2
         levels.append(cv2.resize(levels[-1], (size, size), interpolation=cv2.INTER_AREA))
-    return [np.pad(level, ((0, _PAD), (0, _PAD), (0, 0)), mode='wrap') for level in levels]
+    return [Tiles(level) for level in levels]
 
 
 def _packed(color: np.ndarray) -> np.uint32:

@@ -1,6 +1,6 @@
 """Sun shadows of buildings, trees and vehicles, and contact shadows under things."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import cv2
@@ -13,17 +13,12 @@ from dgss_core.synthetic.world import Street
 
 
 def building_shadow(
-    street: Street,
-    blocks: list[Block],
-    toward_sun: np.ndarray,
-    s: np.ndarray,
-    lateral: np.ndarray,
-    z: np.ndarray,
-) -> np.ndarray:
-    """Share of sunlight that the first rows of buildings let through, float32 (h, w).
+    street: Street, blocks: list[Block], toward_sun: np.ndarray
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+    """A function: the share of sunlight that the first rows of buildings let through, (h, w).
 
-    A point is in shadow if its ray to the sun crosses the building front on the sun's side below
-    the roof line. `s`, `lateral`, `z` (h, w) in metres.
+    It takes `s`, `lateral`, `z` (h, w) in metres. A point is in shadow if its ray to the sun
+    crosses the building front on the sun's side below the roof line.
     """
     side = 1 if toward_sun[1] > 0 else -1
     start, end = blocks[0].start - 40, blocks[-1].end + 40
@@ -33,13 +28,17 @@ def building_shadow(
         for s0, s1, _, height in block.skyline[side]:
             i, j = (int(np.clip(v - start, 0, len(roof))) for v in (s0, s1))
             roof[i:j] = height
-    if abs(toward_sun[1]) < 0.05:
-        return np.ones(s.shape, np.float32)
-    run = np.maximum((side * front - lateral) / toward_sun[1], 0)
-    index = np.clip(s + run * toward_sun[0] - start, 0, len(roof) - 1).astype(np.int32)
-    rise = z + run * toward_sun[2]
-    blocked = (roof[index] - rise) * 3
-    return 1 - np.clip(blocked, 0, 1)
+
+    def let_through(s: np.ndarray, lateral: np.ndarray, z: np.ndarray) -> np.ndarray:
+        if abs(toward_sun[1]) < 0.05:
+            return np.ones(s.shape, np.float32)
+        run = np.maximum((side * front - lateral) / toward_sun[1], 0)
+        index = np.clip(s + run * toward_sun[0] - start, 0, len(roof) - 1).astype(np.int32)
+        rise = z + run * toward_sun[2]
+        blocked = (roof[index] - rise) * 3
+        return 1 - np.clip(blocked, 0, 1)
+
+    return let_through
 
 
 class Column(NamedTuple):

@@ -1,18 +1,22 @@
 """The static world of a seed: an endless street, built block by block."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from threading import Lock
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from dgss_core.synthetic.curve import Curve
+from dgss_core.synthetic.kept import Kept
 from dgss_core.synthetic.noise import stream
 from dgss_core.synthetic.roadside import Roadside
 from dgss_core.synthetic.style import KINDS, Stock, Style, draw_style
 from dgss_core.synthetic.things import Block
 
 _KEPT = 16
+_VIEW_BYTES = 32 * 2**20
 
 
 class Street:
@@ -22,8 +26,16 @@ class Street:
         self.style, self.stock = style, stock
         self.curve = Curve(style.bends)
         self.centre, self.slope = self.curve.centre, self.curve.slope
+        self.views = Kept(_VIEW_BYTES)
+        self._shared: dict[Any, Any] = {}
         self._blocks: dict[int, Block] = {}
         self._building = Lock()
+
+    def shared(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` returned when it was first called for `key`: all drives share it."""
+        if key not in self._shared:
+            self._shared.setdefault(key, make())
+        return self._shared[key]
 
     def blocks(self, start: float, end: float) -> list[Block]:
         first, last = (int(np.floor(s / self.style.block)) for s in (start, end))
