@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from dgss_core.synthetic.noise import Color, rgbe
-from dgss_core.synthetic.texture import TRANSPARENT, Texture
+from dgss_core.synthetic.texture import TRANSPARENT, PaintedLater, Texture
 
 Point = tuple[float, float]
 """x right of the middle, z up, metres."""
@@ -23,6 +23,11 @@ class Sprite:
     height: float
 
 
+def sprite_later(draw: Callable[[], Sprite], *, width: float, height: float) -> Sprite:
+    """The sprite of `width` x `height` metres that `draw` returns, drawn when it is first seen."""
+    return Sprite(PaintedLater(lambda: draw().texture), width, height)
+
+
 class Canvas:
     """Draws labelled shapes; positions and sizes in metres, `density` in texels per metre.
 
@@ -35,6 +40,7 @@ class Canvas:
         self.image = np.zeros((*shape, 3), np.float32)
         self.light = np.zeros(shape, np.uint8)
         self.labels = np.full(shape, TRANSPARENT, np.uint8)
+        self._shines = False
 
     def _pixel(self, x: float, z: float) -> tuple[int, int]:
         d = self.density
@@ -45,7 +51,9 @@ class Canvas:
     ) -> None:
         draw(self.image, [float(c) for c in color])
         draw(self.labels, label)
-        draw(self.light, emission)
+        self._shines |= emission > 0
+        if self._shines:
+            draw(self.light, emission)
 
     def ellipse(
         self,

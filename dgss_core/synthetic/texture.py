@@ -1,5 +1,7 @@
 """Pictures on flat surfaces: colours, labels and a silhouette, in every size that is needed."""
 
+from collections.abc import Callable
+from functools import cached_property
 from math import floor, log2
 
 import cv2
@@ -32,8 +34,8 @@ class Texture:
             # The smooth edge can reach texels outside: give them the label of their neighbours.
             rim = cv2.erode(labels, np.ones((5, 5), np.uint8))
             labels = np.where(gone, rim, labels)
-            present = np.unique(labels[labels != TRANSPARENT])
-            if len(present) == 1:
+            present = labels[labels != TRANSPARENT]
+            if present.size and present.min() == present.max():
                 self.label, labels = int(present[0]), None
         self.colors = colors
         self._levels: dict[tuple[int, int], Level] = {(0, 0): (colors, solid, labels, alpha)}
@@ -56,6 +58,26 @@ class Texture:
                 _resized(alpha, size, cv2.INTER_NEAREST),
             )
         return self._levels[key]
+
+
+class PaintedLater(Texture):
+    """A texture that `paint` makes when it is first seen."""
+
+    def __init__(self, paint: Callable[[], Texture]) -> None:
+        self._paint = paint
+
+    @cached_property
+    def _painted(self) -> Texture:
+        painted = self._paint()
+        del self._paint
+        return painted
+
+    @property
+    def label(self) -> int | None:  # type: ignore[override]
+        return self._painted.label
+
+    def level(self, *, width: float, height: float) -> Level:
+        return self._painted.level(width=width, height=height)
 
 
 def _halvings(texels: int, pixels: float) -> int:

@@ -1,6 +1,7 @@
 """Cars, vans, trucks, buses and trams: side profiles extruded to their width."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -10,7 +11,7 @@ from dgss_core.synthetic.classes import BUS, CAR, TRAIN, TRUCK
 from dgss_core.synthetic.noise import Random, rgbe, tint
 from dgss_core.synthetic.projection import unit_normals
 from dgss_core.synthetic.raster import Face
-from dgss_core.synthetic.texture import TRANSPARENT, Texture
+from dgss_core.synthetic.texture import TRANSPARENT, PaintedLater, Texture
 
 PAINT = [
     (28, 29, 32), (92, 95, 100), (168, 171, 174), (222, 222, 220), (130, 26, 30), (28, 48, 98),
@@ -120,8 +121,9 @@ def make(rng: Random, kind: str) -> Vehicle:
     if kind in ('bus', 'tram', 'truck'):
         paint = tint(rng, rng.uniform(40, 225, 3), 5)
         second = tint(rng, rng.uniform(60, 230, 3), 5)
-    sheets = tuple(_sheet(str(c[2]), kind, paint, second) for c in corners[:-1])
-    side = _side(kind, outline, paint, second)
+    parts = [str(corner[2]) for corner in corners[:-1]]
+    sheets = tuple(PaintedLater(partial(_sheet, part, kind, paint, second)) for part in parts)
+    side = PaintedLater(partial(_side, kind, outline, paint, second))
     height = outline[:, 1].max()
     label = _LABELS.get(kind, CAR)
     return Vehicle(kind, label, width, outline[-1, 0], height, outline, side, sheets)
