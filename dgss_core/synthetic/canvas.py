@@ -43,7 +43,7 @@ class Canvas:
         self._shines = False
 
     def _pixel(self, x: float, z: float) -> tuple[int, int]:
-        d = self.density
+        x, z, d = float(x), float(z), self.density
         return round((x + self.width / 2) * d * 8 - 4), round((self.height - z) * d * 8 - 4)
 
     def _fill(
@@ -98,7 +98,8 @@ class Canvas:
             depth = cv2.GaussianBlur(solid, (0, 0), 0.06 * self.density)
             slope = cv2.Sobel(depth, cv2.CV_32F, 1, 0, ksize=3)
             self.image *= (1 - relief + relief * depth**2 + 1.2 * relief * slope)[..., None]
-        mean = self.image[solid > 0].mean(0) if solid.any() else 0
-        self.image[solid == 0] = mean
+        drawn = np.flatnonzero(solid)
+        mean = self.image.reshape(-1, 3)[drawn].mean(0) if len(drawn) else 0
+        np.copyto(self.image, mean, where=(solid == 0)[..., None])
         texture = Texture(rgbe(self.image, self.light), self.labels)
         return Sprite(texture, width=self.width, height=self.height)

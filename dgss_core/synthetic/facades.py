@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,6 +12,8 @@ from dgss_core.synthetic.surfaces import BRICK, CONCRETE, DENSITY, PLASTER, bric
 from dgss_core.synthetic.texture import PaintedLater, Texture
 
 FRAMES = [(232, 230, 224), (70, 62, 56), (190, 180, 165)]
+LAMPLIGHT = np.array((150, 126, 88))
+CURTAIN = np.array((190, 184, 172))
 Step = Callable[[np.ndarray, np.ndarray], object]
 """Draws on the colours (h, w, 3) and on the light (h, w) of a facade."""
 
@@ -30,6 +33,35 @@ def facade(
     """
     plan = _Facade(rng, kind, blind, *(max(8, int(m * DENSITY)) for m in (width, height)))
     return PaintedLater(lambda: plan.painted(noise))
+
+
+class _Window(NamedTuple):
+    """A window with its top left at (x, y); a curtain of `drop` texels, and how it shines."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+    frame: list[float]
+    base: np.ndarray
+    gain: float
+    drop: int
+    tone: float
+    shine: int
+
+    def paint(self, image: np.ndarray, light: np.ndarray) -> None:
+        x, y, w, h, frame, *_ = self
+        rows, columns = slice(y, y + h), slice(x, x + w)
+        cv2.rectangle(image, (x - 1, y - 1), (x + w, y + h), frame, -1)
+        image[rows, columns] = self.base * self.gain * np.linspace(1.25, 0.75, h)[:, None, None]
+        if self.drop:
+            image[y : y + self.drop, columns] = CURTAIN * self.tone
+        if w > 12:
+            cv2.line(image, (x + w // 2, y), (x + w // 2, y + h), frame, 1)
+        sill = [c * 0.8 for c in frame]
+        cv2.rectangle(image, (x - 2, y + h), (x + w + 1, y + h + 1), sill, -1)
+        if self.shine:
+            light[rows, columns] = self.shine
 
 
 class _Facade:
@@ -92,21 +124,18 @@ class _Facade:
 
     def _window(self, corner: tuple[int, int], lit: bool, *, width: int, height: int) -> None:
         """Add a window with its top left at `corner` (x, y)."""
-        (x, y), w, h, rng, frame = corner, width, height, self.rng, self.frame
-        self._rectangle((x - 1, y - 1), (x + w, y + h), frame)
-        pane = self.glass * rng.uniform(0.6, 1.35)
+        rng, base = self.rng, LAMPLIGHT if lit else self.glass
+        gain = rng.uniform(0.6, 1.35)
         if lit:
-            pane = np.array((150, 126, 88)) * rng.uniform(0.55, 1.0)
-        self.steps.append(partial(_pane, x, y, w, h, pane))
+            gain = rng.uniform(0.55, 1.0)
+        drop, tone, shine = 0, 0.0, 0
         if rng.random() < 0.4 and not lit:
-            drop = int(h * rng.uniform(0.2, 0.8))
-            curtain = np.array((190, 184, 172)) * rng.uniform(0.55, 1)
-            self.steps.append(partial(_fill, slice(y, y + drop), slice(x, x + w), curtain))
-        if w > 12:
-            self.steps.append(partial(_post, x + w // 2, y, y + h, frame))
-        self._rectangle((x - 2, y + h), (x + w + 1, y + h + 1), [c * 0.8 for c in frame])
+            drop = int(height * rng.uniform(0.2, 0.8))
+            tone = rng.uniform(0.55, 1)
         if lit:
-            self.steps.append(partial(_shine, x, y, w, h, rng.integers(110, 255)))
+            shine = rng.integers(110, 255)
+        window = _Window(*corner, width, height, self.frame, base, gain, drop, tone, shine)
+        self.steps.append(window.paint)
 
     def _ground_floor(self, floor: int) -> None:
         rng, w, h, kind = self.rng, self.w, self.h, self.kind
@@ -151,24 +180,6 @@ def _fill(
     rows: slice, columns: slice, tone: np.ndarray, image: np.ndarray, light: np.ndarray
 ) -> None:
     image[rows, columns] = tone
-
-
-def _pane(
-    x: int, y: int, w: int, h: int, tone: np.ndarray, image: np.ndarray, light: np.ndarray
-) -> None:
-    image[y : y + h, x : x + w] = tone * np.linspace(1.25, 0.75, h)[:, None, None]
-
-
-def _shine(
-    x: int, y: int, w: int, h: int, value: int, image: np.ndarray, light: np.ndarray
-) -> None:
-    light[y : y + h, x : x + w] = value
-
-
-def _post(
-    x: int, top: int, low: int, color: list[float], image: np.ndarray, light: np.ndarray
-) -> None:
-    cv2.line(image, (x, top), (x, low), color, 1)
 
 
 def _ledge(wall: np.ndarray, image: np.ndarray, light: np.ndarray) -> None:

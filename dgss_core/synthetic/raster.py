@@ -77,7 +77,7 @@ class GBuffer:
         inside = np.zeros(near.shape, np.uint8)
         cv2.fillConvexPoly(inside, place.corners, 1, cv2.LINE_8, BITS)
         visible &= inside.view(bool)
-        if not visible.any():
+        if not cv2.countNonZero(visible.view(np.uint8)):
             return
         paint = face.paint
         if isinstance(paint, Texture):

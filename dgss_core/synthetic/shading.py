@@ -32,11 +32,10 @@ class Shading:
         blocks = self.street.blocks(view.camera.s - 12, view.camera.s + RANGE)
         lights = self._lights(view, blocks)
         found = np.empty((*view.label.shape, 3), np.float32)
-        skies = {rows.start: self._sky(view, rows, time) for rows in view.bands()}
         for rows in view.bands():
             self._shade(view, rows, lights, found[rows])
         if self.condition == 'rain':
-            found = self._wet(view, found, skies)
+            found = self._wet(view, found, time)
         through = None
         for rows in view.bands():
             air = weather.transmission(view.near[rows], light.visibility)[..., None]
@@ -44,7 +43,7 @@ class Shading:
                 through = np.empty(found.shape, np.result_type(found, air))
             mixed = np.multiply(found[rows], air, out=through[rows])
             mixed += light.horizon * (1 - air)
-            sky = skies[rows.start]
+            sky = self._sky(view, rows, time)
             if sky is not None:
                 mixed += (sky - mixed) * view.open_sky[rows, :, None]
         assert through is not None
@@ -69,7 +68,7 @@ class Shading:
         total = self._ambient(view, rows)
         for more in lights:
             total = total + more(rows)
-        np.multiply(albedo, total.astype(np.float32), out=out)
+        np.multiply(albedo, total.astype(np.float32, copy=False), out=out)
         emission = color[..., 3] * np.float32(1 / 255)
         if emission.any():
             out += albedo * (emission * (self.light.lamps * 2.6))[..., None]
@@ -77,8 +76,10 @@ class Shading:
     def _ambient(self, view: View, rows: slice) -> np.ndarray:
         contact = np.where(view.ground[rows], view.contact[rows], 0) * np.float32(0.8 / 255)
         half = (0.5 + 0.5 * view.up[rows])[..., None]
-        around = self.light.below * (1 - half) + self.light.above * half
-        return around * (1 - contact)[..., None]
+        around = self.light.below * (1 - half)
+        around += self.light.above * half
+        around *= (1 - contact)[..., None]
+        return around
 
     def _lights(self, view: View, blocks: list[Block]) -> list[Light3]:
         """The lights of this condition but the ambient one."""
@@ -125,13 +126,11 @@ class Shading:
         size = view.camera.width, view.camera.height
         return cv2.resize(found, size, interpolation=cv2.INTER_LINEAR)
 
-    def _wet(
-        self, view: View, radiance: np.ndarray, skies: dict[int, np.ndarray | None]
-    ) -> np.ndarray:
+    def _wet(self, view: View, radiance: np.ndarray, time: float) -> np.ndarray:
         puddles = np.empty(view.label.shape, np.float32)
         for rows in view.bands():
             puddles[rows] = self._patches(view, rows, view.lateral(rows), 0.5)
-            sky = skies[rows.start]
+            sky = self._sky(view, rows, time)
             if sky is not None:
                 np.copyto(radiance[rows], sky, where=(view.label[rows] == SKY)[..., None])
         return weather.wet(radiance, view.ground, view.near, view.camera, puddles)

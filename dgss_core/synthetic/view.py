@@ -18,6 +18,7 @@ from dgss_core.synthetic.world import Street
 
 SAMPLES = 2
 """Samples per pixel along each side."""
+_GROUND = ROAD, SIDEWALK, TERRAIN
 _PIXELS = 2**14
 
 
@@ -62,9 +63,11 @@ class View:
         above = (buffer.label == SKY).view(np.uint8) * np.uint8(255)
         self.open_sky = self._smaller(above) * np.float32(1 / 255)
         self._normals, self._face = np.array(buffer.normals, np.float32), buffer.face
+        if len(self._normals) <= 256:
+            self._face = self._face.astype(np.uint8)
         self.up = self._spread(self._normals[:, 2])
         flat = buffer.face[pick, pick] == GROUND
-        self.ground = np.isin(self.label, (ROAD, SIDEWALK, TERRAIN)) & flat
+        self.ground = flat & np.logical_or.reduce([self.label == each for each in _GROUND])
         columns, rows = np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5
         self.across = ((columns - camera.cx) / camera.focal).astype(np.float32)
         self.rise = ((camera.cy - rows) / camera.focal).astype(np.float32)
@@ -104,7 +107,12 @@ class View:
 
     def _spread(self, values: np.ndarray) -> np.ndarray:
         """Antialiased values (H, W) per pixel from one value per face."""
-        return self._smaller(np.take(values.astype(np.float32), self._face, mode='clip'))
+        values = values.astype(np.float32)
+        if self._face.dtype == np.uint8:
+            table = np.zeros(256, np.float32)
+            table[: len(values)] = values
+            return self._smaller(cv2.LUT(self._face, table))
+        return self._smaller(np.take(values, self._face))
 
     def _smaller(self, samples: np.ndarray) -> np.ndarray:
         return cv2.resize(samples, self._size, interpolation=cv2.INTER_AREA)
