@@ -76,7 +76,7 @@ class StreetDrive:
         self.light = lighting.light_of(condition, self.style)
         self._shading = Shading(self.street, condition, self.light)
         size = {'width': self.width, 'height': self.height}
-        self._ground = self.street.shared('ground', lambda: Ground(self.street))
+        self._ground = self.street.shared('ground', lambda: Ground(self.style, self.street.stock))
         self._sensor = self.street.shared(
             ('sensor', *size.values()), lambda: weather.Sensor(stream(self.seed, 60), **size)
         )

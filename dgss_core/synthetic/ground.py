@@ -1,5 +1,6 @@
 """The ground: ray casting of the road plane and the raised sidewalks beside it."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -10,6 +11,7 @@ from dgss_core.synthetic.classes import ROAD, SIDEWALK, TERRAIN
 from dgss_core.synthetic.markings import paint_markings
 from dgss_core.synthetic.noise import rgbe
 from dgss_core.synthetic.raster import BACKDROP, GBuffer
+from dgss_core.synthetic.style import Stock, Style
 from dgss_core.synthetic.surfaces import TEXELS, TILE
 from dgss_core.synthetic.things import CORNER, KERB
 from dgss_core.synthetic.tiles import Tiles
@@ -42,16 +44,16 @@ class GroundView(NamedTuple):
 
 
 class Ground:
-    """Draws the ground of a street."""
+    """Draws the ground of streets of one seed."""
 
-    def __init__(self, street: Street) -> None:
-        self.street = street
-        self.levels = [_pyramid(rgbe(texture)) for texture in street.stock.ground]
-        paving = street.stock.ground[1].reshape(-1, 3).mean(0)
+    def __init__(self, style: Style, stock: Stock) -> None:
+        self.style = style
+        self.levels = [_pyramid(rgbe(texture)) for texture in stock.ground]
+        paving = stock.ground[1].reshape(-1, 3).mean(0)
         kerb = np.clip(paving * 1.12, 0, 235)
         self.kerbs = {_EDGE: _packed(kerb), _KERB: _packed(kerb * 0.6)}
 
-    def draw(self, buffer: GBuffer) -> GroundView | None:
+    def draw(self, buffer: GBuffer, street: Street) -> GroundView | None:
         """Fill label and depth below the horizon of an empty buffer; None if it lies below."""
         camera = buffer.camera
         top = int(np.clip(np.floor(camera.cy) + 1, 0, camera.height))
@@ -60,8 +62,8 @@ class Ground:
         if not len(rows):
             return None
         across = ((np.arange(camera.width) + 0.5 - camera.cx) / camera.focal).astype(np.float32)
-        road = Plane(self.street, camera, rows, across, 0.0)
-        walk = Plane(self.street, camera, rows, across, KERB)
+        road = Plane(street, camera, rows, across, 0.0)
+        walk = Plane(street, camera, rows, across, KERB)
         shape = len(rows), camera.width
         view = GroundView(top, road, walk, np.empty(shape, np.uint8), np.empty(shape, np.float32))
         for start in range(0, len(rows), _ROWS):
@@ -71,7 +73,7 @@ class Ground:
 
     def _cover(self, view: GroundView, rows: slice, inverse_depth: np.ndarray) -> None:
         """Fill `rows` of what the ground is, and of its inverse depth."""
-        road, walk, half_road = view.road, view.walk, self.street.style.half_road
+        road, walk, half_road = view.road, view.walk, self.style.half_road
         on_walk, on_road = walk.lateral(rows), road.lateral(rows)
         raised = (np.abs(on_walk) > half_road) & ~walk.junction[rows, None]
         beside = ~raised & (np.abs(on_road) > half_road) & ~road.junction[rows, None]
@@ -90,7 +92,7 @@ class Ground:
         self, plane: 'Plane', rows: slice, lateral: np.ndarray, side: np.ndarray
     ) -> np.ndarray:
         """Mask of the grass: the strip along the kerb, gardens and parks."""
-        style = self.street.style
+        style = self.style
         green = np.zeros(lateral.shape, bool)
         owner, corner = plane.owner[rows], plane.corner[rows]
         far = side > style.front + 0.15
@@ -115,7 +117,7 @@ class Ground:
         for which, tone in self.kerbs.items():
             color[cover == which] = tone
         on_road = cover == _STREET
-        paint_markings(buffer.color[below, :, :3], on_road, view.road, self.street.style)
+        paint_markings(buffer.color[below, :, :3], on_road, view.road, self.style)
 
     def _level_of_rows(self, view: GroundView) -> np.ndarray:
         """The level of the textures for the distance of each row, (h,)."""
@@ -142,7 +144,7 @@ class Ground:
         scale, together = TEXELS / TILE, max(1, _PIXELS // mask.shape[1])
         cuts = np.flatnonzero(np.diff(levels)) + 1
         starts = [0, *cuts.tolist(), len(levels)]
-        for start, end in zip(starts, starts[1:], strict=False):
+        for start, end in pairwise(starts):
             n = int(levels[start])
             texture = self.levels[which][n]
             v = (np.mod(view.walk.s[start:end], TILE) * (scale / 2**n)).astype(np.float32)

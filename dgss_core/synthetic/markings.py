@@ -70,9 +70,7 @@ def _stripe(
     paint[rows, columns] = np.maximum(paint[rows, columns], np.clip(edge, 0, limit))
 
 
-def _pixels(
-    road: Rows, rows: np.ndarray, at: float, half: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _pixels(road: Rows, rows: np.ndarray, at: float, half: float) -> tuple[np.ndarray, np.ndarray]:
     """(row, column) of all pixels of `rows` within `half` metres and two pixels of `at`."""
     depth = road.depth[rows].astype(np.float64)
     reach = half + 2 * depth / road.focal

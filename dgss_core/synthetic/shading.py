@@ -135,9 +135,7 @@ class Shading:
                 np.copyto(radiance[rows], sky, where=(view.label[rows] == SKY)[..., None])
         return weather.wet(radiance, view.ground, view.near, view.camera, puddles)
 
-    def _patches(
-        self, view: View, rows: slice, lateral: np.ndarray, scale: float
-    ) -> np.ndarray:
+    def _patches(self, view: View, rows: slice, lateral: np.ndarray, scale: float) -> np.ndarray:
         """Noise fixed to the ground, float32 (h, W) in [0, 1]."""
         u = (lateral * (22 * scale)).astype(np.float32)
         v = (np.mod(view.s(rows), 512 / (9 * scale)) * (9 * scale)).astype(np.float32)

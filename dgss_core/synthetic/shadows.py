@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from dgss_core.synthetic.camera import DriveCamera
+from dgss_core.synthetic.curve import Curve
 from dgss_core.synthetic.projection import NEAR
 from dgss_core.synthetic.things import KERB, Block, Crown
 from dgss_core.synthetic.world import Street
@@ -70,8 +71,8 @@ class _Patch(NamedTuple):
 class GroundShade:
     """Shadows on the ground of what stands there, in the order in which it is added."""
 
-    def __init__(self, camera: DriveCamera, street: Street) -> None:
-        self.camera, self.street = camera, street
+    def __init__(self, camera: DriveCamera, curve: Curve) -> None:
+        self.camera, self.curve = camera, curve
         self.things: list[Crown | Column | Box] = []
         self._soft = max(0.6, camera.width / 420)
 
@@ -111,7 +112,7 @@ class GroundShade:
         at_s = s + lean[0] * crown.height + np.cos(ring) * radius * wobble * stretch[0]
         at_l = crown.lateral + lean[1] * crown.height
         at_l = at_l + np.sin(ring) * radius * wobble * stretch[1]
-        return _Patch(at_s, at_l + self.street.centre(s), KERB, 210)
+        return _Patch(at_s, at_l + self.curve.centre(s), KERB, 210)
 
     def _filled(self, patches: Iterable[_Patch]) -> np.ndarray:
         camera = self.camera

@@ -18,7 +18,7 @@ class Tiles:
         """The picture at column `u` and row `v`, float32 (h, w) each, between four texels.
 
         h and w are below 2**15. The coordinates are rounded as `cv2.remap` does, and wrapped
-        around before it sees them: it is several times slower at the edge of a picture than inside.
+        around before it sees them: it is several times slower at the edge of a picture.
         """
         places, fraction = cv2.convertMaps(u, v, cv2.CV_16SC2)
         places &= self._last

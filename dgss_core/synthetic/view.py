@@ -24,9 +24,9 @@ _PIXELS = 2**14
 
 def see(street: Street, ground: Ground, camera: DriveCamera, time: float) -> 'View':
     """The street through a camera, with its traffic at `time` in seconds."""
-    buffer, shade = GBuffer(camera.scaled(SAMPLES)), GroundShade(camera, street)
+    buffer, shade = GBuffer(camera.scaled(SAMPLES)), GroundShade(camera, street.curve)
     backdrop(buffer, street.stock.noise)
-    below = ground.draw(buffer)
+    below = ground.draw(buffer, street)
     scene, traffic = ScenePainter(street, buffer, shade), Traffic(street)
     start, end = camera.s - 12, camera.s + RANGE
     for block in street.blocks(start, end):
@@ -45,8 +45,8 @@ class View:
 
     `color` (H, W, 4) uint8: RGB + emission. `label` (H, W) uint8. `depth`, `near` float32: metres,
     inf for the sky and at most 600. `open_sky`, `up` float32: the share of the sky in a pixel, and
-    the vertical part of the normals. `ground` bool. `across` (W,), `rise` (H,) float32: tangents of
-    the directions of columns and rows, up positive.
+    the vertical part of the normals. `ground` bool. `across` (W,), `rise` (H,) float32: tangents
+    of the directions of columns and rows, up positive.
     """
 
     def __init__(
