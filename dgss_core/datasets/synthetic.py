@@ -55,7 +55,7 @@ class Synthetic:
         self._frame_bytes = 4 * width * height
         whole = len(self) * self._frame_bytes
         limit = int(keep_gib * 2**30)
-        self._rendered = RenderedFrames(limit) if 0 < whole <= limit else None
+        self.rendered = RenderedFrames(limit) if 0 < whole <= limit else None
         self.title = f'synthetic drive, {len(self.seeds)} seeds, {len(self)} frames'
 
     @classmethod
@@ -102,10 +102,10 @@ class Synthetic:
         return condition, seed, frame * self.step
 
     def _frame(self, index: int) -> Frame:
-        if self._rendered is not None:
+        if self.rendered is not None:
             indices = self._set_of(index)
             about = self.size, [self._place(each) for each in indices]
-            kept = self._rendered.frame(
+            kept = self.rendered.frame(
                 about, index - indices[0], self.size, lambda: [self._render(i) for i in indices]
             )
             if kept is not None:
@@ -123,10 +123,11 @@ class Synthetic:
     def _render(self, index: int) -> Frame:
         condition, seed, number = self._place(index)
         width, height = self.size
-        picture = _drive(seed, condition, width=width, height=height).frame(number)
+        picture = drive_of(seed, condition, width=width, height=height).frame(number)
         return picture.image, picture.labels
 
 
 @lru_cache(maxsize=16)
-def _drive(seed: int, condition: str, *, width: int, height: int) -> StreetDrive:
+def drive_of(seed: int, condition: str, *, width: int, height: int) -> StreetDrive:
+    """A drive; the last ones that were asked for are kept, with their streets."""
     return StreetDrive(seed, condition, width=width, height=height)

@@ -88,11 +88,12 @@ class StreetDrive:
 
     def frame(self, index: int) -> SyntheticFrame:
         """The frame at `index / fps` seconds."""
-        view = self._view(index / self.fps)
+        view = self.view(index)
         return self._finish(self._develop(view, index), view)
 
-    def _view(self, time: float) -> View:
-        """What all conditions share; the last views are kept."""
+    def view(self, index: int) -> View:
+        """What is the same in all conditions of a frame; the last views of a street are kept."""
+        time = index / self.fps
 
         def make() -> View:
             return see(self.street, self._ground, self._camera(time), time)

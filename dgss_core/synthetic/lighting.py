@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dgss_core.synthetic.noise import Random, stream
+from dgss_core.synthetic.noise import Random, stream, tiled
 from dgss_core.synthetic.style import Style
-from dgss_core.synthetic.tiles import Tiles
 
 CONDITIONS = ('day', 'dusk', 'night', 'fog', 'rain', 'snow')
 
@@ -215,7 +214,7 @@ def head_light(
 
 
 def sky(
-    light: Light, noise: Tiles, across: np.ndarray, rise: np.ndarray, drift: float
+    light: Light, noise: np.ndarray, across: np.ndarray, rise: np.ndarray, drift: float
 ) -> np.ndarray:
     """Radiance of the sky, float32 (h, w, 3); directions as in `head_light`.
 
@@ -234,7 +233,7 @@ def sky(
     plane = (60.0 / (up + 0.12))[:, None]
     u = (across[None, :] * plane + drift * 3 + 200).astype(np.float32)
     v = np.broadcast_to(plane, u.shape).astype(np.float32)
-    density = noise.at(u, v)
+    density = tiled(noise, u, v)
     cover = np.clip((density - 1 + light.cover * 1.04) * 2.6, 0, 1)
     cover = (cover * np.clip(up * 9, 0, 0.92)[:, None])[..., None]
     body = light.cloud * (1.12 - 0.35 * density[..., None])

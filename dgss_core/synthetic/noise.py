@@ -35,6 +35,11 @@ def fractal(rng: Random, size: int, base: int = 4, gain: float = 0.55) -> np.nda
     return np.clip((total - low) / (high - low), 0, 1).astype(np.float32)
 
 
+def tiled(noise: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Tileable noise at columns `u` and rows `v`, float32 (h, w) each, between four values."""
+    return cv2.remap(noise, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+
+
 def tint(rng: Random, color: Color, spread: float = 12) -> np.ndarray:
     """A colour near `color`, RGB float32 in 4 to 250."""
     return np.clip(np.asarray(color) + rng.normal(0, spread, 3), 4, 250).astype(np.float32)

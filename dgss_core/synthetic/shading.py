@@ -8,10 +8,10 @@ import numpy as np
 from dgss_core.synthetic import lighting, weather
 from dgss_core.synthetic.classes import SKY
 from dgss_core.synthetic.lighting import Light
+from dgss_core.synthetic.noise import tiled
 from dgss_core.synthetic.scene import RANGE
 from dgss_core.synthetic.shadows import building_shadow
 from dgss_core.synthetic.things import Block
-from dgss_core.synthetic.tiles import Tiles
 from dgss_core.synthetic.view import View
 from dgss_core.synthetic.world import Street
 
@@ -24,7 +24,6 @@ class Shading:
 
     def __init__(self, street: Street, condition: str, light: Light) -> None:
         self.street, self.condition, self.light = street, condition, light
-        self.noise = Tiles(street.stock.noise)
 
     def radiance(self, view: View, time: float) -> np.ndarray:
         """Linear radiance (H, W, 3) through the air, with the sky; `time` in seconds."""
@@ -53,7 +52,8 @@ class Shading:
         """The sky behind the pixels of `rows`; None if they show none."""
         if not view.open_sky[rows].any():
             return None
-        return lighting.sky(self.light, self.noise, view.across, view.rise[rows], time)
+        light, noise = self.light, self.street.stock.noise
+        return lighting.sky(light, noise, view.across, view.rise[rows], time)
 
     def _shade(self, view: View, rows: slice, lights: list[Light3], out: np.ndarray) -> None:
         color = view.color[rows]
@@ -139,4 +139,4 @@ class Shading:
         """Noise fixed to the ground, float32 (h, W) in [0, 1]."""
         u = (lateral * (22 * scale)).astype(np.float32)
         v = (np.mod(view.s(rows), 512 / (9 * scale)) * (9 * scale)).astype(np.float32)
-        return self.noise.at(u, v)
+        return tiled(self.street.stock.noise, u, v)
