@@ -118,7 +118,7 @@ def _print(found: dict[str, Any]) -> None:
     conditions = ', '.join(f'{name} {ms:.0f}' for name, ms in found['condition_ms'].items())
     console.print(
         f'{found["frames"]} frames of {found["size"]}; any order takes '
-        f'{found["any_order_to_in_order"]:.2f} times as long as in order. Milliseconds of a street: '
-        f'{found["street_ms"]:.0f}, of a view: {found["view_ms"]:.0f}, of the picture of a view: '
-        f'{conditions}; {found["cores"]} cores.'
+        f'{found["any_order_to_in_order"]:.2f} times as long as in order. A street: '
+        f'{found["street_ms"]:.0f} ms, a view: {found["view_ms"]:.0f} ms, the picture of a view, '
+        f'ms: {conditions}; {found["cores"]} cores.'
     )
