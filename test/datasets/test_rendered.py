@@ -234,5 +234,5 @@ def test_a_dataset_beyond_the_limit_is_not_kept(small: dict[str, object], tmp_pa
 
 @pytest.mark.parametrize('keep_gib', [-1, float('nan')])
 def test_a_negative_limit_is_one_sentence(keep_gib: float) -> None:
-    with pytest.raises(DgssError, match='keep_gib is .*: give the GiB'):
+    with pytest.raises(DgssError, match=r'keep_gib is .*: give the GiB'):
         Synthetic((1,), 1, keep_gib=keep_gib)
