@@ -76,8 +76,9 @@ def recorded() -> dict[str, Any]:
     return json.loads(RECORDED.read_text())
 
 
-@pytest.mark.parametrize('seed', SIZES)
+# The conditions of a seed follow one another, on one street.
 @pytest.mark.parametrize('condition', CONDITIONS)
+@pytest.mark.parametrize('seed', SIZES)
 def test_a_picture_is_as_recorded(recorded: dict[str, Any], seed: int, condition: str) -> None:
     found, expected = _figures(_frame(seed, condition)), recorded[f'{condition}_{seed}']
     if arithmetic() == recorded['arithmetic']:
