@@ -25,9 +25,9 @@ def fractal(rng: Random, size: int, base: int = 4, gain: float = 0.55) -> np.nda
     while cells <= size // 2:
         grid = rng.random((cells, cells), np.float32)
         pad = 2
-        grid = cv2.copyMakeBorder(grid, pad, pad, pad, pad, cv2.BORDER_WRAP)
+        wider = cv2.copyMakeBorder(grid, pad, pad, pad, pad, cv2.BORDER_WRAP)
         scale = size // cells
-        big = cv2.resize(grid, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        big = cv2.resize(wider, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         total += weight * big[pad * scale : -pad * scale, pad * scale : -pad * scale]
         cells, weight = cells * 2, weight * gain
     low, high = np.percentile(total, [0.5, 99.5])

@@ -72,7 +72,7 @@ def _projected(
     slopes = np.linalg.inv(planes)[:, 2].tolist()
     corners = _fixed(outlines[index] - low[index, None])
     low, high = low[index].tolist(), high[index].tolist()
-    for place, i in enumerate(index):
+    for place, i in enumerate(index.tolist()):
         fixed = _fixed(cut[i] - low[place]) if i in cut else corners[place]
         yield (
             i,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dgss_core.cli import main
+from dgss_core.commands import bench_drive
 from dgss_core.synthetic import CONDITIONS
 
 
@@ -15,10 +16,10 @@ def test_the_ways_to_read_the_drive_are_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-    options = ('bench', 'drive', '--seeds', '2', '--frames', '3', '--size', '64x36')
+    options = ('bench', 'drive', '--seeds', '1', '--frames', '2', '--size', '64x36')
     assert main([*options, '--json']) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found['size'], found['frames']) == ('64x36', 6)
+    assert (found['size'], found['frames']) == ('64x36', 2)
     assert [*found['condition_ms']] == [*CONDITIONS]
     rates = found['frames_per_s']
     assert min(rates.values()) > 0
@@ -26,7 +27,7 @@ def test_the_ways_to_read_the_drive_are_measured(
     ratio = rates['rendered in order'] / rates['rendered in any order']
     assert found['any_order_to_in_order'] == pytest.approx(ratio)
     assert not list(tmp_path.iterdir())
-    assert main([*options[:3], '1', *options[4:]]) == 0
+    bench_drive._print(found)
     assert 'any order takes' in capsys.readouterr().out
 
 
