@@ -153,6 +153,11 @@ VERBS = {
         'offline',
         'compare dgss segment and dgss evaluate with the network alone',
     ),
+    'bench drive': (
+        'dgss_core.commands.bench_drive',
+        'drive',
+        'measure the frames of the synthetic drive, in order and in any order',
+    ),
     'bench modules': (
         'dgss_core.commands.bench_modules',
         'modules',

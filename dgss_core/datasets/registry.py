@@ -48,7 +48,8 @@ def build_dataset(
             bag; None for `synthetic`
         split: None is the first one; `unlabelled` has no splits
         options: those of `Pairs` (condition, mapping, listing, labelled), `Synthetic` (frames,
-            conditions, seeds, step, width, height) or `Unlabelled` (topic, every, label_set)
+            conditions, seeds, step, width, height, keep_gib) or `Unlabelled` (topic, every,
+            label_set)
 
     Raises:
         DgssError: unknown name, split or option, and a root that is missing or does not fit.

@@ -10,21 +10,27 @@ from typing import Any
 import numpy as np
 
 from dgss_core import __version__
+from dgss_core.datasets.rendered import Frame, RenderedFrames
 from dgss_core.datasets.sample import Sample
-from dgss_core.errors import unknown
+from dgss_core.errors import DgssError, unknown
 from dgss_core.labels import LabelSet
 from dgss_core.synthetic import CONDITIONS, StreetDrive
-from dgss_core.synthetic.drive import SyntheticFrame
 
 SYNTHETIC = 'synthetic'
 SPLITS = {'train': range(1000, 1048), 'val': range(900, 906), 'test': range(10)}
 """Seeds of the drives of each split."""
+SET_FRAMES, SET_BYTES = 12, 64 * 2**20
+"""Most frames of a drive that are rendered and kept together, and most bytes of them."""
 
 
 class Synthetic:
     """`frames` frames, `step` apart, of one drive per seed, with alternating conditions.
 
-    `width`, `height` in pixels. Frames are rendered on access, in about 0.1 s each.
+    `width`, `height` in pixels. Frames are rendered when they are first read, a drive at once, and
+    kept in the cache folder (`datasets.rendered`), where all sets together take `keep_gib` GiB at
+    most. A dataset that is larger is not kept, and with 0 none is; frames in any order then cost
+    far more than frames in order, because each needs its street. Raises DgssError if `keep_gib` is
+    negative.
     """
 
     label_set = LabelSet.load('cityscapes19')
@@ -38,9 +44,18 @@ class Synthetic:
         *,
         width: int = 640,
         height: int = 360,
+        keep_gib: float = 2.0,
     ) -> None:
-        self.seeds, self.frames, self.step = tuple(seeds), frames, step
+        if not keep_gib >= 0:
+            raise DgssError(
+                f'keep_gib is {keep_gib}: give the GiB of rendered frames to keep, or 0.'
+            )
+        self.seeds, self.frames, self.step = tuple(map(int, seeds)), frames, step
         self.conditions, self.size = tuple(conditions), (width, height)
+        self._frame_bytes = 4 * width * height
+        whole = len(self) * self._frame_bytes
+        limit = int(keep_gib * 2**30)
+        self.rendered = RenderedFrames(limit) if 0 < whole <= limit else None
         self.title = f'synthetic drive, {len(self.seeds)} seeds, {len(self)} frames'
 
     @classmethod
@@ -58,12 +73,13 @@ class Synthetic:
         return len(self.seeds) * self.frames
 
     def __getitem__(self, index: int) -> Sample:
-        name, condition, picture = self._render(index)
-        return Sample(name, picture.image, picture.labels, condition)
+        condition, seed, number = self._place(index)
+        image, labels = self._frame(index)
+        return Sample(f'{condition}_{seed}_{number}', image, labels, condition)
 
     def labels(self, index: int) -> np.ndarray:
         """Uint8 (H, W)."""
-        return self._render(index)[2].labels
+        return self._frame(index)[1]
 
     @property
     def fingerprint(self) -> str:
@@ -85,13 +101,33 @@ class Synthetic:
         condition = self.conditions[(index // self.frames + frame) % len(self.conditions)]
         return condition, seed, frame * self.step
 
-    def _render(self, index: int) -> tuple[str, str, SyntheticFrame]:
-        condition, seed, frame = self._place(index)
+    def _frame(self, index: int) -> Frame:
+        if self.rendered is not None:
+            indices = self._set_of(index)
+            about = self.size, [self._place(each) for each in indices]
+            kept = self.rendered.frame(
+                about, index - indices[0], self.size, lambda: [self._render(i) for i in indices]
+            )
+            if kept is not None:
+                return kept
+        return self._render(index)
+
+    def _set_of(self, index: int) -> range:
+        """The frames that are rendered together with one: of its drive, so of one street."""
+        drive, frame = divmod(index, self.frames)
+        step = min(SET_FRAMES, max(1, SET_BYTES // self._frame_bytes))
+        first = frame // step * step
+        start = drive * self.frames
+        return range(start + first, start + min(first + step, self.frames))
+
+    def _render(self, index: int) -> Frame:
+        condition, seed, number = self._place(index)
         width, height = self.size
-        drive = _drive(seed, condition, width=width, height=height)
-        return f'{condition}_{seed}_{frame}', condition, drive.frame(frame)
+        picture = drive_of(seed, condition, width=width, height=height).frame(number)
+        return picture.image, picture.labels
 
 
 @lru_cache(maxsize=16)
-def _drive(seed: int, condition: str, *, width: int, height: int) -> StreetDrive:
+def drive_of(seed: int, condition: str, *, width: int, height: int) -> StreetDrive:
+    """A drive; the last ones that were asked for are kept, with their streets."""
     return StreetDrive(seed, condition, width=width, height=height)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from dgss_core.synthetic.noise import Color, rgbe
-from dgss_core.synthetic.raster import TRANSPARENT, Texture
+from dgss_core.synthetic.texture import TRANSPARENT, PaintedLater, Texture
 
 Point = tuple[float, float]
 """x right of the middle, z up, metres."""
@@ -23,6 +23,11 @@ class Sprite:
     height: float
 
 
+def sprite_later(draw: Callable[[], Sprite], *, width: float, height: float) -> Sprite:
+    """The sprite of `width` x `height` metres that `draw` returns, drawn when it is first seen."""
+    return Sprite(PaintedLater(lambda: draw().texture), width, height)
+
+
 class Canvas:
     """Draws labelled shapes; positions and sizes in metres, `density` in texels per metre.
 
@@ -35,9 +40,10 @@ class Canvas:
         self.image = np.zeros((*shape, 3), np.float32)
         self.light = np.zeros(shape, np.uint8)
         self.labels = np.full(shape, TRANSPARENT, np.uint8)
+        self._shines = False
 
     def _pixel(self, x: float, z: float) -> tuple[int, int]:
-        d = self.density
+        x, z, d = float(x), float(z), self.density
         return round((x + self.width / 2) * d * 8 - 4), round((self.height - z) * d * 8 - 4)
 
     def _fill(
@@ -45,7 +51,9 @@ class Canvas:
     ) -> None:
         draw(self.image, [float(c) for c in color])
         draw(self.labels, label)
-        draw(self.light, emission)
+        self._shines |= emission > 0
+        if self._shines:
+            draw(self.light, emission)
 
     def ellipse(
         self,
@@ -90,7 +98,8 @@ class Canvas:
             depth = cv2.GaussianBlur(solid, (0, 0), 0.06 * self.density)
             slope = cv2.Sobel(depth, cv2.CV_32F, 1, 0, ksize=3)
             self.image *= (1 - relief + relief * depth**2 + 1.2 * relief * slope)[..., None]
-        mean = self.image[solid > 0].mean(0) if solid.any() else 0
-        self.image[solid == 0] = mean
+        drawn = np.flatnonzero(solid)
+        mean = self.image.reshape(-1, 3)[drawn].mean(0) if len(drawn) else 0
+        np.copyto(self.image, mean, where=(solid == 0)[..., None])
         texture = Texture(rgbe(self.image, self.light), self.labels)
         return Sprite(texture, width=self.width, height=self.height)

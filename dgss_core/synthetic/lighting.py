@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
-from dgss_core.synthetic.noise import Random, stream
+from dgss_core.synthetic.noise import Random, stream, tiled
 from dgss_core.synthetic.style import Style
 
 CONDITIONS = ('day', 'dusk', 'night', 'fog', 'rain', 'snow')
@@ -234,7 +233,7 @@ def sky(
     plane = (60.0 / (up + 0.12))[:, None]
     u = (across[None, :] * plane + drift * 3 + 200).astype(np.float32)
     v = np.broadcast_to(plane, u.shape).astype(np.float32)
-    density = cv2.remap(noise, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    density = tiled(noise, u, v)
     cover = np.clip((density - 1 + light.cover * 1.04) * 2.6, 0, 1)
     cover = (cover * np.clip(up * 9, 0, 0.92)[:, None])[..., None]
     body = light.cloud * (1.12 - 0.35 * density[..., None])

@@ -6,7 +6,7 @@ import numpy as np
 from dgss_core.synthetic.canvas import Canvas, Sprite
 from dgss_core.synthetic.classes import BICYCLE, MOTORCYCLE, PERSON, RIDER, VEGETATION
 from dgss_core.synthetic.noise import Random, fractal, tint
-from dgss_core.synthetic.raster import TRANSPARENT
+from dgss_core.synthetic.texture import TRANSPARENT
 
 _LEAVES = [(86, 116, 50), (104, 126, 58), (64, 98, 54), (122, 134, 66), (150, 122, 56)]
 
@@ -68,6 +68,9 @@ def bush(rng: Random) -> Sprite:
     return canvas.sprite()
 
 
+PERSON_SIZE = {'width': 1.0, 'height': 2.05}
+CYCLIST_SIZE = {'width': 1.0, 'height': 2.0}
+"""Metres."""
 SKIN = [(226, 186, 160), (198, 150, 118), (140, 96, 72), (92, 62, 48)]
 CLOTHES = [
     (36, 40, 52), (60, 72, 104), (148, 44, 40), (196, 186, 170), (52, 84, 60), (28, 28, 30),
@@ -78,7 +81,7 @@ CLOTHES = [
 def person(rng: Random, phase: float) -> Sprite:
     """A walking person; `phase` 0 to 1 is one cycle of the gait."""
     tall = rng.uniform(1.5, 1.95)
-    canvas = Canvas(width=1.0, height=2.05, density=110)
+    canvas = Canvas(**PERSON_SIZE, density=110)
     coat = tint(rng, CLOTHES[rng.integers(12)], 14)
     trousers = tint(rng, CLOTHES[rng.integers(12)], 12) * 0.8
     skin, hair = tint(rng, SKIN[rng.integers(4)], 6), tint(rng, (70, 50, 36), 20)
@@ -117,7 +120,7 @@ def person(rng: Random, phase: float) -> Sprite:
 def cyclist(rng: Random, phase: float, motor: bool = False) -> Sprite:
     """A rider on a bicycle or motorcycle, from behind or ahead; `phase` as in `person`."""
     machine = MOTORCYCLE if motor else BICYCLE
-    canvas = Canvas(width=1.0, height=2.0, density=110)
+    canvas = Canvas(**CYCLIST_SIZE, density=110)
     coat, trousers = tint(rng, CLOTHES[rng.integers(12)], 14), tint(rng, (50, 54, 70), 14)
     frame = tint(rng, rng.uniform(20, 200, 3))
     pedal = 0.12 * np.sin(2 * np.pi * phase)

@@ -25,14 +25,18 @@ def fractal(rng: Random, size: int, base: int = 4, gain: float = 0.55) -> np.nda
     while cells <= size // 2:
         grid = rng.random((cells, cells), np.float32)
         pad = 2
-        grid = np.pad(grid, pad, mode='wrap')
+        wider = cv2.copyMakeBorder(grid, pad, pad, pad, pad, cv2.BORDER_WRAP)
         scale = size // cells
-        big = cv2.resize(grid, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-        inner = big[pad * scale : -pad * scale, pad * scale : -pad * scale]
-        total += weight * cv2.resize(inner, (size, size))
+        big = cv2.resize(wider, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        total += weight * big[pad * scale : -pad * scale, pad * scale : -pad * scale]
         cells, weight = cells * 2, weight * gain
     low, high = np.percentile(total, [0.5, 99.5])
     return np.clip((total - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def tiled(noise: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Tileable noise at columns `u` and rows `v`, float32 (h, w) each, between four values."""
+    return cv2.remap(noise, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
 def tint(rng: Random, color: Color, spread: float = 12) -> np.ndarray:

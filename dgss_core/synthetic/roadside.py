@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from dgss_core.synthetic import surfaces
 from dgss_core.synthetic.classes import BUILDING, FENCE, VEGETATION, WALL
+from dgss_core.synthetic.facades import facade
 from dgss_core.synthetic.noise import Random
-from dgss_core.synthetic.raster import Texture
 from dgss_core.synthetic.style import Stock, Style
-from dgss_core.synthetic.things import CORNER, KERB, Block, Parked, Standing
+from dgss_core.synthetic.texture import Texture
+from dgss_core.synthetic.things import CORNER, KERB, Block, Crown, Parked, Standing
 
 Put = Callable[[Standing], None]
 
@@ -54,9 +54,9 @@ class Roadside:
     ) -> None:
         """A building: the face on the street and the end that faces the camera."""
         side, rng, noise = self.side, self.rng, self.stock.noise
-        texture = surfaces.facade(rng, kind, noise, width=s1 - s0, height=height)
+        texture = facade(rng, kind, noise, width=s1 - s0, height=height)
         depth = min(far - near, 12)
-        end = surfaces.facade(rng, kind, noise, width=depth, height=height, blind=True)
+        end = facade(rng, kind, noise, width=depth, height=height, blind=True)
         a, b = side * near, side * far
         top = z + height
         add = self.b.quads.append
@@ -121,7 +121,7 @@ class Roadside:
         tree = self.stock.trees[self.rng.integers(len(self.stock.trees))]
         self.b.standing.append(Standing(tree, s, self.side * lateral, KERB, scale))
         self.b.crowns.append(
-            (s, self.side * lateral, tree.width * 0.42 * scale, tree.height * 0.62 * scale)
+            Crown(s, self.side * lateral, tree.width * 0.42 * scale, tree.height * 0.62 * scale)
         )
 
     def _town(self) -> None:

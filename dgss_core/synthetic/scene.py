@@ -1,21 +1,16 @@
-"""Draws everything on the ground into the buffers, with its shadows."""
-
-from collections.abc import Callable
-from functools import partial
+"""Draws everything on the ground into the buffers, and collects its shadows."""
 
 import numpy as np
 
-from dgss_core.labels import IGNORE
 from dgss_core.synthetic.classes import VEGETATION
-from dgss_core.synthetic.raster import GBuffer, Texture, unit_normal
-from dgss_core.synthetic.shadows import GroundShade
+from dgss_core.synthetic.raster import BACKDROP, Face, GBuffer
+from dgss_core.synthetic.shadows import Box, Column, GroundShade
 from dgss_core.synthetic.things import Block, Parked, Standing
+from dgss_core.synthetic.vehicles import PlacedVehicle
 from dgss_core.synthetic.world import Street
 
 RANGE = 230.0
 """Drawing distance in metres."""
-_UPRIGHT = (-0.55, 0.0, 0.6)
-_FLAT_PLASTER = (168, 158, 146)
 
 
 def backdrop(buffer: GBuffer, noise: np.ndarray) -> None:
@@ -27,13 +22,15 @@ def backdrop(buffer: GBuffer, noise: np.ndarray) -> None:
     height = 5 + 16 * np.interp(place, np.arange(512), row)
     rise = height * camera.focal / 450
     top = camera.cy - rise
-    rows = np.arange(camera.height)[:, None]
     low = int(np.clip(np.ceil(camera.cy) + 1, 0, camera.height))
-    covered = (rows[:low] > top) & (rows[:low] < camera.cy + 1)
-    buffer.label[:low][covered] = VEGETATION
-    buffer.color[:low][covered] = (74, 88, 62, 0)
-    buffer.inverse_depth[:low][covered] = 1 / 450
-    buffer.face[:low][covered] = buffer.face_of(_UPRIGHT)
+    high = int(np.clip(np.floor(top.min()), 0, low))
+    rows = np.arange(high, low)[:, None]
+    covered = (rows > top) & (rows < camera.cy + 1)
+    band = slice(high, low)
+    buffer.label[band][covered] = VEGETATION
+    buffer.color[band][covered] = (74, 88, 62, 0)
+    buffer.inverse_depth[band][covered] = 1 / 450
+    buffer.face[band][covered] = BACKDROP
 
 
 class ScenePainter:
@@ -41,78 +38,53 @@ class ScenePainter:
 
     def __init__(self, street: Street, buffer: GBuffer, shade: GroundShade) -> None:
         self.street, self.buffer, self.shade = street, buffer, shade
-        self.here = buffer.camera.s
-        self.jobs: list[tuple[float, Callable[[], None]]] = []
+        camera = buffer.camera
+        self.here, self.eye = camera.s, np.array([camera.s, camera.y, camera.z])
+        self.jobs: list[tuple[float, list[Face], Box | None]] = []
 
     def add_block(self, block: Block) -> None:
-        for corners, texture, label in block.quads:
-            low, high = corners[:, 0].min(), corners[:, 0].max()
-            flat_on = high - low < 1e-6
-            if high < self.here + 0.7 or low > self.here + RANGE or (flat_on and low < self.here):
-                continue
-            self.jobs.append((low, partial(self._quad, corners, texture, label)))
-        for crown in block.crowns:
-            if crown[0] > self.here - 20:
-                self.shade.crown(*crown)
-        for thing in block.standing:
-            self.add_standing(thing, detailed=False)
-        for vehicle in block.parked:
-            self.add_vehicle(vehicle)
+        faces, reach, corners, normals = block.walls
+        low, high = reach.T
+        flat_on = (high - low < 1e-6) & (low < self.here)
+        seen = (high >= self.here + 0.7) & (low <= self.here + RANGE) & ~flat_on
+        front = (normals * (self.eye - corners)).sum(1) > 0
+        for i in np.flatnonzero(seen):
+            self.jobs.append((low[i], [faces[i][int(front[i])]], None))
+        self.shade.things += [crown for crown in block.crowns if crown.s > self.here - 20]
+        for thing, y, face in block.sprites:
+            self._add_sprite(thing, y, face, thing.sprite.width < 2.5)
+        for parked, placed in block.vehicles:
+            self._add_vehicle(parked, placed)
 
-    def add_standing(self, thing: Standing, detailed: bool = True) -> None:
+    def add_standing(self, things: list[Standing]) -> None:
+        """Add what moves on foot or on two wheels."""
+        centres = self.street.centre([thing.s for thing in things]).tolist()
+        for thing, centre in zip(things, centres, strict=True):
+            y = centre + thing.lateral
+            self._add_sprite(thing, y, thing.face(y), True)
+
+    def add_vehicles(self, vehicles: list[Parked]) -> None:
+        for parked in vehicles:
+            self._add_vehicle(parked, parked.placed(self.street.curve))
+
+    def _add_sprite(self, thing: Standing, y: float, face: Face, shades: bool) -> None:
         depth = thing.s - self.here
-        if not 1.0 < depth < RANGE * 0.8:
-            return
-        y = float(self.street.centre(thing.s)) + thing.lateral
-        self.jobs.append((thing.s, partial(self._sprite, thing, y)))
-        if depth < 60 and (detailed or thing.sprite.width < 2.5):
-            self.shade.column(thing.s, y, thing.sprite.height * thing.scale, thing.z)
+        if 1.0 < depth < RANGE * 0.8:
+            self.jobs.append((thing.s, [face], None))
+            if shades and depth < 60:
+                self.shade.things.append(Column(thing.s, y, thing.height, thing.z))
 
-    def add_vehicle(self, parked: Parked) -> None:
-        depth = parked.s - self.here
-        reach = parked.vehicle.length
+    def _add_vehicle(self, parked: Parked, placed: PlacedVehicle) -> None:
+        depth, reach = parked.s - self.here, parked.vehicle.length
         if depth < -reach or depth > RANGE * 0.9:
             return
         start = parked.s - (reach if parked.heading == -1 else 0)
-        self.jobs.append((start, partial(self._vehicle, parked)))
+        box = None
+        if placed.footprint[:, 0].max() - self.here < 90:
+            box = Box(placed.footprint, parked.vehicle.height, parked.z)
+        self.jobs.append((start, placed.faces(self.eye, depth < 70), box))
 
     def draw(self) -> None:
         self.jobs.sort(key=lambda job: job[0])
-        for _, job in self.jobs:
-            job()
-        # The jobs hold the painter, whose buffers would wait for the garbage collector.
-        self.jobs.clear()
-
-    def _quad(self, corners: np.ndarray, texture: Texture | None, label: int) -> None:
-        normal = unit_normal(corners[1] - corners[0], corners[-1] - corners[0])
-        camera = self.buffer.camera
-        toward = np.array([camera.s, camera.y, camera.z]) - corners[0]
-        normal = normal if normal @ toward > 0 else -normal
-        if texture is None:
-            self.buffer.polygon(corners, _FLAT_PLASTER, label, normal)
-        else:
-            self.buffer.quad(corners, texture, label, normal)
-
-    def _sprite(self, thing: Standing, y: float) -> None:
-        half = thing.sprite.width * thing.scale / 2
-        top = thing.z + thing.sprite.height * thing.scale
-        s, z = thing.s, thing.z
-        corners = [(s, y - half, top), (s, y + half, top), (s, y + half, z), (s, y - half, z)]
-        self.buffer.quad(corners, thing.sprite.texture, IGNORE, _UPRIGHT)
-
-    def _vehicle(self, parked: Parked) -> None:
-        vehicle, street = parked.vehicle, self.street
-        at = np.array([parked.s, float(street.centre(parked.s)) + parked.lateral, parked.z])
-        sign = np.sign(parked.heading)
-        if abs(parked.heading) == 1:
-            middle = parked.s + sign * vehicle.length / 2
-            forward = sign * np.array([1.0, float(street.slope(middle)), 0.0])
-            right = sign * np.array([0.0, 1.0, 0.0])
-        else:
-            forward = sign * np.array([0.0, 1.0, 0.0])
-            right = sign * np.array([-1.0, 0.0, 0.0])
-        vehicle.draw(self.buffer, at, forward, right, parked.s - self.here < 70)
-        half, nose = right * vehicle.width / 2, forward * vehicle.length
-        footprint = np.array([at - half, at + half, at + half + nose, at - half + nose])
-        if footprint[:, 0].max() - self.here < 90:
-            self.shade.box(footprint[:, :2], vehicle.height, parked.z)
+        self.buffer.draw(face for _, faces, _ in self.jobs for face in faces)
+        self.shade.things += [box for _, _, box in self.jobs if box is not None]

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from dgss_core.synthetic import living, sprites, surfaces, vehicles
-from dgss_core.synthetic.canvas import Sprite
+from dgss_core.synthetic.canvas import Sprite, sprite_later
 from dgss_core.synthetic.noise import Random, fractal, stream
 
 KINDS = ('town', 'houses', 'park', 'works')
@@ -97,8 +98,8 @@ class Stock:
         self.hedges = [surfaces.hedge(rng) for _ in range(2)]
         self.trees = [living.tree(rng) for _ in range(7)]
         self.bushes = [living.bush(rng) for _ in range(3)]
-        self.people = [self._gait(rng, living.person) for _ in range(7)]
-        self.cyclists = [self._gait(rng, living.cyclist) for _ in range(3)]
+        self.people = [self._gait(rng, living.person, living.PERSON_SIZE) for _ in range(7)]
+        self.cyclists = [self._gait(rng, living.cyclist, living.CYCLIST_SIZE) for _ in range(3)]
         self.bikers = [[living.cyclist(rng, 0.0, motor=True)] for _ in range(2)]
         self.bicycles = [sprites.parked_bicycle(rng) for _ in range(3)]
         self.motorcycles = [sprites.parked_bicycle(rng, motor=True) for _ in range(2)]
@@ -113,7 +114,13 @@ class Stock:
         self.trams = [vehicles.make(rng, 'tram')]
 
     @staticmethod
-    def _gait(rng: Random, make: Callable[[Random, float], Sprite]) -> list[Sprite]:
+    def _gait(
+        rng: Random, make: Callable[[Random, float], Sprite], size: dict[str, float]
+    ) -> list[Sprite]:
         """Four phases of the same person, each from the same random stream."""
         seed = int(rng.integers(2**31))
-        return [make(stream(seed, 3), phase / 4) for phase in range(4)]
+
+        def draw(phase: int) -> Sprite:
+            return make(stream(seed, 3), phase / 4)
+
+        return [sprite_later(partial(draw, phase), **size) for phase in range(4)]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from dgss_core.synthetic.noise import Random, fractal, rgbe, tint
-from dgss_core.synthetic.raster import Texture
+from dgss_core.synthetic.texture import Texture
 
 TILE = 8.0
 """Metres covered by a ground texture."""
@@ -17,7 +17,6 @@ PLASTER = [
     (170, 176, 178), (196, 150, 120), (158, 148, 140), (182, 186, 170), (222, 214, 186),
 ]  # fmt: skip
 BRICK = [(140, 78, 60), (122, 66, 52), (156, 98, 74), (110, 84, 70), (166, 120, 90)]
-FRAMES = [(232, 230, 224), (70, 62, 56), (190, 180, 165)]
 CONCRETE = [(150, 150, 148), (126, 128, 130), (172, 168, 160), (104, 108, 114)]
 
 
@@ -61,148 +60,12 @@ def grass(rng: Random) -> np.ndarray:
     return np.clip((green * (1 - mix) + dry * mix) * (1 + 0.9 * blades), 0, 255).astype(np.uint8)
 
 
-def _patch(noise: np.ndarray, y: int, x: int, *, width: int, height: int) -> np.ndarray:
-    """A window of tileable noise, (height, width)."""
-    repeats = -(-(y + height) // noise.shape[0]), -(-(x + width) // noise.shape[1])
-    return np.tile(noise, repeats)[y : y + height, x : x + width]
-
-
-def _brickwork(base: np.ndarray, noise: np.ndarray) -> None:
+def brickwork(base: np.ndarray, noise: np.ndarray) -> None:
     """Darken `base` in place to courses of four texels, each brick in its own shade."""
     rows, columns = np.arange(base.shape[0]) // 4, np.arange(base.shape[1]) // 7
     shade = noise[np.ix_(rows * 13 % 512, columns * 37 % 512)]
     base *= (0.86 + 0.28 * shade)[..., None]
     base[::4] *= 1.1
-
-
-def _window(
-    image: np.ndarray,
-    light: np.ndarray,
-    rng: Random,
-    corner: tuple[int, int],
-    frame: list[float],
-    glass: np.ndarray,
-    lit: bool,
-    *,
-    width: int,
-    height: int,
-) -> None:
-    """Draw a window with its top left at `corner` (x, y)."""
-    (x, y), w, h = corner, width, height
-    cv2.rectangle(image, (x - 1, y - 1), (x + w, y + h), frame, -1)
-    pane = glass * rng.uniform(0.6, 1.35)
-    if lit:
-        pane = np.array((150, 126, 88)) * rng.uniform(0.55, 1.0)
-    image[y : y + h, x : x + w] = pane * np.linspace(1.25, 0.75, h)[:, None, None]
-    if rng.random() < 0.4 and not lit:
-        drop = int(h * rng.uniform(0.2, 0.8))
-        image[y : y + drop, x : x + w] = np.array((190, 184, 172)) * rng.uniform(0.55, 1)
-    if w > 12:
-        cv2.line(image, (x + w // 2, y), (x + w // 2, y + h), frame, 1)
-    cv2.rectangle(image, (x - 2, y + h), (x + w + 1, y + h + 1), [c * 0.8 for c in frame], -1)
-    if lit:
-        light[y : y + h, x : x + w] = rng.integers(110, 255)
-
-
-def facade(
-    rng: Random,
-    kind: str,
-    noise: np.ndarray,
-    *,
-    width: float,
-    height: float,
-    blind: bool = False,
-) -> Texture:
-    """A facade of `width` x `height` metres, `DENSITY` texels per metre.
-
-    `kind`: 'town', 'house', 'works' or 'office'. `blind`: few windows.
-    """
-    w, h = max(8, int(width * DENSITY)), max(8, int(height * DENSITY))
-    brick = rng.random() < 0.3 and kind != 'office'
-    palette = BRICK if brick else CONCRETE if kind in ('works', 'office') else PLASTER
-    wall = tint(rng, palette[rng.integers(len(palette))], 12)
-    y0, x0 = rng.integers(0, 256, 2)
-    dirt = _patch(noise, y0, x0, width=w, height=h)
-    image = wall * (0.84 + 0.3 * dirt[..., None])
-    if brick:
-        _brickwork(image, noise)
-    light = np.zeros((h, w), np.uint8)
-    frame = tint(rng, FRAMES[rng.integers(3)], 8).tolist()
-    glass = tint(rng, (70, 84, 98), 12)
-    floor = int(rng.uniform(2.7, 3.5) * DENSITY)
-    pitch = int(rng.uniform(1.7, 3.4) * DENSITY)
-    ww, wh = int(pitch * rng.uniform(0.42, 0.62)), int(floor * rng.uniform(0.45, 0.6))
-    if kind == 'office':
-        ww, wh = pitch - 4, int(floor * 0.62)
-    band = rng.random() < 0.5
-    lit_share = rng.uniform(0.1, 0.5)
-    floors = max(1, (h - 8) // floor)
-    for level in range(floors):
-        top = h - (level + 1) * floor + (floor - wh) // 2
-        if band and level:
-            cv2.rectangle(image, (0, h - level * floor), (w, h - level * floor + 2), frame, -1)
-        if level == 0 and not blind:
-            _ground_floor(image, light, rng, kind, floor, frame, glass)
-            continue
-        for x in range((w % pitch + pitch - ww) // 2, w - ww - 2, pitch):
-            if top > 3 and x > 2 and not (blind and rng.random() < 0.85):
-                lit = rng.random() < lit_share
-                _window(image, light, rng, (x, top), frame, glass, lit, width=ww, height=wh)
-    _cornice(image, rng, kind, wall)
-    if not blind:
-        cv2.rectangle(image, (0, h - 8), (w, h), [float(c) * 0.7 for c in wall], -1)
-    image[:, :2] *= 0.8
-    image[:, -2:] *= 0.8
-    return Texture(rgbe(image, light))
-
-
-def _ground_floor(
-    image: np.ndarray,
-    light: np.ndarray,
-    rng: Random,
-    kind: str,
-    floor: int,
-    frame: list[float],
-    glass: np.ndarray,
-) -> None:
-    h, w = image.shape[:2]
-    shop = kind == 'town' and rng.random() < 0.45
-    if shop:
-        sign = tint(rng, rng.uniform(30, 220, 3), 5)
-        cv2.rectangle(image, (0, h - floor), (w, h - floor + 12), sign.tolist(), -1)
-        for x in range(6, w - 30, 52):
-            lit = rng.random() < 0.6
-            corner = x, h - floor + 15
-            _window(image, light, rng, corner, frame, glass, lit, width=44, height=floor - 26)
-        return
-    pitch = int(rng.uniform(2.0, 3.2) * DENSITY)
-    door = rng.integers(0, max(1, w // pitch))
-    for i, x in enumerate(range(8, w - pitch // 2 - 4, pitch)):
-        if i == door:
-            color = tint(rng, [(96, 64, 42), (44, 66, 56), (60, 60, 66), (120, 40, 36)][i % 4], 10)
-            span = 40 if kind == 'works' else 18
-            cv2.rectangle(image, (x - 2, h - 38), (x + span + 1, h), frame, -1)
-            cv2.rectangle(image, (x, h - 36), (x + span - 1, h), color.tolist(), -1)
-        else:
-            lit = rng.random() < 0.3
-            corner, wide, tall = (x, h - int(floor * 0.8)), pitch // 2, int(floor * 0.5)
-            _window(image, light, rng, corner, frame, glass, lit, width=wide, height=tall)
-
-
-def _cornice(image: np.ndarray, rng: Random, kind: str, wall: np.ndarray) -> None:
-    h, w = image.shape[:2]
-    if kind == 'town' and h > 160 and rng.random() < 0.45:
-        roof = tint(rng, [(92, 58, 48), (70, 72, 78), (110, 72, 56)][rng.integers(3)], 8)
-        depth = int(rng.uniform(1.8, 2.8) * DENSITY)
-        image[:depth] = roof * (0.8 + 0.25 * rng.random((depth, 1, 1)))
-        for x in range(int(rng.integers(10, 30)), w - 26, int(rng.integers(40, 70))):
-            cv2.rectangle(image, (x, depth - 26), (x + 16, depth - 4), (218, 214, 206), -1)
-            cv2.rectangle(image, (x + 2, depth - 23), (x + 14, depth - 5), (66, 76, 88), -1)
-        image[depth : depth + 4] = np.minimum(wall * 1.2, 240)
-        return
-    image[:3] = wall * 0.55
-    image[3:8] = np.minimum(wall * 1.18, 245)
-    image[8:10] *= 0.75
 
 
 def roof_tiles(rng: Random) -> Texture:
@@ -220,7 +83,7 @@ def garden_wall(rng: Random, noise: np.ndarray) -> Texture:
     color = tint(rng, palette[rng.integers(len(palette))])
     image = (color * (0.78 + 0.4 * noise[:32, :128, None])).astype(np.float32)
     if brick:
-        _brickwork(image, noise)
+        brickwork(image, noise)
     else:
         image[:, :: int(rng.choice([32, 64]))] *= 0.7
     image[:4] = np.minimum(color * 1.25, 235)

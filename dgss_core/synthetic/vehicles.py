@@ -1,13 +1,17 @@
 """Cars, vans, trucks, buses and trams: side profiles extruded to their width."""
 
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from dgss_core.synthetic.classes import BUS, CAR, TRAIN, TRUCK
 from dgss_core.synthetic.noise import Random, rgbe, tint
-from dgss_core.synthetic.raster import TRANSPARENT, GBuffer, Points, Texture, unit_normal
+from dgss_core.synthetic.projection import unit_normals
+from dgss_core.synthetic.raster import Face
+from dgss_core.synthetic.texture import TRANSPARENT, PaintedLater, Texture
 
 PAINT = [
     (28, 29, 32), (92, 95, 100), (168, 171, 174), (222, 222, 220), (130, 26, 30), (28, 48, 98),
@@ -52,39 +56,60 @@ class Vehicle:
     side: Texture
     sheets: tuple[Texture, ...]
 
-    def draw(
-        self, buffer: GBuffer, at: Points, forward: Points, right: Points, detailed: bool
-    ) -> None:
-        """Draw it with its rear end at `at` (3,), along the axes `forward` and `right` (3,).
-
-        Without `detailed` its roof and bonnet are left out.
-        """
-        camera = np.array([buffer.camera.s, buffer.camera.y, buffer.camera.z])
-        at, forward, right = (np.asarray(a, np.float64) for a in (at, forward, right))
+    def placed(self, at: np.ndarray, forward: np.ndarray, right: np.ndarray) -> 'PlacedVehicle':
+        """It with its rear end at `at` (3,), along the axes `forward` and `right` (3,)."""
         half, up = right * self.width / 2, np.array([0, 0, 1.0])
-        facing = 1 if (camera - at) @ right > 0 else -1
-        edge = at + half * facing
-        top = edge + up * self.height
-        nose = forward * self.length
-        buffer.quad(
-            [top, top + nose, edge + nose, edge], self.side, self.label, normal=right * facing
-        )
+        nose, height = forward * self.length, up * self.height
+        sides = {}
+        for facing in (-1, 1):
+            edge = at + half * facing
+            top = edge + height
+            corners = np.array([top, top + nose, edge + nose, edge])
+            sides[facing] = Face(corners, self.side, self.label, right * facing)
         points = at + self.outline[:, :1] * forward + self.outline[:, 1:] * up
-        for i, sheet in enumerate(self.sheets):
-            a, b = points[i], points[i + 1]
-            run = b - a
-            normal = unit_normal(run, right)
-            if normal @ (camera - a) <= 0 or (not detailed and abs(normal[2]) > 0.9):
-                continue
-            corners = [b - half, b + half, a + half, a - half]
-            buffer.quad(corners, sheet, self.label, normal=normal)
+        a, b = points[:-1], points[1:]
+        normals = unit_normals(b - a, right)
+        corners = np.stack([b - half, b + half, a + half, a - half], 1)
+        parts = zip(corners, self.sheets, normals, strict=True)
+        sheets = [Face(c, paint, self.label, normal) for c, paint, normal in parts]
         low = at + forward * 0.1 + up * self.outline[0, 1]
-        drop = up * (self.outline[0, 1] - 0.12)
-        for end in (low, low + nose * 0.96):
-            buffer.polygon(
-                [end - half * 0.9, end + half * 0.9, end + half * 0.9 - drop,
-                 end - half * 0.9 - drop], (14, 14, 15), self.label, normal=(-1, 0, 0),
-            )  # fmt: skip
+        under = self._undersides(low, nose, half * 0.9)
+        footprint = np.array([at - half, at + half, at + half + nose, at - half + nose])
+        return PlacedVehicle(at, right, sides, sheets, a, normals, under, footprint[:, :2])
+
+    def _undersides(self, low: np.ndarray, nose: np.ndarray, half: np.ndarray) -> list[Face]:
+        drop = np.array([0, 0, 1.0]) * (self.outline[0, 1] - 0.12)
+        return [
+            Face(
+                np.array([end - half, end + half, end + half - drop, end - half - drop]),
+                (14, 14, 15), self.label, (-1, 0, 0),
+            )
+            for end in (low, low + nose * 0.96)
+        ]  # fmt: skip
+
+
+class PlacedVehicle(NamedTuple):
+    """The faces of a vehicle that stands somewhere.
+
+    `starts`, `normals` (n, 3): of its sheets. `footprint` (4, 2): (s, y) in metres.
+    """
+
+    at: np.ndarray
+    right: np.ndarray
+    sides: dict[int, Face]
+    sheets: list[Face]
+    starts: np.ndarray
+    normals: np.ndarray
+    undersides: list[Face]
+    footprint: np.ndarray
+
+    def faces(self, camera: np.ndarray, detailed: bool) -> list[Face]:
+        """Those that a camera at (s, y, z) sees. Without `detailed`, no roof and no bonnet."""
+        side = self.sides[1 if (camera - self.at) @ self.right > 0 else -1]
+        seen = (self.normals * (camera - self.starts)).sum(1) > 0
+        if not detailed:
+            seen &= np.abs(self.normals[:, 2]) <= 0.9
+        return [side, *(self.sheets[i] for i in np.flatnonzero(seen)), *self.undersides]
 
 
 def make(rng: Random, kind: str) -> Vehicle:
@@ -96,8 +121,9 @@ def make(rng: Random, kind: str) -> Vehicle:
     if kind in ('bus', 'tram', 'truck'):
         paint = tint(rng, rng.uniform(40, 225, 3), 5)
         second = tint(rng, rng.uniform(60, 230, 3), 5)
-    sheets = tuple(_sheet(str(c[2]), kind, paint, second) for c in corners[:-1])
-    side = _side(kind, outline, paint, second)
+    parts = [str(corner[2]) for corner in corners[:-1]]
+    sheets = tuple(PaintedLater(partial(_sheet, part, kind, paint, second)) for part in parts)
+    side = PaintedLater(partial(_side, kind, outline, paint, second))
     height = outline[:, 1].max()
     label = _LABELS.get(kind, CAR)
     return Vehicle(kind, label, width, outline[-1, 0], height, outline, side, sheets)

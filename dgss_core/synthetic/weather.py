@@ -1,5 +1,7 @@
 """Fog, wet ground, snow cover, falling rain and snow, the lens and the sensor."""
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 
@@ -147,16 +149,17 @@ def lens_drops(image: np.ndarray, rng: Random, count: int) -> np.ndarray:
     return image
 
 
-def bloom(radiance: np.ndarray, exposure: float, amount: float) -> np.ndarray:
-    """Spread radiance above the range of the sensor over its surroundings."""
+def glow(radiance: np.ndarray, exposure: float, amount: float) -> np.ndarray:
+    """Radiance (H, W, 3) that spreads in the lens from what is above the range of the sensor."""
     height, width = radiance.shape[:2]
     small = cv2.resize(radiance, (max(4, width // 4), max(4, height // 4)),
                        interpolation=cv2.INTER_AREA)  # fmt: skip
     bright = np.clip(small * exposure - 0.9, 0, 4)
-    glow = cv2.GaussianBlur(bright, (0, 0), max(0.5, width / 400))
-    glow += cv2.GaussianBlur(bright, (0, 0), max(1.0, width / 100)) * 0.7
-    glow = cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR)
-    return radiance + glow * (amount / exposure)
+    found = cv2.GaussianBlur(bright, (0, 0), max(0.5, width / 400))
+    found += cv2.GaussianBlur(bright, (0, 0), max(1.0, width / 100)) * 0.7
+    found = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR)
+    found *= amount / exposure
+    return found
 
 
 class Sensor:
@@ -172,13 +175,19 @@ class Sensor:
         self.blur = rng.uniform(0.25, 0.62) * max(0.4, width / 640)
         self.gain = rng.uniform(0.6, 1.6)
 
-    def read(self, image: np.ndarray, rng: Random, noise: float) -> np.ndarray:
-        """uint8 (H, W, 3) from float32 in 0 to 255."""
+    def read(
+        self, image: np.ndarray, rng: Random, noise: float, bands: Iterable[slice]
+    ) -> np.ndarray:
+        """uint8 (H, W, 3) from float in 0 to 255, a band of rows after the other."""
         mix = np.full((3, 3), (1 - self.saturation) / 3) + np.eye(3) * self.saturation
         image = cv2.transform(image, mix)
-        image = cv2.GaussianBlur(image, (0, 0), self.blur) * self.vignette
+        image = cv2.GaussianBlur(image, (0, 0), self.blur)
         dy, dx = rng.integers(0, 40, 2)
         height, width = image.shape[:2]
         grain = self.grain[dy : dy + height, dx : dx + width]
-        sigma = (noise * self.gain) * (1.0 + 0.09 * np.sqrt(np.maximum(image, 0)))
-        return np.clip(image + grain * sigma + 0.5, 0, 255).astype(np.uint8)
+        found = np.empty(image.shape, np.uint8)
+        for rows in bands:
+            part = image[rows] * self.vignette[rows]
+            sigma = (noise * self.gain) * (1.0 + 0.09 * np.sqrt(np.maximum(part, 0)))
+            found[rows] = np.clip(part + grain[rows] * sigma + 0.5, 0, 255)
+        return found

@@ -1,19 +1,22 @@
 """The static world of a seed: an endless street, built block by block."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from threading import Lock
 from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from dgss_core.synthetic.curve import Curve
+from dgss_core.synthetic.kept import Kept
 from dgss_core.synthetic.noise import stream
 from dgss_core.synthetic.roadside import Roadside
 from dgss_core.synthetic.style import KINDS, Stock, Style, draw_style
 from dgss_core.synthetic.things import Block
 
 _KEPT = 16
+_VIEW_BYTES = 32 * 2**20
 
 
 class Street:
@@ -21,19 +24,18 @@ class Street:
 
     def __init__(self, style: Style, stock: Stock) -> None:
         self.style, self.stock = style, stock
+        self.curve = Curve(style.bends)
+        self.centre, self.slope = self.curve.centre, self.curve.slope
+        self.views = Kept(_VIEW_BYTES)
+        self._shared: dict[Any, Any] = {}
         self._blocks: dict[int, Block] = {}
         self._building = Lock()
 
-    def centre(self, s: ArrayLike) -> Any:
-        """Lateral offset of the centre line at s, both in metres; an array for an array."""
-        a, wave, phase = self.style.bends.T
-        return (a * np.sin(2 * np.pi * np.asarray(s)[..., None] / wave + phase)).sum(-1)
-
-    def slope(self, s: ArrayLike) -> Any:
-        """Derivative of `centre`."""
-        a, wave, phase = self.style.bends.T
-        k = 2 * np.pi / wave
-        return (a * k * np.cos(k * np.asarray(s)[..., None] + phase)).sum(-1)
+    def shared(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` returned when it was first called for `key`: all drives share it."""
+        if key not in self._shared:
+            self._shared.setdefault(key, make())
+        return self._shared[key]
 
     def blocks(self, start: float, end: float) -> list[Block]:
         first, last = (int(np.floor(s / self.style.block)) for s in (start, end))
@@ -53,17 +55,10 @@ class Street:
         start = k * style.block
         crossing = rng.uniform(7, 11) if rng.random() < 0.75 else 0.0
         kinds = {side: str(rng.choice(KINDS, p=style.kinds)) for side in (-1, 1)}
-        block = Block(start, start + style.block, crossing, kinds)
+        block = Block(start, start + style.block, crossing, kinds, self.curve)
         for side in (-1, 1):
             Roadside(style, self.stock, block, side, rng).build()
-        block.quads = [(self._bent(c), texture, label) for c, texture, label in block.quads]
         return block
-
-    def _bent(self, corners: Any) -> np.ndarray:
-        """World points (s, y, z) of street coordinates (s, lateral, z)."""
-        points = np.array(corners, np.float64)
-        points[:, 1] += self.centre(points[:, 0])
-        return points
 
 
 _streets: WeakValueDictionary[int, Street] = WeakValueDictionary()
