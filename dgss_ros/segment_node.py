@@ -21,6 +21,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from dgss_core.errors import DgssError
 from dgss_core.files import expand
+from dgss_core.runtime.pipeline import opencv_in_one_thread
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.health.diagnostics import Diagnostics
 from dgss_ros.node.bond import ManagerBond
@@ -279,7 +280,9 @@ class SegmentNode(LifecycleNode):
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; returns the exit code."""
     arguments = sys.argv if args is None else args
-    return run(partial(SegmentNode, arguments), SegmentNode.autostart, arguments)
+    # Its threads would wait for work in a loop, which takes a tenth of the CPU time of a frame.
+    with opencv_in_one_thread():
+        return run(partial(SegmentNode, arguments), SegmentNode.autostart, arguments)
 
 
 if __name__ == '__main__':

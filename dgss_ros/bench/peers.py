@@ -10,7 +10,7 @@ from functools import partial
 from itertools import cycle
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -24,8 +24,15 @@ from dgss_ros.client.session import ros_session
 from dgss_ros.node.messages import to_image
 
 
+class Peer(NamedTuple):
+    """A running process and the connection to it."""
+
+    pid: int
+    connection: Connection
+
+
 @contextmanager
-def peer(target: Callable[..., None], *arguments: Any) -> Iterator[Connection]:
+def peer(target: Callable[..., None], *arguments: Any) -> Iterator[Peer]:
     """Run `target(connection, *arguments)` in a process until the block ends.
 
     The target sends a first message when it is ready, and ends when the connection is closed.
@@ -37,7 +44,8 @@ def peer(target: Callable[..., None], *arguments: Any) -> Iterator[Connection]:
     theirs.close()
     try:
         ours.recv()
-        yield ours
+        assert process.pid is not None, 'it has started'
+        yield Peer(process.pid, ours)
     finally:
         ours.close()
         process.join()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
@@ -16,6 +17,9 @@ from dgss_core.errors import similar
 
 SHARED = {'diagnostics', 'rosout', 'parameter_events', 'bond'}
 """Last parts of the topics on which every node may publish."""
+NO_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
+"""For publishers. By default rclpy logs incompatible peers, which are reported here; each event
+adds work to the executor for every image."""
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 
 

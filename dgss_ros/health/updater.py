@@ -12,6 +12,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from dgss_ros.health.connections import NO_EVENTS
+
 HARDWARE = 'dgss'
 PERIOD_S = 1.0
 
@@ -37,7 +39,9 @@ class Updater:
         self._node = node
         self._name = node.get_fully_qualified_name().lstrip('/')
         self._tasks: dict[str, Task] = {}
-        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._publisher = node.create_publisher(
+            DiagnosticArray, '/diagnostics', 10, event_callbacks=NO_EVENTS
+        )
 
     def add(self, name: str, task: Task) -> None:
         """Add a task that fills the status `NODE: name`."""

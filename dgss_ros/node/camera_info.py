@@ -10,6 +10,7 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
 from dgss_core.images.view import View
+from dgss_ros.health.connections import NO_EVENTS
 from dgss_ros.node.qos import subscribe
 
 
@@ -22,7 +23,10 @@ class InfoRelay:
         self._info: CameraInfo | None = None
         self._subscription: Subscription | None = None
         self._publisher = node.create_lifecycle_publisher(
-            CameraInfo, f'{prefix}camera_info', QoSProfile(depth=1)
+            CameraInfo,
+            f'{prefix}camera_info',
+            QoSProfile(depth=1),
+            event_callbacks=NO_EVENTS,
         )
 
     @property

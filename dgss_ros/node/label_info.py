@@ -6,6 +6,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 
 from dgss_core.labels import LabelSet
+from dgss_ros.health.connections import NO_EVENTS
 from dgss_ros.node.qos import LATCHED_QOS
 
 try:
@@ -25,7 +26,9 @@ class LabelInfoOutput:
         self._publisher: Publisher | None = None
         self._last: tuple[LabelSet, float] | None = None
         if LabelInfo is not None:
-            self._publisher = node.create_publisher(LabelInfo, f'{prefix}label_info', LATCHED_QOS)
+            self._publisher = node.create_publisher(
+                LabelInfo, f'{prefix}label_info', LATCHED_QOS, event_callbacks=NO_EVENTS
+            )
 
     def publish(self, labels: LabelSet, threshold: float) -> None:
         """Publish what differs from the last time.

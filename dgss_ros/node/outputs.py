@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -17,6 +16,7 @@ from std_msgs.msg import Float32, Header, String
 from dgss_core.images.paint import colorize, overlay
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.runtime.segmenter import Prediction
+from dgss_ros.health.connections import NO_EVENTS
 from dgss_ros.node.messages import to_image, to_jpeg, to_labels, to_mask, to_png
 from dgss_ros.node.qos import LATCHED_QOS
 
@@ -29,7 +29,9 @@ class LabelOutputs:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._labels = node.create_publisher(String, '~/labels', LATCHED_QOS)
+        self._labels = node.create_publisher(
+            String, '~/labels', LATCHED_QOS, event_callbacks=NO_EVENTS
+        )
 
     def publish(self, labels: LabelSet) -> None:
         self._labels.publish(to_labels(labels))
@@ -153,7 +155,5 @@ class Outputs:
             # One profile per publisher: rclpy writes the overrides of the topic into it.
             QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            # The events only log incompatible peers, which the diagnostics report. Each event adds
-            # work to the executor for every image.
-            event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
+            event_callbacks=NO_EVENTS,
         )

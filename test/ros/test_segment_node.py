@@ -10,6 +10,7 @@ import time
 from array import array
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from camera import TIMEOUT_S, Camera, DiagnosticsReader, flat
@@ -21,6 +22,7 @@ from std_msgs.msg import String
 
 from dgss_core.images.paint import overlay
 from dgss_core.labels import LabelSet
+from dgss_ros import segment_node
 from dgss_ros.client.session import wait_until
 from dgss_ros.node.messages import stamp_ns, to_image, to_mask, to_picture
 from dgss_ros.node.qos import LATCHED_QOS
@@ -199,6 +201,14 @@ def test_the_node_needs_no_torch(active, camera: Camera) -> None:
     assert 'torch' not in mapped.read_text()
     command = 'import sys, dgss_ros.segment_node; sys.exit("torch" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', command]).returncode == 0
+
+
+def test_opencv_has_one_thread_while_the_node_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The threads that OpenCV would start cannot be told from those of the middleware.
+    monkeypatch.setattr(segment_node, 'run', lambda *_: cv2.getNumThreads())
+    before = cv2.getNumThreads()
+    assert segment_node.main(['segment_node']) == 1
+    assert cv2.getNumThreads() == before
 
 
 def test_a_reliable_camera_and_a_best_effort_reader_are_served_too(

@@ -54,6 +54,9 @@ def test_the_node_is_measured_against_bare_nodes(tmp_path: Path, probe_bundle: P
     assert report['median_round_trip_ms'] == pytest.approx(node)
     assert report['ratio_to_echo'] == pytest.approx(node / echo)
     assert report['ratio_to_planes'] == pytest.approx(node / planes)
+    # Copying the image and its planes alone takes some CPU, and four cores are never busy.
+    assert 0.05 < report['cpu_ms_per_frame'] < 4e3 / 30
+    assert report['cpu_ratio_to_planes'] > 1
 
 
 def test_several_cameras_are_measured(tmp_path: Path, probe_bundle: Path) -> None:
