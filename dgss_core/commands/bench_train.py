@@ -17,7 +17,6 @@ from dgss_core.training.config import DEFAULT_HARDWARE, HardwareConfig, TrainCon
 from dgss_core.training.data import batches
 from dgss_core.training.loop import Training, setup, take_step
 from dgss_core.training.meter import Meter, Reading
-from dgss_core.training.objective import subsample
 from dgss_core.training.parallel import build_fabric
 from dgss_core.training.record import Record
 
@@ -72,8 +71,8 @@ def measure(fabric: L.Fabric, training: Training, warmup: int, steps: int) -> Re
 def backward_bytes(fabric: L.Fabric, training: Training) -> tuple[int, int]:
     """Bytes that one pass keeps for the backward pass: with the recipe's frozen encoder, and with
     the whole encoder trained."""
-    images, labels, labelled, inside = fabric.to_device(next(batches(training.loader)))
-    labels = subsample(labels, training.config.label_stride).long()
+    images, labels, labelled, inside, _ = next(batches(training.loader)).on(fabric)
+    labels = labels.long()
 
     def forward() -> object:
         return training.objective(images, labels, 0, labelled, inside)

@@ -226,6 +226,8 @@ class HardwareConfig:
         precision: precision of the forward pass; weights stay float32
         at_once: images per pass and process; all images of the process when null
         workers: loader processes per process
+        changes: where colours, noise, blur and corruptions are computed: in the loader, or in
+            batches on the device; auto is the loader for a CPU and the device for a GPU
         strategy: ddp copies all weights to every process, fsdp shards them
         checkpointing: recompute the encoder's blocks in the backward pass to save memory
         compile: compile the blocks of the encoder
@@ -237,6 +239,7 @@ class HardwareConfig:
     precision: Literal['32-true', 'bf16-mixed'] = 'bf16-mixed'
     at_once: int | None = None
     workers: int = 2
+    changes: Literal['auto', 'loader', 'device'] = 'auto'
     strategy: Literal['ddp', 'fsdp'] = 'ddp'
     checkpointing: bool = False
     compile: bool = False

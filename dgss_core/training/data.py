@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import lightning_fabric as L
 import numpy as np
 import torch
 from rich.progress import track
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from dgss_core.datasets import Dataset, Sample
 from dgss_core.errors import DgssError
@@ -22,29 +23,41 @@ from dgss_core.networks.losses.merged import MergedLoss
 from dgss_core.networks.systems import SegmentationModel
 from dgss_core.training.augmentation import (
     AugmentedFrames,
+    Crop,
     Draw,
     Draws,
+    Look,
     MixedSampler,
     RareClassSampler,
     Sampler,
     UniformSampler,
+    changed_batch,
     class_statistics,
 )
 from dgss_core.training.chance import seed_of
 from dgss_core.training.config import HardwareConfig, SourceConfig, TrainConfig
+from dgss_core.training.objective import subsample
 
 
 class Batch(NamedTuple):
-    """Images uint8 (B,3,H,W), labels uint8 (B,H,W), `labelled` bool (B,), `inside` bool (B,H,W).
+    """Images uint8 (B,3,H,W), labels uint8 (B,h,w), `labelled` bool (B,), `inside` bool (B,H,W).
 
-    `labelled` is False for images of a source without labels, `inside` for pixels beyond the
-    frame, where the crop is filled. One sample has no axis B.
+    Labels are those of every `label_stride`-th pixel. `labelled` is False for images of a source
+    without labels, `inside` for pixels beyond the frame, where the crop is filled. `looks` are
+    the changes of pixels that the loader has left for the device.
     """
 
     images: Tensor
     labels: Tensor
     labelled: Tensor
     inside: Tensor
+    looks: list[Look]
+
+    def on(self, fabric: L.Fabric) -> Batch:
+        """The batch on the device of `fabric`, with all changes made."""
+        tensors = fabric.to_device((self.images, self.labels, self.labelled, self.inside))
+        images, *others = tensors
+        return Batch(changed_batch(images, self.looks), *others, looks=[])
 
 
 class InMemory:
@@ -67,18 +80,36 @@ class InMemory:
         return self.samples[index].labels
 
 
-class TrainingFrames(torch.utils.data.Dataset[Batch]):
-    """Augmented crops, each with its `labelled` flag; the index is a draw of a sampler."""
+class TrainingFrames(torch.utils.data.Dataset):
+    """Augmented crops, each with its `labelled` flag; the index is a draw of a sampler.
 
-    def __init__(self, frames: AugmentedFrames) -> None:
-        self.frames = frames
+    With `left` the changes of pixels are left for the device, where a batch can have them.
+    """
+
+    def __init__(self, frames: AugmentedFrames, left: bool) -> None:
+        self.frames, self.left = frames, left
 
     def __len__(self) -> int:
         return len(self.frames)
 
-    def __getitem__(self, draw: Draw) -> Batch:
-        image, labels, labelled, inside = self.frames.read(draw)
-        return Batch(image, labels, torch.tensor(labelled), inside)
+    def __getitem__(self, draw: Draw) -> tuple[Crop, bool]:
+        crop, labelled = self.frames.read(draw)
+        return crop if self.left and crop.batched else crop.finished(), labelled
+
+
+class Collate:
+    """Crops as a batch, with the labels of every `stride`-th pixel."""
+
+    def __init__(self, stride: int) -> None:
+        self.stride = stride
+
+    def __call__(self, crops: list[tuple[Crop, bool]]) -> Batch:
+        images, labels, inside = default_collate(
+            [(crop.image.contiguous(), crop.labels, crop.inside) for crop, _ in crops]
+        )
+        labelled = torch.tensor([labelled for _, labelled in crops])
+        looks = [crop.look for crop, _ in crops]
+        return Batch(images, subsample(labels, self.stride), labelled, inside, looks)
 
 
 def open_sources(config: TrainConfig, data: Path, in_memory: bool, show: bool) -> list[Dataset]:
@@ -136,22 +167,32 @@ def label_tables(
 
 def build_frames(
     config: TrainConfig, datasets: Sequence[Dataset], tables: Sequence[np.ndarray]
-) -> TrainingFrames:
+) -> AugmentedFrames:
     """The augmented crops of all sources, with training ids."""
     augmentations = [(s.augmentation or config.augmentation).build() for s in config.sources]
-    return TrainingFrames(AugmentedFrames(datasets, augmentations, tables))
+    return AugmentedFrames(datasets, augmentations, tables)
 
 
 def build_loader(
-    frames: TrainingFrames, draws: Draws, hardware: HardwareConfig, at_once: int
+    frames: AugmentedFrames,
+    draws: Draws,
+    hardware: HardwareConfig,
+    at_once: int,
+    stride: int,
+    device: torch.device,
 ) -> DataLoader[Batch]:
-    """A loader of endless batches of `at_once` images."""
+    """A loader of endless batches of `at_once` images, with every `stride`-th label."""
+    left = hardware.changes == 'device'
+    if hardware.changes == 'auto':
+        # OpenCV in the loader is faster than torch on a CPU.
+        left = device.type == 'cuda'
     return DataLoader(
-        frames,
+        TrainingFrames(frames, left),
         at_once,
         sampler=draws,
+        collate_fn=Collate(stride),
         num_workers=hardware.workers,
-        pin_memory=torch.cuda.is_available() and hardware.accelerator != 'cpu',
+        pin_memory=device.type == 'cuda',
         prefetch_factor=4 if hardware.workers else None,
         # Forked processes share the frames in memory. It is safe: a loader never uses the GPU.
         multiprocessing_context='fork' if hardware.workers else None,

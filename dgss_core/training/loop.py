@@ -40,7 +40,7 @@ from dgss_core.training.data import (
 from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit, protocol_inference, score
 from dgss_core.training.loss_log import LossLog
 from dgss_core.training.meter import Meter
-from dgss_core.training.objective import Objective, subsample
+from dgss_core.training.objective import Objective
 from dgss_core.training.optimiser import build_optimiser, set_rates
 from dgss_core.training.parallel import build_fabric
 from dgss_core.training.progress import LOG_EVERY, Progress
@@ -132,7 +132,8 @@ def setup(
         sampler = build_sampler(config.sources, sources, config.seed)
     draws = Draws(sampler, state.step * config.batch, fabric.global_rank, fabric.world_size)
     at_once = config.batch // (parts * fabric.world_size)
-    loader = build_loader(build_frames(config, sources, tables), draws, hardware, at_once)
+    frames = build_frames(config, sources, tables)
+    loader = build_loader(frames, draws, hardware, at_once, config.label_stride, fabric.device)
     protocol = load_protocol(config.evaluation.protocol)
     segmenter = ModelSegmenter(model, protocol_inference(protocol, config.evaluation.look))
     return Training(config, hardware, record, segmenter, objective, state, loader, parts, splits)
@@ -225,10 +226,7 @@ def prepare_pass(
     assert isinstance(objective, Objective)
     with meter.waiting():
         batch = next(images)
-    labels = subsample(batch.labels, config.label_stride)
-    x, labels, labelled, inside = fabric.to_device(
-        (batch.images, labels, batch.labelled, batch.inside)
-    )
+    x, labels, labelled, inside, _ = batch.on(fabric)
     seed = seed_of(config.seed, state.step, part, fabric.global_rank)
     torch.manual_seed(seed)
     with fabric.autocast():
