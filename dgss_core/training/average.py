@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from dgss_core.errors import DgssError
 
@@ -56,8 +57,8 @@ class Average:
             share = 1 - (min(decay, (1 + count) / (10 + count)) if self.warms_up else decay)
         else:
             return
-        for name, x in moving(model).items():
-            self.state[name].lerp_(x.detach(), share)
+        ours, theirs = self._pairs(model)
+        torch._foreach_lerp_(ours, theirs, share)
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
@@ -70,10 +71,21 @@ class Average:
 
     @torch.no_grad()
     def _swap(self, model: nn.Module) -> None:
-        for name, x in moving(model).items():
-            kept = x.detach().clone()
-            x.copy_(self.state[name])
-            self.state[name].copy_(kept)
+        ours, theirs = self._pairs(model)
+        kept = [x.clone() for x in theirs]
+        torch._foreach_copy_(theirs, ours)
+        torch._foreach_copy_(ours, kept)
+
+    def _pairs(self, model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+        """The tensors of the average and those of the model; of sharded ones, this process's."""
+        found = moving(model)
+        ours = [local(self.state[name]) for name in found]
+        return ours, [local(x.detach()) for x in found.values()]
+
+
+def local(x: Tensor) -> Tensor:
+    """The part of a tensor in this process, if it is sharded; it shares the memory of `x`."""
+    return x.to_local() if isinstance(x, DTensor) else x
 
 
 def moving(model: nn.Module) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ import cv2
 import lightning_fabric as L
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
@@ -38,6 +40,9 @@ from dgss_core.training.chance import seed_of
 from dgss_core.training.config import HardwareConfig, SourceConfig, TrainConfig
 from dgss_core.training.objective import subsample
 
+PREFETCHED = 4
+"""Batches that each process of a loader makes ahead."""
+
 
 class Batch(NamedTuple):
     """Images uint8 (B,3,H,W), labels uint8 (B,h,w), `labelled` bool (B,), `inside` bool (B,H,W).
@@ -64,7 +69,9 @@ class InMemory:
     """A dataset whose frames are all read once and kept."""
 
     def __init__(self, dataset: Dataset, show: bool) -> None:
-        frames = track(range(len(dataset)), f'Reading {dataset.title}', disable=not show)
+        console = Console(stderr=True)
+        title, hidden = f'Reading {dataset.title}', not (show and console.is_terminal)
+        frames = track(range(len(dataset)), title, console=console, disable=hidden)
         self.dataset = dataset
         self.samples = [dataset[index] for index in frames]
         self.label_set, self.title = dataset.label_set, dataset.title
@@ -112,10 +119,27 @@ class Collate:
         return Batch(images, subsample(labels, self.stride), labelled, inside, looks)
 
 
-def open_sources(config: TrainConfig, data: Path, in_memory: bool, show: bool) -> list[Dataset]:
+def open_sources(
+    config: TrainConfig, data: Path, in_memory: bool | None, show: bool
+) -> list[Dataset]:
     """The sources of a recipe below the folder `data`. Raises DgssError if one is missing."""
     datasets = [source.open(data) for source in config.sources]
+    if in_memory is None:
+        in_memory = worth_keeping(datasets, config.steps * config.batch)
     return [InMemory(dataset, show) for dataset in datasets] if in_memory else datasets
+
+
+def worth_keeping(datasets: Sequence[Dataset], draws: int) -> bool:
+    """Whether decoded frames are drawn again and fit into a quarter of the free memory."""
+    frames = sum(map(len, datasets))
+    if not all(map(len, datasets)) or draws < 2 * frames:
+        return False
+    free = os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    needed = 0
+    for dataset in datasets:
+        first = dataset[0]
+        needed += len(dataset) * (first.image.nbytes + first.labels.nbytes)
+    return needed * int(os.environ.get('LOCAL_WORLD_SIZE', 1)) <= free // 4
 
 
 def build_sampler(
@@ -179,21 +203,16 @@ def build_loader(
     hardware: HardwareConfig,
     at_once: int,
     stride: int,
-    device: torch.device,
 ) -> DataLoader[Batch]:
     """A loader of endless batches of `at_once` images, with every `stride`-th label."""
-    left = hardware.changes == 'device'
-    if hardware.changes == 'auto':
-        # OpenCV in the loader is faster than torch on a CPU.
-        left = device.type == 'cuda'
     return DataLoader(
-        TrainingFrames(frames, left),
+        TrainingFrames(frames, hardware.leaves_changes),
         at_once,
         sampler=draws,
         collate_fn=Collate(stride),
         num_workers=hardware.workers,
-        pin_memory=device.type == 'cuda',
-        prefetch_factor=4 if hardware.workers else None,
+        pin_memory=hardware.gpu,
+        prefetch_factor=PREFETCHED if hardware.workers else None,
         # Forked processes share the frames in memory. It is safe: a loader never uses the GPU.
         multiprocessing_context='fork' if hardware.workers else None,
         worker_init_fn=_one_thread,
