@@ -8,8 +8,18 @@ from dgss_core.corruptions.registry import (
     CORRUPTIONS,
     EVALUATED,
     SEVERITIES,
+    constants_of,
     corrupt,
+    random_of,
     training_corruptions,
 )
 
-__all__ = ['CORRUPTIONS', 'EVALUATED', 'SEVERITIES', 'corrupt', 'training_corruptions']
+__all__ = [
+    'CORRUPTIONS',
+    'EVALUATED',
+    'SEVERITIES',
+    'constants_of',
+    'corrupt',
+    'random_of',
+    'training_corruptions',
+]

@@ -13,11 +13,7 @@ def gaussian_blur(image: np.ndarray, random: Random, sigma: float) -> np.ndarray
 
 
 def defocus_blur(image: np.ndarray, random: Random, radius: int, soften: float) -> np.ndarray:
-    """Convolve with a disk; `soften` is the sigma that smooths its rim."""
-    side = np.arange(-max(8, radius), max(8, radius) + 1)
-    disk = (side[:, None] ** 2 + side**2 <= radius**2).astype(np.float32)
-    kernel = 3 if radius <= 8 else 5
-    disk = cv2.GaussianBlur(disk / disk.sum(), (kernel, kernel), soften)
+    disk = disk_kernel(radius, soften)
     return cv2.filter2D(image, -1, disk, borderType=cv2.BORDER_REFLECT_101)
 
 
@@ -39,7 +35,12 @@ def glass_blur(
 
 
 def motion_blur(image: np.ndarray, random: Random, radius: int, sigma: float) -> np.ndarray:
-    return smear(image, radius, sigma, random.uniform(-45, 45))
+    return smear(image, radius, sigma, motion_direction(random))
+
+
+def motion_direction(random: Random) -> float:
+    """The direction of a motion blur in degrees."""
+    return random.uniform(-45, 45)
 
 
 def zoom_blur(image: np.ndarray, random: Random, last: float, step: float) -> np.ndarray:
@@ -53,12 +54,31 @@ def zoom_blur(image: np.ndarray, random: Random, last: float, step: float) -> np
 
 def smooth(image: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian blur, its kernel cut at four sigmas."""
-    side = 2 * int(4 * sigma + 0.5) + 1
+    side = kernel_side(sigma)
     return cv2.GaussianBlur(image, (side, side), sigma)
 
 
+def kernel_side(sigma: float) -> int:
+    """Side in pixels of a Gaussian that is cut at four sigmas."""
+    return 2 * int(4 * sigma + 0.5) + 1
+
+
+def disk_kernel(radius: int, soften: float) -> np.ndarray:
+    """A disk as a kernel of sum 1; `soften` is the sigma that smooths its rim."""
+    side = np.arange(-max(8, radius), max(8, radius) + 1)
+    disk = (side[:, None] ** 2 + side**2 <= radius**2).astype(np.float32)
+    kernel = 3 if radius <= 8 else 5
+    return cv2.GaussianBlur(disk / disk.sum(), (kernel, kernel), soften)
+
+
 def smear(image: np.ndarray, radius: int, sigma: float, degrees: float) -> np.ndarray:
-    """Convolve with half a Gaussian of `2 * radius` pixels along a direction."""
+    """Convolve with `smear_kernel`."""
+    kernel = smear_kernel(radius, sigma, degrees)
+    return cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REPLICATE)
+
+
+def smear_kernel(radius: int, sigma: float, degrees: float) -> np.ndarray:
+    """Half a Gaussian of `2 * radius` pixels along a direction, as a kernel of sum 1."""
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2)).astype(np.float32)
     reach = 2 * radius
@@ -72,7 +92,7 @@ def smear(image: np.ndarray, radius: int, sigma: float, degrees: float) -> np.nd
             for dx, horizontal in ((0, 1 - right), (1, right)):
                 if vertical * horizontal > 0:
                     kernel[row + dy, column + dx] += weight * vertical * horizontal
-    return cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
+    return kernel / kernel.sum()
 
 
 def zoom(image: np.ndarray, factor: float) -> np.ndarray:

@@ -115,18 +115,27 @@ def corrupt(image: np.ndarray, name: str, severity: int, seed: int = 0) -> np.nd
     The same image, name, severity and seed give the same result. Raises DgssError for an unknown
     name or severity.
     """
+    constants = constants_of(name, severity)
+    random = random_of(name, severity, seed)
+    result = _known(name).function(image.astype(np.float32) / 255, random, *constants)
+    return np.rint(np.clip(result, 0, 1) * 255).astype(np.uint8)
+
+
+def constants_of(name: str, severity: int) -> tuple[Any, ...]:
+    """The constants of a corruption. Raises DgssError for an unknown name or severity."""
     corruption = _known(name)
     if severity not in SEVERITIES:
         raise DgssError(f'The severity of {name} is {severity}; give one of 1 to 5.')
     constants = corruption.constants[severity - 1]
-    # Keyed by name, not by position: a new corruption leaves the others unchanged.
-    random = np.random.default_rng([seed, zlib.crc32(name.encode()), severity])
-    result = corruption.function(
-        image.astype(np.float32) / 255,
-        random,
-        *(constants if isinstance(constants, tuple) else (constants,)),
-    )
-    return np.rint(np.clip(result, 0, 1) * 255).astype(np.uint8)
+    return constants if isinstance(constants, tuple) else (constants,)
+
+
+def random_of(name: str, severity: int, seed: int) -> np.random.Generator:
+    """The random numbers of a corruption.
+
+    They are keyed by name, not by position: a new corruption leaves the others unchanged.
+    """
+    return np.random.default_rng([seed, zlib.crc32(name.encode()), severity])
 
 
 def training_corruptions(names: Iterable[str], allow_evaluated: bool = False) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from dgss_core.errors import DgssError
 
@@ -37,13 +38,15 @@ class AverageConfig:
 class Average:
     """Average of the trained weights and running statistics of `model`, in `state` by name.
 
-    Frozen weights are not copied. With `warms_up` update n keeps at most (1 + n) / (10 + n) of
-    the average, as in the averages of TensorFlow: a short training does not keep its random start.
+    Frozen weights are not copied. The model stays on its device and keeps its tensors. With
+    `warms_up` update n keeps at most (1 + n) / (10 + n) of the average, as in the averages of
+    TensorFlow: a short training does not keep its random start.
     """
 
     def __init__(self, model: nn.Module, config: AverageConfig, warms_up: bool = False) -> None:
         self.config, self.warms_up = config, warms_up
         self.state = {name: x.detach().clone() for name, x in moving(model).items()}
+        self._known: tuple[nn.Module, list[Tensor], list[Tensor]] | None = None
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
@@ -56,8 +59,8 @@ class Average:
             share = 1 - (min(decay, (1 + count) / (10 + count)) if self.warms_up else decay)
         else:
             return
-        for name, x in moving(model).items():
-            self.state[name].lerp_(x.detach(), share)
+        ours, theirs = self._pairs(model)
+        torch._foreach_lerp_(ours, theirs, share)
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
@@ -70,10 +73,27 @@ class Average:
 
     @torch.no_grad()
     def _swap(self, model: nn.Module) -> None:
-        for name, x in moving(model).items():
-            kept = x.detach().clone()
-            x.copy_(self.state[name])
-            self.state[name].copy_(kept)
+        ours, theirs = self._pairs(model)
+        kept = [x.clone() for x in theirs]
+        torch._foreach_copy_(theirs, ours)
+        torch._foreach_copy_(ours, kept)
+
+    def _pairs(self, model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+        """The tensors of the average and those of the model; of sharded ones, this process's."""
+        if self._known is not None and self._known[0] is model:
+            return self._known[1:]
+        found = moving(model)
+        ours = [local(self.state[name]) for name in found]
+        theirs = [local(x.detach()) for x in found.values()]
+        if not any(isinstance(x, DTensor) for x in found.values()):
+            # Collecting hundreds of names takes longer than the update. Shards move in memory.
+            self._known = model, ours, theirs
+        return ours, theirs
+
+
+def local(x: Tensor) -> Tensor:
+    """The part of a tensor in this process, if it is sharded; it shares the memory of `x`."""
+    return x.to_local() if isinstance(x, DTensor) else x
 
 
 def moving(model: nn.Module) -> dict[str, Tensor]:

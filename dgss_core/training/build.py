@@ -7,14 +7,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import torch
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
 from dgss_core.errors import DgssError
 from dgss_core.networks.checkpoint import About, load_checkpoint, save_checkpoint
-from dgss_core.networks.encoders import Encoder
 from dgss_core.networks.losses.merged import MergedLoss
 from dgss_core.networks.systems import SegmentationModel, build_system, systems
+from dgss_core.training.compilation import fit_to_device
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.distill import Distillation
 from dgss_core.training.objective import Objective
@@ -72,10 +71,7 @@ def build_objective(
         encoder = systems()[config.system].encoder
         bank = StyleBank.load(config.mixing.bank, model.label_set, encoder)
     model.encoder.checkpointing = hardware.checkpointing
-    if hardware.compile:
-        compile_blocks(model.encoder)
-    if hardware.channels_last:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fit_to_device(model, config.steps, hardware)
     given: dict[str, Any] = {'merged': merged, 'mixing': config.mixing, 'bank': bank}
     objective: Objective
     if config.self_training is not None:
@@ -114,16 +110,6 @@ def freeze_named(model: SegmentationModel, patterns: Sequence[str]) -> None:
         for name in fitting(pattern, [*parameters]):
             parameters[name].requires_grad_(False)
     model.train(model.training)
-
-
-def compile_blocks(encoder: Encoder) -> None:
-    """Compile each block of an encoder by itself, so that equal blocks share one compilation.
-
-    The first stage stays uncompiled: a hook mixes styles there, and compiled code ignores hooks.
-    """
-    for block in (block for stage in encoder.trunk() for block in stage):
-        if block is not encoder.first_stage():
-            block.compile()
 
 
 def save_model(

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from dgss_core.datasets import Dataset, build_dataset
 from dgss_core.datasets.protocols import load_protocol
 from dgss_core.datasets.registry import takes_protocol_map
@@ -223,25 +225,50 @@ class HardwareConfig:
 
     Attributes:
         accelerator: cpu, cuda, or auto for the best available
-        precision: precision of the forward pass; weights stay float32
+        precision: precision of the forward pass; weights stay float32; auto is bf16 where it is
+            safe on a GPU, float32 on a CPU, most of which compute bf16 several times slower
         at_once: images per pass and process; all images of the process when null
         workers: loader processes per process
+        changes: where colours, noise, blur and corruptions are computed: in the loader, or in
+            batches on the device; auto is the loader for a CPU and the device for a GPU
         strategy: ddp copies all weights to every process, fsdp shards them
         checkpointing: recompute the encoder's blocks in the backward pass to save memory
-        compile: compile the blocks of the encoder
-        channels_last: use the channels-last memory layout for convolutions
-        in_memory: read all frames into memory before the first step
+        compile: compile the blocks of the encoder; graphs also records them as CUDA graphs; null
+            compiles an encoder with batch norms on a GPU for trainings of 10,000 steps or more
+        channels_last: use the channels-last memory layout for convolutions; null does so on a GPU
+            for an encoder that has batch norms
+        in_memory: read all frames into memory before the first step; null does so if they are
+            drawn twice or more and fit into a quarter of the free memory
     """
 
     accelerator: Literal['auto', 'cpu', 'cuda'] = 'auto'
-    precision: Literal['32-true', 'bf16-mixed'] = 'bf16-mixed'
+    precision: Literal['auto', '32-true', 'bf16-mixed'] = 'auto'
     at_once: int | None = None
     workers: int = 2
+    changes: Literal['auto', 'loader', 'device'] = 'auto'
     strategy: Literal['ddp', 'fsdp'] = 'ddp'
     checkpointing: bool = False
-    compile: bool = False
-    channels_last: bool = False
-    in_memory: bool = False
+    compile: bool | Literal['graphs'] | None = None
+    channels_last: bool | None = None
+    in_memory: bool | None = None
+
+    @property
+    def gpu(self) -> bool:
+        """Whether it trains on a GPU of NVIDIA."""
+        return self.accelerator != 'cpu' and torch.cuda.is_available()
+
+    @property
+    def computes_in(self) -> Literal['32-true', 'bf16-mixed']:
+        """The precision, chosen."""
+        if self.precision != 'auto':
+            return self.precision
+        return 'bf16-mixed' if self.gpu else '32-true'
+
+    @property
+    def leaves_changes(self) -> bool:
+        """Whether the loader leaves the changes of pixels for the device."""
+        # OpenCV in the loader is faster than torch on a CPU.
+        return self.gpu if self.changes == 'auto' else self.changes == 'device'
 
     def accumulation(self, batch: int, processes: int) -> int:
         """Passes per step of each process when `processes` share `batch` images.
@@ -254,6 +281,11 @@ class HardwareConfig:
             raise DgssError(
                 f'A batch of {batch} cannot be shared by {processes} processes with {at_once} '
                 'images at once; let processes times hardware.at_once divide it.'
+            )
+        if self.compile == 'graphs' and share > at_once:
+            raise DgssError(
+                'CUDA graphs overwrite the gradients that several passes would add up; leave '
+                'hardware.at_once out, or set hardware.compile to true.'
             )
         return share // at_once
 

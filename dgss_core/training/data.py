@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import lightning_fabric as L
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from dgss_core.datasets import Dataset, Sample
 from dgss_core.errors import DgssError
@@ -22,36 +25,53 @@ from dgss_core.networks.losses.merged import MergedLoss
 from dgss_core.networks.systems import SegmentationModel
 from dgss_core.training.augmentation import (
     AugmentedFrames,
+    Crop,
     Draw,
     Draws,
+    Look,
     MixedSampler,
     RareClassSampler,
     Sampler,
     UniformSampler,
+    changed_batch,
     class_statistics,
 )
 from dgss_core.training.chance import seed_of
 from dgss_core.training.config import HardwareConfig, SourceConfig, TrainConfig
+from dgss_core.training.objective import subsample
+
+PREFETCHED = 4
+"""Batches that each process of a loader makes ahead."""
 
 
 class Batch(NamedTuple):
-    """Images uint8 (B,3,H,W), labels uint8 (B,H,W), `labelled` bool (B,), `inside` bool (B,H,W).
+    """Images uint8 (B,3,H,W), labels uint8 (B,h,w), `labelled` bool (B,), `inside` bool (B,H,W).
 
-    `labelled` is False for images of a source without labels, `inside` for pixels beyond the
-    frame, where the crop is filled. One sample has no axis B.
+    Labels are those of every `label_stride`-th pixel. `labelled` is False for images of a source
+    without labels, `inside` for pixels beyond the frame, where the crop is filled. `looks` are
+    the changes of pixels that the loader has left for the device.
     """
 
     images: Tensor
     labels: Tensor
     labelled: Tensor
     inside: Tensor
+    looks: list[Look]
+
+    def on(self, fabric: L.Fabric) -> Batch:
+        """The batch on the device of `fabric`, with all changes made."""
+        tensors = fabric.to_device((self.images, self.labels, self.labelled, self.inside))
+        images, *others = tensors
+        return Batch(changed_batch(images, self.looks), *others, looks=[])
 
 
 class InMemory:
     """A dataset whose frames are all read once and kept."""
 
     def __init__(self, dataset: Dataset, show: bool) -> None:
-        frames = track(range(len(dataset)), f'Reading {dataset.title}', disable=not show)
+        console = Console(stderr=True)
+        title, hidden = f'Reading {dataset.title}', not (show and console.is_terminal)
+        frames = track(range(len(dataset)), title, console=console, disable=hidden)
         self.dataset = dataset
         self.samples = [dataset[index] for index in frames]
         self.label_set, self.title = dataset.label_set, dataset.title
@@ -67,24 +87,59 @@ class InMemory:
         return self.samples[index].labels
 
 
-class TrainingFrames(torch.utils.data.Dataset[Batch]):
-    """Augmented crops, each with its `labelled` flag; the index is a draw of a sampler."""
+class TrainingFrames(torch.utils.data.Dataset):
+    """Augmented crops, each with its `labelled` flag; the index is a draw of a sampler.
 
-    def __init__(self, frames: AugmentedFrames) -> None:
-        self.frames = frames
+    With `left` the changes of pixels are left for the device, where a batch can have them.
+    """
+
+    def __init__(self, frames: AugmentedFrames, left: bool) -> None:
+        self.frames, self.left = frames, left
 
     def __len__(self) -> int:
         return len(self.frames)
 
-    def __getitem__(self, draw: Draw) -> Batch:
-        image, labels, labelled, inside = self.frames.read(draw)
-        return Batch(image, labels, torch.tensor(labelled), inside)
+    def __getitem__(self, draw: Draw) -> tuple[Crop, bool]:
+        crop, labelled = self.frames.read(draw)
+        return crop if self.left and crop.batched else crop.finished(), labelled
 
 
-def open_sources(config: TrainConfig, data: Path, in_memory: bool, show: bool) -> list[Dataset]:
+class Collate:
+    """Crops as a batch, with the labels of every `stride`-th pixel."""
+
+    def __init__(self, stride: int) -> None:
+        self.stride = stride
+
+    def __call__(self, crops: list[tuple[Crop, bool]]) -> Batch:
+        images, labels, inside = default_collate(
+            [(crop.image.contiguous(), crop.labels, crop.inside) for crop, _ in crops]
+        )
+        labelled = torch.tensor([labelled for _, labelled in crops])
+        looks = [crop.look for crop, _ in crops]
+        return Batch(images, subsample(labels, self.stride), labelled, inside, looks)
+
+
+def open_sources(
+    config: TrainConfig, data: Path, in_memory: bool | None, show: bool
+) -> list[Dataset]:
     """The sources of a recipe below the folder `data`. Raises DgssError if one is missing."""
     datasets = [source.open(data) for source in config.sources]
+    if in_memory is None:
+        in_memory = worth_keeping(datasets, config.steps * config.batch)
     return [InMemory(dataset, show) for dataset in datasets] if in_memory else datasets
+
+
+def worth_keeping(datasets: Sequence[Dataset], draws: int) -> bool:
+    """Whether decoded frames are drawn again and fit into a quarter of the free memory."""
+    frames = sum(map(len, datasets))
+    if not all(map(len, datasets)) or draws < 2 * frames:
+        return False
+    free = os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    needed = 0
+    for dataset in datasets:
+        first = dataset[0]
+        needed += len(dataset) * (first.image.nbytes + first.labels.nbytes)
+    return needed * int(os.environ.get('LOCAL_WORLD_SIZE', 1)) <= free // 4
 
 
 def build_sampler(
@@ -136,23 +191,28 @@ def label_tables(
 
 def build_frames(
     config: TrainConfig, datasets: Sequence[Dataset], tables: Sequence[np.ndarray]
-) -> TrainingFrames:
+) -> AugmentedFrames:
     """The augmented crops of all sources, with training ids."""
     augmentations = [(s.augmentation or config.augmentation).build() for s in config.sources]
-    return TrainingFrames(AugmentedFrames(datasets, augmentations, tables))
+    return AugmentedFrames(datasets, augmentations, tables)
 
 
 def build_loader(
-    frames: TrainingFrames, draws: Draws, hardware: HardwareConfig, at_once: int
+    frames: AugmentedFrames,
+    draws: Draws,
+    hardware: HardwareConfig,
+    at_once: int,
+    stride: int,
 ) -> DataLoader[Batch]:
-    """A loader of endless batches of `at_once` images."""
+    """A loader of endless batches of `at_once` images, with every `stride`-th label."""
     return DataLoader(
-        frames,
+        TrainingFrames(frames, hardware.leaves_changes),
         at_once,
         sampler=draws,
+        collate_fn=Collate(stride),
         num_workers=hardware.workers,
-        pin_memory=torch.cuda.is_available() and hardware.accelerator != 'cpu',
-        prefetch_factor=4 if hardware.workers else None,
+        pin_memory=hardware.gpu,
+        prefetch_factor=PREFETCHED if hardware.workers else None,
         # Forked processes share the frames in memory. It is safe: a loader never uses the GPU.
         multiprocessing_context='fork' if hardware.workers else None,
         worker_init_fn=_one_thread,

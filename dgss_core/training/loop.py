@@ -27,6 +27,7 @@ from dgss_core.training.average import Average
 from dgss_core.training.build import build_model, build_objective, save_model
 from dgss_core.training.chance import seed_of
 from dgss_core.training.checks import check_sources, check_splits, explained
+from dgss_core.training.compilation import as_written
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.data import (
     Batch,
@@ -40,8 +41,8 @@ from dgss_core.training.data import (
 from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit, protocol_inference, score
 from dgss_core.training.loss_log import LossLog
 from dgss_core.training.meter import Meter
-from dgss_core.training.objective import Objective, subsample
-from dgss_core.training.optimiser import build_optimiser, set_rates
+from dgss_core.training.objective import Objective
+from dgss_core.training.optimiser import build_optimiser, clip_gradients, set_rates
 from dgss_core.training.parallel import build_fabric
 from dgss_core.training.progress import LOG_EVERY, Progress
 from dgss_core.training.record import Record
@@ -132,7 +133,8 @@ def setup(
         sampler = build_sampler(config.sources, sources, config.seed)
     draws = Draws(sampler, state.step * config.batch, fabric.global_rank, fabric.world_size)
     at_once = config.batch // (parts * fabric.world_size)
-    loader = build_loader(build_frames(config, sources, tables), draws, hardware, at_once)
+    frames = build_frames(config, sources, tables)
+    loader = build_loader(frames, draws, hardware, at_once, config.label_stride)
     protocol = load_protocol(config.evaluation.protocol)
     segmenter = ModelSegmenter(model, protocol_inference(protocol, config.evaluation.look))
     return Training(config, hardware, record, segmenter, objective, state, loader, parts, splits)
@@ -196,13 +198,7 @@ def take_step(
             fabric.backward(sum(found.values()) / training.parts)
         for name, loss in found.items():
             losses[name] = losses.get(name, 0) + loss.detach() / training.parts
-    norm = fabric.clip_gradients(
-        objective,
-        state.optimiser,
-        max_norm=config.optimiser.clip or math.inf,
-        error_if_nonfinite=False,
-    )
-    assert norm is not None
+    norm = clip_gradients(state.optimiser, config.optimiser.clip)
     state.optimiser.step()
     state.optimiser.zero_grad()
     return losses, norm
@@ -225,10 +221,7 @@ def prepare_pass(
     assert isinstance(objective, Objective)
     with meter.waiting():
         batch = next(images)
-    labels = subsample(batch.labels, config.label_stride)
-    x, labels, labelled, inside = fabric.to_device(
-        (batch.images, labels, batch.labelled, batch.inside)
-    )
+    x, labels, labelled, inside, _ = batch.on(fabric)
     seed = seed_of(config.seed, state.step, part, fabric.global_rank)
     torch.manual_seed(seed)
     with fabric.autocast():
@@ -265,7 +258,7 @@ def score_and_save(fabric: L.Fabric, training: Training) -> None:
     averaged = nullcontext() if state.average is None else state.average.applied(inner)
     paths = [record.model]
     inner.eval()
-    with averaged, fabric.autocast():
+    with averaged, fabric.autocast(), as_written(inner):
         for index, split in enumerate(training.splits):
             matrix = score(fabric, segmenter, split, shared)
             if index == 0:

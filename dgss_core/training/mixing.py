@@ -92,9 +92,11 @@ def mixed_styles(
 def styles_of(low: Tensor, classes: Tensor, side: int) -> StyleBank:
     """A bank of the styles of all patches of maps (B,C,H,W)."""
     _, means, stds = normalise(split_patches(low.detach(), side))
-    bank = StyleBank({})
-    bank.add(classes.tolist(), means, stds)
-    return bank
+    pairs = torch.stack((means.flatten(1), stds.flatten(1)), dim=1)
+    found: dict[int, list[Tensor]] = {}
+    for label, pair in zip(classes.tolist(), pairs, strict=True):
+        found.setdefault(label, []).append(pair)
+    return StyleBank({label: torch.stack(styles) for label, styles in found.items()})
 
 
 def mixed_tokens(

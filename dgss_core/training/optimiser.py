@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dgss_core.errors import DgssError
@@ -80,9 +80,22 @@ def build_optimiser(
         }
         for (factor, decayed), parameters in groups.items()
     ]
+    # One launch for many parameters: PyTorch has a fused AdamW for sharded ones too, but no SGD.
     if config.name == 'sgd':
-        return torch.optim.SGD(settings, lr=config.rate, momentum=config.momentum)
-    return torch.optim.AdamW(settings, lr=config.rate, betas=config.betas)
+        return torch.optim.SGD(settings, lr=config.rate, momentum=config.momentum, foreach=True)
+    return torch.optim.AdamW(settings, lr=config.rate, betas=config.betas, fused=True)
+
+
+def clip_gradients(optimiser: torch.optim.Optimizer, limit: float | None) -> Tensor:
+    """The norm of all gradients together, before they are scaled down to at most `limit`.
+
+    The device is not waited for, so a norm that is not finite raises nothing.
+    """
+    parameters = [p for group in optimiser.param_groups for p in group['params']]
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if limit is not None:
+        nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+    return norm
 
 
 def set_rates(

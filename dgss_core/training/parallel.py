@@ -39,7 +39,7 @@ def build_fabric(hardware: HardwareConfig) -> L.Fabric:
         devices=local,
         num_nodes=world // local,
         strategy=strategy,
-        precision=hardware.precision,
+        precision=hardware.computes_in,
     )
     fabric.launch()
     return fabric

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.tv_tensors import Image
 
 from dgss_core.labels import IGNORE
 from dgss_core.networks.systems import SegmentationModel
+from dgss_core.training.augmentation.changes import changed_batch
 from dgss_core.training.augmentation.photometric import PhotometricDistortion
 from dgss_core.training.average import Average, AverageConfig
 from dgss_core.training.chance import seeded
@@ -117,7 +117,7 @@ class SelfTraining(Objective):
 
     def distorted(self, images: Tensor, seed: int) -> Tensor:
         """Images uint8 (B,3,H,W) with colours distorted independently per image."""
-        distort = PhotometricDistortion()
+        distortion = PhotometricDistortion()
         with seeded(seed):
-            changed = [distort(Image(image)) for image in images.cpu()]
-        return torch.stack([x.as_subclass(Tensor) for x in changed]).to(images.device)
+            looks = [distortion.draw() for _ in images]
+        return changed_batch(images, looks)

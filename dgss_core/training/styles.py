@@ -65,8 +65,9 @@ def patch_classes(labels: Tensor, side: int = 3) -> Tensor:
     A tie gives the smallest id.
     """
     patches = split_patches(labels.unsqueeze(1), side).flatten(1)
-    counts = [patch.bincount(minlength=IGNORE + 1) for patch in patches]
-    return torch.stack(counts).argmax(dim=1)
+    counts = patches.new_zeros(len(patches), IGNORE + 1, dtype=torch.int32)
+    counts.scatter_add_(1, patches.long(), torch.ones_like(patches, dtype=torch.int32))
+    return counts.argmax(dim=1)
 
 
 def first_of_each_class(classes: Sequence[int]) -> list[int]:

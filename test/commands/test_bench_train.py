@@ -28,6 +28,11 @@ def test_the_cost_of_a_recipe_is_printed(tmp_path: Path, capsys: pytest.CaptureF
         return float(found[1])
 
     assert value('images per second') > 0
+    assert value('the same without data') > 0
+    assert value('the loader alone') > 0
+    share = value('images per second') / value('the same without data')
+    assert value('share of the rate without data') == pytest.approx(100 * share, rel=0.05)
+    assert 0 < value('mean loss') < 100
     assert 0 <= value('waiting for data') < 100
     assert value('peak memory') > value('kept for the backward pass') > 0
     assert value('the same with nothing frozen') > value('kept for the backward pass')

@@ -31,7 +31,7 @@ class Counts(NamedTuple):
         labelled = labels != IGNORE
         present = labels.new_zeros(len(labels), 256, dtype=torch.float32)
         present.scatter_(1, labels.flatten(1), 1.0)
-        images = torch.tensor(float(len(labels)), device=labels.device)
+        images = present.new_full((), len(labels))
         frame = torch.ones_like(labelled) if inside is None else inside
         return cls(labelled.sum().float(), images, present[:, :IGNORE].sum(), frame.sum().float())
 

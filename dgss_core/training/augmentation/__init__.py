@@ -1,5 +1,6 @@
 """Training augmentation on torchvision v2, and the samplers that draw the frames."""
 
+from dgss_core.training.augmentation.changes import Look, changed_batch
 from dgss_core.training.augmentation.class_mix import class_mix
 from dgss_core.training.augmentation.corruption import CorruptionConfig, RandomCorruption
 from dgss_core.training.augmentation.crop import ScaleCrop
@@ -16,6 +17,7 @@ from dgss_core.training.augmentation.sampling import (
 from dgss_core.training.augmentation.statistics import ClassStatistics, class_statistics
 from dgss_core.training.augmentation.training import (
     AugmentedFrames,
+    Crop,
     TrainingAugmentation,
     exposure_changes,
     training_augmentation,
@@ -25,9 +27,11 @@ __all__ = [
     'AugmentedFrames',
     'ClassStatistics',
     'CorruptionConfig',
+    'Crop',
     'Draw',
     'Draws',
     'Exposure',
+    'Look',
     'MixedSampler',
     'PhotometricDistortion',
     'RandomCorruption',
@@ -36,6 +40,7 @@ __all__ = [
     'ScaleCrop',
     'TrainingAugmentation',
     'UniformSampler',
+    'changed_batch',
     'class_mix',
     'class_statistics',
     'exposure_changes',

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
+import numpy as np
 import torch
-from torchvision.transforms import v2
-from torchvision.tv_tensors import Image
+from torch import Tensor
 
-from dgss_core.corruptions import corrupt, training_corruptions
+from dgss_core.corruptions import constants_of, corrupt, random_of, training_corruptions
 from dgss_core.errors import DgssError
-from dgss_core.training.augmentation.pixels import to_image, to_pixels
+from dgss_core.training.augmentation.changes import (
+    Change,
+    Look,
+    RandomChange,
+    changed_rows,
+    draw_seed,
+)
+from dgss_core.training.augmentation.corruption_batches import BATCHED, Chance
 
 
 @dataclass
@@ -32,7 +40,42 @@ class CorruptionConfig:
     allow_evaluated: bool = False
 
 
-class RandomCorruption(v2.Transform):
+@dataclass(frozen=True)
+class Corrupted(Change):
+    """A corruption of `dgss_core.corruptions`."""
+
+    name: str
+    severity: int
+    seed: int
+
+    @property
+    def batched(self) -> bool:
+        return self.name in BATCHED
+
+    def on_image(self, pixels: np.ndarray) -> np.ndarray:
+        return corrupt(pixels, self.name, self.severity, self.seed)
+
+    @staticmethod
+    def on_batch(images: Tensor, changes: Sequence[Corrupted]) -> Tensor:
+        groups: dict[tuple[str, int], list[int]] = {}
+        for row, change in enumerate(changes):
+            groups.setdefault((change.name, change.severity), []).append(row)
+        for (name, severity), rows in groups.items():
+            seeds = [changes[row].seed for row in rows]
+            images = changed_rows(
+                images, rows, partial(corrupt_batch, name=name, severity=severity, seeds=seeds)
+            )
+        return images
+
+
+def corrupt_batch(images: Tensor, name: str, severity: int, seeds: Sequence[int]) -> Tensor:
+    """Images uint8 (B, 3, H, W), each corrupted with its seed; `name` is in `BATCHED`."""
+    chances = [Chance(seed, random_of(name, severity, seed)) for seed in seeds]
+    result = BATCHED[name](images / 255, chances, *constants_of(name, severity))
+    return (result.clamp(0, 1) * 255).round_().to(torch.uint8)
+
+
+class RandomCorruption(RandomChange):
     """Corrupts some of the images; labels do not change.
 
     Raises DgssError for a corruption that is not allowed in training, and for numbers out of
@@ -50,17 +93,10 @@ class RandomCorruption(v2.Transform):
         training_corruptions(config.names, config.allow_evaluated)
         self.config = config
 
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+    def draw(self) -> Look:
         low, high = self.config.severities
-        return {
-            'apply': torch.rand(()).item() < self.config.probability,
-            'name': self.config.names[int(torch.randint(len(self.config.names), ()))],
-            'severity': int(torch.randint(low, high + 1, ())),
-            'seed': int(torch.randint(2**62, ())),
-        }
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if not isinstance(inpt, Image) or not params['apply']:
-            return inpt
-        pixels = corrupt(to_pixels(inpt), params['name'], params['severity'], params['seed'])
-        return to_image(pixels)
+        applied = torch.rand(()).item() < self.config.probability
+        name = self.config.names[int(torch.randint(len(self.config.names), ()))]
+        severity = int(torch.randint(low, high + 1, ()))
+        change = Corrupted(name, severity, draw_seed())
+        return (change if applied else None,)

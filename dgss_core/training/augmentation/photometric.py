@@ -1,21 +1,81 @@
-"""Colour changes, which do not affect labels."""
+"""Colour changes of SSD, which do not affect labels."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from torchvision.transforms import v2
-from torchvision.tv_tensors import Image
+import torch
+from torch import Tensor
 
-from dgss_core.training.augmentation.pixels import to_image, to_pixels, uniform
+from dgss_core.training.augmentation.changes import Change, Look, RandomChange, on
+from dgss_core.training.augmentation.hues import from_hues
+from dgss_core.training.augmentation.pixels import uniform
 
 HUES = 180
 """Number of hues of 8-bit images in OpenCV, in steps of two degrees."""
 
 
-class PhotometricDistortion(v2.Transform):
+@dataclass(frozen=True)
+class Distorted(Change):
+    """Grey levels plus `brightness`, times `contrast`; hue plus `hue` steps of two degrees and
+    saturation times `saturation`, in OpenCV's 8-bit HSV. Contrast is last if `contrast_last`."""
+
+    brightness: float = 0
+    contrast: float = 1
+    saturation: float = 1
+    hue: int = 0
+    contrast_last: bool = False
+
+    @property
+    def coloured(self) -> bool:
+        return self.saturation != 1 or self.hue != 0
+
+    def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """uint8 (256,) each: grey levels before and after the change of colour, saturations."""
+        levels = np.arange(256, dtype=np.float64)
+        before, after = np.clip(levels + self.brightness, 0, 255), levels
+        if self.contrast_last:
+            after = np.clip(levels * self.contrast, 0, 255)
+        else:
+            before = np.clip(before * self.contrast, 0, 255)
+        saturations = np.clip(levels * self.saturation, 0, 255)
+        return before.astype(np.uint8), after.astype(np.uint8), saturations.astype(np.uint8)
+
+    def on_image(self, pixels: np.ndarray) -> np.ndarray:
+        before, after, saturations = self.tables()
+        pixels = cv2.LUT(pixels, before)
+        if self.coloured:
+            turned = ((np.arange(256) + self.hue) % HUES).astype(np.uint8)
+            table = np.stack([turned, saturations, np.arange(256, dtype=np.uint8)], axis=1)
+            hsv = cv2.LUT(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV), table[None])
+            pixels = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+        return cv2.LUT(pixels, after)
+
+    @staticmethod
+    def on_batch(images: Tensor, changes: Sequence[Distorted]) -> Tensor:
+        tables = on(images, np.stack([change.tables() for change in changes]))
+        before, after, saturations = tables.unbind(1)
+        images = looked_up(images, before)
+        if any(change.coloured for change in changes):
+            hue, saturation, value = rounded_hues(images)
+            hue = (hue + on(images, [c.hue for c in changes]).view(-1, 1, 1)).remainder_(HUES)
+            saturation = looked_up(saturation, saturations)
+            turned = from_hues(hue / (HUES / 6), saturation / 255, value).to(torch.uint8)
+            # Hues are rounded to two degrees, so an image without a change of colour is left out.
+            coloured = on(images, [change.coloured for change in changes]).view(-1, 1, 1, 1)
+            images = torch.where(coloured, turned, images)
+        return looked_up(images, after)
+
+
+def looked_up(values: Tensor, tables: Tensor) -> Tensor:
+    """The entries of each image's table (B, 256) at its values (B, ...), 0 to 255."""
+    return tables.gather(1, values.flatten(1).long()).view(values.shape)
+
+
+class PhotometricDistortion(RandomChange):
     """Random brightness, contrast, saturation and hue, each with probability `probability`.
 
     The distortion of SSD (Liu et al., ECCV 2016) with the ranges of mmsegmentation and
@@ -36,38 +96,36 @@ class PhotometricDistortion(v2.Transform):
         self.brightness, self.contrast = brightness, contrast
         self.saturation, self.hue, self.probability = saturation, hue, probability
 
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+    def draw(self) -> Look:
         def maybe(low: float, high: float, otherwise: float) -> float:
             return uniform(low, high) if uniform(0, 1) < self.probability else otherwise
 
-        return {
-            'brightness': maybe(-self.brightness, self.brightness, 0),
-            'contrast': maybe(*self.contrast, 1),
-            'saturation': maybe(*self.saturation, 1),
-            'hue': round(maybe(-self.hue, self.hue, 0)),
-            'contrast_last': uniform(0, 1) < 0.5,
-        }
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if not isinstance(inpt, Image):
-            return inpt
-        levels = np.arange(256, dtype=np.float64)
-        before = np.clip(levels + params['brightness'], 0, 255)
-        after = levels
-        if params['contrast_last']:
-            after = np.clip(levels * params['contrast'], 0, 255)
-        else:
-            before = np.clip(before * params['contrast'], 0, 255)
-        pixels = cv2.LUT(to_pixels(inpt), before.astype(np.uint8))
-        if params['saturation'] != 1 or params['hue']:
-            pixels = _change_colour(pixels, params['saturation'], params['hue'])
-        return to_image(cv2.LUT(pixels, after.astype(np.uint8)))
+        return (
+            Distorted(
+                brightness=maybe(-self.brightness, self.brightness, 0),
+                contrast=maybe(*self.contrast, 1),
+                saturation=maybe(*self.saturation, 1),
+                hue=round(maybe(-self.hue, self.hue, 0)),
+                contrast_last=uniform(0, 1) < 0.5,
+            ),
+        )
 
 
-def _change_colour(pixels: np.ndarray, saturation: float, hue: int) -> np.ndarray:
-    hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV)
-    levels = np.arange(256)
-    table = np.stack(
-        [(levels + hue) % HUES, np.clip(levels * saturation, 0, 255), levels], axis=1
-    ).astype(np.uint8)
-    return cv2.cvtColor(cv2.LUT(hsv, table[None]), cv2.COLOR_HSV2RGB)
+def rounded_hues(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Hue 0 to 179, saturation and value 0 to 255, each int32 (B, H, W), of RGB uint8.
+
+    The 8-bit HSV of OpenCV, which divides in fixed point with 12 bits. `images` are (B, 3, H, W).
+    """
+    red, green, blue = images.int().unbind(1)
+    low, value = torch.aminmax(images.int(), dim=1)
+    spread = value - low
+    # Without spread or value there is nothing to divide.
+    per_spread = ((HUES << 12) / 6 / spread.clamp(min=1)).round_().int()
+    per_value = ((255 << 12) / value.clamp(min=1)).round_().int()
+    place = torch.where(
+        value == red,
+        green - blue,
+        torch.where(value == green, blue - red + 2 * spread, red - green + 4 * spread),
+    )
+    hue = (place * per_spread + 2048) >> 12
+    return hue.remainder(HUES), (spread * per_value + 2048) >> 12, value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,29 +11,69 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
-from torchvision.tv_tensors import Mask
+from torchvision.tv_tensors import Image, Mask
 
 from dgss_core.datasets import Dataset
+from dgss_core.training.augmentation.blur import GaussianBlur
+from dgss_core.training.augmentation.changes import (
+    Look,
+    RandomChange,
+    Sometimes,
+    changed,
+)
 from dgss_core.training.augmentation.corruption import CorruptionConfig, RandomCorruption
 from dgss_core.training.augmentation.crop import ScaleCrop
 from dgss_core.training.augmentation.exposure import Exposure
+from dgss_core.training.augmentation.jitter import ColorJitter, PhotometricJitter
 from dgss_core.training.augmentation.photometric import PhotometricDistortion
-from dgss_core.training.augmentation.pixels import to_image
+from dgss_core.training.augmentation.pixels import to_image, to_pixels
 from dgss_core.training.augmentation.sampling import Draw
 from dgss_core.training.chance import seeded
 
 Color = Literal['photometric', 'jitter', 'exposure', 'none']
 
 
+@dataclass(frozen=True)
+class Crop:
+    """A crop of a frame, before the changes of its pixels.
+
+    Attributes:
+        image: uint8 (3, h, w).
+        labels: uint8 (h, w).
+        inside: bool (h, w), which pixels lie inside the frame, not in the fill.
+        look: the changes that are still to be made.
+    """
+
+    image: Tensor
+    labels: Tensor
+    inside: Tensor
+    look: Look = ()
+
+    def finished(self) -> Crop:
+        """The same crop after the changes, made one image at a time on the CPU."""
+        image = self.image
+        if any(self.look):
+            image = to_image(changed(to_pixels(Image(image)), self.look)).as_subclass(Tensor)
+        return replace(self, image=image.contiguous(), look=())
+
+    @property
+    def batched(self) -> bool:
+        """Whether all changes can be made on a batch."""
+        return all(change is None or change.batched for change in self.look)
+
+
 class TrainingAugmentation:
     """A sequence of torchvision v2 transforms; the same seed gives the same crop.
 
-    Each transform gets the image, the mask and the wanted class or None, and returns the class
-    unchanged. Put the crop first, so that later transforms process only its pixels.
+    Those that move pixels get the image, the mask and the wanted class or None, and return the
+    class unchanged. Those that only change pixels, `RandomChange`, come last.
     """
 
     def __init__(self, *transforms: torch.nn.Module) -> None:
-        self.transforms = transforms
+        self.changes = tuple(t for t in transforms if isinstance(t, RandomChange))
+        self.moves = transforms[: len(transforms) - len(self.changes)]
+        if any(isinstance(transform, RandomChange) for transform in self.moves):
+            raise ValueError('a transform that moves pixels follows one that changes them')
 
     def __call__(
         self, image: np.ndarray, labels: np.ndarray, seed: int, wanted: int | None = None
@@ -45,20 +86,21 @@ class TrainingAugmentation:
             seed: determines all random draws.
             wanted: class that the crop should show, if one was drawn.
         """
-        x, y, _ = self.crop(image, labels, seed, wanted)
-        return x, y
+        crop = self.cut(image, labels, seed, wanted).finished()
+        return crop.image, crop.labels
 
-    def crop(
+    def cut(
         self, image: np.ndarray, labels: np.ndarray, seed: int, wanted: int | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """As a call, and bool (h, w): which pixels lie inside the image, not in the fill."""
+    ) -> Crop:
+        """As a call, but the changes of the pixels are only drawn."""
         inside = Mask(torch.ones(labels.shape, dtype=torch.uint8))
         parts: tuple[Any, ...] = to_image(image), Mask(torch.from_numpy(labels)), wanted, inside
         with seeded(seed):
-            for transform in self.transforms:
+            for transform in self.moves:
                 parts = transform(*parts)
-        x, y, within = (parts[i].as_subclass(Tensor).contiguous() for i in (0, 1, 3))
-        return x, y, within.bool()
+            look = tuple(change for one in self.changes for change in one.draw())
+        x, y, within = (parts[i].as_subclass(Tensor) for i in (0, 1, 3))
+        return Crop(x, y.contiguous(), within.bool().contiguous(), look)
 
 
 def training_augmentation(
@@ -82,9 +124,9 @@ def training_augmentation(
     area. `color`: 'photometric' is the distortion of Rein, VLTSeg and CLOUDS, 'jitter' is FAMix's
     (brightness, contrast and saturation by up to 80 %), 'exposure' is our street model's.
     """
-    colors: dict[str, list[v2.Transform]] = {
+    colors: dict[str, list[RandomChange]] = {
         'photometric': [PhotometricDistortion()],
-        'jitter': [v2.ColorJitter(0.8, 0.8, 0.8)],
+        'jitter': [ColorJitter(0.8, 0.8, 0.8)],
         'exposure': exposure_changes(),
         'none': [],
     }
@@ -114,12 +156,12 @@ class RegionCrop(v2.RandomResizedCrop):
         return Mask(F.interpolate(part, tuple(self.size), mode='nearest-exact')[0, 0])
 
 
-def exposure_changes() -> list[v2.Transform]:
+def exposure_changes() -> list[RandomChange]:
     """The changes of light between noon and night, and of sharpness."""
     return [
-        v2.RandomApply([Exposure()], p=0.6),
-        v2.RandomPhotometricDistort(hue=(-0.02, 0.02), p=0.3),
-        v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.8))], p=0.2),
+        Sometimes(Exposure(), 0.6),
+        PhotometricJitter(0.02, 0.3),
+        Sometimes(GaussianBlur(5, (0.1, 1.8)), 0.2),
     ]
 
 
@@ -149,16 +191,15 @@ class AugmentedFrames(torch.utils.data.Dataset):
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
         """Image uint8 (3, h, w) and labels uint8 (h, w)."""
-        return self.read(draw)[:2]
+        crop = self.read(draw)[0].finished()
+        return crop.image, crop.labels
 
-    def read(self, draw: Draw) -> tuple[Tensor, Tensor, bool, Tensor]:
-        """Image uint8 (3, h, w), labels uint8 (h, w), whether the sample is labelled, and bool
-        (h, w): which pixels lie inside the frame."""
+    def read(self, draw: Draw) -> tuple[Crop, bool]:
+        """A crop, its changes only drawn, and whether the sample is labelled."""
         place = int(np.searchsorted(self.ends, draw.index, side='right'))
         index = draw.index - (int(self.ends[place - 1]) if place else 0)
         sample = self.datasets[place][index]
-        augment = self.augmentations[place]
-        image, labels, inside = augment.crop(sample.image, sample.labels, draw.seed, draw.wanted)
+        crop = self.augmentations[place].cut(sample.image, sample.labels, draw.seed, draw.wanted)
         if self.tables is not None:
-            labels = self.tables[place][labels.long()]
-        return image, labels, sample.labelled, inside
+            crop = replace(crop, labels=self.tables[place][crop.labels.long()])
+        return crop, sample.labelled

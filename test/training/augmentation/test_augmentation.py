@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from dgss_core.training.augmentation import (
     class_statistics,
     training_augmentation,
 )
+from dgss_core.training.augmentation.photometric import Distorted
 
 
 def gradient(*, height: int = 60, width: int = 80) -> tuple[np.ndarray, np.ndarray]:
@@ -102,13 +104,10 @@ def test_no_class_covers_the_crop_and_the_wanted_one_is_in_it() -> None:
 
 
 def test_photometric_distortion_follows_its_formula() -> None:
-    distortion = PhotometricDistortion()
     pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    image = as_pair(pixels, pixels[..., 0])[0]
 
     def changed(**params: float) -> np.ndarray:
-        plain = {'brightness': 0, 'contrast': 1, 'saturation': 1, 'hue': 0, 'contrast_last': False}
-        return distortion.transform(image, plain | params).permute(1, 2, 0).numpy()
+        return Distorted(**params).on_image(pixels)
 
     assert np.array_equal(changed(), pixels)
     assert np.array_equal(changed(brightness=20), np.clip(pixels.astype(int) + 20, 0, 255))
@@ -120,7 +119,7 @@ def test_photometric_distortion_follows_its_formula() -> None:
     off = np.abs((turned[..., 0] - hues - 10 + 90) % 180 - 90)[turned[..., 1] > 128]
     assert off.max() <= 2
     torch.manual_seed(0)
-    draws = [distortion.make_params([]) for _ in range(400)]
+    draws = [asdict(PhotometricDistortion().draw()[0]) for _ in range(400)]
     for key, neutral, low, high in (
         ('brightness', 0, -32, 32), ('contrast', 1, 0.5, 1.5), ('hue', 0, -18, 18)
     ):  # fmt: skip

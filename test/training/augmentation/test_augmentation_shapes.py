@@ -14,8 +14,9 @@ def test_labels_stay_on_the_pixels_of_the_image():
     )
     off = []
     for seed in range(20):
-        x, y, inside = augment.crop(image, labels, seed)
-        assert inside.all()
+        crop = augment.cut(image, labels, seed)
+        x, y = crop.image, crop.labels
+        assert crop.inside.all()
         assert set(y.unique().tolist()) <= {0, 1}
         off.append(((x[0] > 127) != (y == 1)).float().mean().item())
     # A shift of half a pixel at 4 to 6 borders per row would leave 3 to 5 % different.
