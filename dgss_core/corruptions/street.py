@@ -11,7 +11,7 @@ import numpy as np
 
 from dgss_core.synthetic.lighting import expose
 from dgss_core.synthetic.noise import Random, fractal
-from dgss_core.synthetic.weather import bloom, lens_drops, rain_streaks, snow_flakes, transmission
+from dgss_core.synthetic.weather import glow, lens_drops, rain_streaks, snow_flakes, transmission
 
 HORIZON, FAR = 0.45, 80.0
 CAMERA_HEIGHT, FOCAL = 1.5, 0.9
@@ -87,7 +87,8 @@ def street_night(image: np.ndarray, random: Random, light: float) -> np.ndarray:
         * LAMP
     )
     glare = (lamps * np.clip(grey, 0, 2))[..., None] * LAMP
-    image = expose(bloom((dark + lit + glare).astype(np.float32), 1.0, 0.8), 1.0) / 255
+    radiance = (dark + lit + glare).astype(np.float32)
+    image = expose(radiance + glow(radiance, 1.0, 0.8), 1.0) / 255
     noise = random.standard_normal(image.shape, np.float32)
     return image + noise * (0.004 + 0.02 * np.sqrt(image)) * (0.12 / (light + 0.03)) ** 0.5
 

@@ -133,7 +133,7 @@ class _Facade:
             drop = int(height * rng.uniform(0.2, 0.8))
             tone = rng.uniform(0.55, 1)
         if lit:
-            shine = rng.integers(110, 255)
+            shine = int(rng.integers(110, 255))
         window = _Window(*corner, width, height, self.frame, base, gain, drop, tone, shine)
         self.steps.append(window.paint)
 

@@ -61,8 +61,8 @@ class Batch(NamedTuple):
     def on(self, fabric: L.Fabric) -> Batch:
         """The batch on the device of `fabric`, with all changes made."""
         tensors = fabric.to_device((self.images, self.labels, self.labelled, self.inside))
-        images, *others = tensors
-        return Batch(changed_batch(images, self.looks), *others, looks=[])
+        images, labels, labelled, inside = tensors
+        return Batch(changed_batch(images, self.looks), labels, labelled, inside, [])
 
 
 class InMemory:
