@@ -28,7 +28,9 @@ def fractal(rng: Random, size: int, base: int = 4, gain: float = 0.55) -> np.nda
         wider = cv2.copyMakeBorder(grid, pad, pad, pad, pad, cv2.BORDER_WRAP)
         scale = size // cells
         big = cv2.resize(wider, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-        total += weight * big[pad * scale : -pad * scale, pad * scale : -pad * scale]
+        inner = big[pad * scale : -pad * scale, pad * scale : -pad * scale]
+        # `size` need not be a multiple of the cells.
+        total += weight * (inner if len(inner) == size else cv2.resize(inner, (size, size)))
         cells, weight = cells * 2, weight * gain
     low, high = np.percentile(total, [0.5, 99.5])
     return np.clip((total - low) / (high - low), 0, 1).astype(np.float32)
