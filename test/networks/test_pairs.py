@@ -196,7 +196,7 @@ class TestPairs(ModelContract):
 
 # Encoders and heads are traced one after the other: what a pair adds is the number, width and
 # stride of the maps between them. Each head with one encoder of every kind, each encoder with the
-# largest head. test_export_systems.py exports every system.
+# largest head. test_export_systems.py exports every encoder and head to a file.
 TRACED = [
     name
     for name in PAIRS
