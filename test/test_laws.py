@@ -64,7 +64,11 @@ BREACHES = {
         'def late():\n    from dgss_core.published import store',
         'Nothing is fetched at launch',
     ),
-    'ROS in the library': ('dgss_core/files.py', 'import rclpy', 'Only dgss_ros imports ROS'),
+    'ROS in the library': (
+        'dgss_core/files/__init__.py',
+        'import rclpy',
+        'Only dgss_ros imports ROS',
+    ),
     'health that knows the node': (
         'dgss_ros/health/watchdog.py',
         'from dgss_ros.node.cameras import Camera',

@@ -55,7 +55,7 @@ def drive(*, seeds: int = 4, frames: int = 12, size: str = '640x360', json: bool
 
 
 def _orders(dataset: Synthetic) -> dict[str, Any]:
-    """Frames per second of each way to read the dataset."""
+    """Frames per second of each way to read the dataset. Raises DgssError if none is kept."""
     in_order = range(len(dataset))
     shuffled = random.Random(0).sample(in_order, len(dataset))
     dataset.rendered = None
@@ -75,7 +75,13 @@ def _rate(dataset: Synthetic, order: Iterable[int]) -> float:
     started = time.perf_counter()
     for index in order:
         dataset[index]
-    return len(dataset) / (time.perf_counter() - started)
+    rate = len(dataset) / (time.perf_counter() - started)
+    if dataset.rendered is not None and dataset.rendered.stopped:
+        raise DgssError(
+            f'Rendered frames could not be kept in {dataset.rendered.folder}, so reading them '
+            'cannot be measured; set TMPDIR to a folder with space.'
+        )
+    return rate
 
 
 def _parts(seeds: range, frames: int, width: int, height: int) -> dict[str, Any]:

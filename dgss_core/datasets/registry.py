@@ -48,7 +48,7 @@ def build_dataset(
             bag; None for `synthetic`
         split: None is the first one; `unlabelled` has no splits
         options: those of `Pairs` (condition, mapping, listing, labelled), `Synthetic` (frames,
-            conditions, seeds, step, width, height, keep_gib) or `Unlabelled` (topic, every,
+            conditions, seeds, step, width, height) or `Unlabelled` (topic, every,
             label_set)
 
     Raises:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from dgss_core import __version__
-from dgss_core.datasets.rendered import Frame, RenderedFrames
+from dgss_core.datasets.rendered import Frame, limit_of_folder, shared_frames
 from dgss_core.datasets.sample import Sample
-from dgss_core.errors import DgssError, unknown
+from dgss_core.errors import unknown
+from dgss_core.files import cache_folder
 from dgss_core.labels import LabelSet
 from dgss_core.synthetic import CONDITIONS, StreetDrive
 
@@ -27,10 +28,10 @@ class Synthetic:
     """`frames` frames, `step` apart, of one drive per seed, with alternating conditions.
 
     `width`, `height` in pixels. Frames are rendered when they are first read, a drive at once, and
-    kept in the cache folder (`datasets.rendered`), where all sets together take `keep_gib` GiB at
-    most. A dataset that is larger is not kept, and with 0 none is; frames in any order then cost
-    far more than frames in order, because each needs its street. Raises DgssError if `keep_gib` is
-    negative.
+    kept in the cache folder (`datasets.rendered`), where all sets together take the GiB of the
+    environment variable DGSS_SYNTHETIC_CACHE_GIB at most, by default 2. A dataset that is larger
+    is not kept, and with 0 none is; frames in any order then cost far more than frames in order,
+    because each needs its street. Raises DgssError if the variable is no number of at least 0.
     """
 
     label_set = LabelSet.load('cityscapes19')
@@ -44,18 +45,14 @@ class Synthetic:
         *,
         width: int = 640,
         height: int = 360,
-        keep_gib: float = 2.0,
     ) -> None:
-        if not keep_gib >= 0:
-            raise DgssError(
-                f'keep_gib is {keep_gib}: give the GiB of rendered frames to keep, or 0.'
-            )
         self.seeds, self.frames, self.step = tuple(map(int, seeds)), frames, step
         self.conditions, self.size = tuple(conditions), (width, height)
         self._frame_bytes = 4 * width * height
         whole = len(self) * self._frame_bytes
-        limit = int(keep_gib * 2**30)
-        self.rendered = RenderedFrames(limit) if 0 < whole <= limit else None
+        limit = limit_of_folder()
+        fits = 0 < whole <= limit
+        self.rendered = shared_frames(limit, cache_folder('synthetic')) if fits else None
         self.title = f'synthetic drive, {len(self.seeds)} seeds, {len(self)} frames'
 
     @classmethod
@@ -79,7 +76,11 @@ class Synthetic:
 
     def labels(self, index: int) -> np.ndarray:
         """Uint8 (H, W)."""
-        return self._frame(index)[1]
+        if self.rendered is not None:
+            kept = self.rendered.labels(*self._set(index))
+            if kept is not None:
+                return kept
+        return self._render(index)[1]
 
     @property
     def fingerprint(self) -> str:
@@ -103,14 +104,16 @@ class Synthetic:
 
     def _frame(self, index: int) -> Frame:
         if self.rendered is not None:
-            indices = self._set_of(index)
-            about = self.size, [self._place(each) for each in indices]
-            kept = self.rendered.frame(
-                about, index - indices[0], self.size, lambda: [self._render(i) for i in indices]
-            )
+            kept = self.rendered.frame(*self._set(index))
             if kept is not None:
                 return kept
         return self._render(index)
+
+    def _set(self, index: int) -> tuple[object, int, tuple[int, int], Callable[[], list[Frame]]]:
+        """The set of a frame as `RenderedFrames` takes it."""
+        indices = self._set_of(index)
+        about = self.size, [self._place(each) for each in indices]
+        return about, index - indices[0], self.size, lambda: self._render_all(indices)
 
     def _set_of(self, index: int) -> range:
         """The frames that are rendered together with one: of its drive, so of one street."""
@@ -120,14 +123,22 @@ class Synthetic:
         start = drive * self.frames
         return range(start + first, start + min(first + step, self.frames))
 
-    def _render(self, index: int) -> Frame:
-        condition, seed, number = self._place(index)
-        width, height = self.size
-        picture = drive_of(seed, condition, width=width, height=height).frame(number)
+    def _render_all(self, indices: range) -> list[Frame]:
+        # Held here, so that their street stays while other threads ask for other drives.
+        drives = [self._drive(index) for index in indices]
+        return [self._render(i, drive) for i, drive in zip(indices, drives, strict=True)]
+
+    def _render(self, index: int, drive: StreetDrive | None = None) -> Frame:
+        picture = (drive or self._drive(index)).frame(self._place(index)[2])
         return picture.image, picture.labels
 
+    def _drive(self, index: int) -> StreetDrive:
+        condition, seed, _ = self._place(index)
+        width, height = self.size
+        return drive_of(seed, condition, width=width, height=height)
 
-@lru_cache(maxsize=16)
+
+@lru_cache(maxsize=len(CONDITIONS))
 def drive_of(seed: int, condition: str, *, width: int, height: int) -> StreetDrive:
-    """A drive; the last ones that were asked for are kept, with their streets."""
+    """A drive; those of one street are kept, or as many of others that were asked for last."""
     return StreetDrive(seed, condition, width=width, height=height)

@@ -1,8 +1,8 @@
 """Pictures on flat surfaces: colours, labels and a silhouette, in every size that is needed."""
 
 from collections.abc import Callable
-from functools import cached_property
 from math import floor, log2
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -61,16 +61,21 @@ class Texture:
 
 
 class PaintedLater(Texture):
-    """A texture that `paint` makes when it is first seen."""
+    """A texture that `paint` makes when it is first seen, once for all threads."""
 
     def __init__(self, paint: Callable[[], Texture]) -> None:
         self._paint = paint
+        self._made: Texture | None = None
+        self._painting = Lock()
 
-    @cached_property
+    @property
     def _painted(self) -> Texture:
-        painted = self._paint()
-        del self._paint
-        return painted
+        if self._made is None:
+            with self._painting:
+                if self._made is None:
+                    self._made = self._paint()
+                    del self._paint  # What it holds is no longer needed.
+        return self._made
 
     @property
     def label(self) -> int | None:  # type: ignore[override]

@@ -91,7 +91,9 @@ class Vehicle:
 class PlacedVehicle(NamedTuple):
     """The faces of a vehicle that stands somewhere.
 
-    `starts`, `normals` (n, 3): of its sheets. `footprint` (4, 2): (s, y) in metres.
+    `at` (3,): the middle of its rear end on the ground, (s, y, z) in metres. `right` (3,): unit
+    vector to its right. `sides`: by the side they face, -1 left, 1 right. `starts`, `normals`
+    (n, 3): of its sheets. `footprint` (4, 2): (s, y) in metres.
     """
 
     at: np.ndarray

@@ -9,6 +9,7 @@ import pytest
 
 from dgss_core.cli import main
 from dgss_core.commands import bench_drive
+from dgss_core.datasets import rendered
 from dgss_core.synthetic import CONDITIONS
 
 
@@ -29,6 +30,17 @@ def test_the_ways_to_read_the_drive_are_measured(
     assert not list(tmp_path.iterdir())
     bench_drive._print(found)
     assert 'any order takes' in capsys.readouterr().out
+
+
+def test_nothing_is_measured_where_nothing_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(rendered, 'write_whole', full)
+    assert main(['bench', 'drive', '--seeds', '1', '--frames', '1', '--size', '64x36']) != 0
+    assert 'could not be kept in' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

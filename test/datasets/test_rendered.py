@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from dgss_core.datasets import rendered
 from dgss_core.datasets.rendered import LOCK, Frame, RenderedFrames
-from dgss_core.datasets.synthetic import Synthetic
-from dgss_core.errors import DgssError
 
 SIZE = (40, 32)
 
@@ -67,12 +67,37 @@ def test_other_code_or_another_library_finds_nothing(
 ) -> None:
     renderer = Renderer()
     read(RenderedFrames(10**9, tmp_path), renderer, 7, 0)
-    code, *libraries = rendered._renderer()
-    assert len(code) == 64
-    for changed in (('0' * 64, *libraries), (code, *libraries[:-2], '4.5.0', libraries[-1])):
-        monkeypatch.setattr(rendered, '_renderer', lambda changed=changed: changed)
+    known = rendered.RENDERER
+    assert known == rendered._renderer()
+    for place in range(len(known)):
+        monkeypatch.setattr(rendered, 'RENDERER', (*known[:place], 'x', *known[place + 1 :]))
         read(RenderedFrames(10**9, tmp_path), renderer, 7, 0)
-    assert renderer.calls == 3
+    assert renderer.calls == 1 + len(known)
+
+
+@pytest.mark.parametrize(
+    'file', ['datasets/rendered.py', 'datasets/synthetic.py', 'synthetic/texture.py']
+)
+def test_every_file_that_renders_or_packs_is_in_the_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    root = Path(rendered.__file__).parents[1]
+    for wing in ('datasets', 'synthetic'):
+        shutil.copytree(root / wing, tmp_path / wing)
+    monkeypatch.setattr(rendered, 'files', lambda name: tmp_path / name.partition('.')[2])
+    assert rendered._renderer() == rendered.RENDERER
+    with (tmp_path / file).open('a') as source:
+        source.write('# Changed.')
+    assert rendered._renderer() != rendered.RENDERER
+
+
+def test_a_cpu_with_fewer_instructions_finds_nothing() -> None:
+    code = 'from dgss_core.datasets import rendered; print(rendered.RENDERER)'
+    if 'AVX2' not in cv2.getCPUFeaturesLine().replace('AVX2?', ''):
+        pytest.skip('OpenCV chooses from no AVX2 on this machine')
+    fewer = os.environ | {'OPENCV_CPU_DISABLE': 'AVX2'}
+    found = subprocess.check_output([sys.executable, '-c', code], env=fewer)
+    assert found.decode().strip() != repr(rendered.RENDERER)
 
 
 @pytest.mark.parametrize('cut', [0, 1, 30, 400, 0.5, -1])
@@ -121,21 +146,89 @@ def test_the_longest_unused_go_when_the_limit_is_reached_and_nothing_else(tmp_pa
     bounded = RenderedFrames(int(3.5 * size), tmp_path)
     read(bounded, renderer, 40, 0)
     assert len(bounded.sets()) == 3
+    assert not bounded.stopped
     assert all(other.exists() for other in others)
     assert (tmp_path / f'{"c" * 64}.zip').is_symlink()
     calls = renderer.calls
     assert [read(bounded, renderer, about, 0) for about in (10, 30, 40)] == [10, 30, 40]
     assert renderer.calls == calls
-    read(bounded, renderer, 20, 0)
+    read(RenderedFrames(int(3.5 * size), tmp_path), renderer, 20, 0)
     assert renderer.calls == calls + 1
 
 
+def test_a_process_does_not_remove_what_it_has_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    renderer = Renderer()
+    read(RenderedFrames(10**9, tmp_path), renderer, 10, 0)
+    size = RenderedFrames(10**9, tmp_path).sets()[0].stat().st_size
+    kept = RenderedFrames(int(2.5 * size), tmp_path)
+    # The set of another process goes, those of this one stay.
+    assert [read(kept, renderer, about, 0) for about in (20, 30, 40)] == [20, 30, 40]
+    assert [read(kept, renderer, about, 1) for about in (10, 20, 30, 40)] == [None, 21, 31, None]
+    assert renderer.calls == 4
+    assert sum(path.stat().st_size for path in kept.sets()) <= kept.limit
+    (line,) = caplog.messages
+    assert 'set DGSS_SYNTHETIC_CACHE_GIB to more' in line
+
+
+def test_a_folder_deleted_in_between_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, renderer = tmp_path / 'cache', Renderer()
+    kept = RenderedFrames(10**9, folder)
+    opened, deleted = rendered.locked, []
+
+    def delete_first(path: Path, **options: object) -> object:
+        if not deleted:
+            deleted.append(folder.rmdir())
+        return opened(path, **options)
+
+    monkeypatch.setattr(rendered, 'locked', delete_first)
+
+    def render() -> list[Frame]:
+        shutil.rmtree(folder)
+        return renderer.of(7)()
+
+    assert kept.frame(7, 0, SIZE, render) is not None
+    assert read(kept, renderer, 7, 1) == 8
+    assert renderer.calls == 1
+    assert deleted
+    assert not caplog.messages
+
+
+def test_a_clock_before_1980_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = rendered._packed([frame_of(3)])
+    monkeypatch.setattr(time, 'time', lambda: 0.0)
+    assert rendered._packed([frame_of(3)]) == packed
+    renderer, kept = Renderer(), RenderedFrames(10**9, tmp_path)
+    assert [read(kept, renderer, 7, i) for i in (0, 1)] == [7, 8]
+    assert renderer.calls == 1
+
+
+def test_the_labels_are_read_alone(tmp_path: Path) -> None:
+    renderer, kept = Renderer(), RenderedFrames(10**9, tmp_path)
+    read(kept, renderer, 7, 0)
+    (path,) = kept.sets()
+    data = bytearray(path.read_bytes())
+    data[data.index(bytes([8]) * 100)] ^= 1  # The image of frame 1.
+    path.write_bytes(data)
+    found = kept.labels(7, 1, SIZE, renderer.of(7))
+    np.testing.assert_array_equal(found, frame_of(8)[1])
+    assert renderer.calls == 1
+    assert read(kept, renderer, 7, 1) == 8
+    assert renderer.calls == 2
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')
-def test_without_the_right_to_write_nothing_is_kept_nor_rendered_in_sets(tmp_path: Path) -> None:
+def test_without_the_right_to_write_nothing_is_kept_nor_rendered_in_sets(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     tmp_path.chmod(0o500)
     renderer, kept = Renderer(), RenderedFrames(10**9, tmp_path / 'below')
-    assert read(kept, renderer, 7, 0) is None
+    assert [read(kept, renderer, 7, i) for i in (0, 1)] == [None, None]
     assert renderer.calls == 0
+    assert ['(Permission denied)' in line for line in caplog.messages] == [True]
 
 
 @pytest.mark.parametrize('where', ['file', 'null'])
@@ -148,7 +241,9 @@ def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path, where: str) ->
     assert (tmp_path / 'file').read_text() == 'mine'
 
 
-def test_a_full_disk_costs_one_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_costs_one_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def full(path: Path, data: bytes) -> None:
         raise OSError(28, 'No space left on device')
 
@@ -158,6 +253,7 @@ def test_a_full_disk_costs_one_set(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert read(kept, renderer, 7, 2) is None
     assert renderer.calls == 1
     assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+    assert ['No space left on device' in line for line in caplog.messages] == [True]
 
 
 def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
@@ -166,6 +262,13 @@ def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / 'cache' / LOCK).symlink_to(target)
     assert read(RenderedFrames(10**9, tmp_path / 'cache'), Renderer(), 7, 0) is None
     assert not target.exists()
+
+
+def test_a_pipe_in_place_of_the_lock_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / LOCK)
+    kept = RenderedFrames(10**9, tmp_path)
+    assert read(kept, Renderer(), 7, 0) is None
+    assert 'not a regular file' in kept.stopped
 
 
 WORKER = """
@@ -193,46 +296,3 @@ def test_several_processes_render_each_set_once(tmp_path: Path) -> None:
     workers = [subprocess.Popen(command) for _ in range(3)]
     assert [worker.wait(120) for worker in workers] == [0, 0, 0]
     assert sorted(log.read_text().split()) == ['0', '1', '2', '3']
-
-
-@pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-    return {'seeds': (4,), 'frames': 3, 'width': 64, 'height': 36}
-
-
-def test_the_drive_reads_what_it_kept(small: dict[str, object], tmp_path: Path) -> None:
-    fresh, drive = Synthetic(**small, keep_gib=0), Synthetic(**small)
-    expected = [fresh[i] for i in range(3)]
-    assert not list(tmp_path.iterdir())
-    for _ in range(2):
-        for i in (2, 0, 1):
-            found = drive[i]
-            assert (found.name, found.condition) == (expected[i].name, expected[i].condition)
-            np.testing.assert_array_equal(found.image, expected[i].image)
-            np.testing.assert_array_equal(found.labels, expected[i].labels)
-            np.testing.assert_array_equal(drive.labels(i), expected[i].labels)
-    assert len(list((tmp_path / 'dgss/synthetic').glob('*.zip'))) == 1
-    other = Synthetic(**{**small, 'conditions': ('night',)})
-    assert not np.array_equal(other[0].image, expected[0].image)
-
-
-def test_a_long_drive_is_rendered_in_parts(small: dict[str, object]) -> None:
-    drive = Synthetic(**{**small, 'frames': 30})
-    assert [drive._set_of(i) for i in (0, 11, 12, 29)] == [
-        range(12), range(12), range(12, 24), range(24, 30),
-    ]  # fmt: skip
-    wide = Synthetic((1, 2), 12, width=3840, height=2160)
-    assert [wide._set_of(i) for i in (0, 13)] == [range(2), range(12, 14)]
-
-
-def test_a_dataset_beyond_the_limit_is_not_kept(small: dict[str, object], tmp_path: Path) -> None:
-    drive = Synthetic(**small, keep_gib=1e-6)
-    assert drive[0].image.shape == (36, 64, 3)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize('keep_gib', [-1, float('nan')])
-def test_a_negative_limit_is_one_sentence(keep_gib: float) -> None:
-    with pytest.raises(DgssError, match=r'keep_gib is .*: give the GiB'):
-        Synthetic((1,), 1, keep_gib=keep_gib)

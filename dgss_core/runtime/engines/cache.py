@@ -14,15 +14,11 @@ begin with a dot are never read, so an interrupted build leaves nothing that loo
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import math
 import os
 import re
 import shutil
-import stat
-import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -33,6 +29,7 @@ from pathlib import Path
 from dgss_core.documents import load_json
 from dgss_core.errors import DgssError
 from dgss_core.files import STAGING, Kind, cache_folder, replacing_folder, tidy
+from dgss_core.files.lock import locked
 from dgss_core.runtime.backend import Report
 from dgss_core.runtime.bundle.contents import read_whole
 from dgss_core.runtime.key import EngineKey
@@ -45,8 +42,6 @@ LARGEST_DOCUMENT = 1 << 20
 """Bytes of a description or a report in the cache."""
 LOCK_WAIT_S = 1800.0
 """Longest wait for the lock; longer than the longest build."""
-_LOCK_FORMAT = 'hhqqi4x'
-"""`struct flock` of Linux on 64 bits: type, whence, start, length, process."""
 
 
 @dataclass(frozen=True)
@@ -178,15 +173,15 @@ class EngineCache:
         One lock for all engines, because two builds at once would distort the timing of kernels.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        handle = os.open(self.folder / LOCK, flags, 0o600)
-        try:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise OSError(f'{LOCK} is not a regular file')
-            _wait_for_lock(handle, report)
+        with locked(
+            self.folder / LOCK,
+            longest_s=LOCK_WAIT_S,
+            # The reader of the lines may stop the wait.
+            waiting=lambda: report('Another process builds an engine; waiting for it.'),
+        ) as held:
+            if not held:
+                report('Another process holds the lock of the engines; going on without it.')
             yield
-        finally:
-            os.close(handle)
 
     def _store(self, key: EngineKey, data: bytes, seconds: float) -> Entry:
         folder = self.folder_of(key)
@@ -206,32 +201,6 @@ class EngineCache:
         if must_keep:
             raise DgssError(sentence) from error
         report(sentence)
-
-
-def _wait_for_lock(handle: int, report: Report) -> None:
-    """Lock an open file against other processes and other threads of this one.
-
-    The lock saves work and keeps builds from disturbing each other; an engine appears by one
-    rename, with or without it. So after `LOCK_WAIT_S`, and if the file is held by a process that
-    only reads it and thus builds nothing, this returns without the lock.
-    """
-    # A lock of the open file, which only a process that may write the file can take for writing.
-    wanted = struct.pack(_LOCK_FORMAT, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    end, reported_s = time.monotonic() + LOCK_WAIT_S, -math.inf
-    while True:
-        try:
-            fcntl.fcntl(handle, fcntl.F_OFD_SETLK, wanted)
-            return
-        except (BlockingIOError, PermissionError):
-            held = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, wanted)
-        now = time.monotonic()
-        if struct.unpack(_LOCK_FORMAT, held)[0] == fcntl.F_RDLCK or now > end:
-            report('Another process holds the lock of the engines; going on without it.')
-            return
-        if now - reported_s >= 5:  # The reader of the lines may stop the wait.
-            reported_s = now
-            report('Another process builds an engine; waiting for it.')
-        time.sleep(0.1)
 
 
 def _read_entry(folder: Path) -> Entry | None:

@@ -6,6 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from dgss_core.datasets import Dataset
+from dgss_core.datasets.synthetic import SET_FRAMES
 from dgss_core.errors import DgssError
 from dgss_core.files import cache_folder, write_whole
 
@@ -57,13 +59,16 @@ def class_statistics(dataset: Dataset, cache: Path | None = None) -> ClassStatis
 def _count(dataset: Dataset) -> np.ndarray:
     classes = len(dataset.label_set)
 
-    def count(index: int) -> np.ndarray:
-        return np.bincount(dataset.labels(index).ravel(), minlength=256)[:classes]
+    def count(run: range) -> list[np.ndarray]:
+        return [np.bincount(dataset.labels(i).ravel(), minlength=256)[:classes] for i in run]
 
+    # Frames of one set are rendered together, and of one drive share a street: to one thread.
+    frames = range(len(dataset))
+    runs = [frames[start : start + SET_FRAMES] for start in frames[::SET_FRAMES]]
     console = Console(stderr=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = track(
-            pool.map(count, range(len(dataset))),
+            chain.from_iterable(pool.map(count, runs)),
             f'Counting {dataset.title}',
             len(dataset),
             console=console,
