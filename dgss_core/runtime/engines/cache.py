@@ -28,7 +28,15 @@ from pathlib import Path
 
 from dgss_core.documents import load_json
 from dgss_core.errors import DgssError
-from dgss_core.files import STAGING, Kind, cache_folder, replacing_folder, tidy
+from dgss_core.files import (
+    NEW,
+    STAGING,
+    Kind,
+    cache_folder,
+    replacing_folder,
+    staging_folder,
+    tidy,
+)
 from dgss_core.files.lock import locked
 from dgss_core.runtime.backend import Report
 from dgss_core.runtime.bundle.contents import read_whole
@@ -142,7 +150,9 @@ class EngineCache:
         """Remove `entry` if it was built for `key`; otherwise only ignore it in this process."""
         self._refused.add(entry.folder)
         if entry.key == key and not _why_no_engine(entry.folder):
-            shutil.rmtree(entry.folder, ignore_errors=True)
+            # A kill leaves the whole entry or none of it.
+            with suppress(OSError), staging_folder(self.folder) as staging:
+                os.rename(entry.folder, staging / NEW)
             self._refused.discard(entry.folder)
 
     def prune(self, days: float, report: Report) -> list[Path]:
