@@ -20,7 +20,7 @@ from dgss_core.runtime.bundle import INPUT, Bundle
 OPERATORS = {'Conv': 1, 'ConvTranspose': 1, 'Gemm': 1, 'MatMul': 1}
 """Operators with nearly all operations of a network, and the index of their weights input."""
 CPU = 'CPUExecutionProvider'
-ERRORS = (
+ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     *(
         kind
