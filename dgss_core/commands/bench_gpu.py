@@ -10,8 +10,8 @@ import torch
 from rich.console import Console
 
 from dgss_core import __version__
-from dgss_core.commands.bench_heads import VITS
-from dgss_core.commands.bench_model import model
+from dgss_core.commands.bench_heads import VITS, quarters_of
+from dgss_core.commands.bench_model import check_load, model
 from dgss_core.errors import DgssError
 from dgss_core.export.graph import write_narrow, write_onnx
 from dgss_core.export.network import DeployedNetwork
@@ -56,6 +56,7 @@ def gpu(
     """
     if min(width, height) < 32:
         raise DgssError('Give sides of 32 pixels or more.')
+    check_load(batch, seconds, threads)
     for name in backend.split(','):
         check_backend(name)
     has_gpu = torch.cuda.is_available()
@@ -74,6 +75,7 @@ def gpu(
             seconds=seconds,
             threads=threads,
             unverified=True,
+            cache_dir=Path(scratch) / 'engines',  # nobody takes kernels of random weights again
             json=json,
         )
 
@@ -82,12 +84,11 @@ def write(
     folder: Path, encoder: str, *, width: int, height: int, precision: str
 ) -> tuple[Path, Path]:
     """Write a checkpoint of random weights and its bundle into `folder`; returns both paths."""
-    vit, depth = VITS[encoder], VITS[encoder]['depth']
-    taps = [depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
+    vit, taps = VITS[encoder], quarters_of(VITS[encoder]['depth'])
     sizes: dict[str, Any] = {
         'encoder_options': {**vit, 'taps': taps, 'image_size': max(width, height)}
     }
-    torch.manual_seed(0)  # the same kernels are taken again
+    torch.manual_seed(0)
     network = build_system(SYSTEM, **sizes).eval()
     checkpoint = folder / f'{encoder}.safetensors'
     save_checkpoint(network, checkpoint, About(SYSTEM, sizes, 'random', licence='none'))

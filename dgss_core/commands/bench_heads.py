@@ -90,7 +90,7 @@ def build_models(encoder: str, side: int) -> dict[str, SegmentationModel]:
     `side`: of the square image that the position table is for, in pixels.
     """
     vit, depth = {**VITS[encoder], 'image_size': side}, VITS[encoder]['depth']
-    quarters = tuple(depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
+    quarters = quarters_of(depth)
     light = build_system('dgss-dinov2-l', encoder_options={**vit, 'taps': quarters})
     query = build_system('dgss-dinov2-l-query', encoder_options={**vit, 'taps': (depth - 2,)})
     for model in (light, query):
@@ -98,6 +98,11 @@ def build_models(encoder: str, side: int) -> dict[str, SegmentationModel]:
     # With rank=None SoMA is the merged model: a plain ViT with a pyramid of four scales.
     masks = build_system('soma-dinov2-l', encoder_options={**vit, 'taps': quarters}, rank=None)
     return {'light conv': light, 'query': query, 'Mask2Former': masks}
+
+
+def quarters_of(depth: int) -> list[int]:
+    """The last blocks of the four quarters of a ViT of `depth` blocks."""
+    return [depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
 
 
 def _time(network: Any, images: torch.Tensor, times: list[float]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,18 +11,21 @@ import numpy as np
 from dgss_core.errors import DgssError
 from dgss_core.runtime.backends import load_backend
 from dgss_core.runtime.bundle import open_bundle
+from dgss_core.runtime.roofline.child import last_line, run_module
 
 
-def measure(bundle: Path, backend: str, batch: int, threads: int) -> dict[str, float]:
+def measure(
+    bundle: Path, backend: str, batch: int, threads: int, cache_dir: Path | None = None
+) -> dict[str, float]:
     """Measure the peak MiB of loading the network and one call, on the host and on the GPU.
 
-    `bundle`: its folder. Raises DgssError with the last line of stderr if the process fails.
+    `bundle`: its folder. `cache_dir`: of the engines. Raises DgssError with the last line
+    of stderr if the process fails.
     """
-    command = [sys.executable, '-m', __name__, str(bundle), backend, str(batch), str(threads)]
-    result = subprocess.run(command, capture_output=True, text=True)
+    folders = (str(bundle), str(cache_dir or ''))
+    result = run_module(__name__, *folders, backend, str(batch), str(threads))
     if result.returncode != 0:
-        last = (result.stderr.strip().splitlines() or ['it was killed'])[-1]
-        raise DgssError(f'The memory of {backend} could not be measured: {last}')
+        raise DgssError(f'The memory of {backend} could not be measured: {last_line(result)}')
     return json.loads(result.stdout)
 
 
@@ -45,11 +47,15 @@ def _on_gpu() -> float:
         return 0
 
 
-def _main(folder: str, backend: str, batch: str, threads: str) -> None:
+def _main(folder: str, cache: str, backend: str, batch: str, threads: str) -> None:
     bundle = open_bundle(folder)
     images = np.zeros((int(batch), bundle.height, bundle.width, 3), np.uint8)
     host, gpu = _highest(since_now=True), _on_gpu()
-    load_backend(bundle, backend, int(threads), allow_unverified=True).run(images)
+    cache_dir = Path(cache) if cache else None
+    loaded = load_backend(
+        bundle, backend, int(threads), cache_dir=cache_dir, allow_unverified=True
+    )
+    loaded.run(images)
     print(json.dumps({'host': _highest() - host, 'gpu': _on_gpu() - gpu}))
 
 

@@ -36,6 +36,7 @@ def model(
     seconds: float = 3,
     threads: int = 0,
     unverified: bool = False,
+    cache_dir: Path | None = None,
     json: bool = False,
 ) -> None:
     """Time a bundle in every backend that works here, in one run; compare with their rooflines.
@@ -51,10 +52,10 @@ def model(
         seconds: time for each; they take turns
         threads: CPU threads, 0 for all cores
         unverified: also time engines that are not verified
+        cache_dir: folder of the engines; ~/.cache/dgss/engines when left out
         json: print JSON instead of tables
     """
-    if batch < 1 or seconds <= 0 or threads < 0:
-        raise DgssError('Give at least one image, more than 0 seconds, and 0 threads or more.')
+    check_load(batch, seconds, threads)
     names = list(BACKENDS) if backend == 'all' else backend.split(',')
     for name in names:
         check_backend(name)
@@ -64,7 +65,7 @@ def model(
     for each in opened:
         for name in names:
             try:
-                runs.append(Run.load(each, name, batch, threads, unverified))
+                runs.append(Run.load(each, name, batch, threads, unverified, cache_dir))
             except DgssError as error:
                 if backend != 'all':
                     raise
@@ -78,6 +79,12 @@ def model(
         print(json_text.dumps({'runs': rows}, indent=2))
         return
     print_runs(rows, batch)
+
+
+def check_load(batch: int, seconds: float, threads: int) -> None:
+    """Raise DgssError for numbers with which nothing can be measured."""
+    if batch < 1 or seconds <= 0 or threads < 0:
+        raise DgssError('Give at least one image, more than 0 seconds, and 0 threads or more.')
 
 
 @cache
@@ -97,14 +104,24 @@ class Run:
     stages: dict[str, list[float]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, bundle: Bundle, name: str, batch: int, threads: int, unverified: bool) -> Run:
+    def load(
+        cls,
+        bundle: Bundle,
+        name: str,
+        batch: int,
+        threads: int,
+        unverified: bool,
+        cache_dir: Path | None,
+    ) -> Run:
         """Load the network and run it once, because the first call takes longer."""
-        backend = load_backend(bundle, name, threads, allow_unverified=unverified)
+        backend = load_backend(
+            bundle, name, threads, cache_dir=cache_dir, allow_unverified=unverified
+        )
         segmenter = Segmenter(bundle, backend)
         image = segmenter.prepare(camera_image())
         images = np.repeat(image[None], batch, axis=0)
         backend.run(images)
-        return cls(segmenter, images, measure(bundle.folder, name, batch, threads))
+        return cls(segmenter, images, measure(bundle.folder, name, batch, threads, cache_dir))
 
     def step(self) -> None:
         """Time one call of the network, with the resize before it and the resize after it."""

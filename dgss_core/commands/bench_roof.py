@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from importlib import import_module
 from typing import Any
 
 from dgss_core.errors import DgssError
-from dgss_core.runtime.backend import Backend, CountedBackend, PlacedBackend, first_line
+from dgss_core.runtime.backend import Backend, CountedBackend, PlacedBackend
 from dgss_core.runtime.bundle import Bundle, open_higher
 from dgss_core.runtime.roofline import Layer, Machine, Roof, layers_of, measure_cpu, nodes_of
 from dgss_core.runtime.roofline.chains import Clock, measure
@@ -28,11 +27,11 @@ CLOCKS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 
 class Rooflines:
-    """Measures each device, and counts the layers of each bundle, once."""
+    """Measures each device, and counts the layers of each bundle, once; also one that fails."""
 
     def __init__(self, batch: int, threads: int) -> None:
         self._batch, self._threads = batch, threads
-        self._machine = cache(self._measure)
+        self._machines: dict[str, Machine | DgssError] = {}
         self._layers: dict[str, list[Layer]] = {}
 
     def of(self, backend: Backend, bundle: Bundle, images: Any, seconds: float) -> dict[str, Any]:
@@ -49,8 +48,8 @@ class Rooflines:
             precision = 'fp32' if is_cpu else backend.precision
             layers = self._layers_of(bundle)
             roof = Roof.of(layers, machine, precision, nodes)
-        except Exception as error:  # The libraries share no base of their exceptions.
-            return {'reason': first_line(error).rstrip('.')}
+        except DgssError as error:
+            return {'reason': str(error).rstrip('.')}
         return {
             'device': backend.device,
             'measured': machine.name,
@@ -68,10 +67,17 @@ class Rooflines:
             'bound_by': roof.limit(seconds),
         }
 
-    def _measure(self, kind: str) -> Machine:
-        if kind == 'CPU':
-            return measure_cpu(self._threads)
-        return measure(clock_of(kind))
+    def _machine(self, kind: str) -> Machine:
+        if kind not in self._machines:
+            try:
+                measured = measure_cpu(self._threads) if kind == 'CPU' else measure(clock_of(kind))
+                self._machines[kind] = measured
+            except DgssError as error:
+                self._machines[kind] = error
+        found = self._machines[kind]
+        if isinstance(found, DgssError):
+            raise found
+        return found
 
     def _layers_of(self, bundle: Bundle) -> list[Layer]:
         if bundle.identity not in self._layers:
@@ -93,5 +99,8 @@ def clock_of(kind: str) -> Clock:
     if kind not in CLOCKS:
         raise DgssError(f'no rates of a GPU can be measured with {kind}')
     module, name, arguments = CLOCKS[kind]
-    make: Callable[..., Clock] = getattr(import_module(module), name)
+    try:
+        make: Callable[..., Clock] = getattr(import_module(module), name)
+    except ImportError as error:
+        raise DgssError(f'what measures a GPU with {kind} is not installed ({error})') from error
     return make(*arguments)

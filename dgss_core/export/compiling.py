@@ -11,7 +11,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,8 +22,9 @@ from torch import nn
 from dgss_core.errors import DgssError
 from dgss_core.runtime.backend import Report, first_line
 
-CACHE = 'TORCHINDUCTOR_CACHE_DIR'
-"""Where TorchInductor looks for kernels; read at each compilation."""
+CACHES = {'TORCHINDUCTOR_CACHE_DIR': '', 'TRITON_CACHE_DIR': 'triton'}
+"""Where TorchInductor and Triton look for kernels at each compilation, and the folder of each in
+that of a network. TorchInductor sets the second for the whole process if it is not set."""
 MANY = 1 << 20
 """Compilations of one network class in a process; PyTorch runs it uncompiled after eight."""
 _compiling = threading.Lock()
@@ -40,7 +41,8 @@ def compile_network(network: nn.Module, images: torch.Tensor, folder: Path, repo
     with ExitStack() as stack:
         stack.enter_context(_compiling)  # the environment is that of the process
         stack.enter_context(_kernels_in(_usable(folder, stack, report)))
-        limits = {'recompile_limit': MANY, 'accumulated_recompile_limit': MANY}
+        # The names of PyTorch 2.6; later ones also call them recompile_limit.
+        limits = {'cache_size_limit': MANY, 'accumulated_cache_size_limit': MANY}
         stack.enter_context(torch._dynamo.config.patch(limits))
         # It warns of CUDA where there is no GPU.
         logging.getLogger('torch.utils.cpp_extension').setLevel(logging.ERROR)
@@ -53,14 +55,13 @@ def compile_network(network: nn.Module, images: torch.Tensor, folder: Path, repo
 
 
 def _usable(folder: Path, stack: ExitStack, report: Report) -> Path:
-    """`folder`, made if need be; a temporary one where others may write, or nobody."""
+    """`folder`, made if need be; a temporary one where others may write or replace, or nobody."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        about = folder.lstat()
-        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
-            raise PermissionError('it is not a folder of this user')
-        if about.st_mode & stat.S_IWOTH:
-            raise PermissionError('every user may write to it')
+        folder = _made(folder.absolute())
+        if folder.lstat().st_uid != os.getuid():
+            raise PermissionError('it does not belong to this user')
+        for place in (folder, *folder.parents):
+            _refuse_others(place, folder)
         if not os.access(folder, os.W_OK):
             raise PermissionError('it cannot be written')
         os.utime(folder.parent)  # when it was last used
@@ -73,17 +74,40 @@ def _usable(folder: Path, stack: ExitStack, report: Report) -> Path:
         return Path(stack.enter_context(TemporaryDirectory(prefix='dgss-')))
 
 
+def _made(folder: Path) -> Path:
+    """`folder` without links above it; what is missing of it is made for this user alone."""
+    for place in (*reversed(folder.parents), folder):
+        with suppress(FileExistsError):
+            if not place.is_dir():
+                place.mkdir(mode=0o700)
+    return folder.parent.resolve() / folder.name
+
+
+def _refuse_others(place: Path, folder: Path) -> None:
+    """Raise PermissionError if others may write to `place`, `folder` or one above it."""
+    about = place.lstat()
+    which = 'it' if place == folder else str(place)
+    if not stat.S_ISDIR(about.st_mode):
+        raise PermissionError(f'{which} is no folder')
+    if about.st_uid not in (os.getuid(), 0):
+        raise PermissionError(f'{which} belongs to another user')
+    # In a sticky folder, as /tmp, nobody may replace the folders of another user.
+    is_sticky = place != folder and about.st_mode & stat.S_ISVTX
+    if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not is_sticky:
+        raise PermissionError(f'other users may write to {which}: chmod go-w {place}')
+
+
 @contextmanager
 def _kernels_in(folder: Path) -> Iterator[None]:
-    before = os.environ.get(CACHE)
-    os.environ[CACHE] = str(folder.absolute())
+    before = {name: os.environ.get(name) for name in CACHES}
+    os.environ.update({name: str(folder.absolute() / part) for name, part in CACHES.items()})
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[CACHE]
-        else:
-            os.environ[CACHE] = before
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _failure(error: Exception) -> DgssError:

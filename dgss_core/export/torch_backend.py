@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dgss_core import __version__
 from dgss_core.errors import DgssError
 from dgss_core.export.compiling import compile_network
 from dgss_core.export.network import DeployedNetwork
 from dgss_core.networks.adapters.lora import merge_lora
 from dgss_core.networks.checkpoint import load_checkpoint
-from dgss_core.runtime.backend import BackendOptions, closed_error
+from dgss_core.networks.systems import SegmentationModel
+from dgss_core.runtime.backend import BackendOptions, closed_error, first_line
 from dgss_core.runtime.backends.names import TorchName, parse_torch
 from dgss_core.runtime.bundle import Bundle
 from dgss_core.runtime.bundle.contents import sha256_of
@@ -23,6 +28,9 @@ from dgss_core.runtime.engines.cache import INDUCTOR, EngineCache
 from dgss_core.runtime.key import Device, EngineKey, nvidia_driver, processor
 
 DTYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
+PACKAGE = Path(__file__).parents[1]
+CODE = ('export/**/*.py', 'networks/**/*.py', 'training/styles.py')
+"""What a network and its outputs are made by, in `PACKAGE`."""
 
 
 class TorchBackend:
@@ -31,22 +39,23 @@ class TorchBackend:
     Uses the GPU if there is one. The name must give the checkpoint, because a bundle contains no
     PyTorch network. With `compile` it is compiled for one image of the bundle's size when it is
     loaded, and images are run one by one; with `fp16` or `bf16` its layers are of that type. Both
-    need a proof, as every engine does. `options.threads` is a setting of the whole process.
-    Raises DgssError for a checkpoint with other labels, and if it cannot be compiled.
+    need a proof, as every engine does. `options.threads` is a setting of the whole process, and
+    stays as it is while a compiled network is open, which would be compiled again in a call.
+    Raises DgssError for a checkpoint with other labels or one that is written meanwhile, for
+    another number of threads than that of a compiled network, and if it cannot be compiled.
     """
 
     def __init__(self, bundle: Bundle, options: BackendOptions) -> None:
         self.name, asked = options.name, parse_torch(options.name)
         path = Path(asked.path)
-        model = load_checkpoint(path)
+        model, self.sha256 = _load(path)
         if model.label_set.names != bundle.labels.names:
             raise DgssError(
                 f'{path} and {bundle.folder} have different classes; name the checkpoint that '
                 'the bundle was exported from.'
             )
         if options.threads:
-            torch.set_num_threads(options.threads)
-        self.sha256 = sha256_of(path)
+            _set_threads(options.threads)
         self.network = f'{options.name}@{self.sha256[:8]}'
         self.device = 'GPU' if torch.cuda.is_available() else 'CPU'
         self.precision = asked.precision
@@ -64,6 +73,8 @@ class TorchBackend:
         self._at_once = 1 if asked.is_compiled else None
         if asked.is_compiled:
             self._network = self._compiled(network, bundle, options)
+            self.threads = torch.get_num_threads()
+            _compiled.add(self)
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         network = self._network
@@ -81,19 +92,28 @@ class TorchBackend:
         }
 
     def launches(self, images: np.ndarray) -> int:
-        """The kernels of the GPU in one call; on a CPU, the operators."""
+        """The kernels of the GPU in one call. Raises DgssError if they cannot be counted.
+
+        On a CPU, where no roof needs them, the operators: the same count is tested there.
+        """
         activities = [torch.profiler.ProfilerActivity.CPU]
         if self.device == 'GPU':
             activities.append(torch.profiler.ProfilerActivity.CUDA)
-        with torch.profiler.profile(activities=activities, acc_events=True) as profile:
-            self.run(images)
-        events = profile.events() or []
+        try:
+            with torch.profiler.profile(activities=activities, acc_events=True) as profile:
+                self.run(images)
+            events = profile.events() or []
+        except RuntimeError as error:
+            raise DgssError(
+                f'the kernels of {self.network} cannot be counted ({first_line(error)})'
+            ) from error
         if self.device == 'GPU':
             return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in events)
         return sum(not event.cpu_children for event in events)
 
     def close(self) -> None:
         self._network = None
+        _compiled.discard(self)
 
     def _compiled(self, network: nn.Module, bundle: Bundle, options: BackendOptions) -> nn.Module:
         assert self.key is not None
@@ -111,6 +131,36 @@ class TorchBackend:
 
     def _computing(self) -> AbstractContextManager[None]:
         return computing_in(self._device.type, DTYPES[self.precision])
+
+
+_compiled: WeakSet[TorchBackend] = WeakSet()
+"""The open compiled networks of the process."""
+
+
+def _set_threads(count: int) -> None:
+    for other in [*_compiled]:
+        if other.threads != count:
+            raise DgssError(
+                f'{other.network} is compiled for {other.threads} threads of PyTorch in this '
+                f'process, not {count}; give both the same number, or start another process.'
+            )
+    torch.set_num_threads(count)
+
+
+def _load(path: Path) -> tuple[SegmentationModel, str]:
+    """The model of a checkpoint, and the SHA-256 of the file that it was read from."""
+    before = _sha256(path) if path.is_file() else ''
+    model = load_checkpoint(path)
+    if _sha256(path) != before:
+        raise DgssError(f'{path} changed while it was loaded; load it when nobody writes it.')
+    return model, before
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise DgssError(f'{path} cannot be read: {error}.') from error
 
 
 @contextmanager
@@ -132,6 +182,16 @@ def _to_numpy(output: Tensor) -> np.ndarray:
     return (output.float() if output.is_floating_point() else output).cpu().numpy()
 
 
+@cache
+def digest_of_code(package: Path = PACKAGE) -> str:
+    """Start of a SHA-256 of `CODE` in `package`: other code may give other answers."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in CODE for path in package.glob(pattern)):
+        name, content = path.relative_to(package).as_posix(), path.read_bytes()
+        digest.update(f'{name}\n{len(content)}\n'.encode() + content)
+    return digest.hexdigest()[:16]
+
+
 def _key(bundle: Bundle, asked: TorchName, sha256: str) -> EngineKey | None:
     """What the answers depend on; None for the plain network, which is a reference itself."""
     if not asked.is_compiled and asked.precision == 'fp32':
@@ -147,7 +207,8 @@ def _key(bundle: Bundle, asked: TorchName, sha256: str) -> EngineKey | None:
         backend='torch',
         version=torch.__version__,
         batch='1' if asked.is_compiled else 'any',
-        options=f'{"compiled" if asked.is_compiled else "eager"}, checkpoint {sha256}',
+        options=f'{"compiled" if asked.is_compiled else "eager"}, checkpoint {sha256}, '
+        f'dgss_core {__version__} {digest_of_code()}',
         precision=asked.precision,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -63,18 +64,31 @@ def model(load: Load) -> BenchReport:
     )
 
 
+def _no_check() -> None:
+    """Of the bare programs, which keep no log."""
+
+
 @dataclass
 class Program:
-    """A process that answers a stream. `cpu_s`: its CPU time during `play`, in seconds."""
+    """A process that answers a stream. `cpu_s`: its CPU time during `play`, in seconds.
+
+    `check`: raises DgssError when the process has ended.
+    """
 
     pid: int
     stream: Stream
+    check: Callable[[], None]
     cpu_s: float = 0.0
 
     def play(self, count: int, rate: float) -> None:
-        before = cpu_seconds(self.pid)
+        """Raises DgssError if the process ends."""
+        before = self._cpu_seconds()
         _finish(play([self.stream], count, rate))
-        self.cpu_s += cpu_seconds(self.pid) - before
+        self.cpu_s += self._cpu_seconds() - before
+
+    def _cpu_seconds(self) -> float:
+        self.check()
+        return cpu_seconds(self.pid)
 
     @property
     def median_ms(self) -> float:
@@ -96,11 +110,11 @@ def passthrough(load: Load) -> BenchReport:
         peer(bare_planes, '/bench/planes', load.width, load.height) as ready,
     ):
         node, echo, planes = (
-            Program(pid, Stream(live.ros, images, topic, answers))
-            for pid, topic, answers in (
-                (live.process.pid, IMAGE_TOPIC, [MASK, CONFIDENCE]),
-                (bare.pid, '/bench/echo', back),
-                (ready.pid, '/bench/planes', pair),
+            Program(pid, Stream(live.ros, images, topic, answers), check)
+            for pid, topic, answers, check in (
+                (live.process.pid, IMAGE_TOPIC, [MASK, CONFIDENCE], live.check),
+                (bare.pid, '/bench/echo', back, _no_check),
+                (ready.pid, '/bench/planes', pair, _no_check),
             )
         )
         programs = {'round_trip_ms': node, 'bare_echo_ms': echo, 'bare_planes_ms': planes}
@@ -172,6 +186,7 @@ def overload(load: Load) -> BenchReport:
         frames = play([stream], load.frames, load.rate)
         for index in with_progress(frames, 'Overloading', load.frames):
             if index % max(1, load.frames // 100) == 0:
+                live.check()
                 memory.append((time.perf_counter(), resident_mib(live.process.pid)))
     times = np.array([start for s, start in stream.sent.items() if s in stream.answered])
     ages = stream.latencies
@@ -210,18 +225,19 @@ SCENARIOS = {
 
 @contextmanager
 def _node(load: Load, **parameters: object) -> Iterator[ActiveNode]:
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        active_node(
-            load.bundle,
-            Path(scratch) / 'node.log',
-            IMAGE_TOPIC,
-            # The null backend cannot pass a self-test.
-            self_test='backend' not in parameters,
-            **parameters,
-        ) as node,
-    ):
-        yield node
+    """A node in its own process. The folder of its log stays if it ends by itself."""
+    folder, has_ended = Path(tempfile.mkdtemp(prefix='dgss-')), False
+    # The null backend cannot pass a self-test.
+    parameters = {'self_test': 'backend' not in parameters, **parameters}
+    try:
+        with active_node(load.bundle, folder / 'node.log', IMAGE_TOPIC, **parameters) as node:
+            try:
+                yield node
+            finally:
+                has_ended = node.process.poll() is not None
+    finally:
+        if not has_ended:
+            shutil.rmtree(folder)
 
 
 def _trips(stream: Stream, load: Load) -> list[float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import subprocess
 import sys
@@ -94,19 +93,37 @@ def active_node(
 
 
 def resident_mib(pid: int) -> float:
-    """Return the resident memory of a process in MiB, without shared memory (Linux only)."""
-    status = Path(f'/proc/{pid}/status').read_text()
-    fields = dict(line.split(':', 1) for line in status.splitlines())
-    return sum(int(fields[name].split()[0]) for name in ('RssAnon', 'RssFile')) / 1024
+    """Return the resident memory of a process in MiB, without shared memory (Linux only).
+
+    Raises DgssError for a process that has ended.
+    """
+    try:
+        status = Path(f'/proc/{pid}/status').read_text()
+        fields = dict(line.split(':', 1) for line in status.splitlines())
+        return sum(int(fields[name].split()[0]) for name in ('RssAnon', 'RssFile')) / 1024
+    except (OSError, KeyError) as error:  # a zombie has no memory
+        raise _ended(pid) from error
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process so far, user and system, of all its threads."""
+    """Return the CPU time of a process so far, user and system, of all its threads.
+
+    Raises DgssError for a process that has ended.
+    """
     clock = ctypes.c_int()
     # To the nanosecond; /proc/PID/stat counts in hundredths of a second.
-    if error := ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
-        raise OSError(error, os.strerror(error))
-    return time.clock_gettime(clock.value)
+    if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
+        raise _ended(pid)
+    try:
+        return time.clock_gettime(clock.value)
+    except OSError as error:
+        raise _ended(pid) from error
+
+
+def _ended(pid: int) -> DgssError:
+    return DgssError(
+        f'The process {pid} that is measured has ended; see what it said, and repeat.'
+    )
 
 
 def _end_with_parent() -> None:

@@ -44,9 +44,14 @@ def mismatched_peers(node: Node, adapting: Collection[str] = ()) -> Iterator[str
                     f'qos_overrides.{topic}.subscription.reliability to best_effort'
                 )
     for publisher in node.publishers:
-        topic = publisher.topic_name
+        topic, given = publisher.topic_name, _type_name(publisher.msg_type)
         for peer in node.get_subscriptions_info_by_topic(topic):
-            if reason := _mismatch(publisher.qos_profile, peer.qos_profile):
+            if peer.topic_type != given:
+                yield (
+                    f'{_name(peer)} takes {peer.topic_type} on {topic}, but this node publishes '
+                    f'{given}: remap one of the two'
+                )
+            elif reason := _mismatch(publisher.qos_profile, peer.qos_profile):
                 yield (
                     f'{_name(peer)} cannot hear {topic} ({reason}): let it ask for best effort '
                     'and volatile'

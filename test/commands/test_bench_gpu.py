@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,11 @@ def bench(*options: str) -> int:
 def test_mistakes(capsys: pytest.CaptureFixture) -> None:
     assert bench('--width', '16') == 2
     assert 'Give sides of 32 pixels or more' in capsys.readouterr().err
+    for option, value in (('--batch', '0'), ('--seconds', '0'), ('--threads', '-1')):
+        assert bench(option, value) == 2
+        printed = capsys.readouterr().err
+        assert 'Give at least one image' in printed
+        assert 'Exporting' not in printed  # which takes minutes for a large network
     assert bench('--backend', 'abacus') == 2
     assert "no backend 'abacus'" in capsys.readouterr().err
     assert bench('--encoder', 'vgg') == 2
@@ -25,9 +31,13 @@ def test_mistakes(capsys: pytest.CaptureFixture) -> None:
 
 
 @pytest.mark.slow
-def test_eager_compiled_and_the_bundle(capsys: pytest.CaptureFixture) -> None:
+def test_eager_compiled_and_the_bundle(
+    capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Minutes on two cores: a ViT is compiled."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     assert bench('--precision', 'fp32', '--json') == 0
+    assert [*tmp_path.iterdir()] == []  # no kernels of random weights stay
     rows = json.loads(capsys.readouterr().out)['runs']
     kinds = [row['backend'].split(',')[-1].strip() for row in rows]
     assert kinds == ['fp32', 'compiled', 'fp32']

@@ -12,14 +12,21 @@ import pytest
 import torch
 from small_systems import DISTINCT, small
 from tiny_plugin import add_tiny, save_tiny
-from torch import nn
 from torch._dynamo.utils import counters
 
 from dgss_core.errors import DgssError
-from dgss_core.export import export_bundle
-from dgss_core.export.compiling import compile_network
+from dgss_core.export import export_bundle, torch_backend
 from dgss_core.export.network import DeployedNetwork
-from dgss_core.export.torch_backend import TorchBackend, _key, computing_in, narrowed
+from dgss_core.export.torch_backend import (
+    TorchBackend,
+    _compiled,
+    _key,
+    computing_in,
+    digest_of_code,
+    narrowed,
+)
+from dgss_core.networks.checkpoint import load_checkpoint
+from dgss_core.networks.systems import SegmentationModel
 from dgss_core.runtime.backend import Backend
 from dgss_core.runtime.backends import load_backend
 from dgss_core.runtime.backends.names import parse_torch
@@ -169,42 +176,62 @@ def test_operators_are_counted(tiny: Tiny) -> None:
     assert 20 < backend.launches(images(1)) < 400
 
 
-def test_without_a_compiler_there_is_one_sentence(tmp_path: Path) -> None:
-    network = nn.Sequential(nn.Linear(4, 5), nn.Sigmoid())
-    absent = {'cpp.cxx': (None, str(tmp_path / 'g++'))}
-    with (
-        torch.inference_mode(),
-        torch._inductor.config.patch(absent),
-        pytest.raises(DgssError, match=r'finds no C\+\+ compiler to compile') as error,
-    ):
-        compile_network(network, torch.rand(1, 4), tmp_path / 'kernels', print)
-    assert str(error.value).count('. ') == 0
+@WHOLE
+def test_other_threads_are_refused_beside_a_compiled_network(
+    tiny: Tiny, compiled: Backend
+) -> None:
+    name = f'torch:{tiny.checkpoint}'
+    with pytest.raises(DgssError, match=r'is compiled for 1 threads of PyTorch .*, not 2'):
+        load_backend(tiny.bundle, name, 2, cache_dir=tiny.cache)
+    assert torch.get_num_threads() == 1
+    load_backend(tiny.bundle, name, 0, cache_dir=tiny.cache)
 
 
-def test_kernels_are_kept_and_taken_again(tmp_path: Path) -> None:
-    """A real compilation of two layers, then a second start, then one without a usable folder."""
-    network, folder, lines = nn.Sequential(nn.Linear(4, 5), nn.Tanh()), tmp_path / 'kernels', []
-    with torch.inference_mode():
-        x = torch.rand(1, 4)
-        for start in range(2):
-            hits = counters['aot_autograd']['autograd_cache_hit']
-            torch._dynamo.reset()  # as in a new process
-            found = compile_network(network, x, folder, lines.append)
-            assert torch.allclose(found(x), network(x), atol=1e-6)
-            assert counters['aot_autograd']['autograd_cache_hit'] - hits == start
-        assert lines == []
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert [*folder.rglob('*.so')]
-        torch._dynamo.reset()
-        others = tmp_path / 'others'
-        others.mkdir()
-        others.chmod(0o777)
-        found = compile_network(network, x, others, lines.append)
-        assert torch.allclose(found(x), network(x), atol=1e-6)
-    assert [*others.iterdir()] == []
-    (line,) = lines
-    assert 'cannot be kept in' in line
-    assert 'every user may write to it' in line
+def test_threads_are_free_again_when_a_compiled_network_is_closed(tiny: Tiny) -> None:
+    backend = tiny.load()
+    assert isinstance(backend, TorchBackend)
+    backend.threads = 1  # as if it was compiled
+    _compiled.add(backend)
+    with pytest.raises(DgssError, match='is compiled for 1 threads'):
+        load_backend(tiny.bundle, backend.name, 2)
+    backend.close()
+    load_backend(tiny.bundle, backend.name, 2)
+    assert torch.get_num_threads() == 2
+    tiny.load()
+    assert torch.get_num_threads() == 1
+
+
+def test_a_checkpoint_that_is_exchanged_while_it_is_loaded_is_refused(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / 'model.safetensors'
+    path.write_bytes(tiny.checkpoint.read_bytes())
+
+    def load_while_written(given: Path) -> SegmentationModel:
+        model = load_checkpoint(given)
+        save_tiny(path, seed=1)
+        return model
+
+    monkeypatch.setattr(torch_backend, 'load_checkpoint', load_while_written)
+    with pytest.raises(DgssError, match='changed while it was loaded; load it'):
+        tiny._replace(checkpoint=path).load()
+
+
+def test_other_code_needs_another_proof(tiny: Tiny, tmp_path: Path) -> None:
+    key = _key(tiny.bundle, parse_torch('torch:a?bf16'), 'f' * 64)
+    assert key is not None
+    assert digest_of_code() in key.options
+    digests = []
+    for content in ('x = 1', 'x = 2'):
+        for file in ('networks/heads/a.py', 'export/a.py', 'training/styles.py'):
+            (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / file).write_text(content)
+            digest_of_code.cache_clear()
+            digests.append(digest_of_code(tmp_path))
+    assert len({*digests}) == 6
+    (tmp_path / 'training' / 'loop.py').write_text('')
+    digest_of_code.cache_clear()
+    assert digest_of_code(tmp_path) == digests[-1]
 
 
 @pytest.mark.parametrize('name', DISTINCT)

@@ -10,6 +10,6 @@ the CPU, and `chains` those of any device on which a library can run two operato
 
 from dgss_core.runtime.roofline.cpu import measure_cpu
 from dgss_core.runtime.roofline.layers import Layer, layers_of, nodes_of
-from dgss_core.runtime.roofline.machine import Machine, Roof, bound
+from dgss_core.runtime.roofline.machine import Machine, Roof
 
-__all__ = ['Layer', 'Machine', 'Roof', 'bound', 'layers_of', 'measure_cpu', 'nodes_of']
+__all__ = ['Layer', 'Machine', 'Roof', 'layers_of', 'measure_cpu', 'nodes_of']

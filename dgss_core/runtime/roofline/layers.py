@@ -11,12 +11,24 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state
 
+from dgss_core.errors import DgssError
+from dgss_core.runtime.backend import first_line
 from dgss_core.runtime.bundle import INPUT, Bundle
 
 OPERATORS = {'Conv': 1, 'ConvTranspose': 1, 'Gemm': 1, 'MatMul': 1}
 """Operators with nearly all operations of a network, and the index of their weights input."""
 CPU = 'CPUExecutionProvider'
+ERRORS: tuple[type[Exception], ...] = (
+    RuntimeError,
+    *(
+        kind
+        for kind in vars(onnxruntime_pybind11_state).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    ),
+)
+"""What ONNX Runtime raises; its classes share no base but Exception."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +44,20 @@ class Layer:
 
 
 def layers_of(bundle: Bundle, batch: int = 1) -> list[Layer]:
-    """The layers of a bundle's network with an operator of `OPERATORS`, for `batch` images."""
+    """The layers of a bundle's network with an operator of `OPERATORS`, for `batch` images.
+
+    Raises DgssError for a network that ONNX Runtime cannot run on the CPU.
+    """
     # No fusion, so that every layer stays one of `OPERATORS`.
     events = _profile(bundle, batch, (CPU, {}), ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
     return [_layer(node) for node in events if node.get('op_name') in OPERATORS]
 
 
 def nodes_of(bundle: Bundle, batch: int, provider: str, options: dict[str, Any]) -> int:
-    """The nodes that ONNX Runtime runs in one call with a provider, after its optimisation."""
+    """The nodes that ONNX Runtime runs in one call with a provider, after its optimisation.
+
+    Raises DgssError for a network that it cannot run there.
+    """
     everything = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     return len(_profile(bundle, batch, (provider, options), everything))
 
@@ -60,9 +78,16 @@ def _profile(
         # Weights that are packed ahead of time are not recorded as inputs.
         options.add_session_config_entry('session.disable_prepacking', '1')
         providers = [provider, *([CPU] if provider[0] != CPU else [])]
-        with bundle.checked_network() as path:
-            session = ort.InferenceSession(path, options, providers=providers)
-        session.run(None, {INPUT: np.zeros((batch, bundle.height, bundle.width, 3), np.uint8)})
+        images = np.zeros((batch, bundle.height, bundle.width, 3), np.uint8)
+        try:
+            with bundle.checked_network() as path:
+                session = ort.InferenceSession(path, options, providers=providers)
+            session.run(None, {INPUT: images})
+        except ERRORS as error:
+            raise DgssError(
+                f'the nodes of {bundle.identity} cannot be counted on {provider[0]} '
+                f'({first_line(error)}); export it in another precision.'
+            ) from error
         events = json.loads(Path(session.end_profiling()).read_text())
     nodes = [event for event in events if event.get('cat') == 'Node']
     return [event['args'] for event in nodes if event['name'].endswith('_kernel_time')]

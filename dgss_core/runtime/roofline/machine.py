@@ -86,8 +86,3 @@ class Roof:
         if launches > self.seconds:
             return LAUNCHES
         return ARITHMETIC if self.arithmetic >= self.traffic else TRAFFIC
-
-
-def bound(layers: Sequence[Layer], machine: Machine, precision: str = 'fp32') -> float:
-    """The least seconds that the layers take one after the other."""
-    return Roof.of(layers, machine, precision).seconds

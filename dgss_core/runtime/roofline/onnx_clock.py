@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from dgss_core.errors import DgssError
 from dgss_core.runtime.backend import first_line
 from dgss_core.runtime.backends.onnx_runtime import CPU, PROVIDERS
 from dgss_core.runtime.roofline.chains import COPY, Chain, by_difference
+from dgss_core.runtime.roofline.layers import ERRORS
 from dgss_core.runtime.roofline.onnx_file import (
     BFLOAT16,
     FLOAT,
@@ -30,7 +32,9 @@ DEVICES = {'CUDAExecutionProvider': 'cuda', CPU: 'cpu'}
 class OnnxClock:
     """Runs chains with an execution provider; never on another one, as ONNX Runtime would.
 
-    `threads`: CPU threads, 0 for all cores. Raises DgssError for a provider that is not installed.
+    The roof of a CPU is measured by numpy; the provider of the CPU is here so that the same chains
+    are tested without a GPU. `threads`: CPU threads, 0 for all cores. Raises DgssError for a
+    provider that is not installed.
     """
 
     def __init__(self, provider: str, threads: int = 0) -> None:
@@ -45,7 +49,8 @@ class OnnxClock:
     def seconds_per_node(self, chain: Chain) -> float:
         if chain.precision == 'tf32' and 'use_tf32' not in PROVIDERS[self._provider]:
             raise DgssError(f'{self.name} has no TF32; measure fp32.')
-        return by_difference(lambda length: self._call(chain, length), chain.length)
+        with self._refusing(chain):
+            return by_difference(lambda length: self._call(chain, length), chain.length)
 
     def _call(self, chain: Chain, length: int) -> Callable[[], Any]:
         session = self._open(chain, chain_network(chain, length))
@@ -66,19 +71,21 @@ class OnnxClock:
             arguments['use_tf32'] = 1
         if self._provider != CPU:
             options.add_session_config_entry('session.disable_cpu_ep_fallback', '1')
+        session = ort.InferenceSession(content, options, providers=[(self._provider, arguments)])
+        if session.get_providers()[0] != self._provider:
+            raise DgssError(f'{self.name} does not work here; repair it, or use the CPU.')
+        return session
+
+    @contextmanager
+    def _refusing(self, chain: Chain) -> Iterator[None]:
+        """What ONNX Runtime says against `chain`, when it opens or runs it, as a DgssError."""
         try:
-            session = ort.InferenceSession(
-                content, options, providers=[(self._provider, arguments)]
-            )
-        # ONNX Runtime's own exception classes share no base but Exception.
-        except Exception as error:
+            yield
+        except ERRORS as error:
             raise DgssError(
                 f'{self.name} cannot multiply matrices in {chain.precision} '
                 f'({first_line(error)}); measure another precision.'
             ) from error
-        if session.get_providers()[0] != self._provider:
-            raise DgssError(f'{self.name} does not work here; repair it, or use the CPU.')
-        return session
 
 
 def chain_network(chain: Chain, length: int) -> bytes:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from dgss_core.cli import main
+from dgss_core.errors import DgssError
+from dgss_ros.bench import scenarios
 from dgss_ros.bench.report import Figure
+from dgss_ros.bench.streams import Stream, street
 
 pytestmark = pytest.mark.ros
 BENCH = [sys.executable, '-m', 'dgss_core', 'bench', 'node']
@@ -81,6 +85,22 @@ def test_overload_is_measured(tmp_path: Path, probe_bundle: Path) -> None:
     assert metrics['BasicPerformanceMetrics.NUM_FRAMES_SENT'] == 360
     # At most 61 inferences of 100 ms can start in six seconds.
     assert metrics['BasicPerformanceMetrics.NUM_MISSED_FRAMES'] >= 299
+
+
+def test_a_node_that_dies_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    load = scenarios.Load(width=64, height=48, frames=10, rate=30, bundle=None)
+    with scenarios._node(load, backend='null') as live:
+        stream = Stream(live.ros, street(64, 48), scenarios.IMAGE_TOPIC, [scenarios.MASK])
+        program = scenarios.Program(live.process.pid, stream, live.check)
+        stream.connect()
+        program.play(3, 30)
+        assert program.cpu_s > 0
+        live.process.kill()
+        live.process.wait()
+        with pytest.raises(DgssError, match=r'The node ended with code -9; see its log .*\.log'):
+            program.play(3, 30)
+    assert live.log.is_file()
 
 
 def test_a_target_is_a_maximum_or_a_minimum() -> None:

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from dgss_ros.client.process import cpu_seconds
+from dgss_core.errors import DgssError
+from dgss_ros.client.process import cpu_seconds, resident_mib
 
 BURN = (
     'import time\n'
@@ -36,5 +37,13 @@ def test_waiting_takes_no_cpu_time() -> None:
 def test_a_process_that_has_ended_has_no_cpu_time() -> None:
     process = subprocess.Popen([sys.executable, '-c', ''])
     process.wait()
-    with pytest.raises(OSError, match='No such process'):
-        cpu_seconds(process.pid)
+    for measure in (cpu_seconds, resident_mib):
+        with pytest.raises(DgssError, match=f'process {process.pid} that is measured has ended'):
+            measure(process.pid)
+
+
+def test_a_process_whose_end_nobody_waits_for_has_no_memory() -> None:
+    with subprocess.Popen([sys.executable, '-c', '']) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(DgssError, match='has ended'):
+            resident_mib(process.pid)

@@ -14,9 +14,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
+from std_msgs.msg import String
 
 from dgss_core.errors import DgssError
-from dgss_ros.client.session import wait_until
+from dgss_ros.client.session import ros_session, wait_until
 from dgss_ros.health.connections import mismatched_peers
 from dgss_ros.node.reception import PROFILE_REMEDY, Reception
 from dgss_ros.parameters.values import reliability_override
@@ -102,6 +103,22 @@ def test_a_reception_that_is_about_to_adapt_is_no_mismatch(ros: Node, receive) -
     assert list(mismatched_peers(node, {EYE})) == []
     (sentence,) = mismatched_peers(node)
     assert 'cannot be heard on /eye/image' in sentence
+
+
+def test_a_subscription_of_another_type_is_a_mismatch(ros: Node, receive) -> None:
+    expected = (
+        '/viewer takes sensor_msgs/msg/Image on /eye/labels, but this node publishes '
+        'std_msgs/msg/String: remap one of the two'
+    )
+    node, _ = receive('best_effort')
+    node.create_publisher(String, '/eye/labels', 1)
+    ros.create_subscription(String, '/eye/labels', lambda _: None, 1)
+    # A process, that is, a context, cannot have two types on one topic.
+    with ros_session('viewer') as viewer:
+        viewer.create_subscription(Image, '/eye/labels', lambda _: None, 1)
+        assert wait_until(lambda: node.count_subscribers('/eye/labels') == 2, TIMEOUT_S)
+        # Its name is discovered later than its subscription.
+        assert wait_until(lambda: [*mismatched_peers(node)] == [expected], TIMEOUT_S)
 
 
 AUTO_REMEDY = 'set input.reliability to auto'

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import onnxruntime as ort
 import pytest
 
+from dgss_core.commands import bench_roof
 from dgss_core.commands.bench_roof import Rooflines, clock_of
 from dgss_core.commands.bench_tables import explained
 from dgss_core.errors import DgssError
 from dgss_core.runtime.backends import load_backend
 from dgss_core.runtime.backends.onnx_runtime import CPU
 from dgss_core.runtime.bundle import Bundle
-from dgss_core.runtime.roofline import Layer, Machine, Roof, bound, chains, measure_cpu, nodes_of
+from dgss_core.runtime.roofline import (
+    Layer,
+    Machine,
+    Roof,
+    chains,
+    measure_cpu,
+    nodes_of,
+    onnx_clock,
+)
 from dgss_core.runtime.roofline.chains import COPY, PRODUCT, SMALLEST, Chain, measure
+from dgss_core.runtime.roofline.child import run_module
 from dgss_core.runtime.roofline.machine import ARITHMETIC, LAUNCHES, NOTHING, TRAFFIC
 from dgss_core.runtime.roofline.onnx_clock import OnnxClock, chain_network, values
 from dgss_core.runtime.roofline.onnx_file import FLOAT, INT8, Node, network
 
+INT64 = 7
 WITHOUT_CUDA = pytest.mark.skipif(
     'CUDAExecutionProvider' in ort.get_available_providers(), reason='it has CUDA'
 )
@@ -83,12 +97,13 @@ def test_measured_rates_are_plausible(machine: Machine) -> None:
 
 def test_a_layer_is_bound_by_the_slower_of_memory_and_arithmetic() -> None:
     machine = Machine('it', copy=10, gemm={'fp32': 100, 'fp16': 200})
-    assert bound([Layer(operations=200, elements=1)], machine) == 2
-    assert bound([Layer(operations=1, elements=30), Layer(200, 1)], machine) == 14
-    assert bound([Layer(operations=1, elements=30), Layer(200, 1)], machine, 'fp16') == 7
+    assert Roof.of([Layer(operations=200, elements=1)], machine).seconds == 2
+    two = [Layer(operations=1, elements=30), Layer(200, 1)]
+    assert Roof.of(two, machine).seconds == 14
+    assert Roof.of(two, machine, 'fp16').seconds == 7
     assert Roof.of([Layer(1, 1)], machine, nodes=5).launches is None
     with pytest.raises(DgssError, match='rate of it in int8 could not be measured'):
-        bound([Layer(1, 1)], machine, 'int8')
+        Roof.of([Layer(1, 1)], machine, 'int8')
 
 
 def test_the_networks_of_chains_are_valid_onnx() -> None:
@@ -106,6 +121,27 @@ def test_the_networks_of_chains_are_valid_onnx() -> None:
     scale, zero = map(onnx.numpy_helper.to_array, model.graph.initializer)
     assert (scale, zero, scale.dtype, zero.dtype) == (0.5, -3, 'float32', 'int8')
     assert model.graph.input[0].type.tensor_type.elem_type == FLOAT
+
+
+def test_a_precision_that_fails_when_it_runs_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In fp16 it asks for a row that is not there, which ONNX Runtime sees only in the call."""
+    whole = chain_network
+
+    def broken(chain: Chain, length: int) -> bytes:
+        if chain.precision != 'fp16':
+            return whole(chain, length)
+        nodes = [Node('Cast', ('row',), 'r', INT64), Node('Gather', ('x', 'r'), 'y')]
+        return network(nodes, ('x', [chain.side] * 2), [('y', FLOAT, [chain.side])], {'row': 127})
+
+    monkeypatch.setattr(onnx_clock, 'chain_network', broken)
+    chain = Chain(PRODUCT, 'fp16', SMALLEST)
+    with pytest.raises(DgssError, match=r'cannot multiply matrices in fp16 \(.*127'):
+        OnnxClock(CPU, threads=1).seconds_per_node(chain)
+    monkeypatch.setattr(chains, 'REPEATS_S', 0.01)
+    monkeypatch.setattr(chains, 'PRODUCT_SIDES', (64, 64))
+    found = measure(OnnxClock(CPU, threads=1))
+    assert 'fp32' in found.gemm
+    assert 'fp16' not in found.gemm
 
 
 def test_nodes_are_counted_after_optimisation(probe_bundle: Bundle) -> None:
@@ -135,6 +171,53 @@ def test_a_gpu_is_never_compared_with_the_cpu(name: str, probe_bundle: Bundle) -
     roof = Rooflines(1, 1).of(OnAGpu(name), probe_bundle, None, 0.01)
     assert list(roof) == ['reason']
     assert explained(roof).startswith('No roof, because ')
+
+
+@WITHOUT_CUDA
+def test_a_measurement_that_failed_is_not_repeated(
+    probe_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(bench_roof, 'clock_of', lambda kind: asked.append(kind) or clock_of(kind))
+    rooflines = Rooflines(1, 1)
+    for _ in range(2):
+        for kind in ('onnxruntime', 'somebody'):
+            assert 'reason' in rooflines.of(OnAGpu(kind), probe_bundle, None, 0.01)
+    assert asked == ['onnxruntime', 'somebody']
+
+
+def test_a_mistake_of_ours_is_no_missing_roof(
+    probe_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*_: object) -> Machine:
+        raise KeyError('ours')
+
+    monkeypatch.setattr(bench_roof, 'measure', mistaken)
+    monkeypatch.setattr(bench_roof, 'clock_of', lambda _: None)
+    with pytest.raises(KeyError, match='ours'):
+        Rooflines(1, 1).of(OnAGpu('onnxruntime'), probe_bundle, None, 0.01)
+
+
+def test_a_module_that_nobody_installed_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(bench_roof.CLOCKS, 'onnxruntime', ('dgss_core.absent', 'Clock', ()))
+    with pytest.raises(DgssError, match='measures a GPU with onnxruntime is not installed'):
+        clock_of('onnxruntime')
+
+
+def test_nothing_in_the_working_folder_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ('numpy', 'json', 'runpy'):
+        (tmp_path / f'{name}.py').write_text('raise SystemExit(3)')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', ['', *sys.path])
+    danger = subprocess.run([sys.executable, '-m', 'json'], capture_output=True)
+    assert danger.returncode == 3
+    assert measure_cpu(threads=1).gemm['fp32'] > 1e8
+    result = run_module('dgss_core.runtime.roofline.cpu_rates', 'many')
+    assert result.returncode == 1
+    assert 'RuntimeWarning' not in result.stderr
+    assert "invalid literal for int() with base 10: 'many'" in result.stderr
 
 
 @WITHOUT_CUDA
