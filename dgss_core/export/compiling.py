@@ -20,12 +20,11 @@ import torch
 from torch import nn
 
 from dgss_core.errors import DgssError
+from dgss_core.networks.compilation import compiling_often
 from dgss_core.runtime.backend import Report, first_line
 
 CACHE = 'TORCHINDUCTOR_CACHE_DIR'
 """Where TorchInductor looks for kernels; read at each compilation."""
-MANY = 1 << 20
-"""Compilations of one network class in a process; PyTorch runs it uncompiled after eight."""
 _compiling = threading.Lock()
 
 
@@ -40,8 +39,7 @@ def compile_network(network: nn.Module, images: torch.Tensor, folder: Path, repo
     with ExitStack() as stack:
         stack.enter_context(_compiling)  # the environment is that of the process
         stack.enter_context(_kernels_in(_usable(folder, stack, report)))
-        limits = {'recompile_limit': MANY, 'accumulated_recompile_limit': MANY}
-        stack.enter_context(torch._dynamo.config.patch(limits))
+        stack.enter_context(compiling_often())
         # It warns of CUDA where there is no GPU.
         logging.getLogger('torch.utils.cpp_extension').setLevel(logging.ERROR)
         compiled = torch.compile(network, dynamic=False)

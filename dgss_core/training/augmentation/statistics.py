@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from dgss_core.datasets import Dataset
 from dgss_core.errors import DgssError
 from dgss_core.files import cache_folder, write_whole
+from dgss_core.training.progress import in_threads
 
 
 @dataclass(frozen=True)
@@ -60,13 +57,5 @@ def _count(dataset: Dataset) -> np.ndarray:
     def count(index: int) -> np.ndarray:
         return np.bincount(dataset.labels(index).ravel(), minlength=256)[:classes]
 
-    console = Console(stderr=True)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = track(
-            pool.map(count, range(len(dataset))),
-            f'Counting {dataset.title}',
-            len(dataset),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        return np.stack(list(rows)).astype(np.int64)
+    rows = in_threads(count, len(dataset), f'Counting {dataset.title}')
+    return np.stack(rows).astype(np.int64)
