@@ -123,7 +123,7 @@ class SelfTraining(Objective):
         distortion = PhotometricDistortion()
         with seeded(seed):
             looks = [distortion.draw() for _ in images]
-        if images.is_cuda:
+        if images.device.type != 'cpu':
             return changed_batch(images, looks)
         # OpenCV is faster than torch on a CPU.
         pixels = [to_pixels(image) for image in images]

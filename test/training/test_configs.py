@@ -106,7 +106,7 @@ def test_the_command_reads_a_recipe_and_changes_to_it(
 
 def test_fsdp_takes_no_other_layout() -> None:
     assert HardwareConfig(strategy='fsdp', channels_last=False).channels_last is False
-    with pytest.raises(DgssError, match='leave hardware.channels_last out'):
+    with pytest.raises(DgssError, match=r'leave hardware\.channels_last out'):
         HardwareConfig(strategy='fsdp', channels_last=True)
 
 
