@@ -229,8 +229,8 @@ class HardwareConfig:
             CPU, in batches on a GPU
         strategy: ddp copies all weights to every process, fsdp shards them
         checkpointing: recompute the encoder's blocks in the backward pass to save memory
-        compile: compile the blocks of the encoder; graphs also records them as CUDA graphs; null
-            compiles an encoder with batch norms on a GPU for trainings of 10,000 steps or more
+        compile: compile the blocks of the encoder; graphs records those with trained weights as
+            CUDA graphs; null compiles an encoder with batch norms on a GPU for 10,000 steps or more
         channels_last: use the channels-last memory layout for convolutions, but not with fsdp;
             null does so on a GPU for an encoder that has batch norms
         in_memory: read all frames into memory before the first step; null does so if they are

@@ -176,12 +176,12 @@ def test_graphs_leave_out_blocks_that_learn_nothing() -> None:
 @pytest.mark.parametrize('mode', [None, True, False])
 def test_settings_of_the_compiler_end_with_a_training(mode: bool | None) -> None:
     config = torch._dynamo.config
-    before = config.suppress_errors, config.recompile_limit
+    before = config.suppress_errors, config.cache_size_limit
     with suppress(KeyboardInterrupt), compiling(HardwareConfig(compile=mode)):
         assert config.suppress_errors is (mode is None)
-        assert config.recompile_limit == (before[1] if mode is False else MANY)
+        assert config.cache_size_limit == (before[1] if mode is False else MANY)
         raise KeyboardInterrupt
-    assert (config.suppress_errors, config.recompile_limit) == before
+    assert (config.suppress_errors, config.cache_size_limit) == before
 
 
 def test_every_block_is_compiled() -> None:
