@@ -230,7 +230,7 @@ class HardwareConfig:
         strategy: ddp copies all weights to every process, fsdp shards them
         checkpointing: recompute the encoder's blocks in the backward pass to save memory
         compile: compile the blocks of the encoder; graphs records those with trained weights as
-            CUDA graphs; null compiles an encoder with batch norms on a GPU for 10,000 steps or more
+            CUDA graphs; null compiles an encoder with batch norms on a GPU from 10,000 steps on
         channels_last: use the channels-last memory layout for convolutions, but not with fsdp;
             null does so on a GPU for an encoder that has batch norms
         in_memory: read all frames into memory before the first step; null does so if they are

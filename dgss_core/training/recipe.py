@@ -73,10 +73,9 @@ def choices(
     hardware: HardwareConfig, form: Form, in_memory: bool, device: torch.device
 ) -> dict[str, Any]:
     """What a training runs on: the keys of `hardware` as they were chosen, and the device."""
+    on_gpu = device.type == 'cuda'
     return {
-        'device': torch.cuda.get_device_name(device)
-        if device.type == 'cuda'
-        else processor().name,
+        'device': torch.cuda.get_device_name(device) if on_gpu else processor().name,
         'precision': hardware.computes_in,
         'changes': 'device' if hardware.leaves_changes else 'loader',
         **form._asdict(),
