@@ -24,7 +24,7 @@ from dgss_core.export import export_bundle
 from dgss_core.networks.checkpoint import load_checkpoint
 from dgss_core.runtime.bundle.writing import update_manifest
 from dgss_core.runtime.segmenter import Segmenter
-from dgss_core.training.config import HardwareConfig, TrainConfig
+from dgss_core.training.config import DEFAULT_HARDWARE, HardwareConfig, TrainConfig
 from dgss_core.training.loop import train
 
 TRAINED_ON = ('CamVid day_train', 'KITTI semantics 2015', 'synthetic street drive')
@@ -33,7 +33,6 @@ LICENCE = (
     '(CC BY-NC-SA 3.0); encoder initialised from ImageNet weights (Apache-2.0).'
 )
 SOURCE_FRAMES = 64
-HARDWARE = HardwareConfig(channels_last=True, in_memory=True)
 
 
 def street(
@@ -41,7 +40,7 @@ def street(
     data: Path,
     output: Path = Path('runs/street'),
     size: tuple[int, int] = (448, 640),
-    hardware: HardwareConfig = HARDWARE,
+    hardware: HardwareConfig = DEFAULT_HARDWARE,
     resume: bool = False,
 ) -> None:
     """Train the embedded bundle.

@@ -17,7 +17,6 @@ from dgss_core.errors import DgssError
 from dgss_core.files import Kind, refuse_file, write_whole
 from dgss_core.training.ablation import MATCHES, ONE_STAGE, TWO_STAGES, Arm, arms
 from dgss_core.training.config import DEFAULT_HARDWARE, HardwareConfig, TrainConfig
-from dgss_core.training.data import open_sources
 from dgss_core.training.generation.journal import unwritable
 from dgss_core.training.recipe import origin, written
 
@@ -52,7 +51,7 @@ def bench_distill(
     report = output / 'ablation.json'
     refuse_file(report, Kind('an ablation', _why_not))
     planned = [arm for seed in seeds for arm in arms(config, output, seed, first, match)]
-    lengths = [len(source) for source in open_sources(config, data, False, True)]
+    lengths = [len(source.open(data)) for source in config.sources]
     for arm in planned:
         for stage in arm.stages:
             stage.check()

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from dgss_core.errors import DgssError
 from dgss_core.networks.encoders.memory import graph_bytes
+from dgss_core.training.compilation import compiling
 from dgss_core.training.config import DEFAULT_HARDWARE, HardwareConfig, TrainConfig
 from dgss_core.training.data import PREFETCHED, Batch, batches
 from dgss_core.training.loop import Training, setup, take_step
@@ -52,7 +53,7 @@ def bench_train(
     fabric = build_fabric(hardware)
     evaluation = replace(config.evaluation, splits=[])
     config = replace(config, weights=None, start=None, evaluation=evaluation)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, compiling(hardware):
         record = Record(Path(folder), fabric.is_global_zero)
         training = setup(fabric, config, data, record, hardware)
         training.objective.train()

@@ -63,9 +63,18 @@ def kernel_side(sigma: float) -> int:
     return 2 * int(4 * sigma + 0.5) + 1
 
 
+def disk_reach(radius: int) -> int:
+    """Pixels from the middle of `disk_kernel` to its border."""
+    return max(8, radius)
+
+
 def disk_kernel(radius: int, soften: float) -> np.ndarray:
-    """A disk as a kernel of sum 1; `soften` is the sigma that smooths its rim."""
-    side = np.arange(-max(8, radius), max(8, radius) + 1)
+    """A disk as a kernel of sum 1, float32 (k, k) with k = 2 * disk_reach(radius) + 1.
+
+    `soften` is the sigma that smooths its rim.
+    """
+    reach = disk_reach(radius)
+    side = np.arange(-reach, reach + 1)
     disk = (side[:, None] ** 2 + side**2 <= radius**2).astype(np.float32)
     kernel = 3 if radius <= 8 else 5
     return cv2.GaussianBlur(disk / disk.sum(), (kernel, kernel), soften)
@@ -78,7 +87,10 @@ def smear(image: np.ndarray, radius: int, sigma: float, degrees: float) -> np.nd
 
 
 def smear_kernel(radius: int, sigma: float, degrees: float) -> np.ndarray:
-    """Half a Gaussian of `2 * radius` pixels along a direction, as a kernel of sum 1."""
+    """Half a Gaussian of `2 * radius` pixels along a direction, as a kernel of sum 1.
+
+    The kernel is float32 (k, k) with k = 4 * radius + 1.
+    """
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2)).astype(np.float32)
     reach = 2 * radius

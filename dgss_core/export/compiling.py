@@ -20,13 +20,12 @@ import torch
 from torch import nn
 
 from dgss_core.errors import DgssError
+from dgss_core.networks.compilation import compiling_often
 from dgss_core.runtime.backend import Report, first_line
 
 CACHES = {'TORCHINDUCTOR_CACHE_DIR': '', 'TRITON_CACHE_DIR': 'triton'}
 """Where TorchInductor and Triton look for kernels at each compilation, and the folder of each in
 that of a network. TorchInductor sets the second for the whole process if it is not set."""
-MANY = 1 << 20
-"""Compilations of one network class in a process; PyTorch runs it uncompiled after eight."""
 _compiling = threading.Lock()
 
 
@@ -41,9 +40,7 @@ def compile_network(network: nn.Module, images: torch.Tensor, folder: Path, repo
     with ExitStack() as stack:
         stack.enter_context(_compiling)  # the environment is that of the process
         stack.enter_context(_kernels_in(_usable(folder, stack, report)))
-        # The names of PyTorch 2.6; later ones also call them recompile_limit.
-        limits = {'cache_size_limit': MANY, 'accumulated_cache_size_limit': MANY}
-        stack.enter_context(torch._dynamo.config.patch(limits))
+        stack.enter_context(compiling_often())
         # It warns of CUDA where there is no GPU.
         logging.getLogger('torch.utils.cpp_extension').setLevel(logging.ERROR)
         compiled = torch.compile(network, dynamic=False)

@@ -13,7 +13,7 @@ from dgss_core.errors import DgssError
 from dgss_core.networks.checkpoint import About, load_checkpoint, save_checkpoint
 from dgss_core.networks.losses.merged import MergedLoss
 from dgss_core.networks.systems import SegmentationModel, build_system, systems
-from dgss_core.training.compilation import fit_to_device
+from dgss_core.training.compilation import Form, fit_to_device
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.distill import Distillation
 from dgss_core.training.objective import Objective
@@ -71,7 +71,7 @@ def build_objective(
         encoder = systems()[config.system].encoder
         bank = StyleBank.load(config.mixing.bank, model.label_set, encoder)
     model.encoder.checkpointing = hardware.checkpointing
-    fit_to_device(model, config.steps, hardware)
+    fit_to_device(model, Form.of(model, config.steps, hardware))
     given: dict[str, Any] = {'merged': merged, 'mixing': config.mixing, 'bank': bank}
     objective: Objective
     if config.self_training is not None:

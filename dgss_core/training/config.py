@@ -196,13 +196,7 @@ class TrainConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        counts = (
-            self.label_stride,
-            self.steps,
-            self.batch,
-            self.evaluation.every,
-            self.save_every,
-        )
+        counts = self.label_stride, self.steps, self.batch, self.evaluation.every, self.save_every
         if min(counts) < 1 or self.seed < 0:
             raise DgssError(
                 'label_stride, steps, batch, evaluation.every and save_every are at least 1 and '
@@ -230,13 +224,15 @@ class HardwareConfig:
         at_once: images per pass and process; all images of the process when null
         workers: loader processes per process
         changes: where colours, noise, blur and corruptions are computed: in the loader, or in
-            batches on the device; auto is the loader for a CPU and the device for a GPU
+            batches on the device; auto is the loader for a CPU and the device for a GPU. The
+            colours of self-training are made by the training process: one image at a time on a
+            CPU, in batches on a GPU
         strategy: ddp copies all weights to every process, fsdp shards them
         checkpointing: recompute the encoder's blocks in the backward pass to save memory
-        compile: compile the blocks of the encoder; graphs also records them as CUDA graphs; null
-            compiles an encoder with batch norms on a GPU for trainings of 10,000 steps or more
-        channels_last: use the channels-last memory layout for convolutions; null does so on a GPU
-            for an encoder that has batch norms
+        compile: compile the blocks of the encoder; graphs records those with trained weights as
+            CUDA graphs; null compiles an encoder with batch norms on a GPU from 10,000 steps on
+        channels_last: use the channels-last memory layout for convolutions, but not with fsdp;
+            null does so on a GPU for an encoder that has batch norms
         in_memory: read all frames into memory before the first step; null does so if they are
             drawn twice or more and fit into a quarter of the free memory
     """
@@ -251,6 +247,13 @@ class HardwareConfig:
     compile: bool | Literal['graphs'] | None = None
     channels_last: bool | None = None
     in_memory: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.channels_last and self.strategy == 'fsdp':
+            raise DgssError(
+                'FSDP shards only weights in the usual layout; leave hardware.channels_last out, '
+                'or set hardware.strategy to ddp.'
+            )
 
     @property
     def gpu(self) -> bool:
@@ -273,7 +276,8 @@ class HardwareConfig:
     def accumulation(self, batch: int, processes: int) -> int:
         """Passes per step of each process when `processes` share `batch` images.
 
-        Raises DgssError if they cannot be divided evenly.
+        Raises DgssError if they cannot be divided evenly, and for `compile: graphs` with several
+        passes.
         """
         share, rest = divmod(batch, processes)
         at_once = self.at_once or share

@@ -12,8 +12,6 @@ import cv2
 import lightning_fabric as L
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
@@ -38,7 +36,9 @@ from dgss_core.training.augmentation import (
 )
 from dgss_core.training.chance import seed_of
 from dgss_core.training.config import HardwareConfig, SourceConfig, TrainConfig
+from dgss_core.training.memory import free_memory
 from dgss_core.training.objective import subsample
+from dgss_core.training.progress import in_threads
 
 PREFETCHED = 4
 """Batches that each process of a loader makes ahead."""
@@ -69,11 +69,9 @@ class InMemory:
     """A dataset whose frames are all read once and kept."""
 
     def __init__(self, dataset: Dataset, show: bool) -> None:
-        console = Console(stderr=True)
-        title, hidden = f'Reading {dataset.title}', not (show and console.is_terminal)
-        frames = track(range(len(dataset)), title, console=console, disable=hidden)
         self.dataset = dataset
-        self.samples = [dataset[index] for index in frames]
+        title = f'Reading {dataset.title}'
+        self.samples = in_threads(dataset.__getitem__, len(dataset), title, show)
         self.label_set, self.title = dataset.label_set, dataset.title
         self.fingerprint = dataset.fingerprint
 
@@ -120,13 +118,20 @@ class Collate:
 
 
 def open_sources(
-    config: TrainConfig, data: Path, in_memory: bool | None, show: bool
+    config: TrainConfig, data: Path, in_memory: bool | None, fabric: L.Fabric
 ) -> list[Dataset]:
-    """The sources of a recipe below the folder `data`. Raises DgssError if one is missing."""
+    """The sources of a recipe below the folder `data`.
+
+    With `in_memory` all frames are read now, which the first process says; None does so if they
+    are `worth_keeping`. Raises DgssError if a source is missing.
+    """
     datasets = [source.open(data) for source in config.sources]
     if in_memory is None:
         in_memory = worth_keeping(datasets, config.steps * config.batch)
-    return [InMemory(dataset, show) for dataset in datasets] if in_memory else datasets
+    if not in_memory:
+        return datasets
+    fabric.print(f'Reads {sum(map(len, datasets))} frames into memory.')
+    return [InMemory(dataset, fabric.is_global_zero) for dataset in datasets]
 
 
 def worth_keeping(datasets: Sequence[Dataset], draws: int) -> bool:
@@ -134,12 +139,11 @@ def worth_keeping(datasets: Sequence[Dataset], draws: int) -> bool:
     frames = sum(map(len, datasets))
     if not all(map(len, datasets)) or draws < 2 * frames:
         return False
-    free = os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
     needed = 0
     for dataset in datasets:
         first = dataset[0]
         needed += len(dataset) * (first.image.nbytes + first.labels.nbytes)
-    return needed * int(os.environ.get('LOCAL_WORLD_SIZE', 1)) <= free // 4
+    return needed * int(os.environ.get('LOCAL_WORLD_SIZE', 1)) <= free_memory() // 4
 
 
 def build_sampler(

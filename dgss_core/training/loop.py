@@ -21,16 +21,18 @@ from torch.utils.data import DataLoader
 
 from dgss_core.datasets.protocols import load_protocol
 from dgss_core.errors import DgssError
+from dgss_core.networks.compilation import as_written
 from dgss_core.networks.losses.counts import Counts
 from dgss_core.training.augmentation import Draws
 from dgss_core.training.average import Average
 from dgss_core.training.build import build_model, build_objective, save_model
 from dgss_core.training.chance import seed_of
 from dgss_core.training.checks import check_sources, check_splits, explained
-from dgss_core.training.compilation import as_written
+from dgss_core.training.compilation import Form, compiling
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.data import (
     Batch,
+    InMemory,
     batches,
     build_frames,
     build_loader,
@@ -45,6 +47,7 @@ from dgss_core.training.objective import Objective
 from dgss_core.training.optimiser import build_optimiser, clip_gradients, set_rates
 from dgss_core.training.parallel import build_fabric
 from dgss_core.training.progress import LOG_EVERY, Progress
+from dgss_core.training.recipe import choices
 from dgss_core.training.record import Record
 from dgss_core.training.self_training import SelfTraining
 from dgss_core.training.state import SavedState, TrainingState, described
@@ -83,7 +86,7 @@ def train(
     """
     fabric = build_fabric(hardware)
     record = Record(output, fabric.is_global_zero)
-    with explained(config, hardware):
+    with explained(config, hardware), compiling(hardware):
         run_steps(fabric, setup(fabric, config, data, record, hardware, resume))
 
 
@@ -97,7 +100,7 @@ def setup(
 ) -> Training:
     """Build what a training needs, and with `resume` load its last saved state."""
     parts = hardware.accumulation(config.batch, fabric.world_size)
-    sources = open_sources(config, data, hardware.in_memory, fabric.is_global_zero)
+    sources = open_sources(config, data, hardware.in_memory, fabric)
     splits = config.evaluation.open(data)
     if fabric.is_global_zero:
         check_sources(config, sources)
@@ -128,6 +131,10 @@ def setup(
     if saved is not None:
         state.load(record.state)
     record.rewind(state.step)
+    in_memory = any(isinstance(source, InMemory) for source in sources)
+    record.runs(
+        choices(hardware, Form.of(model, config.steps, hardware), in_memory, fabric.device)
+    )
 
     with fabric.rank_zero_first(local=True):
         sampler = build_sampler(config.sources, sources, config.seed)

@@ -37,7 +37,7 @@ class OptimiserConfig:
             patterns of names
         momentum: momentum of SGD
         betas: betas of AdamW
-        clip: maximum norm of all gradients together; null does not clip
+        clip: maximum norm of all gradients together, above 0; null does not clip
         schedule: schedule of the learning rate
     """
 
@@ -52,6 +52,13 @@ class OptimiserConfig:
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float | None = None
     schedule: Schedule = field(default_factory=Schedule)
+
+    def __post_init__(self) -> None:
+        if self.clip is not None and not self.clip > 0:
+            raise DgssError(
+                f'Gradients cannot be clipped to a norm of {self.clip}; give a clip above 0, or '
+                'leave it null.'
+            )
 
 
 def build_optimiser(

@@ -1,20 +1,41 @@
-"""Progress of a training: a bar on a terminal, otherwise lines."""
+"""Progress of a training and of reading its frames: a bar on a terminal, otherwise lines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import chain
 from time import perf_counter
+from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn, track
 from rich.progress import Progress as RichProgress
 
+from dgss_core.datasets.synthetic import SET_FRAMES
 from dgss_core.training.meter import Reading
 
 LOG_EVERY = 20
 """Steps between log entries."""
+Part = TypeVar('Part')
+
+
+def in_threads(
+    read: Callable[[int], Part], count: int, title: str, show: bool = True
+) -> list[Part]:
+    """What `read` returns for 0 to `count` - 1, by all cores; `title` stands before the bar.
+
+    One thread takes neighbours: synthetic frames of a set are rendered together.
+    """
+    console = Console(stderr=True)
+    hidden = not (show and console.is_terminal)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = [range(count)[start : start + SET_FRAMES] for start in range(0, count, SET_FRAMES)]
+        parts = chain.from_iterable(pool.map(lambda run: [read(index) for index in run], runs))
+        return list(track(parts, title, count, console=console, disable=hidden))
 
 
 class Progress:

@@ -10,8 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dgss_core.documents import located, read_yaml
 from dgss_core.errors import DgssError
+from dgss_core.runtime.key import processor
+from dgss_core.training.compilation import Form
 from dgss_core.training.config import HardwareConfig, TrainConfig
 
 PACKAGES = ('torch', 'torchvision', 'lightning-fabric', 'timm', 'numpy')
@@ -62,6 +66,20 @@ def origin(seed: int, hardware: HardwareConfig) -> dict[str, Any]:
         'versions': {name: version(name) for name in PACKAGES},
         'hardware': asdict(hardware),
         'seed': seed,
+    }
+
+
+def choices(
+    hardware: HardwareConfig, form: Form, in_memory: bool, device: torch.device
+) -> dict[str, Any]:
+    """What a training runs on: the keys of `hardware` as they were chosen, and the device."""
+    on_gpu = device.type == 'cuda'
+    return {
+        'device': torch.cuda.get_device_name(device) if on_gpu else processor().name,
+        'precision': hardware.computes_in,
+        'changes': 'device' if hardware.leaves_changes else 'loader',
+        **form._asdict(),
+        'in_memory': in_memory,
     }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -33,10 +34,11 @@ class Record:
     """The folder of a training.
 
     `config.yaml`: the recipe with every default. `labels.yaml`: its label set. `origin.jsonl`:
-    commit, versions, command and hardware of each start. `state.safetensors`: the state that
-    `--resume` loads. `model.safetensors` and `best.safetensors`: the models. `scores.jsonl`: every
-    evaluation. `events.*`: logs for TensorBoard. Only the first process writes. Files are replaced
-    as a whole or grow by whole lines.
+    commit, versions, command and hardware of each start, then what it runs on.
+    `state.safetensors`: the state that `--resume` loads. `model.safetensors` and
+    `best.safetensors`: the models. `scores.jsonl`: every evaluation. `events.*`: logs for
+    TensorBoard. Only the first process writes. Files are replaced as a whole or grow by whole
+    lines.
     """
 
     def __init__(self, folder: Path, first: bool) -> None:
@@ -84,24 +86,41 @@ class Record:
         recipe = written(config)
         changes = self._check(recipe, resume)
         text = yaml.safe_dump(recipe, sort_keys=False).encode()
-        try:
+        with self._writable():
             self.folder.mkdir(parents=True, exist_ok=True)
             self._take()
-            append_line(self.origin, json.dumps(origin(config.seed, hardware)))
-            self._take()  # Closing the file anywhere in this process has released the lock.
+            self._note(origin(config.seed, hardware))
             if not self.recipe.is_file() or self.recipe.read_bytes() != text:
                 write_whole(self.recipe, text)
             if not self.state.exists():
                 labels = LabelSet.load(config.label_set).to_dict()
                 write_whole(self.labels, yaml.safe_dump(labels, sort_keys=False).encode())
-        except OSError as error:
-            raise DgssError(
-                f'{self.folder} cannot be written to ({error.strerror}); choose another --output.'
-            ) from error
         if not changes:
             return ''
         stretched = '; the schedule is stretched over all steps' if 'steps' in changes else ''
         return f'Goes on with another {", ".join(changes)}{stretched}.'
+
+    def runs(self, choices: Mapping[str, Any]) -> None:
+        """Write into the origin what was chosen for this machine; call it after `begin`.
+
+        Raises DgssError if the folder cannot be written to.
+        """
+        if self.first:
+            with self._writable():
+                self._note({'runs': choices})
+
+    def _note(self, entry: Mapping[str, Any]) -> None:
+        append_line(self.origin, json.dumps(entry))
+        self._take()  # Closing the file anywhere in this process has released the lock.
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DgssError(
+                f'{self.folder} cannot be written to ({error.strerror}); choose another --output.'
+            ) from error
 
     def _check(self, recipe: dict[str, Any], resume: bool) -> list[str]:
         """The keys of `recipe` that change a training; those of `CHANGEABLE` may.

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from dgss_core.labels import IGNORE
+from dgss_core.networks.compilation import as_written
 from dgss_core.networks.systems import SegmentationModel
-from dgss_core.training.augmentation.changes import changed_batch
+from dgss_core.training.augmentation.changes import changed, changed_batch
 from dgss_core.training.augmentation.photometric import PhotometricDistortion
+from dgss_core.training.augmentation.pixels import to_image, to_pixels
 from dgss_core.training.average import Average, AverageConfig
 from dgss_core.training.chance import seeded
 from dgss_core.training.generation.labels import RefinementConfig, Refiner, as_labels
@@ -96,7 +98,8 @@ class SelfTraining(Objective):
         """The teacher's labels (B,H,W) long for RGB uint8 (B,3,H,W)."""
         training = self.model.training
         self.model.eval()
-        with self.teacher.applied(self):
+        # Without a backward pass CUDA graphs of its blocks would overwrite what they gave.
+        with self.teacher.applied(self), as_written(self.model):
             ids = self.model.at_size(images.float()).argmax(1)
         self.model.train(training)
         # Autocast caches the teacher's weights in bf16; the model would then use them.
@@ -120,4 +123,9 @@ class SelfTraining(Objective):
         distortion = PhotometricDistortion()
         with seeded(seed):
             looks = [distortion.draw() for _ in images]
-        return changed_batch(images, looks)
+        if images.device.type != 'cpu':
+            return changed_batch(images, looks)
+        # OpenCV is faster than torch on a CPU.
+        pixels = [to_pixels(image) for image in images]
+        found = [to_image(changed(x, look)) for x, look in zip(pixels, looks, strict=True)]
+        return torch.stack([image.as_subclass(Tensor) for image in found])

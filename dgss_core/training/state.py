@@ -134,12 +134,25 @@ class TrainingState:
             for key in values:
                 values[key] = tensors.get(f'optimiser.{name}.{key}', values[key])
         set_optimizer_state_dict(self.model, self.optimiser, moments, options=WHOLE)
+        lay_out(self.optimiser)
         set_model_state_dict(self.model, _below('weights.', tensors), options=WHOLE)
         for name, average in self.averages().items():
             # Load through the model, because its weights may be sharded over the processes.
             averaged = _below('weights.', tensors) | _below(f'{name}.', tensors)
             with average.applied(self.model):
                 set_model_state_dict(self.model, averaged, options=WHOLE)
+
+
+def lay_out(optimiser: torch.optim.Optimizer) -> None:
+    """Give every moment the strides of its parameter, as a fused optimiser needs them.
+
+    A file keeps tensors contiguous; weights in channels-last layout are not.
+    """
+    for parameter, values in optimiser.state.items():
+        for key, x in values.items():
+            moment = isinstance(x, Tensor) and x.shape == parameter.shape
+            if moment and x.stride() != parameter.stride():
+                values[key] = torch.empty_like(parameter, dtype=x.dtype).copy_(x)
 
 
 def gathered(x: Tensor) -> Tensor:

@@ -104,6 +104,12 @@ def test_the_command_reads_a_recipe_and_changes_to_it(
     assert not (tmp_path / 'out').exists()
 
 
+def test_fsdp_takes_no_other_layout() -> None:
+    assert HardwareConfig(strategy='fsdp', channels_last=False).channels_last is False
+    with pytest.raises(DgssError, match=r'leave hardware\.channels_last out'):
+        HardwareConfig(strategy='fsdp', channels_last=True)
+
+
 def test_a_batch_is_shared_by_processes_and_parts() -> None:
     assert HardwareConfig(at_once=2).accumulation(16, 4) == 2
     assert HardwareConfig().accumulation(16, 4) == 1

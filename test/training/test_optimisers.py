@@ -45,6 +45,12 @@ def test_rein_decays_no_norms_tokens_embeddings_and_scale() -> None:
     assert not any(name.endswith('linear.weight') for name in undecayed)
 
 
+@pytest.mark.parametrize('clip', [0, -1.0, float('nan')])
+def test_a_norm_that_would_turn_gradients_to_nothing(clip: float) -> None:
+    with pytest.raises(DgssError, match='clip above 0, or leave it null'):
+        OptimiserConfig(clip=clip)
+
+
 def test_biases_and_patterns() -> None:
     vltseg = model('vltseg')
     config = OptimiserConfig(undecayed=['biases', 'encoder.embed.table', 'head.decoder.query_*'])

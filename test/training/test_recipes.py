@@ -36,8 +36,11 @@ def test_a_recipe_learns(name: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert label_set.name == 'cityscapes19'
     saved = yaml.safe_load((output / 'config.yaml').read_text())
     assert saved['optimiser']['betas'] == [0.9, 0.999]
-    origin = json.loads((output / 'origin.jsonl').read_text())
+    origin, chosen = map(json.loads, (output / 'origin.jsonl').read_text().splitlines())
     assert origin['seed'] == 1
+    runs = {'precision': '32-true', 'changes': 'loader', 'compile': False, 'channels_last': False}
+    assert runs.items() <= chosen['runs'].items()
+    assert chosen['runs']['device']
     assert {'commit', 'changes', 'command', 'versions', 'hardware'} <= set(origin)
     assert list(output.glob('events.*'))
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tiny_training import CPU, parse, recipe, write_frames, write_recipe
 
 from dgss_core.errors import DgssError
 from dgss_core.training.loop import train
+from dgss_core.training.state import TrainingState, lay_out
 
 STEPS, SAVE_EVERY = 60, 5
 SOURCES = {'rare': {'min_pixels': 100}, 'repeat': 2}
@@ -74,6 +76,42 @@ def test_a_killed_training_resumes_to_the_bit(tmp_path: Path) -> None:
     ]
     assert scores[0] == scores[1]
     assert [score['step'] for score in scores[0]] == [25, 50, 60]
+
+
+def test_another_memory_layout_resumes_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_frames(tmp_path)
+    values = recipe(tmp_path, 'dgss', steps=4, save_every=2, average={'decay': 0.9})
+    whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
+    hardware = replace(CPU, channels_last=True)
+    train(parse(values), tmp_path, whole, hardware)
+    save = TrainingState.save
+
+    def stop(state: TrainingState, path: Path, first: bool = True) -> None:
+        save(state, path, first)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingState, 'save', stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(parse(values), tmp_path, stopped, hardware)
+    train(parse(values), tmp_path, stopped, hardware, resume=True)
+    assert same(whole / 'state.safetensors', stopped / 'state.safetensors')
+
+
+def test_moments_get_the_strides_of_their_weights() -> None:
+    weight = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last).weight
+    optimiser = torch.optim.AdamW([weight], fused=True)
+    weight.grad = torch.ones_like(weight)
+    optimiser.step()
+    moment = torch.arange(weight.numel(), dtype=torch.float32).view(weight.shape)
+    optimiser.state[weight]['exp_avg'] = moment
+    lay_out(optimiser)
+    found = optimiser.state[weight]
+    assert found['exp_avg'].stride() == weight.stride() != moment.stride()
+    assert torch.equal(found['exp_avg'], moment)
+    assert found['step'] == 1
 
 
 def test_a_folder_in_use_is_not_overwritten(tmp_path: Path) -> None:

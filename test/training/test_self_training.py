@@ -12,8 +12,12 @@ from two_processes import run_two
 
 from dgss_core.errors import DgssError
 from dgss_core.networks.systems import build_system
+from dgss_core.training.augmentation.changes import changed, changed_batch
+from dgss_core.training.augmentation.photometric import PhotometricDistortion
+from dgss_core.training.augmentation.pixels import to_pixels
 from dgss_core.training.average import AverageConfig
 from dgss_core.training.build import build_objective
+from dgss_core.training.chance import seeded
 from dgss_core.training.data import batches
 from dgss_core.training.loop import setup, train
 from dgss_core.training.objective import Objective
@@ -130,6 +134,36 @@ def test_the_model_sees_other_colours_and_only_unlabelled_images_change():
     assert (labels[1] == 255).all(), 'the batch itself is not touched'
     assert torch.equal(objective.distorted(images, 3), objective.distorted(images, 3))
     assert not torch.equal(objective.distorted(images, 3), objective.distorted(images, 4))
+
+
+def test_the_teacher_answers_as_written():
+    model = system('clouds').eval()
+    objective = SelfTraining(model, SelfTrainingConfig(), 1)
+    images, _ = batch()
+    expected = objective.ask(images)
+    ran = []
+
+    def backend(graph, inputs):
+        return lambda *given: ran.append(graph) or graph(*given)
+
+    for block in model.encoder.trunk()[-1]:
+        block.compile(backend=backend)
+    assert torch.equal(objective.ask(images), expected)
+    assert not ran
+    with torch.no_grad():
+        model(images.float())
+    assert ran
+
+
+def test_a_cpu_distorts_one_image_at_a_time():
+    objective = SelfTraining(system().eval(), SelfTrainingConfig(), 1)
+    images, _ = batch()
+    with seeded(3):
+        looks = [PhotometricDistortion().draw() for _ in images]
+    single = [changed(to_pixels(image), look) for image, look in zip(images, looks, strict=True)]
+    found = objective.distorted(images, 3)
+    assert np.array_equal(found.permute(0, 2, 3, 1), np.stack(single))
+    assert (found.int() - changed_batch(images, looks).int()).abs().max() <= 2
 
 
 def test_autocast_keeps_no_weights_of_the_teacher():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -9,15 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_training import CPU, parse, recipe, write_frames
+from tiny_training import CPU, RECIPES, parse, recipe, write_frames
 from torch import Tensor, nn
 
 from dgss_core.datasets import Sample
 from dgss_core.labels import LabelSet
+from dgss_core.networks.compilation import MANY, as_written
 from dgss_core.networks.losses.counts import Counts
 from dgss_core.networks.systems import SegmentationModel, build_system
 from dgss_core.training.average import Average, AverageConfig, moving
-from dgss_core.training.compilation import as_written, compile_blocks, has_batch_norms
+from dgss_core.training.compilation import Form, compile_blocks, compiling, has_batch_norms
 from dgss_core.training.config import HardwareConfig
 from dgss_core.training.data import batches, worth_keeping
 from dgss_core.training.loop import setup
@@ -140,6 +143,60 @@ def test_compiled_blocks_are_scored_as_written() -> None:
             assert torch.equal(model(images), expected)
 
 
+def test_a_form_fits_the_encoder_the_steps_and_the_strategy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    model, hardware = network(), HardwareConfig()
+    assert Form.of(model, 10_000, hardware) == (True, True)
+    assert Form.of(model, 9_999, hardware) == (False, True)
+    assert Form.of(model, 10_000, replace(hardware, strategy='fsdp')) == (True, False)
+    assert Form.of(model, 10_000, HardwareConfig('cpu')) == (False, False)
+    asked = HardwareConfig('cpu', compile='graphs', channels_last=True)
+    assert Form.of(model, 1, asked) == ('graphs', True)
+    vltseg = RECIPES['vltseg']
+    plain_vit = build_system(
+        vltseg['system'], weights=None, encoder_options=vltseg['encoder_options'],
+        **vltseg['options'],
+    )  # fmt: skip
+    assert any(isinstance(module, nn.BatchNorm2d) for module in plain_vit.encoder.modules())
+    assert Form.of(plain_vit, 10_000, hardware) == (False, False)
+
+
+def test_graphs_leave_out_blocks_that_learn_nothing() -> None:
+    encoder = network().encoder
+    first, second = encoder.trunk()[1], encoder.trunk()[2]
+    nn.ModuleList(first).requires_grad_(False)
+    compile_blocks(encoder, graphs=True)
+    assert [block._compiled_call_impl for block in first] == [None] * len(first)
+    assert all(block._compiled_call_impl is not None for block in second)
+    assert encoder.first_stage()._compiled_call_impl is None
+
+
+@pytest.mark.parametrize('mode', [None, True, False])
+def test_settings_of_the_compiler_end_with_a_training(mode: bool | None) -> None:
+    config = torch._dynamo.config
+    before = config.suppress_errors, config.cache_size_limit
+    with suppress(KeyboardInterrupt), compiling(HardwareConfig(compile=mode)):
+        assert config.suppress_errors is (mode is None)
+        assert config.cache_size_limit == (before[1] if mode is False else MANY)
+        raise KeyboardInterrupt
+    assert (config.suppress_errors, config.cache_size_limit) == before
+
+
+def test_every_block_is_compiled() -> None:
+    """PyTorch keeps eight compilations of one function by itself."""
+    model, images = network().eval(), torch.rand(1, 3, 32, 32)
+    blocks = [block for stage in model.encoder.trunk() for block in stage][1:]
+    seen = []
+    for block in blocks:
+        block.compile(dynamic=False, backend=lambda graph, _: seen.append(graph) or graph)
+    with torch.no_grad(), compiling(HardwareConfig(compile=True)):
+        model(images)
+    kinds = {str(block) + str(getattr(block, 'residual', '')) for block in blocks}
+    assert len(seen) >= len(kinds) > 8
+
+
 def test_the_device_sees_what_the_loader_would_have_made(tmp_path: Path) -> None:
     write_frames(tmp_path)
     values = recipe(tmp_path, 'dgss', label_stride=2, batch=4)
@@ -162,17 +219,33 @@ def test_the_device_sees_what_the_loader_would_have_made(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(('draws', 'kept'), [(7, False), (8, True)])
 def test_frames_that_are_drawn_again_are_decoded_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draws: int, kept: bool
+    monkeypatch: pytest.MonkeyPatch, draws: int, kept: bool
 ) -> None:
     frames = [np.zeros((4, 6, 3), np.uint8)] * 4
     dataset = SimpleDataset(frames)
     assert worth_keeping([dataset], draws) is kept
     # Four frames of 96 bytes need a quarter of what is free, for each process of the machine.
-    free = {'SC_AVPHYS_PAGES': 4 * 4 * 96, 'SC_PAGE_SIZE': 1}
-    monkeypatch.setattr('os.sysconf', free.get)
+    monkeypatch.setattr('dgss_core.training.data.free_memory', lambda: 4 * 4 * 96)
     assert worth_keeping([dataset], draws) is kept
     monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
     assert not worth_keeping([dataset], draws)
+
+
+def test_reading_into_memory_is_said_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_frames(tmp_path)
+    fabric, record = build_fabric(CPU), Record(tmp_path / 'run', True)
+    hardware = replace(CPU, in_memory=True)
+    training = setup(fabric, parse(recipe(tmp_path)), tmp_path, record, hardware)
+    assert 'Reads 8 frames into memory.' in capsys.readouterr().out
+    (kept,) = training.loader.dataset.frames.datasets
+    assert [sample.name for sample in kept.samples] == [
+        kept.dataset[index].name for index in range(len(kept))
+    ]
+    chosen = json.loads(record.origin.read_text().splitlines()[-1])['runs']
+    assert chosen['in_memory'] is True
+    assert chosen['precision'] == '32-true'
 
 
 @pytest.mark.gpu
@@ -186,11 +259,12 @@ def test_compiled_steps_learn_the_same_on_a_gpu(compiled: bool | str) -> None:
         if mode:
             compile_blocks(model.encoder, graphs=mode == 'graphs')
         optimiser, found[mode] = build_optimiser(OptimiserConfig(rate=1e-3), model), []
-        for _ in range(20):
-            loss = sum(model.loss(images, labels, Counts.of(labels)).values())
-            loss.backward()
-            optimiser.step()
-            optimiser.zero_grad()
-            found[mode].append(loss.detach().clone())
+        with compiling(HardwareConfig(compile=mode)):
+            for _ in range(20):
+                loss = sum(model.loss(images, labels, Counts.of(labels)).values())
+                loss.backward()
+                optimiser.step()
+                optimiser.zero_grad()
+                found[mode].append(loss.detach().clone())
         found[mode] = torch.stack(found[mode]).tolist()
     assert found[compiled] == pytest.approx(found[False], rel=2e-2)

@@ -27,6 +27,9 @@ class Blurred(Change):
             pixels, (self.side, self.side), self.sigma, borderType=cv2.BORDER_REFLECT_101
         )
 
+    def batched(self, *, height: int, width: int) -> bool:
+        return mirrors(self.side // 2, height=height, width=width)
+
     @staticmethod
     def on_batch(images: Tensor, changes: Sequence[Blurred]) -> Tensor:
         sigmas = [change.sigma for change in changes]
@@ -43,8 +46,16 @@ def gaussians(images: Tensor, sigmas: Sequence[float], reach: Sequence[int]) -> 
     return weights / weights.sum(-1, keepdim=True)
 
 
+def mirrors(reach: int, *, height: int, width: int) -> bool:
+    """Whether torch can mirror the border of an image for a kernel of this reach."""
+    return reach < min(height, width)
+
+
 def filtered(images: Tensor, weights: Tensor) -> Tensor:
-    """Images (B, C, H, W) as float32 after the filter (B, 1, 1, K) of each along both axes."""
+    """Images (B, C, H, W) as float32 after the filter (B, 1, 1, K) of each along both axes.
+
+    `mirrors` must hold for K // 2.
+    """
     channels, half = images.shape[1], weights.shape[-1] // 2
     x = F.pad(images.float(), (half,) * 4, mode='reflect').flatten(0, 1).unsqueeze(0)
     rows = weights.repeat_interleave(channels, 0)

@@ -3,7 +3,8 @@
 draw        in the loader, with the seed of the crop
 on_image    OpenCV, uint8 (H, W, 3): the fastest form on a CPU
 on_batch    torch, uint8 (B, 3, H, W): a few launches for all images
-Both forms agree to within rounding; noise has the same distribution.
+Both forms agree to within rounding, but for zoom_blur, where OpenCV interpolates at multiples of
+1/32 pixel; noise has the same distribution.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,15 +22,12 @@ from torchvision.tv_tensors import Image
 
 from dgss_core.training.augmentation.pixels import to_image, to_pixels
 
-OneKind = TypeVar('OneKind', bound='Change')
-
 
 class Change(ABC):
     """A change of the pixels of one image, all its numbers drawn."""
 
-    @property
-    def batched(self) -> bool:
-        """Whether `on_batch` can make this change."""
+    def batched(self, *, height: int, width: int) -> bool:
+        """Whether `on_batch` can make this change of images of this size in pixels."""
         return True
 
     @abstractmethod

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dgss_core.corruptions import constants_of, corrupt, random_of, training_corruptions
 from dgss_core.errors import DgssError
+from dgss_core.training.augmentation.blur import mirrors
 from dgss_core.training.augmentation.changes import (
     Change,
     Look,
@@ -19,7 +20,7 @@ from dgss_core.training.augmentation.changes import (
     changed_rows,
     draw_seed,
 )
-from dgss_core.training.augmentation.corruption_batches import BATCHED, Chance
+from dgss_core.training.augmentation.corruption_batches import BATCHED, MIRRORED, Chance
 
 
 @dataclass
@@ -48,9 +49,12 @@ class Corrupted(Change):
     severity: int
     seed: int
 
-    @property
-    def batched(self) -> bool:
-        return self.name in BATCHED
+    def batched(self, *, height: int, width: int) -> bool:
+        if self.name not in BATCHED:
+            return False
+        measure = MIRRORED.get(self.name)
+        reach = measure(*constants_of(self.name, self.severity)) if measure else 0
+        return mirrors(reach, height=height, width=width)
 
     def on_image(self, pixels: np.ndarray) -> np.ndarray:
         return corrupt(pixels, self.name, self.severity, self.seed)

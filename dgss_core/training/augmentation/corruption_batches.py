@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dgss_core.corruptions.blur import (
     disk_kernel,
+    disk_reach,
     kernel_side,
     motion_direction,
     smear_kernel,
@@ -157,3 +158,8 @@ BATCHED: dict[str, Callable[..., Tensor]] = {
     )
 }
 """By the names of `dgss_core.corruptions`."""
+MIRRORED: dict[str, Callable[..., int]] = {
+    'gaussian_blur': lambda sigma: kernel_side(sigma) // 2,
+    'defocus_blur': lambda radius, soften: disk_reach(radius),
+}
+"""The reach in pixels of the kernels that mirror the border, by the constants of one severity."""

@@ -7,7 +7,7 @@ import torch
 from torchvision.tv_tensors import Image
 
 
-def to_pixels(image: Image) -> np.ndarray:
+def to_pixels(image: torch.Tensor) -> np.ndarray:
     """Image uint8 (3, H, W) as uint8 (H, W, 3)."""
     return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from dgss_core.datasets import Dataset
-from dgss_core.datasets.synthetic import SET_FRAMES
 from dgss_core.errors import DgssError
 from dgss_core.files import cache_folder, write_whole
+from dgss_core.training.progress import in_threads
 
 
 @dataclass(frozen=True)
@@ -59,19 +54,8 @@ def class_statistics(dataset: Dataset, cache: Path | None = None) -> ClassStatis
 def _count(dataset: Dataset) -> np.ndarray:
     classes = len(dataset.label_set)
 
-    def count(run: range) -> list[np.ndarray]:
-        return [np.bincount(dataset.labels(i).ravel(), minlength=256)[:classes] for i in run]
+    def count(index: int) -> np.ndarray:
+        return np.bincount(dataset.labels(index).ravel(), minlength=256)[:classes]
 
-    # Frames of one set are rendered together, and of one drive share a street: to one thread.
-    frames = range(len(dataset))
-    runs = [frames[start : start + SET_FRAMES] for start in frames[::SET_FRAMES]]
-    console = Console(stderr=True)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = track(
-            chain.from_iterable(pool.map(count, runs)),
-            f'Counting {dataset.title}',
-            len(dataset),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        return np.stack(list(rows)).astype(np.int64)
+    rows = in_threads(count, len(dataset), f'Counting {dataset.title}')
+    return np.stack(rows).astype(np.int64)

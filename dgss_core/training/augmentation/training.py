@@ -59,7 +59,10 @@ class Crop:
     @property
     def batched(self) -> bool:
         """Whether all changes can be made on a batch."""
-        return all(change is None or change.batched for change in self.look)
+        height, width = self.labels.shape
+        return all(
+            change is None or change.batched(height=height, width=width) for change in self.look
+        )
 
 
 class TrainingAugmentation:

@@ -29,7 +29,7 @@ from dgss_core.training.augmentation.jitter import (
     Turned,
 )
 from dgss_core.training.augmentation.photometric import Distorted
-from dgss_core.training.augmentation.training import exposure_changes
+from dgss_core.training.augmentation.training import Crop, exposure_changes
 
 DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.gpu)]
 CHANGES = {
@@ -204,8 +204,29 @@ def test_noise_of_a_batch_has_the_distribution_of_one_image(name: str, device: s
 
 def test_every_batched_corruption_is_one_of_the_corruptions() -> None:
     assert set(BATCHED) <= set(CORRUPTIONS)
-    assert Corrupted('pixelate', 1, 0).batched
-    assert not Corrupted('frost', 1, 0).batched
+    assert Corrupted('pixelate', 1, 0).batched(height=8, width=8)
+    assert not Corrupted('frost', 1, 0).batched(height=800, width=800)
+
+
+SIZED = [Blurred(15, 3.0), *(Corrupted(n, s, 0) for n in BATCHED for s in (1, 5))]
+
+
+@pytest.mark.parametrize('change', SIZED, ids=str)
+def test_a_change_knows_the_smallest_crop_of_its_batched_form(change: Change) -> None:
+    sides = range(1, 33)
+    fits = [change.batched(height=side, width=40) for side in sides]
+    assert fits == sorted(fits)
+    assert fits[-1]
+    for side in (1 + fits.index(True), 32):
+        images = batch(pictures(1, height=side, width=40))
+        assert changed_batch(images, [(change,)]).shape == images.shape
+    if not fits[0]:
+        small = batch(pictures(1, height=fits.index(True), width=40))
+        with pytest.raises(RuntimeError, match='Padding size'):
+            changed_batch(small, [(change,)])
+        one = Crop(small[0], torch.zeros(small.shape[2:]), torch.ones(small.shape[2:]), (change,))
+        assert not one.batched
+        assert one.finished().image.shape == small.shape[1:]
 
 
 @pytest.mark.parametrize('color', ['photometric', 'jitter', 'exposure'])
