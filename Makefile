@@ -31,7 +31,7 @@ demo: $(VENV)/.run-ready
 	$(BIN)/dgss demo --output demo
 
 test: $(VENV)/.test-ready
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 \
 		--durations $(DURATIONS) $(PYTEST_ARGS)
 
 # In a sourced workspace, with its Python: what is not installed skips.

@@ -128,8 +128,10 @@ def test_a_stopped_build_leaves_no_engine(tmp_path: Path) -> None:
     assert obtain(cache, Builds()) == b'engine'
 
 
-def test_a_hit_takes_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It reads and hashes an engine of a tenth of a ViT-L in fp16 once, in at most 0.1 s."""
+def test_a_hit_reads_and_hashes_an_engine_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads and hashes an engine of a tenth of a ViT-L in fp16 once, and does nothing else."""
     size, hits = 60 << 20, 20
     cache, build = EngineCache(tmp_path), Builds(os.urandom(size))
     obtain(cache, build)
@@ -141,15 +143,12 @@ def test_a_hit_takes_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         return sha256(data)
 
     monkeypatch.setattr(hashlib, 'sha256', count)
-    read, seconds = bytes_read(), []
+    read = bytes_read()
     for _ in range(hits):
-        start = time.thread_time()
         obtain(cache, build)
-        seconds.append(time.thread_time() - start)
     assert hits * size <= bytes_read() - read < 1.01 * hits * size
     assert hits * size <= hashed < 1.01 * hits * size
     assert build.count == 1
-    assert min(seconds) < 0.1  # other load on the machine only adds to it
 
 
 def bytes_read() -> int:
