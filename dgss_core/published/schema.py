@@ -89,7 +89,10 @@ def _is_text(value: Any) -> bool:
 def _is_address(value: Any) -> bool:
     if not _is_text(value) or ' ' in value:
         return False
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError:  # such as http://[
+        return False
     return (parts.scheme in ('http', 'https') and bool(parts.netloc) and '@' not in value) or (
         parts.scheme in ('timm', 'open_clip') and bool(parts.path)
     )

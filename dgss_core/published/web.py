@@ -67,7 +67,8 @@ class _Redirects(HTTPRedirectHandler):
 def opened(request: Request) -> Any:
     """The answer to a request, through the proxy of the environment (https_proxy, no_proxy).
 
-    Raises DgssError for a redirect that is not followed, and OSError or HTTPException otherwise.
+    Raises DgssError for a redirect that is not followed or cannot be read, and OSError or
+    HTTPException otherwise.
     """
     director = OpenerDirector()
     for handler in (
@@ -76,7 +77,13 @@ def opened(request: Request) -> Any:
     ):
         director.add_handler(handler)
     request.add_header('User-Agent', f'dgss/{__version__}')
-    return director.open(request, timeout=TIMEOUT_S)
+    try:
+        return director.open(request, timeout=TIMEOUT_S)
+    except ValueError as error:  # http://[ in a redirect
+        raise DgssError(
+            f'{request.full_url} leads to an address that cannot be read ({error}); download it '
+            'by hand and give it with --from.'
+        ) from error
 
 
 def validator(answer: Any) -> str:

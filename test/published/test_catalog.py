@@ -122,6 +122,7 @@ checkpoints:
 """
 FAULTS = {
     'address': ('https://weights', 'file://weights', 'unusable value for address'),
+    'no address': ('https://weights', 'https://[weights', 'unusable value for address'),
     'secret': ('https://weights', 'https://user:word@weights', 'unusable value for address'),
     'unknown': ('image_size: 512', 'crop: 512', "unknown key 'crop'"),
     'data': ('[urbansyn]', '[kitti]', 'unusable value for trained_on'),

@@ -120,6 +120,7 @@ REFUSED = {
     'too long': ({'body': BODY, 'more': b'x', 'chunked': True, 'length': False}, 'sends more'),
     'compressed': ({'body': BODY, 'encoding': 'gzip'}, 'answers with compressed bytes'),
     'to a file': ({'redirect': 'file:///etc/passwd'}, 'leads to file:///etc/passwd'),
+    'nowhere': ({'redirect': 'http://[/f'}, 'an address that cannot be read'),
     'to ftp': ({'redirect': 'ftp://127.0.0.1/f'}, 'leads to ftp'),
 }
 
