@@ -9,10 +9,10 @@ from typing import Any, Literal
 import torch
 from rich.console import Console
 
-from dgss_core import __version__
 from dgss_core.commands.bench_heads import VITS, quarters_of
 from dgss_core.commands.bench_model import check_load, model
 from dgss_core.errors import DgssError
+from dgss_core.export.bundle import manifest_of
 from dgss_core.export.graph import write_narrow, write_onnx
 from dgss_core.export.network import DeployedNetwork
 from dgss_core.networks.adapters.lora import merge_lora
@@ -20,7 +20,6 @@ from dgss_core.networks.checkpoint import About, save_checkpoint
 from dgss_core.networks.systems import build_system
 from dgss_core.runtime.backends import check_backend
 from dgss_core.runtime.bundle.writing import write_bundle
-from dgss_core.runtime.manifest import Manifest
 
 SYSTEM = 'dgss-dinov2-l'
 
@@ -100,15 +99,11 @@ def write(
     if precision != 'fp32':
         exported = folder / f'{precision}.onnx'
         write_narrow(plain, exported, precision)
-    manifest = Manifest(
+    manifest = manifest_of(
+        network,
         name=encoder,
         height=height,
         width=width,
-        mean=network.encoder.mean,
-        std=network.encoder.std,
-        label_set=network.label_set,
-        sha256='',
-        producer=f'dgss_core {__version__}, torch {torch.__version__}',
         licence='none',
         training_data=(),
         precision=precision,

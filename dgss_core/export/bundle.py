@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -69,15 +70,11 @@ def export_bundle(
     if frames is None:
         frames = images_by_condition(None, height=height, width=width, count=1)
     references = reference_frames(network, frames)
-    manifest = Manifest(
+    manifest = manifest_of(
+        model,
         name=name,
         height=height,
         width=width,
-        mean=model.encoder.mean,
-        std=model.encoder.std,
-        label_set=model.label_set,
-        sha256='',
-        producer=f'dgss_core {__version__}, torch {torch.__version__}',
         licence=licence,
         training_data=training_data,
         metrics=dict(metrics or {}),
@@ -97,6 +94,18 @@ def export_bundle(
             frames=references,
             higher=networks,
         )
+
+
+def manifest_of(model: SegmentationModel, **about: Any) -> Manifest:
+    """The manifest of a network that is exported here; `about`: what `model` does not tell."""
+    return Manifest(
+        mean=model.encoder.mean,
+        std=model.encoder.std,
+        label_set=model.label_set,
+        sha256='',
+        producer=f'dgss_core {__version__}, torch {torch.__version__}',
+        **about,
+    )
 
 
 def _write_networks(
