@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from exported import smallest_model, trace_once
+from exported import trace_once
 from small_systems import loud, small
+from tiny_plugin import add_tiny, tiny_model
 from torch import nn
 
 from dgss_core.errors import DgssError
@@ -40,6 +41,13 @@ ABOUT = {'name': 'test', 'licence': 'Apache-2.0', 'frames': FRAMES, **SIZE}
 
 def street_model() -> SegmentationModel:
     return loud('dgss-mobilenetv2', torch.from_numpy(IMAGES).permute(0, 3, 1, 2).float())
+
+
+@pytest.fixture
+def smallest(monkeypatch: pytest.MonkeyPatch) -> SegmentationModel:
+    """For tests in which any network will do."""
+    add_tiny(monkeypatch)
+    return tiny_model()
 
 
 @pytest.fixture(scope='module')
@@ -165,9 +173,11 @@ def test_a_bundle_contains_the_higher_precisions(bundles: dict) -> None:
     assert whole.fingerprint == inside.fingerprint
 
 
-def test_weights_too_large_for_one_file_are_stored_beside_it(tmp_path: Path, monkeypatch) -> None:
+def test_weights_too_large_for_one_file_are_stored_beside_it(
+    smallest: SegmentationModel, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setattr(graph, 'LARGEST_FILE', 1e3)
-    bundle = export_bundle(smallest_model(), tmp_path / 'bundle', **ABOUT)
+    bundle = export_bundle(smallest, tmp_path / 'bundle', **ABOUT)
     data = bundle.folder / 'model.onnx.data'
     assert data.stat().st_size > 1e3
     assert 'model.onnx.data' in bundle.manifest.files
@@ -192,13 +202,14 @@ def _(x):
     return torch.empty_like(x)
 
 
-def test_an_operator_without_counterpart_is_named(tmp_path: Path) -> None:
-    model = smallest_model()
-    model.head.classify.append(Unmapped())
+def test_an_operator_without_counterpart_is_named(
+    smallest: SegmentationModel, tmp_path: Path
+) -> None:
+    smallest.head.classify.append(Unmapped())
     with pytest.raises(
         DgssError, match=r'dgss_test\.unmapped \(node %unmapped\) has no counterpart'
     ):
-        export_bundle(model, tmp_path / 'bundle', **ABOUT)
+        export_bundle(smallest, tmp_path / 'bundle', **ABOUT)
     assert not (tmp_path / 'bundle').exists()
 
 
@@ -207,11 +218,12 @@ class Branch(nn.Module):
         return x if x.sum() > 0 else 2 * x
 
 
-def test_a_graph_that_depends_on_values_is_refused_with_its_line(tmp_path: Path) -> None:
-    model = smallest_model()
-    model.head.classify.append(Branch())
+def test_a_graph_that_depends_on_values_is_refused_with_its_line(
+    smallest: SegmentationModel, tmp_path: Path
+) -> None:
+    smallest.head.classify.append(Branch())
     with pytest.raises(DgssError, match=r'cannot be exported as one graph at .*test_export\.py'):
-        export_bundle(model, tmp_path / 'bundle', **ABOUT)
+        export_bundle(smallest, tmp_path / 'bundle', **ABOUT)
 
 
 @pytest.mark.parametrize(
@@ -223,14 +235,18 @@ def test_a_graph_that_depends_on_values_is_refused_with_its_line(tmp_path: Path)
         ({'opset': 17}, 'needs ONNX opset 18 or later, not 17'),
     ],
 )
-def test_invalid_arguments_are_refused(tmp_path: Path, changes: dict, message: str) -> None:
+def test_invalid_arguments_are_refused(
+    smallest: SegmentationModel, tmp_path: Path, changes: dict, message: str
+) -> None:
     with pytest.raises(DgssError, match=message):
-        export_bundle(smallest_model(), tmp_path / 'bundle', **ABOUT | changes)
+        export_bundle(smallest, tmp_path / 'bundle', **ABOUT | changes)
 
 
-def test_an_existing_folder_is_refused_before_the_export(tmp_path: Path) -> None:
+def test_an_existing_folder_is_refused_before_the_export(
+    smallest: SegmentationModel, tmp_path: Path
+) -> None:
     with pytest.raises(DgssError, match='already exists'):
-        export_bundle(smallest_model(), tmp_path, **ABOUT)
+        export_bundle(smallest, tmp_path, **ABOUT)
 
 
 def test_frames_below_the_smallest_of_the_street_are_scaled() -> None:

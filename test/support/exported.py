@@ -12,17 +12,13 @@ import pytest
 import torch
 from filelock import FileLock
 from small_systems import loud
-from torch import Tensor, nn
+from torch import Tensor
 
 from dgss_core.export import bundle
 from dgss_core.export.graph import write_narrow, write_onnx
 from dgss_core.export.int8 import quantise
 from dgss_core.export.network import DeployedNetwork
-from dgss_core.labels import LabelSet
 from dgss_core.networks.adapters.lora import merge_lora
-from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
-from dgss_core.networks.heads.light_conv import LightConvHead
-from dgss_core.networks.systems.model import SegmentationModel
 from dgss_core.synthetic import CONDITIONS, StreetDrive
 
 # Neither is a multiple of a patch or a stride; 2 x 2 ids are under 0.01 % of all frames' ids.
@@ -75,27 +71,6 @@ def _export(network: Probed, images: Tensor, folder: Path) -> None:
     with torch.no_grad():
         answers = zip(network.OUTPUTS, network(images), strict=True)
         np.savez(folder / 'answers.npz', **{key: value.numpy() for key, value in answers})
-
-
-class OneConvolution(Encoder):
-    """Stride 4; for tests in which any network will do: its export takes least time."""
-
-    def __init__(self) -> None:
-        super().__init__([8], [4], 4, IMAGENET_MEAN, IMAGENET_STD)
-        self.stem = nn.Conv2d(3, 8, 4, stride=4)
-
-    def maps(self, x: Tensor) -> list[Tensor]:
-        return [self.stem(x)]
-
-    def trunk(self) -> list[list[nn.Module]]:
-        return [[self.stem]]
-
-
-def smallest_model() -> SegmentationModel:
-    """A random model of three convolutions."""
-    torch.manual_seed(0)
-    head = LightConvHead((8,), (4,), 19, width=8)
-    return SegmentationModel(OneConvolution(), head, LabelSet.load('cityscapes19')).eval()
 
 
 def trace_once(patch: pytest.MonkeyPatch, root: Path) -> None:

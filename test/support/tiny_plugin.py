@@ -24,9 +24,14 @@ def add_tiny(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(plugins.plugins(plugins.ENCODERS), 'tiny', entry)
 
 
+def tiny_model(seed: int = 0) -> SegmentationModel:
+    """A model of random weights; it takes the least time to export."""
+    torch.manual_seed(seed)
+    return build_system('dgss-tiny', **SIZES).eval()
+
+
 def save_tiny(path: Path, seed: int = 0) -> SegmentationModel:
     """Write a checkpoint of random weights, and return its model."""
-    torch.manual_seed(seed)
-    model = build_system('dgss-tiny', **SIZES).eval()
+    model = tiny_model(seed)
     save_checkpoint(model, path, About('dgss-tiny', SIZES, 'test', '0' * 64, 'MIT'))
     return model
