@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-import lightning_fabric as L
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +20,7 @@ from dgss_core.networks.encoders.memory import graph_bytes
 from dgss_core.training.compilation import compiling
 from dgss_core.training.config import DEFAULT_HARDWARE, HardwareConfig, TrainConfig
 from dgss_core.training.data import PREFETCHED, Batch, batches
+from dgss_core.training.fabric import Fabric
 from dgss_core.training.loop import Training, setup, take_step
 from dgss_core.training.meter import Meter, Reading
 from dgss_core.training.parallel import build_fabric
@@ -72,7 +72,7 @@ class Measured(NamedTuple):
     loader: float
 
 
-def measure(fabric: L.Fabric, training: Training, warmup: int, steps: int) -> Measured:
+def measure(fabric: Fabric, training: Training, warmup: int, steps: int) -> Measured:
     """Run `warmup` steps, then measure the loader, `steps` with data and `steps` without."""
     images = batches(training.loader)
     run(fabric, training, images, warmup)
@@ -84,7 +84,7 @@ def measure(fabric: L.Fabric, training: Training, warmup: int, steps: int) -> Me
 
 
 def run(
-    fabric: L.Fabric, training: Training, images: Iterator[Batch], steps: int
+    fabric: Fabric, training: Training, images: Iterator[Batch], steps: int
 ) -> tuple[Reading, float]:
     """A reading of `steps` steps, and their mean loss."""
     meter, losses = Meter(fabric.device), []
@@ -107,7 +107,7 @@ def loader_rate(training: Training, images: Iterator[Batch]) -> float:
     return count / (time.perf_counter() - start)
 
 
-def backward_bytes(fabric: L.Fabric, training: Training) -> tuple[int, int]:
+def backward_bytes(fabric: Fabric, training: Training) -> tuple[int, int]:
     """Bytes that one pass keeps for the backward pass: with the recipe's frozen encoder, and with
     the whole encoder trained."""
     images, labels, labelled, inside, _ = next(batches(training.loader)).on(fabric)
@@ -121,7 +121,7 @@ def backward_bytes(fabric: L.Fabric, training: Training) -> tuple[int, int]:
     return kept, graph_bytes(forward)
 
 
-def show(training: Training, measured: Measured, kept: tuple[int, int], fabric: L.Fabric) -> None:
+def show(training: Training, measured: Measured, kept: tuple[int, int], fabric: Fabric) -> None:
     config, reading = training.config, measured.reading
     without = measured.without_data.images_per_second
     height, width = config.augmentation.crop

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-import lightning_fabric as L
 import numpy as np
 import torch
 from torch import Tensor
@@ -36,6 +35,7 @@ from dgss_core.training.augmentation import (
 )
 from dgss_core.training.chance import seed_of
 from dgss_core.training.config import HardwareConfig, SourceConfig, TrainConfig
+from dgss_core.training.fabric import Fabric
 from dgss_core.training.memory import free_memory
 from dgss_core.training.objective import subsample
 from dgss_core.training.progress import in_threads
@@ -58,7 +58,7 @@ class Batch(NamedTuple):
     inside: Tensor
     looks: list[Look]
 
-    def on(self, fabric: L.Fabric) -> Batch:
+    def on(self, fabric: Fabric) -> Batch:
         """The batch on the device of `fabric`, with all changes made."""
         tensors = fabric.to_device((self.images, self.labels, self.labelled, self.inside))
         images, labels, labelled, inside = tensors
@@ -118,7 +118,7 @@ class Collate:
 
 
 def open_sources(
-    config: TrainConfig, data: Path, in_memory: bool | None, fabric: L.Fabric
+    config: TrainConfig, data: Path, in_memory: bool | None, fabric: Fabric
 ) -> list[Dataset]:
     """The sources of a recipe below the folder `data`.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import lightning_fabric as L
 import numpy as np
 import torch
 from rich.progress import track
@@ -18,6 +17,7 @@ from dgss_core.networks.inference import Inference
 from dgss_core.networks.resize import resize
 from dgss_core.networks.systems import SegmentationModel
 from dgss_core.runtime.segmenter import Prediction
+from dgss_core.training.fabric import Fabric
 
 
 class ModelSegmenter:
@@ -72,7 +72,7 @@ def protocol_inference(protocol: Protocol, inference: Inference) -> Inference:
 
 
 def score(
-    fabric: L.Fabric, segmenter: ModelSegmenter, split: ScoredSplit, shared: bool
+    fabric: Fabric, segmenter: ModelSegmenter, split: ScoredSplit, shared: bool
 ) -> ConfusionMatrix:
     """The confusion matrix of the whole split in its own label set, the same on every process.
 

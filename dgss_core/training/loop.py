@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import lightning_fabric as L
 import torch
-from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -41,6 +39,7 @@ from dgss_core.training.data import (
     open_sources,
 )
 from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit, protocol_inference, score
+from dgss_core.training.fabric import Fabric, FabricModule
 from dgss_core.training.loss_log import LossLog
 from dgss_core.training.meter import Meter
 from dgss_core.training.objective import Objective
@@ -65,7 +64,7 @@ class Training:
     hardware: HardwareConfig
     record: Record
     segmenter: ModelSegmenter
-    objective: _FabricModule
+    objective: FabricModule
     state: TrainingState
     loader: DataLoader[Batch]
     parts: int
@@ -91,7 +90,7 @@ def train(
 
 
 def setup(
-    fabric: L.Fabric,
+    fabric: Fabric,
     config: TrainConfig,
     data: Path,
     record: Record,
@@ -147,7 +146,7 @@ def setup(
     return Training(config, hardware, record, segmenter, objective, state, loader, parts, splits)
 
 
-def run_steps(fabric: L.Fabric, training: Training) -> None:
+def run_steps(fabric: Fabric, training: Training) -> None:
     """Train to the last step of the recipe; log, score and save on the way."""
     config, state, record = training.config, training.state, training.record
     images, meter, losses = batches(training.loader), Meter(fabric.device), LossLog()
@@ -191,7 +190,7 @@ def is_scored(config: TrainConfig, step: int) -> bool:
 
 
 def take_step(
-    fabric: L.Fabric, training: Training, images: Iterator[Batch], meter: Meter
+    fabric: Fabric, training: Training, images: Iterator[Batch], meter: Meter
 ) -> tuple[dict[str, Tensor], Tensor]:
     """One optimiser step. Returns its losses in this process and the norm of the gradients."""
     config, state, objective = training.config, training.state, training.objective
@@ -221,7 +220,7 @@ class Pass(NamedTuple):
 
 
 def prepare_pass(
-    fabric: L.Fabric, training: Training, images: Iterator[Batch], meter: Meter, part: int
+    fabric: Fabric, training: Training, images: Iterator[Batch], meter: Meter, part: int
 ) -> Pass:
     """Read a batch and prepare it for the losses, on the device."""
     config, state, objective = training.config, training.state, training.state.model
@@ -236,7 +235,7 @@ def prepare_pass(
     return Pass(x, labels, inside, seed)
 
 
-def count_step(fabric: L.Fabric, passes: list[Pass]) -> Counts:
+def count_step(fabric: Fabric, passes: list[Pass]) -> Counts:
     """The mean counts of a pass over the whole step, the same on every process."""
     found = torch.stack([torch.stack(Counts.of(part.labels, part.inside)) for part in passes]).sum(
         0
@@ -246,7 +245,7 @@ def count_step(fabric: L.Fabric, passes: list[Pass]) -> Counts:
     return Counts(*total).mean(len(passes) * fabric.world_size)
 
 
-def evaluate_and_save(fabric: L.Fabric, training: Training) -> None:
+def evaluate_and_save(fabric: Fabric, training: Training) -> None:
     """As `score_and_save`; a DgssError also says that nothing was lost."""
     try:
         score_and_save(fabric, training)
@@ -257,7 +256,7 @@ def evaluate_and_save(fabric: L.Fabric, training: Training) -> None:
         ) from error
 
 
-def score_and_save(fabric: L.Fabric, training: Training) -> None:
+def score_and_save(fabric: Fabric, training: Training) -> None:
     """Score every split, log some pictures, and save the model, also as the best one if it is."""
     config, state, record = training.config, training.state, training.record
     inner, segmenter = state.model, training.segmenter

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import lightning_fabric as L
 import torch
 from torch import Tensor
 
 from dgss_core.errors import DgssError
+from dgss_core.training.fabric import Fabric
 from dgss_core.training.state import gathered
 
 
@@ -27,7 +27,7 @@ class LossLog:
         self.losses.append(torch.stack([loss.detach().float() for loss in losses.values()]).sum())
         self.norms.append(gathered(norm.detach()))
 
-    def check(self, fabric: L.Fabric, state: Path) -> dict[str, float]:
+    def check(self, fabric: Fabric, state: Path) -> dict[str, float]:
         """Mean loss over all processes and mean norm since the last check.
 
         Every process must call it. Raises DgssError naming the first step where either is not

@@ -6,18 +6,17 @@ import logging
 import os
 from typing import Any
 
-import lightning_fabric as L
 import torch
-from lightning_fabric.strategies import ModelParallelStrategy
 from torch import nn
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 from dgss_core.errors import DgssError
 from dgss_core.networks.encoders import Encoder
 from dgss_core.training.config import HardwareConfig
+from dgss_core.training.fabric import Fabric, ModelParallelStrategy
 
 
-def build_fabric(hardware: HardwareConfig) -> L.Fabric:
+def build_fabric(hardware: HardwareConfig) -> Fabric:
     """Fabric for the processes that torchrun started, or for one process.
 
     Raises DgssError if a machine has fewer GPUs than processes.
@@ -34,7 +33,7 @@ def build_fabric(hardware: HardwareConfig) -> L.Fabric:
     strategy: Any = 'auto' if world == 1 else 'ddp'
     if hardware.strategy == 'fsdp':
         strategy = ModelParallelStrategy(shard, data_parallel_size=world, tensor_parallel_size=1)
-    fabric = L.Fabric(
+    fabric = Fabric(
         accelerator=hardware.accelerator,
         devices=local,
         num_nodes=world // local,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import lightning_fabric as L
 import numpy as np
 import pytest
 import torch
@@ -19,6 +18,7 @@ from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 from dgss_core.networks.inference import Inference
 from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit, protocol_inference, score
+from dgss_core.training.fabric import Fabric
 from dgss_core.training.loop import train
 
 
@@ -43,7 +43,7 @@ class ByColour(torch.nn.Module):
 def scored(root: Path, view: ProtocolView, look: Inference) -> tuple[ConfusionMatrix, list]:
     frames = build_dataset(write_frames(root), root / 'frames')
     model = ByColour()
-    fabric = L.Fabric(accelerator='cpu', devices=1)
+    fabric = Fabric(accelerator='cpu', devices=1)
     split = ScoredSplit(frames, view, 'frames')
     return score(fabric, ModelSegmenter(model, look), split, shared=True), model.seen
 

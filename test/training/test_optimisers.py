@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import lightning_fabric as L
 import pytest
 import torch
 from tiny_training import RECIPES
@@ -15,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from dgss_core.errors import DgssError
 from dgss_core.networks.systems import SegmentationModel, build_system
 from dgss_core.training.average import Average, AverageConfig
+from dgss_core.training.fabric import Fabric
 from dgss_core.training.loss_log import LossLog
 from dgss_core.training.optimiser import (
     OptimiserConfig,
@@ -172,7 +172,7 @@ def test_a_short_average_forgets_its_start() -> None:
 
 
 def test_the_loss_log_names_the_first_bad_step(tmp_path: Path) -> None:
-    fabric, losses = L.Fabric(accelerator='cpu', devices=1), LossLog()
+    fabric, losses = Fabric(accelerator='cpu', devices=1), LossLog()
     one = torch.ones(())
     losses.add(1, {'a': one, 'b': 2 * one}, one)
     losses.add(2, {'a': one, 'b': 4 * one}, 3 * one)
