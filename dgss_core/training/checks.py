@@ -14,7 +14,6 @@ from dgss_core.datasets.unlabelled import Unlabelled
 from dgss_core.errors import DgssError
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.training.config import HardwareConfig, TrainConfig
-from dgss_core.training.data import InMemory
 from dgss_core.training.evaluation import ScoredSplit
 
 ENOUGH = 64
@@ -27,12 +26,11 @@ def check_sources(config: TrainConfig, datasets: Sequence[Dataset]) -> None:
     Synthetic frames need no check. A source without labels needs a teacher.
     """
     label_set = LabelSet.load(config.label_set)
-    inner = [d.dataset if isinstance(d, InMemory) else d for d in datasets]
-    for dataset, own in zip(datasets, inner, strict=True):
-        if not isinstance(own, Unlabelled | Synthetic):
-            _check_labels(dataset, has_own_ids(own), label_set)
+    for dataset in datasets:
+        if not isinstance(dataset, Unlabelled | Synthetic):
+            _check_labels(dataset, has_own_ids(dataset), label_set)
     has_teacher = config.self_training is not None or config.distillation is not None
-    if not has_teacher and all(isinstance(own, Unlabelled) for own in inner):
+    if not has_teacher and all(isinstance(dataset, Unlabelled) for dataset in datasets):
         raise DgssError(
             'No source of this training has labels; add one that has, or distillation, which '
             'learns from a teacher.'

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -117,17 +116,15 @@ class Collate:
         return Batch(images, subsample(labels, self.stride), labelled, inside, looks)
 
 
-def open_sources(
-    config: TrainConfig, data: Path, in_memory: bool | None, fabric: Fabric
+def kept_in_memory(
+    datasets: list[Dataset], draws: int, in_memory: bool | None, fabric: Fabric
 ) -> list[Dataset]:
-    """The sources of a recipe below the folder `data`.
+    """Datasets of which `draws` frames will be drawn, with `in_memory` all read now.
 
-    With `in_memory` all frames are read now, which the first process says; None does so if they
-    are `worth_keeping`. Raises DgssError if a source is missing.
+    The first process says that they are read. None reads them if they are `worth_keeping`.
     """
-    datasets = [source.open(data) for source in config.sources]
     if in_memory is None:
-        in_memory = worth_keeping(datasets, config.steps * config.batch)
+        in_memory = worth_keeping(datasets, draws)
     if not in_memory:
         return datasets
     fabric.print(f'Reads {sum(map(len, datasets))} frames into memory.')

@@ -35,8 +35,8 @@ from dgss_core.training.data import (
     build_frames,
     build_loader,
     build_sampler,
+    kept_in_memory,
     label_tables,
-    open_sources,
 )
 from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit, protocol_inference, score
 from dgss_core.training.fabric import Fabric, FabricModule
@@ -99,7 +99,7 @@ def setup(
 ) -> Training:
     """Build what a training needs, and with `resume` load its last saved state."""
     parts = hardware.accumulation(config.batch, fabric.world_size)
-    sources = open_sources(config, data, hardware.in_memory, fabric)
+    sources = [source.open(data) for source in config.sources]
     splits = config.evaluation.open(data)
     if fabric.is_global_zero:
         check_sources(config, sources)
@@ -130,6 +130,8 @@ def setup(
     if saved is not None:
         state.load(record.state)
     record.rewind(state.step)
+    # Last, because it takes long: what can be refused has been.
+    sources = kept_in_memory(sources, config.steps * config.batch, hardware.in_memory, fabric)
     in_memory = any(isinstance(source, InMemory) for source in sources)
     record.runs(
         choices(hardware, Form.of(model, config.steps, hardware), in_memory, fabric.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -32,6 +33,18 @@ def test_a_missing_dataset(tmp_path: Path) -> None:
     with pytest.raises(DgssError, match="There is no dataset 'gta'"):
         run(tmp_path, recipe(tmp_path, sources=[{'dataset': 'gta'}]))
     assert not (tmp_path / 'run').exists()
+
+
+def test_frames_are_read_after_everything_that_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write_frames(tmp_path)
+    hardware = replace(CPU, in_memory=True)
+    with pytest.raises(DgssError, match='rein-dinov2-z'):
+        run(tmp_path, recipe(tmp_path, system='rein-dinov2-z'), hardware)
+    with pytest.raises(DgssError, match='absent'):
+        run(tmp_path, recipe(tmp_path, weights='absent'), hardware)
+    assert 'into memory' not in capsys.readouterr().out
 
 
 def test_a_missing_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
