@@ -98,7 +98,7 @@ def test_the_drive_of_a_killed_process_goes_on_where_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = write_probe_bundle(tmp_path / 'slow', products=2)
-    drives = write_drives(tmp_path / 'drives', frames=16, drives=2)
+    drives = write_drives(tmp_path / 'drives', frames=10, drives=2)
     given = ('--bundle', bundle, '--bag', drives, '--resamples', 20, '--threads', 1)
     with Killer(tmp_path / 'fleet') as killer:
         code, _, err = evaluate(capsys, *given, '--output', tmp_path / 'fleet', '--workers', 2)

@@ -42,7 +42,7 @@ def test_ray_finds_the_scores_of_one_process_though_a_worker_is_killed(
 ) -> None:
     assert os.environ['RAY_USAGE_STATS_ENABLED'] == '0'
     bundle = write_probe_bundle(tmp_path / 'slow', products=2)
-    drives = write_drives(tmp_path / 'drives', frames=24, drives=3)
+    drives = write_drives(tmp_path / 'drives', frames=12, drives=3)
     given = ('--bundle', bundle, '--resamples', 20, '--threads', 1)
     nowhere = tmp_path / 'nowhere'
     with Killer(tmp_path / 'fleet') as killer:

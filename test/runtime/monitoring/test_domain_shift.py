@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,7 @@ def predicted(segmenter: Segmenter, image: np.ndarray) -> Frame:
     return prepared, segmenter.predict_prepared([prepared])[0]
 
 
+@cache
 def drive(segmenter: Segmenter, seed: int, condition: str = 'day') -> list[Frame]:
     width, height = segmenter.bundle.width, segmenter.bundle.height
     frames = StreetDrive(seed, condition, width=width, height=height)
