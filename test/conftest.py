@@ -9,9 +9,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import subprocess
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -128,6 +130,18 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption('--slow', action='store_true', help='run tests that take over a minute too')
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Tell how a test process ended that was not told to, and what memory was left."""
+    if error is None:
+        return
+    process = node.gateway._io.popen
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    memory = Path('/proc/meminfo').read_text().splitlines()[2]
+    print(f'\n{node.gateway.id} ended with the code {process.returncode}; {memory}', flush=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
