@@ -11,13 +11,15 @@ import pytest
 import torch
 from exported import trace_once
 from foreign_bags import Mcap, images
-from small_systems import SIZES, VIT, small
+from small_systems import SIZES, TWO_BLOCKS, small
 
 from dgss_core.cli import main
 from dgss_core.networks.checkpoint import About, save_checkpoint
 from dgss_core.runtime.backends.onnx_runtime import OnnxRuntimeBackend
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.segmenter import Segmenter
+
+SIZE = ['--height', '61', '--width', '90']
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -30,9 +32,9 @@ def traced_once(export_root: Path) -> Iterator[None]:
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ViT with low-rank adapters that are not zero."""
-    model = small('dgss-dinov2-s')
+    model = small('dgss-dinov2-s', TWO_BLOCKS)
     torch.nn.init.normal_(model.encoder.blocks[0].attention.q.lora_b)
-    sizes = {**SIZES['dgss'], 'encoder_options': VIT}
+    sizes = {**SIZES['dgss'], 'encoder_options': TWO_BLOCKS}
     path = tmp_path_factory.mktemp('checkpoint') / 'model.safetensors'
     save_checkpoint(model, path, About('dgss-dinov2-s', sizes, licence='MIT'))
     return path
@@ -50,7 +52,7 @@ def write_images(folder: Path, *conditions: str, count: int = 3) -> Path:
 
 def test_a_checkpoint_becomes_a_bundle(checkpoint: Path, tmp_path: Path, capsys) -> None:
     frames = write_images(tmp_path / 'frames', 'day', 'night')
-    options = ['--height', '61', '--width', '90', '--precision', 'fp16', '--frames', frames]
+    options = [*SIZE, '--precision', 'fp16', '--frames', frames]
     source = write_images(tmp_path / 'drive', 'any') / 'any'
     options += ['--source', source, '--name', 'mine', '--output', tmp_path / 'bundle']
     assert main(['export', str(checkpoint), *map(str, options)]) == 0
@@ -69,13 +71,13 @@ def test_a_checkpoint_becomes_a_bundle(checkpoint: Path, tmp_path: Path, capsys)
 def test_a_precision_that_will_be_refused_is_said(tmp_path: Path, capsys) -> None:
     """Activations above the 65504 of fp16, which the norm behind them makes small again."""
     path = tmp_path / 'model.safetensors'
-    model = small('dgss-dinov2-s')
+    model = small('dgss-dinov2-s', TWO_BLOCKS)
     with torch.no_grad():
         model.head.fuse[0].weight.mul_(1e6)
-    sizes = {**SIZES['dgss'], 'encoder_options': VIT}
+    sizes = {**SIZES['dgss'], 'encoder_options': TWO_BLOCKS}
     about = About('dgss-dinov2-s', sizes, licence='MIT', training_data=('gta5', 'own'))
     save_checkpoint(model, path, about)
-    options = ['--height', '32', '--width', '48', '--precision', 'fp16']
+    options = [*SIZE, '--precision', 'fp16']
     assert main(['export', str(path), '--output', str(tmp_path / 'bundle'), *options]) == 0
     said = capsys.readouterr().err
     assert 'will be run in a higher precision, because a backend refuses it in fp16' in said
@@ -85,7 +87,7 @@ def test_a_precision_that_will_be_refused_is_said(tmp_path: Path, capsys) -> Non
 
 def test_int8_is_calibrated_on_given_images(checkpoint: Path, tmp_path: Path) -> None:
     calibration = write_images(tmp_path / 'calibration', 'rain', count=2)
-    options = ['--height', '32', '--width', '48', '--precision', 'int8', '--licence', 'mine']
+    options = [*SIZE, '--precision', 'int8', '--licence', 'mine']
     options += ['--calibration', str(calibration), '--output', str(tmp_path / 'bundle')]
     assert main(['export', str(checkpoint), *options]) == 0
     manifest = open_bundle(tmp_path / 'bundle').manifest
@@ -98,7 +100,7 @@ def test_frames_may_be_bags_of_several_cameras(checkpoint: Path, tmp_path: Path,
     for topic in ('/front/image_raw', '/left/image_raw'):
         made.add(images(4), topic)
     made.close()
-    options = ['--height', '32', '--width', '48', '--licence', 'mine']
+    options = [*SIZE, '--licence', 'mine']
     options += ['--frames', str(tmp_path / 'frames'), '--output', str(tmp_path / 'bundle')]
     options += ['--source', str(tmp_path / 'frames' / 'day')]
     assert main(['export', str(checkpoint), *options]) == 2
@@ -155,7 +157,7 @@ def test_only_an_earlier_bundle_is_overwritten(
     ours = run / 'model.safetensors'
     ours.write_bytes(checkpoint.read_bytes())
     monkeypatch.chdir(run)
-    sizes = ['--height', '32', '--width', '48', '--overwrite']
+    sizes = [*SIZE, '--overwrite']
     for output in (run, Path(), Path('..'), tmp_path, photos, photos / 'letter'):
         before = sorted(tmp_path.rglob('*'))
         assert main(['export', str(ours), '--output', str(output), *sizes]) == 2

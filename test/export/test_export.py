@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from exported import trace_once
-from small_systems import loud, small
+from exported import STREET, street_frames, street_images, street_model, trace_once
+from small_systems import small
 from tiny_plugin import add_tiny, tiny_model
 from torch import nn
 
@@ -32,15 +32,8 @@ from dgss_core.runtime.manifest import PRECISIONS
 from dgss_core.runtime.monitoring.domain_shift import describe
 from dgss_core.synthetic import CONDITIONS
 
-HEIGHT, WIDTH = 61, 90
-SIZE = {'height': HEIGHT, 'width': WIDTH}
-FRAMES = images_by_condition(None, **SIZE, count=2)
-IMAGES = np.concatenate([np.stack(images) for images in FRAMES.values()])
-ABOUT = {'name': 'test', 'licence': 'Apache-2.0', 'frames': FRAMES, **SIZE}
-
-
-def street_model() -> SegmentationModel:
-    return loud('dgss-mobilenetv2', torch.from_numpy(IMAGES).permute(0, 3, 1, 2).float())
+FRAMES, IMAGES = street_frames(), street_images()
+ABOUT = {'name': 'test', 'licence': 'Apache-2.0', 'frames': FRAMES, **STREET}
 
 
 @pytest.fixture
@@ -98,7 +91,7 @@ def test_the_manifest_describes_the_model(bundles: dict) -> None:
     model = street_model()
     for precision, bundle in bundles.items():
         manifest = open_bundle(bundle.folder).manifest
-        assert (manifest.height, manifest.width) == (HEIGHT, WIDTH)
+        assert (manifest.height, manifest.width) == (STREET['height'], STREET['width'])
         assert manifest.mean == model.encoder.mean
         assert manifest.label_set == model.label_set
         assert manifest.precision == precision

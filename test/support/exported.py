@@ -13,16 +13,21 @@ import torch
 from filelock import FileLock
 from small_systems import loud
 from torch import Tensor
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-from dgss_core.export import bundle
+from dgss_core.export import bundle, images_by_condition
 from dgss_core.export.graph import write_narrow, write_onnx
 from dgss_core.export.int8 import quantise
 from dgss_core.export.network import DeployedNetwork
 from dgss_core.networks.adapters.lora import merge_lora
+from dgss_core.networks.systems import SegmentationModel
 from dgss_core.synthetic import CONDITIONS, StreetDrive
 
 # Neither is a multiple of a patch or a stride; 2 x 2 ids are under 0.01 % of all frames' ids.
 HEIGHT, WIDTH = 93, 130
+
+# PyTorch makes its table of operators for each export, which takes a second.
+ONNXRegistry.from_torchlib = staticmethod(cache(ONNXRegistry.from_torchlib))
 
 
 class Probed(DeployedNetwork):
@@ -71,6 +76,23 @@ def _export(network: Probed, images: Tensor, folder: Path) -> None:
     with torch.no_grad():
         answers = zip(network.OUTPUTS, network(images), strict=True)
         np.savez(folder / 'answers.npz', **{key: value.numpy() for key, value in answers})
+
+
+STREET = {'height': 61, 'width': 90}
+
+
+@cache
+def street_frames() -> dict[str, list[np.ndarray]]:
+    return images_by_condition(None, **STREET, count=2)
+
+
+def street_images() -> np.ndarray:
+    return np.concatenate([np.stack(images) for images in street_frames().values()])
+
+
+def street_model() -> SegmentationModel:
+    """The network of tests of bundles, whose masks of `street_frames` hold many classes."""
+    return loud('dgss-mobilenetv2', torch.from_numpy(street_images()).permute(0, 3, 1, 2).float())
 
 
 def trace_once(patch: pytest.MonkeyPatch, root: Path) -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from dgss_core.labels import LabelSet
 from dgss_core.networks.adapters.reins import Reins
-from dgss_core.networks.encoders import build_encoder
+from dgss_core.networks.encoders import Encoder, build_encoder
+from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
 from dgss_core.networks.heads.eomt import EomtHead
 from dgss_core.networks.heads.mask2former import Mask2FormerHead
 from dgss_core.networks.heads.query import QueryHead
 from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
-from dgss_core.networks.systems.dgss import dgss_light
+from dgss_core.networks.systems.dgss import dgss_light, dgss_vit
 
 VIT = {'width': 32, 'depth': 4, 'heads': 2, 'taps': (0, 1, 2, 3), 'image_size': 64}
 CLIP_RESNET = {'layers': (1, 1, 1, 2), 'width': 8}
 MIT = {'widths': (8, 16, 24, 32), 'depths': (1, 1, 1, 2), 'heads': (1, 2, 3, 4), 'mlp_ratio': 2}
+TWO_BLOCKS = {**VIT, 'depth': 2, 'taps': (0, 1), 'pyramid': 'none'}
 SWIN = {'width': 8, 'depths': (2, 1, 1, 1), 'heads': (1, 2, 2, 4), 'window': 3}
 ENCODERS = {
     'clip-rn50': CLIP_RESNET,
@@ -75,12 +80,26 @@ WHOLE = {
     *('dgss-dinov2-s-query', 'dgss-dinov2-b-query', 'dgss-dinov2-l-query'),
 }
 """Systems that hold every head once. The others take up to a minute each to export."""
-ENCODERS_ALONE = [
-    *('resnet50', 'convnext-l', 'clip-convnext-l', 'eva02-l', 'eva02-clip-l'),
-    *('sam-h', 'swin-t'),
-]
-"""Encoders of the other systems, as names of systems with the light head."""
-LEARNED_PYRAMID = {'eva02-clip-l'}
+ENCODERS_ALONE = {
+    'resnet50': ENCODERS['resnet50'],
+    'convnext-l': ENCODERS['convnext-l'],
+    # At the mean of convnext-l it has the same graph.
+    'clip-convnext-l': {**ENCODERS['clip-convnext-l'], 'mean': IMAGENET_MEAN, 'std': IMAGENET_STD},
+    'eva02-l': TWO_BLOCKS,
+    'eva02-clip-l': {**VIT, 'pyramid': 'learned'},
+    # Of each two blocks, the first works in windows, which do not divide the map.
+    'sam-h': {**TWO_BLOCKS, 'depth': 8, 'window': 4},
+    'swin-t': {**SWIN, 'depths': (2, 1), 'heads': (1, 2)},
+}
+"""Encoders of the other systems with their options, as names of systems with a light head."""
+FEWER_BLOCKS = {
+    'ViT conv': TWO_BLOCKS,
+    'query': {'depth': 2, 'taps': (0,)},
+    'EoMT': {'depth': 3, 'taps': (0,)},
+    'all-MLP': {'depths': (1, 1, 1, 1)},
+    'PIDNet': {'stem_blocks': 1, 'branch_blocks': 1},
+}
+"""Options of the encoder by the head of a system, where blocks that are alike take long."""
 EXPORTED = [
     *(name if name in WHOLE else pytest.param(name, marks=pytest.mark.slow) for name in DISTINCT),
     *ENCODERS_ALONE,
@@ -88,28 +107,37 @@ EXPORTED = [
 """The systems and encoders as parameters of a test that exports them."""
 
 
-def small(name: str, **sizes) -> SegmentationModel:
+def small(
+    name: str, encoder_options: Mapping[str, Any] | None = None, **sizes
+) -> SegmentationModel:
+    """`encoder_options` and `sizes` replace the usual ones of the reduced size."""
+    torch.manual_seed(0)
     if name in ENCODERS_ALONE:
-        torch.manual_seed(0)
-        pyramid = {'pyramid': 'learned'} if name in LEARNED_PYRAMID else {}
-        encoder = build_encoder(name, **ENCODERS.get(name, VIT), **pyramid)
-        return dgss_light(encoder, LabelSet.load('cityscapes19'), width=16)
+        return _with_light_head(build_encoder(name, **ENCODERS_ALONE[name]))
     encoder = ENCODERS.get(SYSTEMS[name].encoder, VIT)
     usual = {'width': 16} if name == 'dgss-mobilenetv2' else SIZES[name.split('-')[0]]
     if name.endswith('-query'):
         encoder, usual = {**VIT, 'taps': (2,)}, SIZES['dgss-query']
-    torch.manual_seed(0)
+    encoder = {**encoder, **(encoder_options or {})}
     return build_system(name, encoder_options=encoder, **{**usual, **sizes})
+
+
+def _with_light_head(encoder: Encoder) -> SegmentationModel:
+    labels = LabelSet.load('cityscapes19')
+    if 4 in encoder.strides:
+        return dgss_light(encoder, labels, width=16)
+    return dgss_vit(encoder, labels, adapter='full', width=32, groups=4)
 
 
 def loud(name: str, frames: torch.Tensor) -> SegmentationModel:
     """A small random model whose masks of `frames` hold several classes.
 
-    Mask2Former has one decoder layer only: its layers are alike, and each takes seconds to export.
+    It has few blocks, and Mask2Former one layer of its decoder: they are alike, and each takes
+    seconds to export.
     """
-    is_queried = name in SYSTEMS and SYSTEMS[name].head == 'Mask2Former'
-    one_layer = {'decoder_layers': 1} if is_queried else {}
-    model = small(name, **one_layer).eval()
+    head = SYSTEMS[name].head if name in SYSTEMS else ''
+    one_layer = {'decoder_layers': 1} if head == 'Mask2Former' else {}
+    model = small(name, FEWER_BLOCKS.get(head), **one_layer).eval()
     for parameter in model.parameters():
         if parameter.ndim > 1 and not parameter.any():
             nn.init.normal_(parameter, std=0.02)

@@ -168,20 +168,22 @@ def test_providers_that_the_build_lacks_are_one_sentence(classifier: Bundle) -> 
         OnnxRuntimeBackend(classifier, providers=('Abacus',))
 
 
-def test_the_checkpoint_answers_as_its_bundle_does(tmp_path: Path) -> None:
+def test_the_checkpoint_answers_as_its_bundle_does(
+    tmp_path: Path, export_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch = pytest.importorskip('torch')
-    from small_systems import loud
+    from exported import STREET, street_frames, street_images, street_model, trace_once
 
-    from dgss_core.export import export_bundle, images_by_condition
+    from dgss_core.export import export_bundle
     from dgss_core.networks.checkpoint import About, save_checkpoint
 
-    frames = images_by_condition(None, height=48, width=64, count=1)
-    stacked = np.concatenate([np.stack(each) for each in frames.values()])
+    trace_once(monkeypatch, export_root)
+    stacked = street_images()
     torch.set_num_threads(1)
-    model = loud('dgss-mobilenetv2', torch.from_numpy(stacked).permute(0, 3, 1, 2).float())
+    model = street_model()
     path = tmp_path / 'model.safetensors'
     save_checkpoint(model, path, About('dgss-mobilenetv2', {'width': 16}, 'test', '0' * 64, 'MIT'))
-    about = {'name': 'small', 'height': 48, 'width': 64, 'licence': 'MIT', 'frames': frames}
+    about = {'name': 'small', 'licence': 'MIT', 'frames': street_frames(), **STREET}
     bundle = export_bundle(model, tmp_path / 'bundle', **about)
     backend = load_backend(bundle, f'torch:{path}')
     assert 'PyTorch' in backend.identity
