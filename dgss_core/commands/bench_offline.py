@@ -31,7 +31,7 @@ from dgss_core.inputs import read_frames
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.pipeline import lanes_for, opencv_in_one_thread
 from dgss_core.runtime.segmenter import Segmenter
-from dgss_core.synthetic import StreetDrive
+from dgss_core.synthetic import StreetDrive, SyntheticFrame
 
 DRAWN = 10
 """Frames that are drawn; a longer drive repeats them."""
@@ -119,12 +119,12 @@ def _medians(taken: dict[str, list[float]]) -> dict[str, float]:
     return found | {'evaluate': found['predictions'] + found['scores']}
 
 
-def _drawn(count: int) -> list[Frame]:
+def _drawn(count: int) -> list[SyntheticFrame]:
     street = StreetDrive(3, 'day', width=RENDERED[0], height=RENDERED[1])
     return [street.frame(index) for index in range(count)]
 
 
-def _drive(drawn: Sequence[Frame], size: tuple[int, int], count: int) -> list[Frame]:
+def _drive(drawn: Sequence[SyntheticFrame], size: tuple[int, int], count: int) -> list[Frame]:
     """`count` frames of `size`, which repeat those that are drawn."""
     resized = [
         Frame(
