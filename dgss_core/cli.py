@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, get_type_hints
@@ -181,12 +182,15 @@ def run_verb(verb: str, arguments: Sequence[str]) -> Any:
     Parameters before the `*` in the signature are positional, those after it are options. A
     positional list takes one value or more.
     """
-    function = _load(verb)
-    kinds, prog = get_type_hints(function), f'dgss {verb}'
-    if is_plain(kinds):
-        return function(**parse_plain(function, kinds, prog, arguments))
-    parser = import_for(f'dgss {verb}', 'dgss_core.commands.parser')
-    return function(**parser.parse_with_sections(function, kinds, prog, arguments))
+    module, name, _ = VERBS[verb]
+    prog = f'dgss {verb}'
+    with libraries_for(prog):
+        function = getattr(import_module(module), name)
+        kinds = get_type_hints(function)
+        if is_plain(kinds):
+            return function(**parse_plain(function, kinds, prog, arguments))
+        parser = import_module('dgss_core.commands.parser')
+        return function(**parser.parse_with_sections(function, kinds, prog, arguments))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -258,15 +262,11 @@ def overview() -> str:
     )
 
 
-def _load(verb: str) -> Callable[..., Any]:
-    module, name, _ = VERBS[verb]
-    return getattr(import_for(f'dgss {verb}', module), name)
-
-
-def import_for(purpose: str, module: str) -> Any:
-    """Import a module of ours. Raises DgssError, with the remedy, for a library that it lacks."""
+@contextmanager
+def libraries_for(purpose: str) -> Iterator[None]:
+    """Raise DgssError, with the remedy, if a library is missing where something imports it."""
     try:
-        return import_module(module)
+        yield
     except ModuleNotFoundError as error:
         missing = error.name or ''
         if missing.split('.')[0] in ('', 'dgss_core', 'dgss_ros'):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_text
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -31,7 +31,7 @@ from dgss_core.inputs import read_frames
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.pipeline import lanes_for, opencv_in_one_thread
 from dgss_core.runtime.segmenter import Segmenter
-from dgss_core.synthetic import StreetDrive
+from dgss_core.synthetic import StreetDrive, SyntheticFrame
 
 DRAWN = 10
 """Frames that are drawn; a longer drive repeats them."""
@@ -67,12 +67,12 @@ def offline(
     if frames < 1 or rounds < 1 or threads < 0:
         raise DgssError('Give at least one frame, one round, and 0 threads or more.')
     wanted = [parse_size(text) for text in sizes.split(',')]
-    opened = open_bundle(bundle)
+    opened, drawn = open_bundle(bundle), _drawn(min(frames, DRAWN))
     with (
         Segmenter(opened, backend, threads) as alone,
         Segmenter(opened, backend, threads, lanes=lanes_for(threads)) as shared,
     ):
-        rows = [_row(alone, shared, size, frames, rounds) for size in wanted]
+        rows = [_row(alone, shared, _drive(drawn, size, frames), rounds) for size in wanted]
     if json:
         print(json_text.dumps({'cores': os.cpu_count(), 'sizes': rows}, indent=2))
     else:
@@ -80,11 +80,11 @@ def offline(
 
 
 def _row(
-    alone: Segmenter, shared: Segmenter, size: tuple[int, int], frames: int, rounds: int
+    alone: Segmenter, shared: Segmenter, drive: Sequence[Frame], rounds: int
 ) -> dict[str, Any]:
+    frames, (height, width) = len(drive), drive[0].image.shape[:2]
     with TemporaryDirectory(prefix='dgss-bench-') as folder:
         bag = Path(folder) / 'drive'
-        drive = _drive(size, frames)
         write_bag(bag, drive, compressed=True)
         image = alone.prepare(drive[0].image)
         steps: dict[str, Callable[[Path], object]] = {
@@ -105,7 +105,7 @@ def _row(
                 seconds[name].append(time.perf_counter() - started)
     rates = {name: frames / value for name, value in _medians(seconds).items()}
     return {
-        'size': f'{size[0]}x{size[1]}',
+        'size': f'{width}x{height}',
         'frames': frames,
         'frames_per_s': rates,
         'share_of_network': {name: rate / rates['network'] for name, rate in rates.items()},
@@ -119,16 +119,25 @@ def _medians(taken: dict[str, list[float]]) -> dict[str, float]:
     return found | {'evaluate': found['predictions'] + found['scores']}
 
 
-def _drive(size: tuple[int, int], count: int) -> list[Frame]:
+def _drawn(count: int) -> list[SyntheticFrame]:
     street = StreetDrive(3, 'day', width=RENDERED[0], height=RENDERED[1])
-    drawn = []
-    for index in range(min(count, DRAWN)):
-        frame = street.frame(index)
-        image = cv2.resize(frame.image, size, interpolation=cv2.INTER_CUBIC)
-        labels = cv2.resize(frame.labels, size, interpolation=cv2.INTER_NEAREST)
-        drawn.append(Frame('', image, FIRST_STAMP_NS, labels, 'day'))
+    return [street.frame(index) for index in range(count)]
+
+
+def _drive(drawn: Sequence[SyntheticFrame], size: tuple[int, int], count: int) -> list[Frame]:
+    """`count` frames of `size`, which repeat those that are drawn."""
+    resized = [
+        Frame(
+            '',
+            cv2.resize(frame.image, size, interpolation=cv2.INTER_CUBIC),
+            FIRST_STAMP_NS,
+            cv2.resize(frame.labels, size, interpolation=cv2.INTER_NEAREST),
+            'day',
+        )
+        for frame in drawn
+    ]
     return [
-        replace(drawn[index % DRAWN], stamp_ns=FIRST_STAMP_NS + index * 10**8)
+        replace(resized[index % len(resized)], stamp_ns=FIRST_STAMP_NS + index * 10**8)
         for index in range(count)
     ]
 

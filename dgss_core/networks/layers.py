@@ -1,13 +1,13 @@
-"""Convolution, batch norm and ReLU in the orders that encoders and heads share.
+"""Layers that encoders and heads share: convolution, batch norm and ReLU in their orders.
 
-Layers have the names `conv`, `bn` and `relu`, whatever their order, or numbers.
+These have the names `conv`, `bn` and `relu`, whatever their order, or numbers.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def conv_bn(
@@ -40,3 +40,25 @@ def conv_bn_relu(inputs: int, outputs: int, kernel: int = 1, dilation: int = 1) 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al., ECCV 2016): in training a branch leaves out some images.
+
+    Draws as timm's, whose import loads every network of timm and torchvision.
+
+    Args:
+        probability: of each image (first axis) to be left out, 0 to 1. The others are divided by
+            1 - `probability`, so that the mean stays.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        kept = 1 - self.probability
+        factors = x.new_empty(len(x), *[1] * (x.ndim - 1)).bernoulli_(kept)
+        return x * (factors.div_(kept) if kept else factors)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from dgss_core.networks.losses.matching import Target
 
@@ -24,6 +23,8 @@ def class_masks(labels: np.ndarray, num_classes: int = 19) -> dict[int, np.ndarr
 
 def components(mask: np.ndarray, min_area: int = 5000) -> np.ndarray:
     """(K,H,W) bool: 4-connected parts of mask (H,W) with more than `min_area` pixels."""
+    from scipy import ndimage
+
     parts, count = ndimage.label(mask)
     areas = np.bincount(parts.ravel(), minlength=count + 1)
     large = [part for part in range(1, count + 1) if areas[part] > min_area]

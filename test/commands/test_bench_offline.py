@@ -19,8 +19,8 @@ def test_the_verbs_are_measured_against_the_network(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = write_classifier(tmp_path / 'classifier').folder
-    options = ('--sizes', '96x64,128x64', '--frames', '3', '--rounds', '1')
-    assert bench(bundle, *options, '--json') == 0
+    options = ('--sizes', '96x64,128x64', '--rounds', '1', '--frames')
+    assert bench(bundle, *options, '3', '--json') == 0
     rows = json.loads(capsys.readouterr().out)['sizes']
     assert [row['size'] for row in rows] == ['96x64', '128x64']
     for row in rows:
@@ -30,7 +30,7 @@ def test_the_verbs_are_measured_against_the_network(
         assert rates['evaluate'] == pytest.approx(1 / whole)
         share = row['share_of_network']
         assert share['segment'] == pytest.approx(rates['segment'] / rates['network'])
-    assert bench(bundle, *options) == 0
+    assert bench(bundle, *options, '1') == 0
     assert 'calls at once' in capsys.readouterr().out
 
 

@@ -98,6 +98,16 @@ def test_a_missing_library_is_reported_with_its_installation(
         run_verb('bag play', [])
 
 
+def test_a_library_that_a_verb_imports_late_is_reported_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'late_verb.py').write_text('def play() -> None:\n    import timm_is_not_here\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(VERBS, 'bag play', ('late_verb', 'play', ''))
+    with pytest.raises(DgssError, match='needs timm_is_not_here; run pip install'):
+        run_verb('bag play', [])
+
+
 def piped(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ['bash', '-c', command],

@@ -119,12 +119,23 @@ HIDDEN = """
 import sys
 sys.modules.update(dict.fromkeys(('jsonargparse', 'docstring_parser')))
 from dgss_core.cli import main
-sys.exit(main(sys.argv[1:]))
 """
+CALL = HIDDEN + 'sys.exit(main(sys.argv[1:]))'
+HELP = (
+    HIDDEN
+    + """
+for verb in sys.argv[1:]:
+    try:
+        code = main([*verb.split(), '--help'])
+    except SystemExit as stop:
+        code = stop.code
+    print('exit code of', verb, code)
+"""
+)
 
 
-def without_jsonargparse(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, '-c', HIDDEN, *arguments]
+def without_jsonargparse(*arguments: str, program: str = CALL) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, '-c', program, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
@@ -132,9 +143,11 @@ def test_verbs_of_a_vehicle_work_with_the_dependencies_of_package_xml() -> None:
     done = without_jsonargparse('bundle', 'info')
     assert (done.returncode, done.stderr) == (0, '')
     assert 'street-mobilenetv2' in done.stdout
-    for name in ('segment', 'evaluate', 'compare', 'bag write', 'bag info', 'engine list'):
-        done = without_jsonargparse(*name.split(), '--help')
-        assert done.returncode == 0, done.stderr
+    verbs = ('segment', 'evaluate', 'compare', 'bag write', 'bag info', 'engine list')
+    done = without_jsonargparse(*verbs, program=HELP)
+    for verb in verbs:
+        assert f'exit code of {verb} 0\n' in done.stdout, done.stderr
+        assert f'usage: dgss {verb} ' in done.stdout
 
 
 def test_a_verb_that_needs_more_says_what() -> None:

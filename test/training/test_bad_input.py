@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from preloaded import start
 from safetensors.torch import load_file
 from tiny_training import CPU, parse, recipe, write_frames, write_recipe
 
+from dgss_core.cli import main
 from dgss_core.errors import DgssError
 from dgss_core.networks.checkpoint import write_tensors
 from dgss_core.training.config import HardwareConfig
@@ -108,19 +109,23 @@ def test_a_full_disk_leaves_the_last_file_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def on_a_full_disk(command: list[str]) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+    sys.exit(main(command))
+
+
 def test_a_full_disk_ends_a_training_in_a_sentence(tmp_path: Path) -> None:
     write_frames(tmp_path)
     config = write_recipe(tmp_path / 'recipe.yaml', recipe(tmp_path, steps=2))
     command = [
-        sys.executable, '-m', 'dgss_core', 'train', '--config', config, '--data', tmp_path,
+        'train', '--config', config, '--data', tmp_path,
         '--output', tmp_path / 'run', '--hardware.accelerator', 'cpu', '--hardware.workers', '0',
     ]  # fmt: skip
-    result = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)),
-    )  # fmt: skip
-    assert result.returncode == 2, result.stderr
-    last = result.stderr.splitlines()[-1]
+    process = start(on_a_full_disk, list(map(str, command)), output=tmp_path / 'log')
+    process.join()
+    printed = (tmp_path / 'log').read_text()
+    assert process.exitcode == 2, printed
+    last = printed.splitlines()[-1]
     assert last.startswith('dgss: error: ')
     assert 'could not be written' in last
     assert not list((tmp_path / 'run').glob('*.safetensors*'))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_training import CPU, exact_system, parse, recipe, write_frames, write_recipe
-from two_processes import run_two
+from two_processes import run_two, run_two_machines
 
 from dgss_core.training.config import HardwareConfig
 from dgss_core.training.loop import train
@@ -33,13 +34,19 @@ def close(one: Path, other: Path) -> None:
         torch.testing.assert_close(ours[name], theirs[name], atol=2e-5, rtol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize(('strategy', 'machines'), [('ddp', 2), ('fsdp', 1)])
-def test_two_processes_learn_what_one_does(strategy: str, machines: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ('strategy', 'run'),
+    [('ddp', run_two_machines), ('fsdp', run_two)],
+    ids=['ddp-2', 'fsdp-1'],
+)
+def test_two_processes_learn_what_one_does(
+    strategy: str, run: Callable[..., str], tmp_path: Path
+) -> None:
     write_frames(tmp_path)
     values = exact_recipe(tmp_path)
     train(parse(values), tmp_path, tmp_path / 'one', CPU)
     config = write_recipe(tmp_path / 'recipe.yaml', values)
-    out = run_two(config, tmp_path, tmp_path / 'two', strategy, machines=machines)
+    out = run(config, tmp_path, tmp_path / 'two', strategy)
     assert out.count('step 12/12') == 1
     compare(tmp_path)
 

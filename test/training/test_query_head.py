@@ -31,6 +31,7 @@ def test_it_learns_the_synthetic_drive(tmp_path: Path) -> None:
         mixing=None,
         optimiser={'rate': 3e-3},
         steps=STEPS,
+        batch=2,
     )
     train(parse(values), tmp_path, tmp_path / 'run', replace(CPU, in_memory=True))
     score = json.loads((tmp_path / 'run' / 'scores.jsonl').read_text())

@@ -6,15 +6,15 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from preloaded import CONTEXT, start
 from safetensors.torch import load_file, save_file
 from tiny_training import CPU, parse, recipe, write_frames
 
@@ -145,33 +145,26 @@ def test_a_state_of_another_program_is_refused(tmp_path: Path, begun: dict) -> N
             train(parse(begun), tmp_path, tmp_path / 'run', CPU, resume=True)
 
 
+def begin(values: dict, output: Path, begun: Event) -> None:
+    record = Record(output, True)
+    record.begin(parse(values), CPU, False)
+    begun.set()
+    signal.pause()
+
+
 def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
     """The other process has begun and has no result yet."""
     write_frames(tmp_path)
     values = recipe(tmp_path, steps=1)
-    code = f"""
-import sys
-from pathlib import Path
-from tiny_training import CPU, parse
-from dgss_core.training.record import Record
-record = Record(Path({str(tmp_path / 'run')!r}), True)
-record.begin(parse({values!r}), CPU, False)
-print('begun', flush=True)
-sys.stdin.read()
-"""
-    other = subprocess.Popen(
-        [sys.executable, '-c', code],
-        env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
+    begun = CONTEXT.Event()
+    other = start(begin, values, tmp_path / 'run', begun, output=tmp_path / 'log')
     try:
-        assert other.stdout.readline() == b'begun\n'
+        assert begun.wait(120), (tmp_path / 'log').read_text()
         with pytest.raises(DgssError, match='Another process trains in'):
             train(parse(values), tmp_path, tmp_path / 'run', CPU, resume=True)
     finally:
         other.kill()
-        other.communicate()
+        other.join()
     train(parse(values), tmp_path, tmp_path / 'run', CPU, resume=True)
 
 

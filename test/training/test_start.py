@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from preloaded import start
 from safetensors.torch import load_file
 from tiny_training import CPU, parse, recipe, write_frames, write_recipe
 
@@ -24,6 +26,17 @@ from dgss_core.training.start import class_rows
 def label_set(name: str, *names: str, **merges: dict) -> LabelSet:
     labels = (Label(i, n, (9 * i, 0, 0)) for i, n in enumerate(names))
     return LabelSet(name, tuple(labels), merges)
+
+
+def print_imported(*names: str) -> None:
+    print(*(name for name in names if name in sys.modules))
+
+
+def test_a_training_imports_no_library_that_only_some_networks_need(tmp_path: Path) -> None:
+    slow = ('scipy.optimize', 'timm', 'torchmetrics', 'transformers')
+    log = tmp_path / 'log'
+    start(print_imported, 'torch', *slow, output=log).join()
+    assert log.read_text() == 'torch\n'
 
 
 BEFORE = label_set('five', 'road', 'path', 'car', 'sky', 'tree')

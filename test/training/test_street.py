@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -57,18 +57,20 @@ def test_merged_loss_is_zero_where_nothing_is_labelled() -> None:
 
 
 @pytest.mark.timeout(600)
-def test_the_training_script_makes_a_bundle(shared: Path, tmp_path: Path) -> None:
+def test_the_training_script_makes_a_bundle(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     few = [{'dataset': 'synthetic', 'split': 'train', 'options': {'seeds': [1000], 'frames': 2}}]
     score = [{'dataset': 'camvid', 'split': 'dusk', 'options': {'listing': str(tmp_path / 'two')}}]
     (tmp_path / 'two').write_text('0001TP_006690\n0001TP_006720\n')
-    command = [
-        sys.executable, SCRIPT, '--data', shared / 'data', '--output', tmp_path / 'run',
+    arguments = [
+        '--data', shared / 'data', '--output', tmp_path / 'run',
         '--recipe', RECIPE, '--recipe.steps', '2', '--recipe.batch', '2',
         '--recipe.weights', shared / 'weights/mobilenetv2_imagenet_fp16.safetensors',
         '--recipe.sources', json.dumps(few), '--recipe.evaluation.splits', json.dumps(score),
         '--recipe.augmentation.crop', '[64,96]', '--size', '[64,96]', '--hardware.workers', '0',
     ]  # fmt: skip
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    monkeypatch.setattr(sys, 'argv', [str(SCRIPT), *map(str, arguments)])
+    runpy.run_path(str(SCRIPT), run_name='__main__')
     metrics = open_bundle(tmp_path / 'run' / 'bundle').manifest.metrics
     assert set(metrics) == {'mIoU CamVid dusk, 2 frames'}

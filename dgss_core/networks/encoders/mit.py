@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
+from dgss_core.networks.layers import DropPath
 
 STRIDES = (4, 8, 16, 32)
 HEADS = (1, 2, 5, 8)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 from dgss_core.networks.encoders import windows
 from dgss_core.networks.encoders.positions import Grid, resample_offsets
 from dgss_core.networks.encoders.vit import Mlp
+from dgss_core.networks.layers import DropPath
 
 
 class RelativePositions(nn.Module):

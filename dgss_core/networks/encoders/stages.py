@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import timm
-from timm.models import FeatureListNet
-from timm.models.convnext import ConvNeXtStage
-from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 
 from dgss_core.errors import DgssError, one_line, shown
 from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
+
+# The import of timm takes as long as that of torch, and most networks do without.
+if TYPE_CHECKING:
+    from timm.models import FeatureListNet
 
 
 class StagedEncoder(Encoder):
@@ -33,6 +33,9 @@ class StagedEncoder(Encoder):
         pad: bool = True,
         **options: Any,
     ) -> None:
+        import timm
+        from timm.models import FeatureListNet
+
         _check_options(name, options)
         network = timm.create_model(name, features_only=True, **options)
         assert isinstance(network, FeatureListNet)
@@ -70,6 +73,8 @@ def _check_options(name: object, options: Mapping[str, Any]) -> None:
 
     Options come with recipes and checkpoints; the sizes of a network are numbers.
     """
+    import timm
+
     if not isinstance(name, str) or not timm.is_model(name):
         raise DgssError(f'timm has no network {shown(name)}; leave the name out of the options.')
     for key, value in options.items():
@@ -83,12 +88,16 @@ def _check_options(name: object, options: Mapping[str, Any]) -> None:
 
 
 def _ends_in_relu(block: nn.Module) -> bool:
+    from timm.models.resnet import BasicBlock, Bottleneck
+
     if isinstance(block, Bottleneck):
         return isinstance(block.act3, nn.ReLU)
     return isinstance(block, BasicBlock) and isinstance(block.act2, nn.ReLU)
 
 
 def _blocks(part: nn.Module) -> list[nn.Module]:
+    from timm.models.convnext import ConvNeXtStage
+
     if isinstance(part, ConvNeXtStage):
         return [part.downsample, *part.blocks]
     return list(part) if isinstance(part, nn.Sequential) else [part]

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 from dgss_core.networks.encoders import windows
 from dgss_core.networks.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
 from dgss_core.networks.encoders.vit import Mlp
+from dgss_core.networks.layers import DropPath
 
 PATCH = 4
 FAR = -100.0

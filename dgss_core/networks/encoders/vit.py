@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 from dgss_core.errors import DgssError
@@ -20,6 +19,7 @@ from dgss_core.networks.encoders.positions import (
     rotate,
 )
 from dgss_core.networks.encoders.pyramid import Pyramid
+from dgss_core.networks.layers import DropPath
 
 
 class QuickGELU(nn.Module):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from dgss_core.labels import IGNORE
@@ -37,7 +36,8 @@ def targets_of(labels: Tensor) -> list[Target]:
 def pairwise_cost(logits: Tensor, truth: Tensor, weights: tuple[float, float]) -> Tensor:
     """(N,M): weighted cross-entropy plus dice of mask logits (N,P) against truth (M,P)."""
     points = logits.shape[1]
-    cross_entropy = F.softplus(-logits) @ truth.T + F.softplus(logits) @ (1 - truth).T
+    # softplus(-x) is softplus(x) - x.
+    cross_entropy = F.softplus(logits).sum(1)[:, None] - logits @ truth.T
     inside = logits.sigmoid()
     overlap = 2 * inside @ truth.T
     dice = 1 - (overlap + 1) / (inside.sum(1)[:, None] + truth.sum(1) + 1)
@@ -61,6 +61,9 @@ def match(
         masks: (N,h,w) logits of one image.
         weights: of the class, cross-entropy and dice costs.
     """
+    # Imported here, because it takes a second that other losses need not wait for.
+    from scipy.optimize import linear_sum_assignment
+
     places = torch.rand(1, points, 2, device=masks.device)[0]
     logits = sample_shared_points(masks.float(), places)
     truth = sample_shared_points(target.masks, places)

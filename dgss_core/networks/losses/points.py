@@ -22,13 +22,13 @@ def unsure_points(logits: Tensor, count: int, oversample: float, share: float) -
     """(N,count,2) random points for logits (N,h,w), mostly where |logit| is small.
 
     First the `share` x count least certain of oversample x count uniform points, then uniform
-    points. Draws twice from torch's default generator, in this order.
+    points, in no order. Draws twice from torch's default generator, in this order.
     """
     masks = len(logits)
     candidates = torch.rand(masks, int(count * oversample), 2, device=logits.device)
     doubt = -sample_points(logits, candidates).abs()
     unsure = int(share * count)
-    chosen = doubt.topk(unsure, dim=1).indices
+    chosen = doubt.topk(unsure, dim=1, sorted=False).indices
     chosen = candidates.gather(1, chosen.unsqueeze(2).expand(-1, -1, 2))
     uniform = torch.rand(masks, count - unsure, 2, device=logits.device)
     return torch.cat((chosen, uniform), dim=1)
