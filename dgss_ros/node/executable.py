@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import traceback
@@ -36,6 +37,8 @@ def run(make: Callable[[], NodeT], begin: Callable[[NodeT], None], args: list[st
     """
     prepare_process()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    # What was imported stays. To look through it again and again would stop the frames for longer.
+    gc.freeze()
     ends = ExitStack()
     try:
         node = start(make, args)
