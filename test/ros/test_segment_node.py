@@ -174,7 +174,7 @@ def test_diagnostics_report_the_bundle_and_its_latency(
 def test_a_signal_ends_the_node_cleanly(
     start_node, slow_bundle: Path, camera: Camera, name: str, busy: bool
 ) -> None:
-    node = start_node(bundle=slow_bundle, autostart=True)
+    node = start_node(bundle=slow_bundle, autostart=True, fresh=True)
     camera.subscribe('mask')
     camera.connect()
     if busy:
@@ -184,7 +184,7 @@ def test_a_signal_ends_the_node_cleanly(
 
 
 def test_a_second_interrupt_does_not_disturb_the_shutdown(start_node, slow_bundle: Path) -> None:
-    node = start_node(bundle=slow_bundle, autostart=True)
+    node = start_node(bundle=slow_bundle, autostart=True, fresh=True)
     assert wait_until(lambda: 'Takes images' in node.log, TIMEOUT_S)
     for _ in range(3):
         node.process.send_signal(signal.SIGINT)
@@ -192,9 +192,11 @@ def test_a_second_interrupt_does_not_disturb_the_shutdown(start_node, slow_bundl
     assert node.process.wait(20) == 0, node.log
 
 
-def test_the_node_needs_no_torch(active, camera: Camera) -> None:
-    camera.answer(flat(1))
-    mapped = Path(f'/proc/{active.process.pid}/maps')
+def test_the_node_needs_no_torch(start_node, probe_bundle: Path, camera: Camera) -> None:
+    node = start_node(bundle=probe_bundle, backend='auto', autostart=True, fresh=True)
+    camera.subscribe('mask')
+    camera.connect()
+    mapped = Path(f'/proc/{node.process.pid}/maps')
     if not mapped.exists():
         pytest.skip('needs /proc')
     assert 'onnxruntime' in mapped.read_text()

@@ -231,7 +231,7 @@ def test_a_wrong_qos_override_fails_to_configure_with_a_sentence(
 def test_shutdown_is_final_and_the_process_ends_cleanly(
     start_node, probe_bundle: Path, camera: Camera
 ) -> None:
-    node = start_node(bundle=probe_bundle, autostart=True)
+    node = start_node(bundle=probe_bundle, autostart=True, fresh=True)
     camera.subscribe('mask')
     camera.connect()
     node.lifecycle.shutdown()
