@@ -87,8 +87,16 @@ def ros() -> Iterator:
         yield node
 
 
+@pytest.fixture(scope='session')
+def fork_server(own_cache: None) -> None:
+    """Lets nodes be forked; without it they are started by the command line."""
+    from forked import start_server
+
+    start_server()
+
+
 @pytest.fixture
-def start_node(ros, tmp_path: Path) -> Iterator[StartNode]:
+def start_node(ros, tmp_path: Path, fork_server: None) -> Iterator[StartNode]:
     """Start the segmentation node with parameters as keywords.
 
     It must log no traceback, unless `traceback` is set because the test provokes one. `fresh`: the

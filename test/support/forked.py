@@ -1,7 +1,7 @@
 """Nodes forked from a process that has imported what they need, which is half of their start.
 
-A node that needs another environment than that process is started by the command line, as a user
-starts it.
+A node that gets another environment than that process has is started by the command line, as by a
+user.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from dgss_ros.client.process import STOP_S, end_with_parent, node_process
 SERVER = get_context('forkserver')
 # Not onnxruntime: the thread that its import starts would be missing after a fork.
 SERVER.set_forkserver_preload(['dgss_ros.segment_node', 'rosidl_generator_py'])
-_environments: list[dict[str, str]] = []
-"""The environment of the fork server, once it runs."""
+_environment: dict[str, str] = {}
+"""The environment of the fork server; empty until it runs."""
 
 
 class ForkedNode:
@@ -65,7 +65,7 @@ def running_node(
 
     `is_fresh`: start it by the command line in any case.
     """
-    if is_fresh or not _is_environment_of_server():
+    if is_fresh or _present_environment() != _environment:
         with (
             open(log, 'w') as output,
             node_process(*ros_args, stdout=output, stderr=subprocess.STDOUT) as process,
@@ -85,11 +85,14 @@ def running_node(
             node.wait()
 
 
-def _is_environment_of_server() -> bool:
-    ours = {name: value for name, value in os.environ.items() if name != 'PYTEST_CURRENT_TEST'}
-    if not _environments:
-        _environments.append(ours)
-    return ours == _environments[0]
+def start_server() -> None:
+    """Start the process that forks nodes, with the present environment."""
+    _environment.update(_present_environment())
+    forkserver.ensure_running()
+
+
+def _present_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != 'PYTEST_CURRENT_TEST'}
 
 
 def _run(arguments: tuple[str, ...], log: Path) -> None:

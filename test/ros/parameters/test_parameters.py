@@ -177,7 +177,7 @@ def test_qos_can_be_overridden(start_node, ros: Node, probe_bundle: Path, camera
     ],
 )
 def test_a_wrong_start_ends_in_one_sentence(
-    tmp_path: Path, arguments: list[str], sentence: str
+    tmp_path: Path, fork_server: None, arguments: list[str], sentence: str
 ) -> None:
     log = tmp_path / 'log'
     with running_node(*arguments, log=log, is_fresh=arguments[0] == '--') as process:
