@@ -64,10 +64,9 @@ def load_backend(
     )
     left_out: list[str] = []
     for candidate in PREFERRED if name == 'auto' else (name,):
-        if name == 'auto' and candidate != PREFERRED[-1]:
-            if reason := _why_not_tried(bundle, candidate, asked):
-                left_out.append(reason)
-                continue
+        if name == 'auto' and (reason := _why_not_tried(bundle, candidate, asked)):
+            left_out.append(reason)
+            continue
         try:
             backend = _load_proven(bundle, candidate, asked)
         except Exception as error:  # The libraries share no base of their exceptions.
@@ -91,7 +90,9 @@ def load_backend(
 
 
 def _why_not_tried(bundle: Bundle, candidate: str, asked: _Asked) -> str:
-    """Why a candidate cannot work, as far as that is known before it is loaded; empty if it may."""
+    """Why a candidate cannot work, where that is known without loading it; empty if it may."""
+    if candidate == PREFERRED[-1]:
+        return ''
     if not find_spec(candidate):
         return f'{candidate} is not installed'
     if not asked.allow_unverified and not is_provable(bundle, candidate, asked.cache):
