@@ -12,10 +12,12 @@ module path.
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dgss_core.errors import DgssError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENCODERS, DATASETS, BACKENDS = 'dgss.encoders', 'dgss.datasets', 'dgss.backends'
 
@@ -23,6 +25,8 @@ ENCODERS, DATASETS, BACKENDS = 'dgss.encoders', 'dgss.datasets', 'dgss.backends'
 @cache
 def plugins(group: str) -> dict[str, EntryPoint]:
     """The entries of a group by name, read once per process."""
+    from importlib.metadata import entry_points  # takes longer than the rest of this wing
+
     return {entry.name: entry for entry in entry_points(group=group)}
 
 

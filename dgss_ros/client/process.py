@@ -36,7 +36,7 @@ def node_process(*ros_args: str, **popen_options: Any) -> Iterator[subprocess.Po
         command,
         # Ctrl-C in the terminal must reach only this process, which then stops the node.
         start_new_session=True,
-        preexec_fn=_end_with_parent if sys.platform == 'linux' else None,
+        preexec_fn=end_with_parent if sys.platform == 'linux' else None,
         **popen_options,
     )
     try:
@@ -126,5 +126,6 @@ def _ended(pid: int) -> DgssError:
     )
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Let this process, a child, get SIGTERM when its parent ends (Linux only)."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

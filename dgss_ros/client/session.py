@@ -56,7 +56,8 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
 def call(client: Client, request: Any, timeout_s: float) -> Any:
     """Call a service; raises DgssError when it is absent or does not answer in time."""
     name = client.srv_name
-    if not client.wait_for_service(timeout_s):
+    # Not client.wait_for_service, which looks only four times a second.
+    if not wait_until(client.service_is_ready, timeout_s):
         raise DgssError(
             f'There is no service {name} (waited {timeout_s:g} s); start its node, and check that '
             'both sides have the same ROS_DOMAIN_ID.'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import traceback
@@ -23,6 +24,7 @@ from dgss_ros.node.transport import init_ros, prepare_process
 
 NodeT = TypeVar('NodeT', bound=Node)
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SWITCH_INTERVAL_S = 5e-4
 """Maximum time that a thread holds the interpreter while others wait. Python's default of 5 ms
 exceeds the time that the node adds to a frame; executor and workers often compete for it."""
@@ -36,15 +38,15 @@ def run(make: Callable[[], NodeT], begin: Callable[[NodeT], None], args: list[st
     """
     prepare_process()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    # What was imported stays. To look through it again and again would stop the frames for longer.
+    gc.freeze()
     ends = ExitStack()
     try:
-        node = start(make, args)
+        node, executor = start(make, args)
         ends.callback(Deadline(node.context).leave)
         ends.callback(rclpy.try_shutdown)
         ends.callback(node.destroy_node)
-        executor = SingleThreadedExecutor()
         ends.callback(executor.shutdown)
-        executor.add_node(node)
         executor.create_task(begin, node)
         spin(node, executor)
     except (KeyboardInterrupt, ExternalShutdownException):
@@ -55,11 +57,16 @@ def run(make: Callable[[], NodeT], begin: Callable[[NodeT], None], args: list[st
     finally:
         ends.close()
         rclpy.try_shutdown()
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # until the interpreter has ended
     return 0
 
 
-def start(make: Callable[[], NodeT], args: list[str]) -> NodeT:
-    """Make a node with the ROS arguments of a command line; raises DgssError for wrong ones."""
+def start(make: Callable[[], NodeT], args: list[str]) -> tuple[NodeT, SingleThreadedExecutor]:
+    """Make a node with the ROS arguments of a command line, and its executor.
+
+    Raises DgssError for wrong arguments.
+    """
     try:
         if unknown := remove_ros_args(args)[1:]:
             raise DgssError(f'Unknown arguments {unknown}; ROS arguments follow --ros-args.')
@@ -67,11 +74,17 @@ def start(make: Callable[[], NodeT], args: list[str]) -> NodeT:
         # make rclpy shut down the context, because an exception could interrupt any statement.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         init_ros(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        # Before rclpy handles signals: no executor can be made for a context that is shut down.
+        executor = SingleThreadedExecutor()
         node = make()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        executor.add_node(node)
+        early: list[int] = []
+        for number in SIGNALS:
+            signal.signal(number, lambda number, _: early.append(number))
         install_signal_handlers(SignalHandlerOptions.ALL)
-        return node
+        if early:
+            raise KeyboardInterrupt
+        return node, executor
     except (UnknownROSArgsError, RCLInvalidROSArgsError, ParameterException) as error:
         # rcl appends the locations in its C code.
         reason = str(error).split(', at /')[0]

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dgss_ros.client.domain import reserve_domain
+from dgss_ros.node import transport
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+    from forked import ForkedNode
 
 WITHOUT_ROS = {
     'test_counters.py',
@@ -22,8 +28,11 @@ WITHOUT_ROS = {
     'test_watch.py',
 }
 
-# A domain per test process isolates the tests from robots and from each other.
+SMALL_SEGMENTS = str(Path(transport.__file__).with_name('fastdds_small.xml'))
+# A domain per test process isolates the tests from robots and from each other. Fast DDS clears the
+# whole shared memory of every participant, which takes longer than all else of an empty node.
 os.environ |= {
+    **dict.fromkeys(transport.PROFILE_VARIABLES, SMALL_SEGMENTS),
     'ROS_DOMAIN_ID': str(reserve_domain()),
     'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
     'PYTHONUNBUFFERED': '1',
@@ -46,7 +55,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 class RunningNode:
     """A segmentation node in its process, with a client of its lifecycle."""
 
-    def __init__(self, process: subprocess.Popen, ros: object, log: Path) -> None:
+    def __init__(self, process: Popen | ForkedNode, ros: object, log: Path) -> None:
         from dgss_ros.client.lifecycle import LifecycleClient
 
         self.process = process
@@ -64,6 +73,9 @@ class RunningNode:
 
 
 StartNode = Callable[..., RunningNode]
+BACKEND = {'backend': 'onnxruntime'}
+"""Not `auto`: it loads every installed library, and only then finds that none can be proven with a
+bundle without reference frames."""
 
 
 @pytest.fixture
@@ -75,27 +87,35 @@ def ros() -> Iterator:
         yield node
 
 
+@pytest.fixture(scope='session')
+def fork_server(own_cache: None) -> None:
+    """Lets nodes be forked; without it they are started by the command line."""
+    from forked import start_server
+
+    start_server()
+
+
 @pytest.fixture
-def start_node(ros, tmp_path: Path) -> Iterator[StartNode]:
+def start_node(ros, tmp_path: Path, fork_server: None) -> Iterator[StartNode]:
     """Start the segmentation node with parameters as keywords.
 
-    It must log no traceback, unless `traceback` is set because the test provokes one.
+    It must log no traceback, unless `traceback` is set because the test provokes one. `fresh`: the
+    test needs the command line, or an interpreter that has imported nothing yet.
     """
-    from dgss_ros.client.process import node_process
+    from forked import running_node
 
     nodes = []
     with ExitStack() as stack:
 
-        def start(*ros_args: str, traceback: bool = False, **parameters: object) -> RunningNode:
-            path = tmp_path / f'node{len(list(tmp_path.glob("*.log")))}.log'
-            log = stack.enter_context(open(path, 'w'))
+        def start(
+            *ros_args: str, traceback: bool = False, fresh: bool = False, **parameters: object
+        ) -> RunningNode:
+            log = tmp_path / f'node{len(list(tmp_path.glob("*.log")))}.log'
             arguments = [*ros_args]
-            for name, value in parameters.items():
+            for name, value in (BACKEND | parameters).items():
                 arguments += ['-p', f'{name}:={value}']
-            process = stack.enter_context(
-                node_process(*arguments, stdout=log, stderr=subprocess.STDOUT)
-            )
-            node = RunningNode(process, ros, path)
+            process = stack.enter_context(running_node(*arguments, log=log, is_fresh=fresh))
+            node = RunningNode(process, ros, log)
             if not traceback:
                 nodes.append(node)
             return node
@@ -133,6 +153,19 @@ def probe_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from probe import write_probe_bundle
 
     return write_probe_bundle(tmp_path_factory.mktemp('bundles') / 'probe')
+
+
+@pytest.fixture(scope='session')
+def street_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded bundle with one of its reference frames, so that its self-test is short."""
+    from dgss_core.runtime.bundle import open_bundle
+    from dgss_core.runtime.bundle.writing import write_bundle
+
+    street = open_bundle()
+    folder = tmp_path_factory.mktemp('bundles') / 'street'
+    return write_bundle(
+        folder, street.onnx_path, street.manifest, frames=street.frames()[:1]
+    ).folder
 
 
 @pytest.fixture(scope='session')

@@ -61,8 +61,13 @@ def test_the_order_of_channels_is_respected(active, camera: Camera) -> None:
 
 
 def test_unusable_images_are_counted_and_the_next_good_one_is_answered(
-    active, camera: Camera, diagnostics: DiagnosticsReader
+    start_node, probe_bundle: Path, camera: Camera, diagnostics: DiagnosticsReader
 ) -> None:
+    # Reliable, as the camera is: best effort may lose an image on a busy machine.
+    node = start_node('-p', 'input.reliability:=auto', bundle=probe_bundle, autostart=True)
+    camera.subscribe('mask')
+    camera.connect()
+
     def broken(**changes: object) -> Image:
         message = to_image(camera.header(), flat(9), 'rgb8')
         for name, value in changes.items():
@@ -88,7 +93,7 @@ def test_unusable_images_are_counted_and_the_next_good_one_is_answered(
     diagnostics.wait(
         'frames', lambda s, _: s.level == DiagnosticStatus.WARN and 'infrared12' in s.message
     )
-    assert 'infrared12' in active.log
+    assert 'infrared12' in node.log
     camera.answer(flat(80))
     diagnostics.wait('frames', lambda s, _: s.level == DiagnosticStatus.OK)
 
@@ -174,7 +179,7 @@ def test_diagnostics_report_the_bundle_and_its_latency(
 def test_a_signal_ends_the_node_cleanly(
     start_node, slow_bundle: Path, camera: Camera, name: str, busy: bool
 ) -> None:
-    node = start_node(bundle=slow_bundle, autostart=True)
+    node = start_node(bundle=slow_bundle, autostart=True, fresh=True)
     camera.subscribe('mask')
     camera.connect()
     if busy:
@@ -184,7 +189,7 @@ def test_a_signal_ends_the_node_cleanly(
 
 
 def test_a_second_interrupt_does_not_disturb_the_shutdown(start_node, slow_bundle: Path) -> None:
-    node = start_node(bundle=slow_bundle, autostart=True)
+    node = start_node(bundle=slow_bundle, autostart=True, fresh=True)
     assert wait_until(lambda: 'Takes images' in node.log, TIMEOUT_S)
     for _ in range(3):
         node.process.send_signal(signal.SIGINT)
@@ -192,9 +197,11 @@ def test_a_second_interrupt_does_not_disturb_the_shutdown(start_node, slow_bundl
     assert node.process.wait(20) == 0, node.log
 
 
-def test_the_node_needs_no_torch(active, camera: Camera) -> None:
-    camera.answer(flat(1))
-    mapped = Path(f'/proc/{active.process.pid}/maps')
+def test_the_node_needs_no_torch(start_node, probe_bundle: Path, camera: Camera) -> None:
+    node = start_node(bundle=probe_bundle, backend='auto', autostart=True, fresh=True)
+    camera.subscribe('mask')
+    camera.connect()
+    mapped = Path(f'/proc/{node.process.pid}/maps')
     if not mapped.exists():
         pytest.skip('needs /proc')
     assert 'onnxruntime' in mapped.read_text()

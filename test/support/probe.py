@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK, Manifest, ReferenceFrame
@@ -26,7 +26,8 @@ def write_probe_bundle(
     """Write a bundle with mask = red // 16 and confidence = green.
 
     `products`: additional matrix products of 1000x1000, to make the network slow. `brightest`: the
-    network fails on an image with a larger value. `frames`: the reference frames.
+    network fails on an image with a larger value; it takes 4 bytes of memory for each. `frames`:
+    the reference frames.
     """
     path = folder.with_suffix('.onnx')
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +86,7 @@ def _network(products: int, brightest: int) -> onnx.ModelProto:
         constant('green', TensorProto.INT64, [], [1]),
         constant('sixteen', TensorProto.UINT8, [], [16]),
         constant('large', TensorProto.FLOAT, [], [1e6]),
-        constant('zeros', TensorProto.FLOAT, [brightest + 1], [0.0] * (brightest + 1)),
+        numpy_helper.from_array(np.zeros(brightest + 1, np.float32), 'zeros'),
         constant('side', TensorProto.INT64, [2], [1000, 1000]),
     ]
     images = ['batch', HEIGHT, WIDTH]

@@ -23,7 +23,7 @@ from dgss_core.runtime.backends.names import PREFERRED, check_backend, runs_a_bu
 from dgss_core.runtime.bundle import Bundle, ReferenceFrame
 from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.engines.cache import EngineCache
-from dgss_core.runtime.engines.proof import higher_precisions, require_proof
+from dgss_core.runtime.engines.proof import higher_precisions, is_provable, require_proof
 
 BUILT_IN = {
     'onnxruntime': 'dgss_core.runtime.backends.onnx_runtime',
@@ -64,8 +64,8 @@ def load_backend(
     )
     left_out: list[str] = []
     for candidate in PREFERRED if name == 'auto' else (name,):
-        if name == 'auto' and candidate != PREFERRED[-1] and not find_spec(candidate):
-            left_out.append(f'{candidate} is not installed')
+        if name == 'auto' and (reason := _why_not_tried(bundle, candidate, asked)):
+            left_out.append(reason)
             continue
         try:
             backend = _load_proven(bundle, candidate, asked)
@@ -87,6 +87,20 @@ def load_backend(
         asked.report(f'Runs {network} on {backend.identity}{reasons}.')
         return backend
     raise AssertionError('the last candidate either works or raises')
+
+
+def _why_not_tried(bundle: Bundle, candidate: str, asked: _Asked) -> str:
+    """Why a candidate cannot work, where that is known without loading it; empty if it may."""
+    if candidate == PREFERRED[-1]:
+        return ''
+    if not find_spec(candidate):
+        return f'{candidate} is not installed'
+    if not asked.allow_unverified and not is_provable(bundle, candidate, asked.cache):
+        return (
+            f'{candidate} is unverified, and {bundle.identity} has no reference frames to verify '
+            'it with: run dgss engine verify with frames of your own'
+        )
+    return ''
 
 
 class Relay:

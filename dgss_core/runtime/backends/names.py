@@ -60,10 +60,11 @@ def runs_a_bundle(name: str) -> bool:
 
 def check_backend(name: str) -> None:
     """Raise DgssError for an unknown name of a backend, and for unknown options of it."""
-    added = plugins.plugins(plugins.BACKENDS)
-    names = (*BACKENDS, *added)
-    known = name in ('auto', *names) or name.partition(':')[0] in added
-    if not known and not SPECIAL.fullmatch(name):
-        raise unknown('backend', name, ('auto', *names))
+    names = ('auto', *BACKENDS)
+    if name not in names and not SPECIAL.fullmatch(name):
+        # Last, because it reads the metadata of every installed package.
+        added = plugins.plugins(plugins.BACKENDS)
+        if name.partition(':')[0] not in added:
+            raise unknown('backend', name, (*names, *added))
     if name.startswith('torch:'):
         parse_torch(name)

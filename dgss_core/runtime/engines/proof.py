@@ -24,7 +24,7 @@ from dgss_core.documents import load_json
 from dgss_core.errors import DgssError
 from dgss_core.files import write_whole
 from dgss_core.runtime.backend import Backend, Report
-from dgss_core.runtime.bundle import Bundle, ReferenceFrame, open_higher
+from dgss_core.runtime.bundle import FRAMES, Bundle, ReferenceFrame, open_higher
 from dgss_core.runtime.bundle.contents import read_whole
 from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.engines.cache import LARGEST_DOCUMENT, REPORT, EngineCache
@@ -119,6 +119,15 @@ def require_proof(
             f'{backend.identity} is refused, because its answers for {bundle.identity} are not '
             f'those of the reference ({known.reasons[0]}); see dgss engine verify.'
         )
+
+
+def is_provable(bundle: Bundle, backend: str, cache: EngineCache) -> bool:
+    """Whether `backend` has a chance in `require_proof`, without loading it.
+
+    It has with reference frames, or where a backend of this name was verified before.
+    """
+    has_frames = any(name.startswith(f'{FRAMES}/') for name in bundle.manifest.files)
+    return has_frames or any(cache.folder.glob(f'[!.]*-{backend}-*/{REPORT}'))
 
 
 def verify(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+from in_process import dgss
 
 from dgss_core.cli import main
 from dgss_core.errors import DgssError
@@ -17,13 +16,11 @@ from dgss_ros.bench.report import Figure
 from dgss_ros.bench.streams import Stream, street
 
 pytestmark = pytest.mark.ros
-BENCH = [sys.executable, '-m', 'dgss_core', 'bench', 'node']
 
 
 def bench(folder: Path, scenario: str, *options: str) -> tuple[dict, str]:
     output = folder / 'bench.json'
-    command = [*BENCH, '--scenario', scenario, '--output', str(output), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = dgss('bench', 'node', '--scenario', scenario, '--output', str(output), *options)
     assert done.returncode == 0, done.stderr
     report = json.loads(output.read_text())
     assert report['scenario'] == scenario

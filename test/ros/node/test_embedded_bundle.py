@@ -42,7 +42,7 @@ def test_masks_of_the_synthetic_street_are_right(start_node, ros: Node, camera: 
 
 
 def test_the_node_and_the_library_give_equal_masks(start_node, camera: Camera) -> None:
-    start_node(autostart=True)
+    start_node(backend='auto', autostart=True)
     camera.subscribe('mask', 'confidence')
     camera.connect()
     segmenter = Segmenter(open_bundle())

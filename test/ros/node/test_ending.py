@@ -36,6 +36,14 @@ def test_the_time_to_end_is_below_five_seconds() -> None:
     assert pipeline.END_S < ending.END_S
 
 
+def test_an_interrupt_at_any_moment_of_the_start_ends_the_node_cleanly(start_node) -> None:
+    for delay_ms in (0, 1, 2, 4, 6, 8, 12, 16):
+        node = start_node(bundel='the first that a node logs')
+        assert wait_until(lambda n=node: 'There is no parameter' in n.log, TIMEOUT_S)
+        time.sleep(delay_ms / 1e3)
+        assert node.end(signal.SIGINT) == 0, node.log
+
+
 @pytest.mark.parametrize('name', SIGNALS)
 def test_a_signal_ends_a_node_whose_network_never_returns(
     start_node, gates: Gates, probe_bundle: Path, camera: Camera, name: str

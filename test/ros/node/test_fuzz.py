@@ -24,18 +24,23 @@ from dgss_ros.client.session import wait_until
 from dgss_ros.node.messages import to_image, to_mask, to_picture
 
 pytestmark = pytest.mark.ros
-IN_PROCESS, LIVE = 4600, 400
+IN_PROCESS, LIVE, BATCH = 4600, 400, 20
 PACE_S = 0.004
 """Longer than the node needs to refuse an image, so that almost none is dropped."""
 
 
-def fuzz(examples: int) -> settings:
+def fuzz(messages: int) -> settings:
+    """Draw this many messages, in examples of `BATCH`: an example costs more than a message."""
     return settings(
-        max_examples=examples,
+        max_examples=messages // BATCH,
         deadline=None,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
+
+
+def batches(messages: st.SearchStrategy) -> st.SearchStrategy[list]:
+    return st.lists(messages, min_size=BATCH, max_size=BATCH)
 
 
 def decode(message: Image | CompressedImage) -> np.ndarray | str:
@@ -55,25 +60,33 @@ def judge_decoded(decoded: np.ndarray | str) -> None:
         assert decoded.dtype == np.uint8
 
 
-@given(message=images())
+@given(messages=batches(images()))
 @fuzz(IN_PROCESS)
-def test_an_image_is_decoded_or_refused(message: Image) -> None:
-    decoded = decode(message)
-    judge_decoded(decoded)
-    if not isinstance(decoded, str):
-        assert decoded.shape == (message.height, message.width, 3)
+def test_an_image_is_decoded_or_refused(messages: list[Image]) -> None:
+    for message in messages:
+        decoded = decode(message)
+        judge_decoded(decoded)
+        if not isinstance(decoded, str):
+            assert decoded.shape == (message.height, message.width, 3)
 
 
-@given(message=compressed_images())
+@given(messages=batches(compressed_images()))
 @fuzz(IN_PROCESS)
-def test_a_compressed_image_is_decoded_or_refused(message: CompressedImage) -> None:
-    judge_decoded(decode(message))
+def test_a_compressed_image_is_decoded_or_refused(messages: list[CompressedImage]) -> None:
+    for message in messages:
+        judge_decoded(decode(message))
 
 
 def test_a_bomb_is_refused_before_it_takes_memory() -> None:
     side = int(MAX_PIXELS**0.5) + 1
     assert 'sizes from 1 to' in decode(CompressedImage(data=png_bomb(side, side, 1)))
     assert MAX_PIXELS * 3 <= 200 << 20, 'accepted images must not fill the memory either'
+
+
+def lossless(topic: str) -> tuple[str, ...]:
+    """Options of a node that loses no image of `topic` on the way, however busy the machine is."""
+    profile = f'qos_overrides.{topic}.subscription'
+    return '-p', f'{profile}.reliability:=reliable', '-p', f'{profile}.depth:={LIVE}'
 
 
 class Attack:
@@ -86,25 +99,26 @@ class Attack:
     def connect(self) -> None:
         assert wait_until(lambda: self._publisher.get_subscription_count() == 1, TIMEOUT_S)
 
-    def send(self, message: object) -> None:
-        self._publisher.publish(message)
-        self.sent += 1
-        time.sleep(PACE_S)
+    def send(self, messages: list) -> None:
+        for message in messages:
+            self._publisher.publish(message)
+            self.sent += 1
+            time.sleep(PACE_S)
 
 
 def test_a_live_node_survives_malformed_images(
     start_node, probe_bundle: Path, ros: Node, camera: Camera, diagnostics: DiagnosticsReader
 ) -> None:
-    node = start_node(bundle=probe_bundle, autostart=True)
+    node = start_node(*lossless('/dgss/image'), bundle=probe_bundle, autostart=True)
     camera.subscribe('mask')
     camera.connect()
     attack = Attack(ros, Image, '/dgss/image')
     attack.connect()
 
-    @given(message=images())
+    @given(messages=batches(images()))
     @fuzz(LIVE)
-    def run(message: Image) -> None:
-        attack.send(message)
+    def run(messages: list[Image]) -> None:
+        attack.send(messages)
 
     judge(run, attack, node, diagnostics)
     assert np.unique(to_mask(camera.answer(flat(80))['mask'])).tolist() == [5]
@@ -113,22 +127,27 @@ def test_a_live_node_survives_malformed_images(
 def test_a_live_node_survives_malformed_compressed_images(
     start_node, probe_bundle: Path, ros: Node, diagnostics: DiagnosticsReader
 ) -> None:
-    node = start_node(bundle=probe_bundle, autostart=True, image_transport='compressed')
+    node = start_node(
+        *lossless('/dgss/image/compressed'),
+        bundle=probe_bundle,
+        autostart=True,
+        image_transport='compressed',
+    )
     masks: list[Image] = []
     ros.create_subscription(Image, '/dgss/mask', masks.append, QoSProfile(depth=10))
     attack = Attack(ros, CompressedImage, '/dgss/image/compressed')
     attack.connect()
 
-    @given(message=compressed_images())
+    @given(messages=batches(compressed_images()))
     @fuzz(LIVE)
-    def run(message: CompressedImage) -> None:
-        attack.send(message)
+    def run(messages: list[CompressedImage]) -> None:
+        attack.send(messages)
 
     judge(run, attack, node, diagnostics)
     file = cv2.imencode('.png', flat(80)[..., ::-1])[1].tobytes()
     good = CompressedImage(format='png', data=file)
     good.header.frame_id = 'good'
-    attack.send(good)
+    attack.send([good])
     assert wait_until(lambda: masks and masks[-1].header.frame_id == 'good', TIMEOUT_S)
     assert np.unique(to_mask(masks[-1])).tolist() == [5]
 
@@ -165,11 +184,17 @@ def test_a_live_node_survives_broken_serialization(
     attack.connect()
     good = serialize_message(to_image(camera.header(), flat(9), 'rgb8'))
 
-    @given(size=st.integers(4, len(good)), place=st.integers(0, 100), noise=st.binary(max_size=8))
+    def broken(size: int, place: int, noise: bytes) -> bytes:
+        return (good[:place] + noise + good[place + len(noise) :])[:size]
+
+    size, place, noise = st.integers(4, len(good)), st.integers(0, 100), st.binary(max_size=8)
+
+    @given(messages=batches(st.builds(broken, size, place, noise)))
     @fuzz(LIVE)
-    def run(size: int, place: int, noise: bytes) -> None:
-        attack.send((good[:place] + noise + good[place + len(noise) :])[:size])
+    def run(messages: list[bytes]) -> None:
+        attack.send(messages)
 
     run()
+    assert attack.sent == LIVE
     assert np.unique(to_mask(camera.answer(flat(80))['mask'])).tolist() == [5]
     assert node.lifecycle.state == 'active'

@@ -58,8 +58,8 @@ def test_the_lifecycle_can_be_repeated(start_node, probe_bundle: Path, camera: C
         assert lifecycle.state == 'unconfigured'
 
 
-def test_cleaning_up_gives_the_memory_back(start_node) -> None:
-    node = start_node(backend='onnxruntime')
+def test_cleaning_up_gives_the_memory_back(start_node, street_bundle: Path) -> None:
+    node = start_node(bundle=street_bundle, fresh=True)
     status = Path(f'/proc/{node.process.pid}/status')
     if not status.exists():
         pytest.skip('needs /proc')
@@ -130,8 +130,10 @@ def test_a_node_cleaned_up_during_a_reload_stays_unconfigured(
     node.lifecycle.configure()
 
 
-def test_a_node_stopped_during_a_reload_ends_cleanly(start_node, ros: Node) -> None:
-    node = start_node(backend='onnxruntime', autostart=True)
+def test_a_node_stopped_during_a_reload_ends_cleanly(
+    start_node, ros: Node, street_bundle: Path
+) -> None:
+    node = start_node(bundle=street_bundle, autostart=True, fresh=True)
     client = ros.create_client(Trigger, '/dgss/reload')
     assert wait_until(lambda: node.lifecycle.state == 'active', TIMEOUT_S)
     assert client.wait_for_service(TIMEOUT_S)
@@ -229,7 +231,7 @@ def test_a_wrong_qos_override_fails_to_configure_with_a_sentence(
 def test_shutdown_is_final_and_the_process_ends_cleanly(
     start_node, probe_bundle: Path, camera: Camera
 ) -> None:
-    node = start_node(bundle=probe_bundle, autostart=True)
+    node = start_node(bundle=probe_bundle, autostart=True, fresh=True)
     camera.subscribe('mask')
     camera.connect()
     node.lifecycle.shutdown()

@@ -27,8 +27,8 @@ SIZE = (640, 480)
 @pytest.mark.parametrize(
     'settings',
     [
-        {},
-        {'FASTRTPS_DEFAULT_PROFILES_FILE': SMALL, 'FASTDDS_DEFAULT_PROFILES_FILE': SMALL},
+        dict.fromkeys(transport.PROFILE_VARIABLES, str(transport.fastdds_profile())),
+        dict.fromkeys(transport.PROFILE_VARIABLES, SMALL),
         {'FASTDDS_BUILTIN_TRANSPORTS': 'UDPv4'},
         {'FASTDDS_BUILTIN_TRANSPORTS': 'LARGE_DATA'},
     ],

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from camera import TIMEOUT_S, Camera, flat
+from forked import running_node
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
@@ -24,7 +23,6 @@ from dgss_ros.parameters.table import PARAMETERS
 
 pytestmark = pytest.mark.ros
 CONFIG = Path(__file__).parents[3] / 'config' / 'segment.yaml'
-NODE = [sys.executable, '-m', 'dgss_ros.segment_node']
 
 
 def test_the_shipped_file_holds_every_parameter_with_its_default() -> None:
@@ -55,7 +53,7 @@ def loop(folder: Path) -> Path:
 def test_invalid_values_are_refused_with_reasons_and_valid_ones_are_set(
     start_node, ros: Node, probe_bundle: Path, tmp_path: Path
 ) -> None:
-    node = start_node(bundle=probe_bundle)
+    node = start_node(bundle=probe_bundle, backend='auto')
     client = ParameterClient(ros)
     assert 'read-only' in client.set('autostart', True)
     assert 'declared' in client.set('no_such_parameter', 1)
@@ -164,26 +162,29 @@ def test_qos_can_be_overridden(start_node, ros: Node, probe_bundle: Path, camera
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        (['--frobnicate'], 'Unknown arguments'),
-        (['--ros-args', '--frobnicate'], 'frobnicate'),
-        (['--ros-args', '-p', 'overlay_opacity:=7.0'], 'out of range'),
-        (['--ros-args', '-p', 'threads:=many'], 'threads'),
-        (['--ros-args', '-p', 'input.max_rate:=0.001'], 'at least 0.01, or 0 for no limit'),
-        (['--ros-args', '-p', 'bond_heartbeat_period:=2.0'], 'out of range'),
-        (['--ros-args', '-p', 'bond_heartbeat_period:=0.001'], 'at least 0.01, or 0 for no bond'),
-        (['--ros-args', '-p', 'backend:=abacus'], 'use one of auto, onnxruntime'),
-        (['--ros-args', '-p', 'cameras:=[front, front]'], 'names one twice'),
-        (['--ros-args', '-p', 'cameras:=["a/b"]'], 'cannot name a camera'),
-        (['--ros-args', '-p', 'cameras:=[input]'], 'begins names of parameters'),
-        (['--ros-args', '--params-file', '/nowhere.yaml'], '/nowhere.yaml'),
+        (['--', '--frobnicate'], 'Unknown arguments'),
+        (['--frobnicate'], 'frobnicate'),
+        (['-p', 'overlay_opacity:=7.0'], 'out of range'),
+        (['-p', 'threads:=many'], 'threads'),
+        (['-p', 'input.max_rate:=0.001'], 'at least 0.01, or 0 for no limit'),
+        (['-p', 'bond_heartbeat_period:=2.0'], 'out of range'),
+        (['-p', 'bond_heartbeat_period:=0.001'], 'at least 0.01, or 0 for no bond'),
+        (['-p', 'backend:=abacus'], 'use one of auto, onnxruntime'),
+        (['-p', 'cameras:=[front, front]'], 'names one twice'),
+        (['-p', 'cameras:=["a/b"]'], 'cannot name a camera'),
+        (['-p', 'cameras:=[input]'], 'begins names of parameters'),
+        (['--params-file', '/nowhere.yaml'], '/nowhere.yaml'),
     ],
 )
-def test_a_wrong_start_ends_in_one_sentence(arguments: list[str], sentence: str) -> None:
-    done = subprocess.run([*NODE, *arguments], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2
-    assert done.stderr.startswith('dgss: error: ')
-    assert sentence in done.stderr
-    assert 'Traceback' not in done.stderr
+def test_a_wrong_start_ends_in_one_sentence(
+    tmp_path: Path, fork_server: None, arguments: list[str], sentence: str
+) -> None:
+    log = tmp_path / 'log'
+    with running_node(*arguments, log=log, is_fresh=arguments[0] == '--') as process:
+        assert process.wait(TIMEOUT_S) == 2
+    assert log.read_text().startswith('dgss: error: ')
+    assert sentence in log.read_text()
+    assert 'Traceback' not in log.read_text()
 
 
 def test_a_misspelt_parameter_is_reported(start_node, probe_bundle: Path) -> None:

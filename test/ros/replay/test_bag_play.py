@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from camera import TIMEOUT_S
 from foreign_bags import TOPIC, Mcap, images, mcap, metadata
+from in_process import dgss
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
@@ -138,7 +139,7 @@ def test_wrong_requests_are_refused_in_one_sentence(ros: Node, bag: Path, tmp_pa
     for rate in (0.0, -1.0, float('nan'), float('inf')):
         with pytest.raises(DgssError, match='is not a rate'):
             next(BagPlayer(ros, bag).play(rate))
-    done = subprocess.run([*PLAY, str(tmp_path / 'nothing')], capture_output=True, text=True)
+    done = dgss('bag', 'play', str(tmp_path / 'nothing'))
     assert done.returncode == 2
     assert done.stderr.startswith('dgss: error: There is no bag')
 
@@ -205,7 +206,7 @@ def test_a_jump_of_the_clock_is_skipped_and_told(ros: Node, tmp_path: Path) -> N
 def test_what_a_bag_lacks_is_said_by_play(tmp_path: Path) -> None:
     mcap(tmp_path / 'a_0.mcap')
     metadata(tmp_path, ['a_0.mcap'], 20)
-    done = subprocess.run([*PLAY, str(tmp_path)], capture_output=True, text=True, timeout=240)
+    done = dgss('bag', 'play', str(tmp_path))
     printed = ' '.join(done.stdout.split())
     assert done.returncode == 1, done.stderr
     assert '6 of 20 messages of /camera/image_raw are there' in printed
@@ -224,7 +225,7 @@ def test_what_ros_cannot_publish_is_left_out(ros: Node, tmp_path: Path) -> None:
     assert player.skipped['/odom'] == 'its messages are json, not the CDR of ROS 2'
     assert 'a second type' in player.skipped[TOPIC]
     assert player.count == len(list(player.play(1e9))) == 6
-    done = subprocess.run([*PLAY, str(path)], capture_output=True, text=True, timeout=240)
+    done = dgss('bag', 'play', str(path))
     assert done.returncode == 0, done.stderr
     assert '/[/b]' in done.stdout
     assert '\x1b' not in done.stdout

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from camera import TIMEOUT_S, flat
+from in_process import dgss
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
@@ -27,10 +28,7 @@ START_NS = 1_700_000_000_000_000_000
 
 
 def replay(bag: Path, output: Path, *options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, '-m', 'dgss_core', 'bag', 'replay', str(bag)]
-    return subprocess.run(
-        [*command, '--output', str(output), *options], capture_output=True, text=True, timeout=100
-    )
+    return dgss('bag', 'replay', str(bag), '--output', str(output), *options)
 
 
 @pytest.mark.parametrize('transport', ['raw', 'compressed'])

@@ -22,7 +22,7 @@ from dgss_core.runtime.backends import check_backend, load_backend
 from dgss_core.runtime.backends.names import parse_torch
 from dgss_core.runtime.backends.onnx_runtime import CPU, OnnxRuntimeBackend
 from dgss_core.runtime.bundle import CONFIDENCE, MASK, STATISTICS, Bundle, open_bundle
-from dgss_core.runtime.engines.cache import EngineCache
+from dgss_core.runtime.engines.cache import REPORT, EngineCache
 
 GPU = [pytest.mark.gpu]
 NAMES = [
@@ -108,6 +108,12 @@ def test_auto_skips_a_backend_without_a_proof(tmp_path: Path) -> None:
     lines: list[str] = []
     assert load_backend(bundle, cache_dir=tmp_path, report=lines.append).name == 'onnxruntime'
     if find_spec('openvino'):
+        assert f'openvino is unverified, and {bundle.identity} has no reference' in lines[-1]
+        # With any report of a verification it is loaded, to see whether the report is for it.
+        report = tmp_path / 'other-openvino-0' / REPORT
+        report.parent.mkdir()
+        report.touch()
+        load_backend(bundle, cache_dir=tmp_path, report=lines.append)
         assert 'openvino does not work here: OpenVINO' in lines[-1]
         assert 'has no reference frames' in lines[-1]
 
