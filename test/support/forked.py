@@ -13,25 +13,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import forkserver, get_context
+from multiprocessing import forkserver
 from pathlib import Path
 
 import rclpy
+from fork_server import CONTEXT, serve, serves
 
 from dgss_ros.client.process import STOP_S, end_with_parent, node_process
 
-SERVER = get_context('forkserver')
 # Not onnxruntime: the thread that its import starts would be missing after a fork.
-SERVER.set_forkserver_preload(['dgss_ros.segment_node', 'rosidl_generator_py'])
-_environment: dict[str, str] = {}
-"""The environment of the fork server; empty until it runs."""
+MODULES = ('dgss_ros.segment_node', 'rosidl_generator_py')
 
 
 class ForkedNode:
     """A node with the part of the interface of `subprocess.Popen` that tests use."""
 
     def __init__(self, arguments: tuple[str, ...], log: Path) -> None:
-        self._process = SERVER.Process(target=_run, args=(arguments, log))
+        self._process = CONTEXT.Process(target=_run, args=(arguments, log))
         self._process.start()
         assert self._process.pid is not None, 'it has started'
         self.pid = self._process.pid
@@ -65,7 +63,7 @@ def running_node(
 
     `is_fresh`: start it by the command line in any case.
     """
-    if is_fresh or _present_environment() != _environment:
+    if is_fresh or not serves(*MODULES):
         with (
             open(log, 'w') as output,
             node_process(*ros_args, stdout=output, stderr=subprocess.STDOUT) as process,
@@ -87,12 +85,7 @@ def running_node(
 
 def start_server() -> None:
     """Start the process that forks nodes, with the present environment."""
-    _environment.update(_present_environment())
-    forkserver.ensure_running()
-
-
-def _present_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != 'PYTEST_CURRENT_TEST'}
+    serve(*MODULES)
 
 
 def _run(arguments: tuple[str, ...], log: Path) -> None:

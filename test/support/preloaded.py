@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-CONTEXT = get_context('forkserver')
-CONTEXT.set_forkserver_preload(['dgss_core.training.loop', 'dgss_core.commands.parser'])
+from fork_server import CONTEXT, serve
+
+MODULES = ('dgss_core.training.loop', 'dgss_core.commands.parser')
 
 
 def start(function: Callable[..., Any], *arguments: Any, output: Path) -> ForkServerProcess:
     """Call a function of a module in a process; `output` is the file of all that it prints."""
+    serve(*MODULES)
     process = CONTEXT.Process(target=_call, args=(output, function, *arguments), daemon=True)
     process.start()
     return process

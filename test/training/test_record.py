@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from preloaded import CONTEXT, start
+from fork_server import CONTEXT
+from preloaded import start
 from safetensors.torch import load_file, save_file
 from tiny_training import CPU, parse, recipe, write_frames
 
