@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+from functools import cache
 from typing import Any
 
 import torch
@@ -54,6 +55,7 @@ class NoValues(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+@cache
 def describe(name: str) -> dict[str, Any]:
     """The parts and sizes of a system; its network is built without memory for weights."""
     system = systems()[name]

@@ -112,7 +112,8 @@ class EncoderContract:
             for ours, theirs in zip(encoder(x), other(x), strict=True):
                 assert torch.equal(ours, theirs)
 
-    @pytest.mark.parametrize('size', [(64, 96), (61, 90)])
+    # The larger one needs no padding, and shows nothing that the other does not.
+    @pytest.mark.parametrize('size', [pytest.param((64, 96), marks=pytest.mark.slow), (61, 90)])
     def test_exports_to_one_graph(self, encoder, size):
         x = image(1, *size)
         program = torch.export.export(encoder, (x,))
