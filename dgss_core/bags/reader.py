@@ -29,7 +29,7 @@ from dgss_core.bags.stored import CDR, BagMessage
 from dgss_core.bags.video_messages import Decoded, Place, VideoMessages, codec_of
 from dgss_core.errors import HEAD, DgssError, IncompleteError, plain, shown, what_it_is
 from dgss_core.images.compressed import decode_compressed, shareable_jpeg
-from dgss_core.images.encodings import decode_image
+from dgss_core.images.encodings import decode_image, open_image
 from dgss_core.images.frames import Frame, OnError
 
 WAITING = 4
@@ -100,8 +100,7 @@ def read_bag(
             if is_image:
                 pairs.add(decoder.take(message, name), conditions, on_error)
             else:
-                stamp_ns, image = decode_message(message)
-                pairs.add_labels(stamp_ns, label_ids(image, message))
+                pairs.add_labels(*decode_labels(message))
         except DgssError as error:
             _report(on_error, name, error)
         yield from pairs.complete(on_error)
@@ -261,22 +260,24 @@ def _stamp_ns(message: BagMessage, content: Any) -> int:
 def _decode(message: BagMessage, content: Any) -> np.ndarray:
     if message.msgtype == COMPRESSED:
         return decode_compressed(content.data, declared=content.format)
-    return decode_image(
-        content.data,
-        width=content.width,
-        height=content.height,
-        step=content.step,
-        encoding=content.encoding,
-        is_bigendian=bool(content.is_bigendian),
-    )
+    return decode_image(content.data, **_layout(content))
 
 
-def label_ids(image: np.ndarray, message: BagMessage) -> np.ndarray:
-    """The ids of a decoded label message, uint8 (H, W); DgssError for another encoding."""
-    encoding = deserialized(message).encoding
-    if encoding not in ('mono8', '8UC1'):
-        raise DgssError(f'{message.topic} is {shown(encoding)}; labels are mono8 images of ids.')
-    return np.ascontiguousarray(image[..., 0])
+def _layout(content: Any) -> dict[str, Any]:
+    names = ('width', 'height', 'step', 'encoding', 'is_bigendian')
+    return {name: getattr(content, name) for name in names}
+
+
+def decode_labels(message: BagMessage) -> tuple[int, np.ndarray]:
+    """Stamp in nanoseconds and ids, uint8 (H, W), of an Image; DgssError for another encoding."""
+    content = deserialized(message)
+    stamp_ns = _stamp_ns(message, content)
+    picture = open_image(content.data, **_layout(content))
+    if content.encoding not in ('mono8', '8UC1'):
+        raise DgssError(
+            f'{message.topic} is {shown(content.encoding)}; labels are mono8 images of ids.'
+        )
+    return stamp_ns, picture.pixels.copy()
 
 
 def deserialized(message: BagMessage) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from dgss_core.bags import Bag, BagMessage, image_topic
 from dgss_core.bags.interfaces import IMAGE, sibling
-from dgss_core.bags.reader import condition_changes, decode_message, label_ids
+from dgss_core.bags.reader import condition_changes, decode_labels, decode_message
 from dgss_core.bags.stored import HEADED, raw_stamp_ns
 from dgss_core.errors import DgssError, IncompleteError
 from dgss_core.evaluation.conditions import Changes, TimeRanges
@@ -216,7 +216,7 @@ def told(error: IncompleteError) -> None:
 
 
 def _ids(message: BagMessage) -> np.ndarray:
-    return label_ids(decode_message(message)[1], message)
+    return decode_labels(message)[1]
 
 
 def _stamp_ns(stem: str) -> int | None:

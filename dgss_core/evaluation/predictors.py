@@ -11,7 +11,7 @@ import numpy as np
 from dgss_core.bags import Bag, BagMessage
 from dgss_core.bags.bag import opened
 from dgss_core.bags.interfaces import IMAGE, sibling
-from dgss_core.bags.reader import decode_message, label_ids
+from dgss_core.bags.reader import decode_labels
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.bag_frames import message_times, told
 from dgss_core.evaluation.frames import FrameKey, FrameSet, files_hash
@@ -183,7 +183,7 @@ class _Planes:
         message = self._kept.pop(number)
         # Answers leave the node in the order of their frames; far earlier ones are not asked for.
         self._kept = {n: kept for n, kept in self._kept.items() if n > number - WINDOW}
-        return label_ids(decode_message(message)[1], message)
+        return decode_labels(message)[1]
 
 
 def find_mask_topic(bag: Bag, asked: str | None) -> str:

@@ -27,9 +27,9 @@ STREAMED = {
 JPEG_HEAD = 4096
 """Bytes in which the segments of EXIF and of Adobe begin, where a JPEG has them."""
 
-AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 UNCHANGED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-UPRIGHT = cv2.IMREAD_COLOR
+RGB = getattr(cv2, 'IMREAD_COLOR_RGB', None)
+"""Decodes to RGB at the price of BGR. Older OpenCV decodes to BGR alone."""
 
 PLANE = (
     (
@@ -79,9 +79,11 @@ def open_compressed(
         pixels = decode_pixels(data, UNCHANGED, max_pixels)
         if pixels.ndim == 2:
             return _from_bayer(pixels, encoding)
-    flags = UPRIGHT if upright else AS_STORED
-    swapped = 'compressed rgb' in kind
-    return Picture(decode_pixels(data, flags, max_pixels), None if swapped else cv2.COLOR_BGR2RGB)
+    turning = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
+    if RGB is not None and 'compressed rgb' not in kind:
+        return Picture(decode_pixels(data, RGB | turning, max_pixels))
+    pixels = decode_pixels(data, cv2.IMREAD_COLOR | turning, max_pixels)
+    return Picture(pixels, None if 'compressed rgb' in kind else cv2.COLOR_BGR2RGB)
 
 
 def _from_bayer(pixels: np.ndarray, encoding: str) -> Picture:
