@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib.util
 import os
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 if TYPE_CHECKING:
     from canary import Canary
@@ -130,6 +132,13 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption('--slow', action='store_true', help='run tests that take over a minute too')
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Show where a library crashes: rclpy sends that to the captured output, which is then lost."""
+    stderr = item.config.stash.get(fault_handler_stderr_fd_key, None)
+    if stderr is not None:
+        faulthandler.enable(stderr)
 
 
 @pytest.hookimpl(optionalhook=True)

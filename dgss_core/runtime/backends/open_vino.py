@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -26,13 +27,20 @@ except ImportError as error:
 OUTPUTS = (MASK, CONFIDENCE, UNCERTAINTY, STATISTICS)
 
 
+@cache
+def _core() -> ov.Core:
+    """The core of this process. To make and free several ends a process by a segmentation fault,
+    sooner or later (openvinotoolkit/openvino#35338, ultralytics/ultralytics#25864)."""
+    return ov.Core()
+
+
 def precisions() -> list[str]:
     """Run-time precisions for an fp32 network on this processor, the fastest first.
 
     Raises DgssError if OpenVINO cannot use the processor.
     """
     try:
-        offers = ov.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+        offers = _core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
     except Exception as error:  # RuntimeError, and what else its plugins raise.
         raise DgssError(
             f'OpenVINO {ov.__version__} cannot use this processor ({_reason(error)}); use the '
@@ -75,7 +83,7 @@ class OpenVinoBackend:
             properties['INFERENCE_NUM_THREADS'] = threads
         with bundle.checked_network() as path:
             try:
-                core = ov.Core()
+                core = _core()
                 model = core.read_model(path)
                 self._outputs = _check(model, bundle)
                 network = core.compile_model(model, 'CPU', properties)

@@ -126,6 +126,17 @@ def test_outputs_that_openvino_merges_keep_their_names(tmp_path: Path) -> None:
 
 
 @OPENVINO
+def test_a_process_has_one_core_of_openvino(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write_classifier(tmp_path / 'small')
+    options = {'cache_dir': tmp_path / 'cache', 'allow_unverified': True}
+    load_backend(bundle, 'openvino', **options).close()
+    monkeypatch.setattr('openvino.Core', None)
+    load_backend(bundle, 'openvino', **options).close()
+
+
+@OPENVINO
 def test_without_its_plugin_openvino_is_left_out(tmp_path: Path) -> None:
     """The address space ends before the plugin for the processor fits into it."""
     bundle = write_classifier(tmp_path / 'small')
