@@ -135,7 +135,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Show where a library crashes: rclpy sends that to the captured output, which is then lost."""
+    """Show where a library crashes: rclpy sends that to the captured output, which gets lost."""
     stderr = item.config.stash.get(fault_handler_stderr_fd_key, None)
     if stderr is not None:
         faulthandler.enable(stderr)
