@@ -80,10 +80,11 @@ def open_compressed(
         if pixels.ndim == 2:
             return _from_bayer(pixels, encoding)
     turning = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
-    if RGB is not None and 'compressed rgb' not in kind:
+    swapped = 'compressed rgb' in kind
+    if RGB is not None and not swapped:
         return Picture(decode_pixels(data, RGB | turning, max_pixels))
     pixels = decode_pixels(data, cv2.IMREAD_COLOR | turning, max_pixels)
-    return Picture(pixels, None if 'compressed rgb' in kind else cv2.COLOR_BGR2RGB)
+    return Picture(pixels, None if swapped else cv2.COLOR_BGR2RGB)
 
 
 def _from_bayer(pixels: np.ndarray, encoding: str) -> Picture:

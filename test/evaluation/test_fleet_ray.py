@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 def on_ray(*arguments: object) -> tuple[int, str]:
     """The exit code and the errors of `dgss evaluate`, in a process of its own.
 
-    Ray may end a process that was connected without a word, minutes after it was shut down.
+    Nothing that Ray starts or loads then stays in the process of the tests.
     """
     command = [sys.executable, '-m', 'dgss_core', 'evaluate', '--backend', 'onnxruntime']
     done = subprocess.run(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from exported import STREET, street_frames, street_images, street_model, trace_once
 from small_systems import DISTINCT, small
 from tiny_plugin import add_tiny, save_tiny
 from torch._dynamo.utils import counters
@@ -25,11 +26,12 @@ from dgss_core.export.torch_backend import (
     digest_of_code,
     narrowed,
 )
-from dgss_core.networks.checkpoint import load_checkpoint
+from dgss_core.networks.checkpoint import About, load_checkpoint, save_checkpoint
 from dgss_core.networks.systems import SegmentationModel
-from dgss_core.runtime.backend import Backend
+from dgss_core.runtime.backend import Backend, TimedBackend
 from dgss_core.runtime.backends import load_backend
 from dgss_core.runtime.backends.names import parse_torch
+from dgss_core.runtime.backends.onnx_runtime import OnnxRuntimeBackend
 from dgss_core.runtime.bundle import CONFIDENCE, MASK, STATISTICS, Bundle
 from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.engines.cache import INDUCTOR, REPORT, EngineCache
@@ -250,3 +252,28 @@ def test_chains_run_in_torch() -> None:
     assert 1e-8 < TorchClock().seconds_per_node(Chain(PRODUCT, 'fp32', SMALLEST)) < 1e-2
     with pytest.raises(DgssError, match='CPU in PyTorch has no TF32'):
         TorchClock().seconds_per_node(Chain(PRODUCT, 'tf32', SMALLEST))
+
+
+def test_the_checkpoint_answers_as_its_bundle_does(
+    tmp_path: Path, export_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace_once(monkeypatch, export_root)
+    stacked = street_images()
+    torch.set_num_threads(1)
+    model = street_model()
+    path = tmp_path / 'model.safetensors'
+    save_checkpoint(model, path, About('dgss-mobilenetv2', {'width': 16}, 'test', '0' * 64, 'MIT'))
+    about = {'name': 'small', 'licence': 'MIT', 'frames': street_frames(), **STREET}
+    bundle = export_bundle(model, tmp_path / 'bundle', **about)
+    backend = load_backend(bundle, f'torch:{path}')
+    assert 'PyTorch' in backend.identity
+    assert not isinstance(backend, TimedBackend)
+    found, right = (each.run(stacked) for each in (backend, OnnxRuntimeBackend(bundle)))
+    assert list(found) == list(right)
+    sure = right[CONFIDENCE] >= 128
+    assert (found[MASK] == right[MASK])[sure].mean() >= 0.9999
+    backend.close()
+    with pytest.raises(RuntimeError, match='was closed'):
+        backend.run(stacked)
+    with pytest.raises(DgssError, match='There is no checkpoint'):
+        load_backend(bundle, f'torch:{tmp_path / "absent.safetensors"}')

@@ -19,7 +19,7 @@ from pathlib import Path
 import rclpy
 from fork_server import CONTEXT, serve, serves
 
-from dgss_ros.client.process import STOP_S, end_with_parent, node_process
+from dgss_ros.client.process import end_with_parent, node_process, stop
 
 # Not onnxruntime: the thread that its import starts would be missing after a fork.
 MODULES = ('dgss_ros.segment_node', 'rosidl_generator_py')
@@ -75,12 +75,7 @@ def running_node(
     try:
         yield node
     finally:
-        node.send_signal(signal.SIGINT)
-        try:
-            node.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            node.kill()
-            node.wait()
+        stop(node)
 
 
 def start_server() -> None:

@@ -23,7 +23,12 @@ from dgss_core.runtime.backends.names import PREFERRED, check_backend, runs_a_bu
 from dgss_core.runtime.bundle import Bundle, ReferenceFrame
 from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.engines.cache import EngineCache
-from dgss_core.runtime.engines.proof import higher_precisions, is_provable, require_proof
+from dgss_core.runtime.engines.proof import (
+    higher_precisions,
+    is_provable,
+    require_proof,
+    why_unproven,
+)
 
 BUILT_IN = {
     'onnxruntime': 'dgss_core.runtime.backends.onnx_runtime',
@@ -96,10 +101,7 @@ def _why_not_tried(bundle: Bundle, candidate: str, asked: _Asked) -> str:
     if not find_spec(candidate):
         return f'{candidate} is not installed'
     if not asked.allow_unverified and not is_provable(bundle, candidate, asked.cache):
-        return (
-            f'{candidate} is unverified, and {bundle.identity} has no reference frames to verify '
-            'it with: run dgss engine verify with frames of your own'
-        )
+        return f'{why_unproven(candidate, bundle)}: run dgss engine verify with frames of your own'
     return ''
 
 

@@ -109,9 +109,8 @@ def require_proof(
     if known is None:
         if not (frames := read_frames()):
             raise DgssError(
-                f'{backend.identity} is unverified, and {bundle.identity} has no reference frames '
-                'to verify it with; run dgss engine verify with frames of your own, or allow '
-                'unverified engines.'
+                f'{why_unproven(backend.identity, bundle)}; run dgss engine verify with frames of '
+                'your own, or allow unverified engines.'
             )
         known = verify(backend, bundle, ((frame, None) for frame in frames), cache, report)
     if known.reasons:
@@ -119,6 +118,13 @@ def require_proof(
             f'{backend.identity} is refused, because its answers for {bundle.identity} are not '
             f'those of the reference ({known.reasons[0]}); see dgss engine verify.'
         )
+
+
+def why_unproven(backend: str, bundle: Bundle) -> str:
+    """Why a backend has no proof, as the beginning of a sentence."""
+    return (
+        f'{backend} is unverified, and {bundle.identity} has no reference frames to verify it with'
+    )
 
 
 def is_provable(bundle: Bundle, backend: str, cache: EngineCache) -> bool:

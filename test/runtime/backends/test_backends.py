@@ -174,37 +174,6 @@ def test_providers_that_the_build_lacks_are_one_sentence(classifier: Bundle) -> 
         OnnxRuntimeBackend(classifier, providers=('Abacus',))
 
 
-def test_the_checkpoint_answers_as_its_bundle_does(
-    tmp_path: Path, export_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch = pytest.importorskip('torch')
-    from exported import STREET, street_frames, street_images, street_model, trace_once
-
-    from dgss_core.export import export_bundle
-    from dgss_core.networks.checkpoint import About, save_checkpoint
-
-    trace_once(monkeypatch, export_root)
-    stacked = street_images()
-    torch.set_num_threads(1)
-    model = street_model()
-    path = tmp_path / 'model.safetensors'
-    save_checkpoint(model, path, About('dgss-mobilenetv2', {'width': 16}, 'test', '0' * 64, 'MIT'))
-    about = {'name': 'small', 'licence': 'MIT', 'frames': street_frames(), **STREET}
-    bundle = export_bundle(model, tmp_path / 'bundle', **about)
-    backend = load_backend(bundle, f'torch:{path}')
-    assert 'PyTorch' in backend.identity
-    assert not isinstance(backend, TimedBackend)
-    found, right = (each.run(stacked) for each in (backend, OnnxRuntimeBackend(bundle)))
-    assert list(found) == list(right)
-    sure = right[CONFIDENCE] >= 128
-    assert (found[MASK] == right[MASK])[sure].mean() >= 0.9999
-    backend.close()
-    with pytest.raises(RuntimeError, match='was closed'):
-        backend.run(stacked)
-    with pytest.raises(DgssError, match='There is no checkpoint'):
-        load_backend(bundle, f'torch:{tmp_path / "absent.safetensors"}')
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize('name', ['tensorrt', 'tensorrt_rtx'])
 def test_an_engine_is_built_kept_and_loaded_again(
