@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
@@ -17,6 +17,7 @@ from dgss_core.errors import DgssError, one_line, similar
 
 LONGEST = 4000
 """Characters of an error message."""
+HELP = ('-h', '--help', 'help')
 
 VERBS = {
     # verb: (module, imported only when the verb is called; function; summary)
@@ -219,8 +220,11 @@ def _main(given: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if given is None else given)
     end_on_repeated_interrupts()
     try:
-        if not arguments or arguments[0] in ('-h', '--help', 'help'):
-            print(overview())
+        if not arguments or arguments[0] in HELP:
+            print(overview(VERBS))
+            return 0
+        if len(arguments) > 1 and arguments[1] in HELP and (group := verbs_of(arguments[0])):
+            print(overview(group))
             return 0
         if arguments[0] == '--version':
             print(f'dgss {__version__}')
@@ -242,15 +246,21 @@ def find_verb(arguments: Sequence[str]) -> str:
     for words in (2, 1):
         if (verb := ' '.join(arguments[:words])) in VERBS:
             return verb
-    group = [verb for verb in VERBS if verb.startswith(f'{arguments[0]} ')]
+    group = verbs_of(arguments[0])
     typed = ' '.join(arguments[:2] if group else arguments[:1])
     near = group or similar(typed, VERBS)
     raise DgssError(f'there is no verb {typed!r}; use one of: {", ".join(near)}.')
 
 
-def overview() -> str:
-    width = max(map(len, VERBS))
-    lines = [f'  dgss {verb:{width}}  {summary}' for verb, (_, _, summary) in VERBS.items()]
+def verbs_of(group: str) -> list[str]:
+    """The verbs of two words that start with `group`."""
+    return [verb for verb in VERBS if verb.startswith(f'{group} ')]
+
+
+def overview(verbs: Collection[str]) -> str:
+    """A line for each of `verbs`."""
+    width = max(map(len, verbs))
+    lines = [f'  dgss {verb:{width}}  {VERBS[verb][2]}' for verb in verbs]
     return '\n'.join(
         [
             f'dgss {__version__}: semantic masks that stay right when the domain shifts',

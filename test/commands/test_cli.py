@@ -26,6 +26,16 @@ def test_the_overview_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> No
     assert __version__ in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('word', ['-h', '--help', 'help'])
+def test_help_of_the_first_word_lists_its_verbs(
+    capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    assert main(['bag', word]) == 0
+    shown = capsys.readouterr().out
+    for verb in VERBS:
+        assert (f'dgss {verb} ' in shown) == verb.startswith('bag ')
+
+
 @pytest.mark.parametrize('verb', VERBS)
 def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     if verb.split()[-1] in ('play', 'node', 'demo'):
