@@ -219,6 +219,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(given: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if given is None else given)
     end_on_repeated_interrupts()
+    # What a damaged picture means is said in a sentence of ours. OpenCV reads it when imported.
+    os.environ.setdefault('OPENCV_LOG_LEVEL', 'ERROR')
     try:
         if not arguments or arguments[0] in HELP:
             print(overview(VERBS))

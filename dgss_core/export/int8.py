@@ -8,7 +8,9 @@ calibration images of every condition, because night frames have other ranges th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -46,23 +48,35 @@ def quantise(source: Path, target: Path, images: Sequence[np.ndarray]) -> Path:
     layers = [
         node.name for node in graph.node if node.op_type in WEIGHTED and node.input[1] in constants
     ]
-    quantize_static(
-        source,
-        target,
-        Batches(images),
-        quant_format=QuantFormat.QDQ,
-        nodes_to_quantize=layers,
-        per_channel=True,
-        activation_type=QuantType.QInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax,
-        use_external_data_format=source.with_name(f'{source.name}.data').exists(),
-        extra_options={
-            'ActivationSymmetric': True,
-            'WeightSymmetric': True,
-            # TensorRT needs biases that are not quantised.
-            'QuantizeBias': False,
-            'OpTypesToExcludeOutputQuantization': sorted(WEIGHTED),
-        },
-    )
+    with _without_advice():
+        quantize_static(
+            source,
+            target,
+            Batches(images),
+            quant_format=QuantFormat.QDQ,
+            nodes_to_quantize=layers,
+            per_channel=True,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            use_external_data_format=source.with_name(f'{source.name}.data').exists(),
+            extra_options={
+                'ActivationSymmetric': True,
+                'WeightSymmetric': True,
+                # TensorRT needs biases that are not quantised.
+                'QuantizeBias': False,
+                'OpTypesToExcludeOutputQuantization': sorted(WEIGHTED),
+            },
+        )
     return target
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """ONNX Runtime advises a step that our networks do not need, on the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

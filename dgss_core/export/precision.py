@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
 
@@ -119,7 +120,8 @@ def _cast(
     name = f'{value.name}_{wanted.short_name()}'
     tensor = value.const_value if value.is_initializer() else None
     if tensor is not None:
-        converted = ir.Tensor(tensor.numpy().astype(wanted.numpy()), name=name)
+        with np.errstate(over='ignore'):  # the check of the masks tells what overflows
+            converted = ir.Tensor(tensor.numpy().astype(wanted.numpy()), name=name)
         cast = ir.Value(name=name, const_value=converted, type=ir.TensorType(wanted))
         cast.shape = value.shape
         graph.register_initializer(cast)

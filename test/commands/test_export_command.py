@@ -68,6 +68,7 @@ def test_a_checkpoint_becomes_a_bundle(checkpoint: Path, tmp_path: Path, capsys)
     assert b'lora' not in bundle.onnx_path.read_bytes()
 
 
+@pytest.mark.filterwarnings('error::RuntimeWarning')
 def test_a_precision_that_will_be_refused_is_said(tmp_path: Path, capsys) -> None:
     """Activations above the 65504 of fp16, which the norm behind them makes small again."""
     path = tmp_path / 'model.safetensors'
@@ -85,13 +86,16 @@ def test_a_precision_that_will_be_refused_is_said(tmp_path: Path, capsys) -> Non
     assert open_bundle(tmp_path / 'bundle').manifest.training_data == ('gta5', 'own')
 
 
-def test_int8_is_calibrated_on_given_images(checkpoint: Path, tmp_path: Path) -> None:
+def test_int8_is_calibrated_on_given_images(
+    checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     calibration = write_images(tmp_path / 'calibration', 'rain', count=2)
     options = [*SIZE, '--precision', 'int8', '--licence', 'mine']
     options += ['--calibration', str(calibration), '--output', str(tmp_path / 'bundle')]
     assert main(['export', str(checkpoint), *options]) == 0
     manifest = open_bundle(tmp_path / 'bundle').manifest
     assert (manifest.precision, manifest.licence) == ('int8', 'mine')
+    assert not caplog.records
 
 
 def test_frames_may_be_bags_of_several_cameras(checkpoint: Path, tmp_path: Path, capsys) -> None:
