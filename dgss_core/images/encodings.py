@@ -179,9 +179,9 @@ def _layout(encoding: str) -> Encoding:
     if encoding in ENCODINGS:
         return ENCODINGS[encoding]
     near = difflib.get_close_matches(encoding[:LONGEST_NAME], ENCODINGS, n=1)
-    hint = f'did you mean {near[0]}? ' if near else ''
+    hint = f'; did you mean {near[0]}?' if near else '.'
     raise DgssError(
-        f'Unknown image encoding {shown(encoding, LONGEST_NAME)}; {hint}'
+        f'Unknown image encoding {shown(encoding, LONGEST_NAME)}{hint} '
         f'Supported are {", ".join(ENCODINGS)}.'
     )
 

@@ -95,12 +95,13 @@ def stated_licence(system: str, file: str = '') -> str:
     """
     catalog = load_catalog()
     found = catalog.of(system, file) or _other_sizes(catalog, system)
-    stated: dict[str, None] = {}  # In their order, each once.
+    stated: dict[str, dict[str, None]] = {}  # In their order, each once.
     for entry in found:
         weights, code = licences()[entry.licence], licences()[entry.code]
-        text = f'{weights.title} ({weights.means})'
-        stated[f'weights {text}; code {code.title}'] = None
-    return ' or, by its publisher, '.join(stated)
+        stated.setdefault(f'{weights.title} ({weights.means})', {})[code.title] = None
+    return ' or, by its publisher, '.join(
+        f'weights {text}; code {" or ".join(codes)}' for text, codes in stated.items()
+    )
 
 
 def _other_sizes(catalog: Catalog, system: str) -> list[Checkpoint]:
