@@ -76,7 +76,7 @@ def check_kept(done: CompletedProcess, output: Path) -> None:
     assert done.returncode == 2, done.stdout + done.stderr
     assert f'masks are kept in {output}.' in done.stderr
     assert 'A busy node' not in done.stdout
-    assert 3 < len(list(read_bag(output, '/dgss/mask'))) < 100
+    assert 0 < len(list(read_bag(output, '/dgss/mask'))) < 100
 
 
 @pytest.mark.parametrize('options', [('--lossless', '--rate', '0.3'), ()])
