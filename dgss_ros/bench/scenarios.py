@@ -44,14 +44,14 @@ def model(load: Load) -> BenchReport:
     trips: list[float] = []
     calls: list[float] = []
     with _node(load) as live, peer(bare_model, load.bundle, images) as bare:
-        stream = Stream(live.ros, images, IMAGE_TOPIC, [MASK])
+        stream = Stream(live.ros, images, IMAGE_TOPIC, [MASK], live.check)
         stream.connect()
         for _ in with_progress(range(TURNS), 'Measuring in turns', TURNS):
             trips += _trips(stream, load)
             live.lifecycle.deactivate()
             bare.connection.send((load.frames // TURNS, load.rate))
             calls += bare.connection.recv()
-            live.lifecycle.activate()
+            live.activate()
             stream.connect()
     answered = [trip for trip in trips if not np.isnan(trip)]
     return BenchReport(
@@ -64,20 +64,12 @@ def model(load: Load) -> BenchReport:
     )
 
 
-def _no_check() -> None:
-    """Of the bare programs, which keep no log."""
-
-
 @dataclass
 class Program:
-    """A process that answers a stream. `cpu_s`: its CPU time during `play`, in seconds.
-
-    `check`: raises DgssError when the process has ended.
-    """
+    """A process that answers a stream. `cpu_s`: its CPU time during `play`, in seconds."""
 
     pid: int
     stream: Stream
-    check: Callable[[], None]
     cpu_s: float = 0.0
 
     def play(self, count: int, rate: float) -> None:
@@ -87,7 +79,7 @@ class Program:
         self.cpu_s += self._cpu_seconds() - before
 
     def _cpu_seconds(self) -> float:
-        self.check()
+        self.stream.check()
         return cpu_seconds(self.pid)
 
     @property
@@ -110,11 +102,11 @@ def passthrough(load: Load) -> BenchReport:
         peer(bare_planes, '/bench/planes', load.width, load.height) as ready,
     ):
         node, echo, planes = (
-            Program(pid, Stream(live.ros, images, topic, answers), check)
-            for pid, topic, answers, check in (
+            Program(pid, Stream(live.ros, images, topic, answers, *check))
+            for pid, topic, answers, *check in (
                 (live.process.pid, IMAGE_TOPIC, [MASK, CONFIDENCE], live.check),
-                (bare.pid, '/bench/echo', back, _no_check),
-                (ready.pid, '/bench/planes', pair, _no_check),
+                (bare.pid, '/bench/echo', back),
+                (ready.pid, '/bench/planes', pair),
             )
         )
         programs = {'round_trip_ms': node, 'bare_echo_ms': echo, 'bare_planes_ms': planes}
@@ -148,7 +140,9 @@ def cameras(load: Load) -> BenchReport:
     names = f'[{",".join(CAMERAS)}]'
     with _node(load, cameras=names, backend='null:20', workers=2) as live:
         streams = {
-            name: Stream(live.ros, images, f'/dgss/{name}/image', [f'/dgss/{name}/mask'])
+            name: Stream(
+                live.ros, images, f'/dgss/{name}/image', [f'/dgss/{name}/mask'], live.check
+            )
             for name in CAMERAS
         }
         for stream in streams.values():
@@ -181,12 +175,12 @@ def overload(load: Load) -> BenchReport:
     """Measure the age of masks and the memory with far more frames than the model can take."""
     memory: list[tuple[float, float]] = []
     with _node(load, backend='null:100') as live:
-        stream = Stream(live.ros, street(load.width, load.height), IMAGE_TOPIC, [MASK])
+        images = street(load.width, load.height)
+        stream = Stream(live.ros, images, IMAGE_TOPIC, [MASK], live.check)
         stream.connect()
         frames = play([stream], load.frames, load.rate)
         for index in with_progress(frames, 'Overloading', load.frames):
             if index % max(1, load.frames // 100) == 0:
-                live.check()
                 memory.append((time.perf_counter(), resident_mib(live.process.pid)))
     times = np.array([start for s, start in stream.sent.items() if s in stream.answered])
     ages = stream.latencies

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 
 import numpy as np
@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 
 from dgss_core.errors import DgssError
 from dgss_core.synthetic import CONDITIONS, StreetDrive
-from dgss_ros.client.session import wait_until
+from dgss_ros.client.session import checked, wait_until
 from dgss_ros.node.messages import stamp_ns, to_image
 
 LOST_S = 2.0
@@ -27,6 +27,7 @@ class Stream:
     """Publishes frames on `image_topic`; a frame is answered once all `answer_topics` answered it.
 
     `sent` and `answered`: times in seconds of time.perf_counter, by the stamp of the frame.
+    `check` raises DgssError when the program that answers has ended or hangs.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class Stream:
         images: Sequence[np.ndarray],
         image_topic: str,
         answer_topics: Sequence[str],
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        self.check = check
         self.sent: dict[int, float] = {}
         self.answered: dict[int, float] = {}
         self._missing: dict[int, int] = {}
@@ -54,7 +57,8 @@ class Stream:
 
         Raises DgssError when no frame is answered.
         """
-        found = wait_until(lambda: self._publisher.get_subscription_count() > 0, MATCH_S)
+        has_subscriber = checked(lambda: self._publisher.get_subscription_count() > 0, self.check)
+        found = wait_until(has_subscriber, MATCH_S)
         if not found or all(np.isnan(self.round_trip()) for _ in range(10)):
             raise DgssError(
                 f'The frames on {self._topic} are not answered; run dgss demo, which keeps the '
@@ -68,6 +72,7 @@ class Stream:
         end = self.sent[stamp] + LOST_S
         while stamp not in self.answered:
             if not self._news.wait(max(0.0, end - time.perf_counter())):
+                self.check()
                 return float('nan')
             self._news.clear()
         return self.answered[stamp] - self.sent[stamp]
@@ -113,10 +118,12 @@ def play(streams: Sequence[Stream], count: int, rate: float) -> Iterator[int]:
     """Publish `count` frames of each stream at `rate` per second, all streams at once."""
     for index in paced(count, rate):
         for stream in streams:
+            stream.check()
             stream.publish()
         yield index
     for stream in streams:
         stream.settle()
+        stream.check()
 
 
 def paced(count: int, rate: float) -> Iterator[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -24,11 +26,19 @@ class LifecycleClient:
     `node` must be spinning on another thread, as in `ros_session`. Each call waits up to
     `timeout_s` for the node and as long again for its answer. It raises DgssError when there is no
     answer, or when the node refuses; the message quotes the reason from its diagnostics, if any.
+    `check` raises when it is futile to wait.
     """
 
-    def __init__(self, node: Node, target: str = '/dgss', timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        node: Node,
+        target: str = '/dgss',
+        timeout_s: float = 30.0,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._target = target
         self._timeout_s = timeout_s
+        self._check = check
         self._change = node.create_client(ChangeState, f'{target}/change_state')
         self._get = node.create_client(GetState, f'{target}/get_state')
         self._reason = ''
@@ -60,7 +70,7 @@ class LifecycleClient:
     def _transition(self, verb: str, transition_id: int) -> None:
         request = ChangeState.Request(transition=Transition(id=transition_id))
         self._reason = ''
-        if call(self._change, request, self._timeout_s).success:
+        if call(self._change, request, self._timeout_s, self._check).success:
             return
         wait_until(lambda: self._reason != '', DIAGNOSTICS_WAIT_S)
         raise DgssError(
@@ -69,7 +79,7 @@ class LifecycleClient:
         )
 
     def _get_state(self) -> State:
-        return call(self._get, GetState.Request(), self._timeout_s).current_state
+        return call(self._get, GetState.Request(), self._timeout_s, self._check).current_state
 
     def _note_reason(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rclpy.node import Node
 from dgss_core.errors import DgssError
 from dgss_core.files import no_link
 from dgss_ros.client.lifecycle import LifecycleClient
+from dgss_ros.client.node_watch import NodeWatch
 from dgss_ros.client.session import ros_session
 
 STOP_S = 10.0
@@ -58,19 +60,24 @@ def stop(process: subprocess.Popen) -> None:
 
 @dataclass(frozen=True)
 class ActiveNode:
-    """A running node: its process, its log file, a client node `ros` and a lifecycle client."""
+    """A running node: its process, its log file, a client node `ros`, a lifecycle client and a
+    watch.
+    """
 
     process: subprocess.Popen
     log: Path
     ros: Node
     lifecycle: LifecycleClient
+    watch: NodeWatch
+
+    def activate(self) -> None:
+        self.lifecycle.activate()
+        self.watch.begin()
 
     def check(self) -> None:
-        """Raise DgssError when the process has ended."""
-        if self.process.poll() is not None:
-            raise DgssError(
-                f'The node ended with code {self.process.returncode}; see its log {self.log}.'
-            )
+        """Raise DgssError when the process has ended, hangs or is no longer active."""
+        check_process(self.process, self.log)
+        self.watch.check()
 
 
 @contextmanager
@@ -91,10 +98,17 @@ def active_node(
         ros_session('dgss_client') as ros,
         node_process(*arguments, stdout=output, stderr=output) as process,
     ):
-        node = ActiveNode(process, log, ros, LifecycleClient(ros))
-        node.lifecycle.configure()
-        node.lifecycle.activate()
+        lifecycle = LifecycleClient(ros, check=partial(check_process, process, log))
+        lifecycle.configure()
+        node = ActiveNode(process, log, ros, lifecycle, NodeWatch(ros, '/dgss'))
+        node.activate()
         yield node
+
+
+def check_process(process: subprocess.Popen, log: Path) -> None:
+    """Raise DgssError when the process of a node has ended."""
+    if process.poll() is not None:
+        raise DgssError(f'The node ended with code {process.returncode}; see its log {log}.')
 
 
 def resident_mib(pid: int) -> float:

@@ -53,19 +53,32 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     return True
 
 
-def call(client: Client, request: Any, timeout_s: float) -> Any:
-    """Call a service; raises DgssError when it is absent or does not answer in time."""
+def checked(condition: Callable[[], bool], check: Callable[[], None]) -> Callable[[], bool]:
+    """A condition that calls `check` first, which raises when it is futile to wait."""
+
+    def both() -> bool:
+        check()
+        return condition()
+
+    return both
+
+
+def call(
+    client: Client, request: Any, timeout_s: float, check: Callable[[], None] = lambda: None
+) -> Any:
+    """Call a service; raises DgssError when it is absent or does not answer in time.
+
+    `check` raises when it is futile to wait.
+    """
     name = client.srv_name
     # Not client.wait_for_service, which looks only four times a second.
-    if not wait_until(client.service_is_ready, timeout_s):
+    if not wait_until(checked(client.service_is_ready, check), timeout_s):
         raise DgssError(
             f'There is no service {name} (waited {timeout_s:g} s); start its node, and check that '
             'both sides have the same ROS_DOMAIN_ID.'
         )
-    answered = threading.Event()
     future = client.call_async(request)
-    future.add_done_callback(lambda _: answered.set())
-    if not answered.wait(timeout_s):
+    if not wait_until(checked(future.done, check), timeout_s):
         raise DgssError(f'{name} did not answer within {timeout_s:g} s; check its node.')
     return future.result()
 

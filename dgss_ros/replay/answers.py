@@ -4,37 +4,52 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.serialization import serialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from dgss_core.bags import BagRecorder
 from dgss_core.bags.interfaces import IMAGE, STRING
 from dgss_core.bags.stored import raw_stamp_ns
+from dgss_core.errors import DgssError, one_line
 from dgss_core.evaluation.live import ARRAY, DIAGNOSTICS, LABELS, REPLAY, pack
-from dgss_ros.client.session import wait_until
-from dgss_ros.node.naming import CameraTopics
+from dgss_ros.client.node_watch import NodeWatch
+from dgss_ros.client.session import checked, wait_until
+from dgss_ros.node.naming import CameraTopics, name_of
 from dgss_ros.node.qos import LATCHED_QOS
 
 TRIES, EACH_S = 5, 2.0
 """In a lossless replay: how often a frame is sent, and how long each time waits for its mask."""
+UNANSWERED_S, UNANSWERED = 120.0, 10
+"""Longest time without a mask while at least so many images are sent; a slow network takes 10 s
+for one."""
 
 
 class CameraAnswers:
     """The masks and confidences of one camera, and the labels of its node.
 
     `received`: when each mask was received, in monotonic seconds by stamp. `only_timed`: stamps
-    whose answers are not written.
+    whose answers are not written. `rejected`, `failed`: how many images the node did not answer
+    since its first diagnostics, `last_error`: why the last one. `watch`: of its node.
     """
 
-    def __init__(self, ros: Node, bag: BagRecorder, camera: CameraTopics) -> None:
+    def __init__(
+        self, ros: Node, bag: BagRecorder, camera: CameraTopics, watch: NodeWatch
+    ) -> None:
         self.camera = camera
+        self.watch = watch
+        self.rejected = self.failed = 0
+        self.last_error = self._warning = ''
+        self._first: tuple[int, int] | None = None
+        self._status = f'{camera.node.lstrip("/")}: {name_of(camera)} frames'.replace(':  ', ': ')
+        self._unanswered: list[float] = []
         topics = (f'{camera.outputs}/mask', f'{camera.outputs}/confidence')
         self._bag = bag
         self._connected: set[str] = set()
@@ -50,20 +65,52 @@ class CameraAnswers:
         labels = f'{camera.node}/{LABELS}'
         ros.create_subscription(String, labels, self._keep_labels, LATCHED_QOS, raw=True)
 
+    @property
+    def fault(self) -> str:
+        """A sentence about the images that the node could not answer; empty without any."""
+        if not self.rejected + self.failed:
+            return ''
+        return f'The node could not answer some images, the last one: {one_line(self.last_error)}'
+
     def connected(self) -> bool:
         """Return whether every topic has answered an image without a stamp."""
         return self._connected == self._times.keys()
 
-    def wait_for(self, stamp_ns: int, send_again: Callable[[], None]) -> None:
+    def note_sent(self) -> None:
+        """Note that a frame will be sent now."""
+        self._unanswered.append(time.monotonic())
+
+    def check(self) -> None:
+        """Raise DgssError when it is futile to wait for more masks."""
+        self.watch.check()
+        sent = self._unanswered
+        if len(sent) >= UNANSWERED and sent[-1] - sent[0] > UNANSWERED_S:
+            reason = f' ({one_line(self._warning)})' if self._warning else ''
+            raise DgssError(
+                f'The node {self.camera.node} is active, but has answered no image on '
+                f'{self.camera.image} for {UNANSWERED_S:g} s{reason}; see its log and '
+                f'{DIAGNOSTICS}.'
+            )
+
+    def wait_for(
+        self, stamp_ns: int, send_again: Callable[[], None], check: Callable[[], None]
+    ) -> None:
         """Wait until every topic has answered a frame; send it again, as best effort loses some.
 
-        Returns without the answers after `TRIES`: the node may refuse the frame.
+        Returns without the answers after `TRIES`, or when the node rejects the frame. `check`
+        raises when it is futile to wait.
         """
+        rejected = self.rejected
+
+        def done() -> bool:
+            return self.complete({stamp_ns}) or self.rejected > rejected
+
         for number in range(TRIES):
             if number:
                 self._resent.add(stamp_ns)
+                self.note_sent()
                 send_again()
-            if wait_until(lambda: self.complete({stamp_ns}), EACH_S):
+            if wait_until(checked(done, check), EACH_S):
                 return
 
     def complete(self, stamps: Set[int]) -> bool:
@@ -98,6 +145,21 @@ class CameraAnswers:
             self._connected.add(topic)
         else:
             self._waiting.put((topic, time.monotonic(), raw))
+            self._unanswered = []
+            self.watch.heard()
+
+    def note_status(self, status: DiagnosticStatus) -> None:
+        """Note what the diagnostics tell about the frames of this camera."""
+        if status.name != self._status:
+            return
+        is_well = status.level == DiagnosticStatus.OK
+        self._warning = '' if is_well else status.message
+        values = {entry.key: entry.value for entry in status.values}
+        with suppress(KeyError, ValueError):  # another node may say anything
+            now = int(values['rejected']), int(values['failed'])
+            self._first = first = self._first or now
+            self.rejected, self.failed = (n - f for n, f in zip(now, first, strict=True))
+            self.last_error = values['last_error']
 
     def _keep_labels(self, raw: bytes) -> None:
         self._labels = raw
@@ -106,14 +168,49 @@ class CameraAnswers:
 class Answers:
     """The answers to all image topics, and the diagnostics.
 
-    `cameras`: by the topic of their images in the bag that is played.
+    `cameras`: by the topic of their images in the bag that is played. `check` raises when the
+    process of a node, if it is a child, has ended.
     """
 
-    def __init__(self, ros: Node, bag: BagRecorder, cameras: Mapping[str, CameraTopics]) -> None:
+    def __init__(
+        self,
+        ros: Node,
+        bag: BagRecorder,
+        cameras: Mapping[str, CameraTopics],
+        check: Callable[[], None],
+    ) -> None:
         self._bag = bag
-        self.of = {topic: CameraAnswers(ros, bag, camera) for topic, camera in cameras.items()}
+        self._check = check
+        nodes = sorted({camera.node for camera in cameras.values()})
+        self._watches = {node: NodeWatch(ros, node) for node in nodes}
+        self.of = {
+            topic: CameraAnswers(ros, bag, camera, self._watches[camera.node])
+            for topic, camera in cameras.items()
+        }
         self._diagnostics: SimpleQueue[bytes] = SimpleQueue()
-        ros.create_subscription(DiagnosticArray, DIAGNOSTICS, self._diagnostics.put, 10, raw=True)
+        ros.create_subscription(DiagnosticArray, DIAGNOSTICS, self._keep, 10, raw=True)
+
+    def begin(self) -> None:
+        """Expect active nodes from now on."""
+        for watch in self._watches.values():
+            watch.begin()
+
+    def check(self) -> None:
+        """Raise DgssError when a node has ended, hangs or is no longer active."""
+        self._check()
+        for answers in self.of.values():
+            answers.check()
+
+    def confirm(self) -> None:
+        """Raise DgssError unless every node shows that it is still active."""
+        for watch in self._watches.values():
+            watch.confirm()
+
+    @property
+    def states(self) -> str:
+        """The states of the nodes that tell one: `/dgss is inactive`."""
+        known = [(node, watch.state) for node, watch in self._watches.items() if watch.state]
+        return ', '.join(f'{node} is {state}' for node, state in known)
 
     def record(self) -> None:
         """Write the received messages."""
@@ -136,3 +233,9 @@ class Answers:
         for topic, answers in self.of.items():
             answers.record_times(sent[topic])
         return sum(len(answers.received) for answers in self.of.values())
+
+    def _keep(self, raw: bytes) -> None:
+        self._diagnostics.put(raw)
+        for status in deserialize_message(raw, DiagnosticArray).status:
+            for answers in self.of.values():
+                answers.note_status(status)

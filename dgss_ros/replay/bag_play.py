@@ -160,12 +160,16 @@ class BagPlayer:
         )
 
     def play(
-        self, rate: float = 1.0, prepare: Callable[[BagMessage], BagMessage] = lambda m: m
+        self,
+        rate: float = 1.0,
+        prepare: Callable[[BagMessage], BagMessage] = lambda m: m,
+        check: Callable[[], None] = lambda: None,
     ) -> Iterator[Published]:
         """Publish every message at its time in the bag divided by `rate`, and yield it.
 
-        `prepare` may change a message before it is published. Pauses of more than an hour are
-        skipped. Raises DgssError for a rate that is not above zero and finite.
+        `prepare` may change a message before it is published. `check` raises when it is futile to
+        wait for the next one. Pauses of more than an hour are skipped. Raises
+        DgssError for a rate that is not above zero and finite.
         """
         if not 0 < rate < float('inf'):
             raise DgssError(f'{rate} is not a rate to play at; give a number above zero.')
@@ -176,7 +180,7 @@ class BagPlayer:
             if self._as_fast_as_acknowledged:
                 self._clock.tell(message.stamp_ns)
             else:
-                self._clock.wait_for(message.stamp_ns)
+                self._clock.wait_for(message.stamp_ns, check)
             message, now = prepare(message), time.monotonic()
             self.publish(message.topic, message.data)
             self.published += 1

@@ -13,6 +13,8 @@ from dgss_core.bags.bag import LONGEST_GAP_NS
 from dgss_ros.replay.stamps import END_NS
 
 CLOCK = '/clock'
+LOOK_S = 0.5
+"""Longest wait without a look whether to wait on."""
 PERIOD_S = 0.01
 """Between two messages on /clock, where the bag has none."""
 
@@ -34,7 +36,8 @@ class BagClock:
         self._first_ns = self._last_ns = 0
         self._start: float | None = None
 
-    def wait_for(self, stamp_ns: int) -> None:
+    def wait_for(self, stamp_ns: int, check: Callable[[], None] = lambda: None) -> None:
+        """Wait for the time of a message. `check` raises when it is futile to wait."""
         if self._start is None:
             self._first_ns, self._start = stamp_ns, time.monotonic()
         elif abs(step_ns := stamp_ns - self._last_ns) > LONGEST_GAP_NS:
@@ -46,10 +49,11 @@ class BagClock:
         self._last_ns = stamp_ns
         due = self._start + (stamp_ns - self._first_ns) / 1e9 / self._rate
         while (left := due - time.monotonic()) > 0:
+            check()
             if self._publisher is not None and left > PERIOD_S:
                 self.tell(stamp_ns - round(left * 1e9 * self._rate))
                 left = PERIOD_S
-            time.sleep(left)
+            time.sleep(min(left, LOOK_S))
         self.tell(stamp_ns)
 
     def tell(self, stamp_ns: int) -> None:

@@ -20,7 +20,7 @@ from dgss_core.bags.stored import HEADED, raw_stamp_ns
 from dgss_core.commands.progress import say, with_progress
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.live import DIAGNOSTICS
-from dgss_ros.client.session import ros_session, wait_until
+from dgss_ros.client.session import checked, ros_session, wait_until
 from dgss_ros.node import naming
 from dgss_ros.node.naming import CameraTopics
 from dgss_ros.replay.answers import Answers
@@ -51,8 +51,9 @@ def replay(
     """Play a bag to a running node, and record its masks and confidences with their stamps.
 
     A node takes the newest image whenever it is free; a busy one leaves frames without a mask.
-    Ctrl-C keeps what has been recorded. An image without a stamp is sent with the time of its
-    recording, and one with the stamp of another a nanosecond later, so that masks are told apart.
+    Ctrl-C keeps what has been recorded, as does the exit code 2 when a node ends, hangs or is no
+    longer active. An image without a stamp is sent with the time of its recording, and one with
+    the stamp of another a nanosecond later, so that masks are told apart.
 
     Args:
         bag: bag folder, or an .mcap or .db3 file
@@ -97,9 +98,10 @@ def _tell(console: Console, camera: CameraTimes, of: str, output: Path, drive: D
     console.print(f'{len(camera.sent)} frames{of} sent, {len(camera.received)} masks{where}.')
     if camera.missing:
         slower = 'a faster machine' if drive.lossless else 'a lower --rate, or --lossless'
+        why = camera.fault or f'A busy node takes only the newest image: use {slower}'
         console.print(
-            f'{camera.missing} frames got no mask. A busy node takes only the newest image: '
-            f'use {slower}; /diagnostics counts the dropped, skipped and rejected images.'
+            f'{camera.missing} frames got no mask. {why}; /diagnostics counts the dropped, '
+            'skipped and rejected images.'
         )
     if camera.received:
         p50, p95, p99 = np.percentile(camera.latencies_ms, (50, 95, 99))
@@ -149,12 +151,13 @@ class Drive:
 class CameraTimes:
     """Times at which frames were published and masks received: monotonic seconds by stamp.
 
-    `topic`: of the images.
+    `topic`: of the images. `fault`: what the node says of images that it could not answer.
     """
 
     topic: str
     sent: dict[int, float]
     received: dict[int, float]
+    fault: str = ''
 
     @property
     def missing(self) -> int:
@@ -190,20 +193,22 @@ def play_through_node(
 ) -> Replay:
     """Play `drive` to active nodes and record their answers in the bag `masks`.
 
-    `check` raises when the node has ended. What was recorded before an error or Ctrl-C is kept.
-    Raises DgssError when there is no answer within `wait_s` seconds.
+    `check` raises when the process of the node, if it is a child, has ended. What was recorded
+    before an error or Ctrl-C is kept. Raises DgssError when there is no answer within `wait_s`
+    seconds, and when a node ends, hangs or is no longer active.
     """
     played = opened(drive.bag)
     sent: dict[str, dict[int, float]] = {topic: {} for topic in drive.cameras}
     stamps = {topic: Stamps() for topic in drive.cameras}
 
     with BagRecorder(masks, overwrite=overwrite, keep_partial=True, inputs=[played.path]) as bag:
-        answers = Answers(ros, bag, drive.cameras)
+        answers = Answers(ros, bag, drive.cameras, check)
         player = BagPlayer(
             ros, played, clock=drive.clock, without=dict(_of_nodes(played, drive)), report=say
         )
         _wait_for_answers(player, played, answers, wait_s, check)
         try:
+            answers.begin()
             count = drive.loops * player.count
             playing = _play(player, drive, stamps, answers)
             with closing(with_progress(playing, 'Driving', count)) as shown:
@@ -212,18 +217,20 @@ def play_through_node(
                     if topic in sent and len(message.data) >= HEADED:
                         stamp_ns = raw_stamp_ns(message.data)
                         sent[topic][stamp_ns] = time_s
-                        check()
+                        answers.check()
                         if drive.lossless:
                             again = partial(player.publish, topic, message.data)
-                            answers.of[topic].wait_for(stamp_ns, again)
+                            answers.of[topic].wait_for(stamp_ns, again, answers.check)
                     answers.record()
-            wait_until(lambda: answers.complete(sent), LAST_ANSWER_S)
+            whole = checked(lambda: answers.complete(sent), answers.check)
+            if not wait_until(whole, LAST_ANSWER_S):
+                answers.confirm()
             answers.record_times(sent)
         except BaseException:
             kept = answers.record_times(sent)
             print(f'{kept} masks are kept in {masks}.', file=sys.stderr)
             raise
-    times = [CameraTimes(t, sent[t], answers.of[t].received) for t in drive.cameras]
+    times = [CameraTimes(t, sent[t], a.received, a.fault) for t, a in answers.of.items()]
     restamped = sum(given.changed for given in stamps.values())
     return Replay(tuple(times), restamped, player.is_short)
 
@@ -238,12 +245,13 @@ def _play(
         if topic not in stamps:
             return message
         message = stamps[topic].unique(message, again)
+        answers.of[topic].note_sent()
         if again and len(message.data) >= HEADED:
             answers.of[topic].only_timed.add(raw_stamp_ns(message.data))
         return message
 
     for again in range(drive.loops):
-        yield from player.play(drive.rate, partial(prepare, again))
+        yield from player.play(drive.rate, partial(prepare, again), answers.check)
 
 
 def _of_nodes(bag: Bag, drive: Drive) -> Iterator[tuple[str, str]]:
@@ -273,7 +281,8 @@ def _wait_for_answers(
             return
         check()
     silent = [topic for topic, of in answers.of.items() if not of.connected()]
+    states = f'; {answers.states}' if answers.states else ''
     raise DgssError(
-        f'Images on {", ".join(silent)} are not answered (waited {wait_s:g} s); check the log of '
-        'the node, and the topic that it takes images from.'
+        f'Images on {", ".join(silent)} are not answered (waited {wait_s:g} s{states}); check the '
+        'log of the node, and the topic that it takes images from.'
     )

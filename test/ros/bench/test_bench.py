@@ -88,8 +88,9 @@ def test_a_node_that_dies_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
     load = scenarios.Load(width=64, height=48, frames=10, rate=30, bundle=None)
     with scenarios._node(load, backend='null') as live:
-        stream = Stream(live.ros, street(64, 48), scenarios.IMAGE_TOPIC, [scenarios.MASK])
-        program = scenarios.Program(live.process.pid, stream, live.check)
+        topics = (scenarios.IMAGE_TOPIC, [scenarios.MASK])
+        stream = Stream(live.ros, street(64, 48), *topics, live.check)
+        program = scenarios.Program(live.process.pid, stream)
         stream.connect()
         program.play(3, 30)
         assert program.cpu_s > 0
@@ -97,6 +98,8 @@ def test_a_node_that_dies_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
         live.process.wait()
         with pytest.raises(DgssError, match=r'The node ended with code -9; see its log .*\.log'):
             program.play(3, 30)
+        with pytest.raises(DgssError, match='The node ended with code -9'):
+            stream.round_trip()
     assert live.log.is_file()
 
 
