@@ -169,7 +169,8 @@ class Answers:
     """The answers to all image topics, and the diagnostics.
 
     `cameras`: by the topic of their images in the bag that is played. `check` raises when the
-    process of a node, if it is a child, has ended.
+    process of a node, if it is a child, has ended. `played_ns`: stamp of the image that was sent
+    last, which becomes the time of the diagnostics in the bag.
     """
 
     def __init__(
@@ -181,6 +182,7 @@ class Answers:
     ) -> None:
         self._bag = bag
         self._check = check
+        self.played_ns = 0
         nodes = sorted({camera.node for camera in cameras.values()})
         self._watches = {node: NodeWatch(ros, node) for node in nodes}
         self.of = {
@@ -216,11 +218,9 @@ class Answers:
         """Write the received messages."""
         for answers in self.of.values():
             answers.record()
-        while not self._diagnostics.empty():
-            raw = self._diagnostics.get()
-            # Before the first /clock a node with use_sim_time knows no time.
-            if stamp_ns := raw_stamp_ns(raw):
-                self._bag.record(DIAGNOSTICS, ARRAY, stamp_ns, raw)
+        while self.played_ns and not self._diagnostics.empty():
+            # Their own stamps may be of the clock on the wall, years after those of the masks.
+            self._bag.record(DIAGNOSTICS, ARRAY, self.played_ns, self._diagnostics.get())
 
     def complete(self, sent: Mapping[str, Mapping[int, float]]) -> bool:
         """Write the received messages; returns whether all images in `sent` are answered."""

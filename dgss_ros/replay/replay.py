@@ -217,6 +217,7 @@ def play_through_node(
                     if topic in sent and len(message.data) >= HEADED:
                         stamp_ns = raw_stamp_ns(message.data)
                         sent[topic][stamp_ns] = time_s
+                        answers.played_ns = stamp_ns
                         answers.check()
                         if drive.lossless:
                             again = partial(player.publish, topic, message.data)
