@@ -22,7 +22,6 @@ from dgss_core.images.compressed import encode_jpeg, encode_png
 from dgss_core.images.frames import Frame, FrameSource
 from dgss_core.images.paint import overlay, thumbnail
 from dgss_core.inputs import read_frames
-from dgss_core.runtime.backend import silent
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.pipeline import (
     WriteBehind,
@@ -77,7 +76,7 @@ def segment(
     frames = read_frames(source, topic, on_error=lambda *failure: failed.append(failure))
     opened = open_bundle(bundle)
     # A network in fp32 runs as it is; for any other the user must see what runs in its place.
-    report = silent if opened.manifest.precision == 'fp32' else say
+    report = None if opened.manifest.precision == 'fp32' else say
     segmenter = Segmenter(opened, backend, threads, report=report, lanes=lanes_for(threads))
     result = Result(frames, segmenter, failed)
     try:
