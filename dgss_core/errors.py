@@ -152,6 +152,18 @@ def one_line(text: object, longest: int = 500, *, lines: bool = False) -> str:
     )
 
 
+def fault_of(error: Exception) -> str:
+    """What is wrong with a document in which a value was not found or not usable.
+
+    `error`: what Python raised for it, whose words are about code and not about the document.
+    """
+    if isinstance(error, KeyError) and error.args:
+        return f'it has no {shown(error.args[0])}'
+    if isinstance(error, TypeError | AttributeError | LookupError):
+        return 'a value is of another kind than it must be'
+    return one_line(error)
+
+
 def what_it_is(head: bytes, *expected: str) -> str:
     """What a file with these first `HEAD` bytes is and what to do: 'empty; copy it again'.
 

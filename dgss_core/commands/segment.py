@@ -15,7 +15,7 @@ from string import Template
 import numpy as np
 
 from dgss_core.commands.progress import say, with_progress
-from dgss_core.commands.segment_output import FOLDERS, PAGE, result_folder
+from dgss_core.commands.segment_output import FOLDERS, PAGE, refuse_output, result_folder
 from dgss_core.errors import DgssError, IncompleteError
 from dgss_core.files import NEW, flush_tree, staging_folder, write_whole
 from dgss_core.images.compressed import encode_jpeg, encode_png
@@ -75,6 +75,7 @@ def segment(
     failed: list[tuple[str, DgssError]] = []
     frames = read_frames(source, topic, on_error=lambda *failure: failed.append(failure))
     opened = open_bundle(bundle)
+    refuse_output(output, Path(source), overwrite)  # To load a network may take minutes.
     # A network in fp32 runs as it is; for any other the user must see what runs in its place.
     report = None if opened.manifest.precision == 'fp32' else say
     segmenter = Segmenter(opened, backend, threads, report=report, lanes=lanes_for(threads))

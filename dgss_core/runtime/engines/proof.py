@@ -21,7 +21,7 @@ import numpy as np
 
 from dgss_core import __version__
 from dgss_core.documents import load_json
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, fault_of
 from dgss_core.files import write_whole
 from dgss_core.runtime.backend import Backend, Report
 from dgss_core.runtime.bundle import FRAMES, Bundle, ReferenceFrame, open_higher
@@ -87,7 +87,8 @@ class Verification:
             return cls(**values | {'key': key, 'gates': Gates(**values['gates'])})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DgssError(
-                f'This is no report of a verification ({error!r}); run dgss engine verify again.'
+                f'This is no report of a verification ({fault_of(error)}); run dgss engine '
+                'verify again.'
             ) from error
 
 
