@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, get_type_hints
@@ -13,7 +12,7 @@ from typing import Any, get_type_hints
 from dgss_core import __version__
 from dgss_core.commands.interrupts import end_on_repeated_interrupts, end_with_threads
 from dgss_core.commands.plain_parser import is_plain, parse_plain
-from dgss_core.errors import DgssError, one_line, similar
+from dgss_core.errors import DgssError, libraries_for, one_line, similar
 
 LONGEST = 4000
 """Characters of an error message."""
@@ -168,15 +167,6 @@ VERBS = {
 }
 
 
-BY_PIP = {
-    'mcap': 'mcap',
-    'rosbags': 'rosbags',
-    'jsonargparse': 'jsonargparse[signatures]',
-    'docstring_parser': 'jsonargparse[signatures]',
-}
-"""Libraries that only pip installs, and what it calls them."""
-
-
 def run_verb(verb: str, arguments: Sequence[str]) -> Any:
     """Parse `arguments` by the signature of the function of a verb, and call it.
 
@@ -272,24 +262,3 @@ def overview(verbs: Collection[str]) -> str:
             'dgss VERB --help lists the options of a verb.',
         ]
     )
-
-
-@contextmanager
-def libraries_for(purpose: str) -> Iterator[None]:
-    """Raise DgssError, with the remedy, if a library is missing where something imports it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        missing = error.name or ''
-        if missing.split('.')[0] in ('', 'dgss_core', 'dgss_ros'):
-            raise
-        raise DgssError(f'{purpose} needs {missing}; {_remedy(missing)}.') from error
-
-
-def _remedy(module: str) -> str:
-    package = module.split('.')[0]
-    if package in BY_PIP:
-        return f'run pip install {BY_PIP[package]}'
-    if package in ('rclpy', 'rcl_interfaces', 'sensor_msgs', 'lifecycle_msgs'):
-        return 'source a ROS 2 installation, or on Linux x86-64 run pip install dgss_ros[ros]'
-    return 'run pip install dgss_ros[train]'

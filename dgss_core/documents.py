@@ -258,8 +258,9 @@ def _check_values(value: Any) -> None:
         for entry in level:
             if isinstance(entry, float) and not math.isfinite(entry):
                 raise ValueError(f'{entry} is not a finite number')
-            if isinstance(entry, str) and _UNPRINTABLE.search(entry):
-                raise ValueError(f'the text {shown(entry)} holds a character that is none')
+            if isinstance(entry, str) and (wrong := _UNPRINTABLE.search(entry)):
+                code = f'U+{ord(wrong.group()):04X}'
+                raise ValueError(f'the text {shown(entry)} holds {code}, which no text can hold')
         lists = [entry for entry in level if isinstance(entry, list)]
         maps = [entry for entry in level if isinstance(entry, dict)]
         depth += bool(lists or maps)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -64,6 +64,16 @@ KINDS = {
     'empty': (rb'\Z', 'empty; copy, download or write it again'),
 }
 """How the first bytes of a kind of file look, what it is called, and what to do with it."""
+
+
+BY_PIP = {
+    'mcap': 'mcap',
+    'onnxruntime': 'onnxruntime',
+    'rosbags': 'rosbags',
+    'jsonargparse': 'jsonargparse[signatures]',
+    'docstring_parser': 'jsonargparse[signatures]',
+}
+"""Libraries that only pip installs, and what it calls them."""
 
 
 class DgssError(Exception):
@@ -142,6 +152,18 @@ def one_line(text: object, longest: int = 500, *, lines: bool = False) -> str:
     )
 
 
+def fault_of(error: Exception) -> str:
+    """What is wrong with a document in which a value was not found or not usable.
+
+    `error`: what Python raised for it, whose words are about code and not about the document.
+    """
+    if isinstance(error, KeyError) and error.args:
+        return f'it has no {shown(error.args[0])}'
+    if isinstance(error, TypeError | AttributeError | LookupError):
+        return 'a value is of another kind than it must be'
+    return one_line(error)
+
+
 def what_it_is(head: bytes, *expected: str) -> str:
     """What a file with these first `HEAD` bytes is and what to do: 'empty; copy it again'.
 
@@ -171,3 +193,24 @@ def similar(name: str, known: Iterable[str]) -> list[str]:
     """The (at most three) names of `known` that are close to `name`; all of them if none is."""
     known = list(known)
     return get_close_matches(name[:SHOWN], known, n=3, cutoff=0.4) or known
+
+
+@contextmanager
+def libraries_for(purpose: str) -> Iterator[None]:
+    """Raise DgssError, with the remedy, if a library is missing where something imports it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = error.name or ''
+        if missing.split('.')[0] in ('', 'dgss_core', 'dgss_ros'):
+            raise
+        raise DgssError(f'{purpose} needs {missing}; {_remedy(missing)}.') from error
+
+
+def _remedy(module: str) -> str:
+    package = module.split('.')[0]
+    if package in BY_PIP:
+        return f'run pip install {BY_PIP[package]}'
+    if package in ('rclpy', 'rcl_interfaces', 'sensor_msgs', 'lifecycle_msgs'):
+        return 'source a ROS 2 installation, or on Linux x86-64 run pip install dgss_ros[ros]'
+    return 'run pip install dgss_ros[train]'

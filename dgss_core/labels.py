@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dgss_core.documents import is_file, read_yaml
-from dgss_core.errors import DgssError, one_line, shown, unknown
+from dgss_core.errors import DgssError, fault_of, shown, unknown
 
 IGNORE = 255
 """Id of a pixel without a label, in every label set."""
@@ -124,22 +124,23 @@ class LabelSet:
         try:
             labels = tuple(
                 Label(_integer(entry['id']), _name(entry['name'], origin), _color(entry['color']))
-                for entry in data['labels']
+                for entry in map(_mapping, _list(_mapping(data)['labels']))
             )
             ids = {label.name: label.id for label in labels}
             subsets = {
-                _text(name): tuple(ids[member] for member in members)
-                for name, members in (data.get('subsets') or {}).items()
+                _text(name): tuple(ids[member] for member in map(_text, _list(members)))
+                for name, members in _mapping(data.get('subsets') or {}).items()
             }
             merges = {
-                _text(name): {_text(ours): _text(theirs) for ours, theirs in pairs.items()}
-                for name, pairs in (data.get('merges') or {}).items()
+                _text(name): {
+                    _text(ours): _text(theirs) for ours, theirs in _mapping(pairs).items()
+                }
+                for name, pairs in _mapping(data.get('merges') or {}).items()
             }
             return cls(_text(data['name']), labels, merges, subsets)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            reason = f'no {error}' if isinstance(error, KeyError) else error
+        except (KeyError, ValueError) as error:
             raise DgssError(
-                f'{origin} is not a label set ({one_line(reason)}); it needs a name and labels, '
+                f'{origin} is not a label set ({fault_of(error)}); it needs a name and labels, '
                 'each with id, name and color, as in dgss_core/label_sets/cityscapes19.yaml.'
             ) from error
 
@@ -175,6 +176,22 @@ def _text(value: Any) -> str:
     return value
 
 
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f'{_given(value)} where keys with their values must be')
+    return value
+
+
+def _list(value: Any) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f'{_given(value)} where a list must be')
+    return value
+
+
+def _given(value: Any) -> str:
+    return 'there is nothing' if value is None else f'there is {shown(value)}'
+
+
 def _integer(value: Any) -> int:
     # 3.0 is what some tools write for 3.
     if type(value) not in (int, float) or value != value // 1:
@@ -182,6 +199,9 @@ def _integer(value: Any) -> int:
     return int(value)
 
 
-def _color(values: Sequence[Any]) -> tuple[int, int, int]:
-    red, green, blue = map(_integer, values)
+def _color(values: Any) -> tuple[int, int, int]:
+    channels = [*map(_integer, _list(values))]
+    if len(channels) != 3:
+        raise ValueError(f'the colour {shown(channels)} has not three values')
+    red, green, blue = channels
     return red, green, blue

@@ -63,13 +63,31 @@ def test_a_custom_set_comes_from_yaml_and_back(tmp_path: Path) -> None:
         ({'labels': [{'id': 1, 'name': 'a', 'color': [0, 0, 0]}]}, 'must number its labels'),
         ({'labels': []}, '0 labels'),
         ({'labels': [{'id': 0, 'name': 'a', 'color': [0, 0, 300]}]}, 'needs a colour'),
-        ({'labels': [{'id': 0, 'color': [0, 0, 0]}]}, 'is not a label set'),
-        ({'labels': 7}, 'is not a label set'),
+        ({'labels': [{'id': 0, 'color': [0, 0, 0]}]}, "is not a label set .it has no 'name'"),
+        ({'labels': 7}, 'is not a label set .there is 7 where a list must be'),
+        ({'labels': [7]}, 'there is 7 where keys with their values must be'),
+        ({'labels': None}, 'there is nothing where a list must be'),
+        ({'labels': [{'id': 0, 'name': 'a', 'color': [1, 2]}]}, 'has not three values'),
+        ({'merges': {'b': None}}, 'there is nothing where keys with their values must be'),
+        ({'subsets': {'b': 7}}, 'there is 7 where a list must be'),
     ],
 )
 def test_a_wrong_set_is_refused_with_the_reason(tmp_path: Path, changes: dict, says: str) -> None:
     with pytest.raises(DgssError, match=says):
         LabelSet.load(write(tmp_path / 'mine.yaml', **changes))
+
+
+@pytest.mark.parametrize(
+    ('text', 'says'),
+    [('', 'there is nothing where keys'), ('- a', r"there is \['a'\] where keys")],
+)
+def test_a_file_of_another_form_is_refused_with_the_reason(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    path = tmp_path / 'other.yaml'
+    path.write_text(text)
+    with pytest.raises(DgssError, match=f'is not a label set .{says}'):
+        LabelSet.load(path)
 
 
 def with_label(**changes: object) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from dgss_core.bags.stored import CDR, StoredTopic, full_name, is_latched
 from dgss_core.documents import read_bounded, read_yaml
-from dgss_core.errors import DgssError, shown
+from dgss_core.errors import DgssError, fault_of, shown
 from dgss_core.images.folder import natural
 
 METADATA = 'metadata.yaml'
@@ -63,7 +63,7 @@ def read_metadata(folder: Path) -> Metadata:
         return _parsed(content[KEY])
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DgssError(
-            f'{path} is not as rosbag2 writes it ({type(error).__name__}: {error}); '
+            f'{path} is not as rosbag2 writes it ({fault_of(error)}); '
             'remove it, or write it anew with ros2 bag reindex.'
         ) from error
 

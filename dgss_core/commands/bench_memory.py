@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dgss_core.errors import DgssError
+from dgss_core.runtime.backend import run_network
 from dgss_core.runtime.backends import load_backend
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.roofline.child import last_line, run_module
@@ -55,7 +56,7 @@ def _main(folder: str, cache: str, backend: str, batch: str, threads: str) -> No
     loaded = load_backend(
         bundle, backend, int(threads), cache_dir=cache_dir, allow_unverified=True
     )
-    loaded.run(images)
+    run_network(loaded, images)
     print(json.dumps({'host': _highest() - host, 'gpu': _on_gpu() - gpu}))
 
 

@@ -17,7 +17,7 @@ from dgss_core.commands.bench_roof import Rooflines
 from dgss_core.commands.bench_tables import print_runs
 from dgss_core.commands.turns import take_turns
 from dgss_core.errors import DgssError
-from dgss_core.runtime.backend import TimedBackend
+from dgss_core.runtime.backend import TimedBackend, run_network
 from dgss_core.runtime.backends import BACKENDS, check_backend, load_backend
 from dgss_core.runtime.bundle import Bundle, open_bundle
 from dgss_core.runtime.segmenter import Segmenter
@@ -120,7 +120,7 @@ class Run:
         segmenter = Segmenter(bundle, backend)
         image = segmenter.prepare(camera_image())
         images = np.repeat(image[None], batch, axis=0)
-        backend.run(images)
+        run_network(backend, images)
         return cls(segmenter, images, measure(bundle.folder, name, batch, threads, cache_dir))
 
     def step(self) -> None:

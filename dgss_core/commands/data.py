@@ -177,6 +177,7 @@ def _write_sheet(path: Path, datasets: dict[str, Pairs], reports: list[CheckRepo
 
 def _write(path: Path, data: bytes) -> None:
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, data)
     except OSError as error:
         raise DgssError(f'{path} cannot be written: {error}; name another file.') from error

@@ -14,7 +14,7 @@ import numpy as np
 from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.evaluate import SegmentsImages
-from dgss_core.files import STAGING, write_whole
+from dgss_core.files import STAGING, refuse_unwritable, write_whole
 from dgss_core.images.compressed import encode_jpeg
 from dgss_core.images.frames import Frame
 from dgss_core.images.paint import contact_sheet, overlay
@@ -104,8 +104,8 @@ def images(
     drawing = Drawing(model, steps, guidance, size, precision)
     if batch < 1:
         raise DgssError(f'A batch cannot be {batch} pictures; give at least 1.')
-    wanted = _pictures(_read_prompts(prompts), count, seed)
     _refuse_others(output, 'images.jsonl', (IMAGES,))
+    wanted = _pictures(_read_prompts(prompts), count, seed)
     journal = Journal(output / 'images.jsonl', {**asdict(drawing), 'size': [*size], 'seed': seed})
     whole = _whole_files(output, journal)
     todo = [picture for picture in wanted if picture['file'] not in whole]
@@ -150,10 +150,10 @@ def labels(
     from dgss_core.training.generation.labels import RefinementConfig, Refiner
 
     config = RefinementConfig(sam, min_area, points)
+    _refuse_others(output, 'labels.jsonl', (LABELS, TEACHER, SHEETS))
     teacher, identity = _teacher(checkpoint, bundle)
     frames = read_frames(source, topic)
     work = {'teacher': identity, **asdict(config), 'seed': seed}
-    _refuse_others(output, 'labels.jsonl', (LABELS, TEACHER, SHEETS))
     journal = Journal(output / 'labels.jsonl', work)
     whole, refiner = _whole_files(output, journal), Refiner(config, len(teacher.labels))
     with closing(with_progress(frames, 'Labelling', frames.length)) as bar:
@@ -238,7 +238,10 @@ def _pictures(prompts: list[dict[str, Any]], count: int, seed: int) -> list[dict
 
 
 def _refuse_others(output: Path, journal: str, folders: tuple[str, ...]) -> None:
-    """Raise DgssError if a folder is a link, or holds files that no journal accounts for."""
+    """Raise DgssError if a folder is a link, or holds files that no journal accounts for, or if
+    the output cannot be written.
+    """
+    refuse_unwritable(output)
     for folder in (output / name for name in folders):
         if folder.is_symlink():
             raise DgssError(f'{folder} is a link, which is not followed; choose another --output.')

@@ -15,14 +15,13 @@ from string import Template
 import numpy as np
 
 from dgss_core.commands.progress import say, with_progress
-from dgss_core.commands.segment_output import FOLDERS, PAGE, result_folder
+from dgss_core.commands.segment_output import FOLDERS, PAGE, refuse_output, result_folder
 from dgss_core.errors import DgssError, IncompleteError
 from dgss_core.files import NEW, flush_tree, staging_folder, write_whole
 from dgss_core.images.compressed import encode_jpeg, encode_png
 from dgss_core.images.frames import Frame, FrameSource
 from dgss_core.images.paint import overlay, thumbnail
 from dgss_core.inputs import read_frames
-from dgss_core.runtime.backend import silent
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.pipeline import (
     WriteBehind,
@@ -76,8 +75,9 @@ def segment(
     failed: list[tuple[str, DgssError]] = []
     frames = read_frames(source, topic, on_error=lambda *failure: failed.append(failure))
     opened = open_bundle(bundle)
+    refuse_output(output, Path(source), overwrite)  # To load a network may take minutes.
     # A network in fp32 runs as it is; for any other the user must see what runs in its place.
-    report = silent if opened.manifest.precision == 'fp32' else say
+    report = None if opened.manifest.precision == 'fp32' else say
     segmenter = Segmenter(opened, backend, threads, report=report, lanes=lanes_for(threads))
     result = Result(frames, segmenter, failed)
     try:

@@ -9,7 +9,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dgss_core.errors import DgssError
-from dgss_core.files import STAGING, Kind, is_empty, replacing_folder, write_whole
+from dgss_core.files import (
+    STAGING,
+    Kind,
+    is_empty,
+    refuse_unwritable,
+    replacing_folder,
+    write_whole,
+)
 
 PAGE = 'index.html'
 PAGE_MARK = '<meta name="generator" content="dgss segment">'
@@ -26,7 +33,7 @@ def result_folder(output: Path, source: Path, overwrite: bool, empty_page: str) 
     After an exception, a new folder without a mask is removed. Raises DgssError if the folder is
     in use for something else.
     """
-    _check(output, source, overwrite)
+    refuse_output(output, source, overwrite)
     is_new = not output.exists() or is_empty(output)
     if is_new or os.path.ismount(output):
         with _in_place(output, is_new, empty_page):
@@ -40,13 +47,16 @@ def result_folder(output: Path, source: Path, overwrite: bool, empty_page: str) 
         yield staging
 
 
-def _check(output: Path, source: Path, overwrite: bool) -> None:
+def refuse_output(output: Path, source: Path, overwrite: bool) -> None:
+    """Raise DgssError if `result_folder` would, before the network is loaded."""
     if output.resolve() == source.resolve() or (output.exists() and not output.is_dir()):
         raise DgssError(f'{output} cannot be the output; name a folder of its own.')
     if output.is_symlink():
         raise DgssError(f'{output} is a link; give the path of the folder that it points to.')
     try:
-        if not output.exists() or is_empty(output):
+        is_new = not output.exists() or is_empty(output)
+        refuse_unwritable(output if is_new or os.path.ismount(output) else output.parent)
+        if is_new:
             return
         why = _why_no_result(output)
     except OSError as error:

@@ -15,7 +15,7 @@ import numpy as np
 
 from dgss_core.datasets.storage import Storage
 from dgss_core.documents import load_json, read_yaml
-from dgss_core.errors import DgssError, unknown
+from dgss_core.errors import DgssError, fault_of, unknown
 from dgss_core.images.label_files import Color
 from dgss_core.labels import IGNORE, LabelSet
 
@@ -156,7 +156,7 @@ def _classes(
         return names, colors
     except (ValueError, KeyError, TypeError) as error:
         raise DgssError(
-            f'{storage.where(found)} is not the configuration of the dataset ({error!r}); '
+            f'{storage.where(found)} is not the configuration of the dataset ({fault_of(error)}); '
             'copy it again.'
         ) from error
 

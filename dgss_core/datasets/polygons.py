@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from dgss_core.documents import load_json
-from dgss_core.errors import DgssError, one_line
+from dgss_core.errors import DgssError, fault_of
 from dgss_core.images.encodings import check_size
 
 REACH = -(1 << 15), 1 << 16
@@ -35,6 +35,6 @@ def draw_polygons(data: bytes, classes: Sequence[str]) -> np.ndarray:
             cv2.fillPoly(labels, [corners.astype(np.int32)], index)
     except (AttributeError, ValueError, KeyError, TypeError, cv2.error) as error:
         raise DgssError(
-            f'The polygons are damaged or of unknown classes ({one_line(error)}).'
+            f'The polygons are damaged or of unknown classes ({fault_of(error)}).'
         ) from error
     return labels

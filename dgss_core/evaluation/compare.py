@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dgss_core.confusion import class_iou
-from dgss_core.errors import DgssError, one_line
+from dgss_core.errors import DgssError, fault_of, one_line
 from dgss_core.evaluation.bootstrap import RESAMPLES, differences
 from dgss_core.evaluation.counts import LEVELS, UNREADABLE, FrameCounts, from_arrays
 from dgss_core.evaluation.folder import COUNTS, read_results
@@ -73,7 +73,7 @@ def read_run(folder: Path) -> Run:
         str(results['predictor']['identity']), str(results['protocol'])
     except (KeyError, TypeError, AttributeError) as error:
         raise DgssError(
-            f'{folder} holds a results.json without {one_line(error)}; evaluate again.'
+            f'{folder} holds an unusable results.json ({fault_of(error)}); evaluate again.'
         ) from error
     every = _read_counts(folder / COUNTS, len(frames), len(labels))
     repeated = frozenset(

@@ -16,7 +16,7 @@ from dgss_core.errors import DgssError
 from dgss_core.evaluation.assembly import FORMAT
 from dgss_core.evaluation.counts import pack_arrays
 from dgss_core.evaluation.store import SUFFIX
-from dgss_core.files import is_empty, refuse_inputs, write_whole
+from dgss_core.files import is_empty, refuse_inputs, refuse_unwritable, write_whole
 
 RESULTS, COUNTS, REPORT = 'results.json', 'counts.npz', 'report.html'
 JUNIT, LINES = 'criteria.xml', 'criteria.jsonl'
@@ -28,8 +28,8 @@ LARGEST = 1 << 30
 class EvaluationFolder:
     """Results are replaced only with `overwrite`; predictions are kept and used again.
 
-    Raises DgssError for a folder with other things in it, one that holds an input, and for results
-    that would be replaced.
+    Raises DgssError for a folder with other things in it, one that holds an input or cannot be
+    written, and for results that would be replaced.
     """
 
     def __init__(self, path: Path, *, overwrite: bool, inputs: Iterable[Path]) -> None:
@@ -37,6 +37,7 @@ class EvaluationFolder:
         refuse_inputs(path, inputs)
         if path.is_symlink() or (path.exists() and not path.is_dir()):
             raise DgssError(f'{path} is no folder; name a folder of its own for the results.')
+        refuse_unwritable(path)
         if not path.exists() or is_empty(path):
             return
         if not (path / PREDICTIONS).is_dir():

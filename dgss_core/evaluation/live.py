@@ -19,7 +19,7 @@ from dgss_core.bags.bag import opened
 from dgss_core.bags.interfaces import STRING, sibling
 from dgss_core.bags.reader import deserialized
 from dgss_core.documents import load_json
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, fault_of
 from dgss_core.labels import LabelSet
 
 REPLAY, LABELS, DIAGNOSTICS = 'replay', 'labels', '/diagnostics'
@@ -87,7 +87,7 @@ def _unpack(text: str, origin: str) -> tuple[dict[int, float], dict[int, float]]
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DgssError(
-            f'{origin} holds no times of a replay ({error}); record the replay again.'
+            f'{origin} holds no times of a replay ({fault_of(error)}); record the replay again.'
         ) from error
     return sent, received
 

@@ -21,6 +21,7 @@ from dgss_core.export.network import DeployedNetwork
 from dgss_core.export.precision import TYPES
 from dgss_core.networks.adapters.lora import merge_lora
 from dgss_core.networks.systems.model import SegmentationModel
+from dgss_core.runtime.backend import unexpected
 from dgss_core.runtime.bundle import INPUT, MASK, Bundle, ReferenceFrame
 from dgss_core.runtime.bundle.writing import refuse_existing, write_bundle
 from dgss_core.runtime.manifest import LARGEST_SIDE, NETWORK, Manifest
@@ -159,11 +160,20 @@ def refuse_unfit(*, height: int, width: int, precision: str, opset: int = OPSET)
 
 
 def _same_ids(network: Path, frames: Sequence[ReferenceFrame]) -> np.ndarray:
-    """Where ONNX Runtime returns the ids of the reference, bool (frames, H, W)."""
+    """Where ONNX Runtime returns the ids of the reference, bool (frames, H, W).
+
+    Raises DgssError if it cannot run the network.
+    """
     options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(network, options, providers=['CPUExecutionProvider'])
-    found = [session.run([MASK], {INPUT: frame.image[None]})[0][0] for frame in frames]
+    options.log_severity_level = 4  # What it logs as errors, its exceptions say too.
+    try:
+        session = ort.InferenceSession(network, options, providers=['CPUExecutionProvider'])
+        found = [session.run([MASK], {INPUT: frame.image[None]})[0][0] for frame in frames]
+    except Exception as error:  # Its exceptions share no base.
+        raise DgssError(
+            f'ONNX Runtime {ort.__version__} cannot run the exported graph ({unexpected(error)}); '
+            f'export with --opset {OPSET} or a smaller size, or report this model.'
+        ) from error
     return np.array([mask == frame.mask for mask, frame in zip(found, frames, strict=True)])
 
 

@@ -7,7 +7,6 @@ A staging folder is locked while it is in use; the next writer removes one that 
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -20,18 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dgss_core.errors import DgssError
+from dgss_core.files.places import cache_folder as cache_folder
+from dgss_core.files.places import expand as expand
+from dgss_core.files.renaming import EXCHANGE, NO_REPLACE
+from dgss_core.files.renaming import rename as _rename
 
 STAGING = '.dgss-staging-'
 """Start of the name of a staging folder."""
 LOCK, NEW, OLD = 'lock', 'new', 'old'
 """What it holds; `old` only where the file system cannot exchange two folders in one step."""
-
-NOWHERE = Path(os.devnull)
-"""Parent of the caches of a user without a home: nothing is found there and nothing is kept."""
-
-AT_CWD, NO_REPLACE, EXCHANGE = -100, 1, 2
-"""Arguments of renameat2(2)."""
-UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 _tidied: set[Path] = set()
 """Folders in which this process has looked for abandoned staging folders before writing a file."""
@@ -46,24 +42,6 @@ class Kind:
 
     name: str
     why_not: Callable[[Path], str]
-
-
-def cache_folder(kind: str) -> Path:
-    """`$XDG_CACHE_HOME/dgss/<kind>`, by default below ~/.cache; below `NOWHERE` without a home."""
-    home = NOWHERE
-    with suppress(RuntimeError):
-        home = Path.home()
-    return Path(os.environ.get('XDG_CACHE_HOME') or home / '.cache') / 'dgss' / kind
-
-
-def expand(path: str | Path) -> Path:
-    """`path` with ~ replaced. Raises DgssError if that user is unknown or has no home."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise DgssError(
-            f'{path} has no meaning here ({error}); set HOME, or give an absolute path.'
-        ) from error
 
 
 def flush(path: Path) -> None:
@@ -137,10 +115,11 @@ def replacing_folder(
 ) -> Iterator[Path]:
     """As `replacing` for a whole folder; yields a new, empty folder of the same name.
 
-    Raises DgssError as `refuse_replacing` does, before the block and again after it.
+    Raises DgssError as `refuse_replacing` does, before the block and again after it, and OSError
+    where it cannot be written.
     """
     inputs = list(inputs)
-    refuse_replacing(folder, kind, overwrite=overwrite, inputs=inputs)
+    _refuse_replacing(folder, kind, overwrite=overwrite, inputs=inputs)
     folder.parent.mkdir(parents=True, exist_ok=True)
     tidy(folder.parent)
     with staging_folder(folder.parent) as staging:
@@ -148,7 +127,7 @@ def replacing_folder(
         content.mkdir()
         yield content
         flush_tree(content)
-        refuse_replacing(folder, kind, overwrite=overwrite, inputs=inputs)
+        _refuse_replacing(folder, kind, overwrite=overwrite, inputs=inputs)
         _swap(content, folder, staging / OLD)
         flush(folder.parent)
 
@@ -156,10 +135,18 @@ def replacing_folder(
 def refuse_replacing(
     folder: Path, kind: Kind, *, overwrite: bool, inputs: Iterable[Path] = ()
 ) -> None:
-    """Raise DgssError unless `folder` is absent, or with `overwrite` empty or of this `kind`.
+    """Raise DgssError unless `folder` is absent, or with `overwrite` empty or of this `kind`, and
+    can be written.
 
     `inputs`: what the command reads. The folder must hold none of them, nor the working folder.
     """
+    _refuse_replacing(folder, kind, overwrite=overwrite, inputs=inputs)
+    refuse_unwritable(folder.parent)
+
+
+def _refuse_replacing(
+    folder: Path, kind: Kind, *, overwrite: bool, inputs: Iterable[Path] = ()
+) -> None:
     tidy(folder.parent)
     if folder.is_symlink():
         raise DgssError(f'{folder} is a link; give the path of the folder that it points to.')
@@ -171,9 +158,28 @@ def refuse_replacing(
 
 
 def refuse_file(path: Path, kind: Kind, inputs: Iterable[Path] = ()) -> None:
-    """Raise DgssError if a file at `path` is not of this `kind`, or is one of the `inputs`."""
+    """Raise DgssError if a file at `path` is not of this `kind`, is one of the `inputs`, or cannot
+    be written.
+    """
     refuse_inputs(path, inputs)
     _refuse_other(path, kind)
+    refuse_unwritable(path.parent)
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Raise DgssError if nothing can be written in `folder`, or where it would be made.
+
+    A long command calls it first. It tries: permissions do not tell of every file system.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    try:
+        with staging_folder(there):
+            pass
+    except OSError as error:
+        raise DgssError(
+            f'{folder} cannot be written ({there}: {error.strerror}); choose another output, in a '
+            'folder with enough room that you may write to.'
+        ) from error
 
 
 def refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
@@ -276,19 +282,6 @@ def _swap(new: Path, target: Path, old: Path) -> None:
         old.mkdir()
         os.rename(target, old / target.name)
         os.rename(new, target)
-
-
-def _rename(source: Path, target: Path, how: int) -> bool:
-    """Rename by renameat2; False where the C library or the file system cannot. Raises OSError."""
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), 'renameat2', None)
-    if renameat2 is None:
-        return False
-    if renameat2(AT_CWD, os.fsencode(source), AT_CWD, os.fsencode(target), how) == 0:
-        return True
-    error = ctypes.get_errno()
-    if error in UNSUPPORTED:
-        return False
-    raise OSError(error, os.strerror(error), str(target))
 
 
 def flush_tree(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, one_line
 from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK, UNCERTAINTY, Bundle
 from dgss_core.runtime.key import EngineKey
 
@@ -141,6 +141,42 @@ def first_line(error: BaseException, replaced: Path | None = None, by: Path | No
     return text.replace(str(replaced), str(by))[:500] if replaced else text[:500]
 
 
-def closed_error(name: str) -> RuntimeError:
+class ClosedError(RuntimeError):
+    """A call after `close`: a mistake of the program, not of the network."""
+
+
+def closed_error(name: str) -> ClosedError:
     """The error for a call of the backend or segmenter `name` after `close`."""
-    return RuntimeError(f'{name} was closed and cannot run; load the bundle again.')
+    return ClosedError(f'{name} was closed and cannot run; load the bundle again.')
+
+
+def unexpected(error: BaseException) -> str:
+    """One line about an exception of a library, with its type."""
+    return one_line(f'{type(error).__name__}: {error}').rstrip('.: ')
+
+
+def unusable_library(title: str, packages: str, error: ImportError) -> DgssError:
+    """The error for a library that cannot be imported. `packages`: what pip installs it with."""
+    if isinstance(error, ModuleNotFoundError):
+        return DgssError(f'{title} is not installed ({error}); run pip install {packages}.')
+    return DgssError(
+        f'{title} is installed and cannot be loaded ({one_line(error)}); give the process more '
+        'memory, or install it again.'
+    )
+
+
+def run_network(backend: Backend, images: np.ndarray) -> dict[str, np.ndarray]:
+    """`backend.run`, with a DgssError for whatever a library raises in it, also in a plugin.
+
+    Raises ClosedError after `close`.
+    """
+    try:
+        return backend.run(images)
+    except (DgssError, ClosedError):
+        raise
+    except Exception as error:  # The libraries share no base of their exceptions.
+        network = backend.network if isinstance(backend, NamingBackend) else 'The network'
+        raise DgssError(
+            f'{network} failed while it ran in {backend.identity} ({unexpected(error)}); try '
+            'another backend, or export the bundle again.'
+        ) from error

@@ -6,13 +6,13 @@ import json
 import math
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dgss_core.documents import load_json
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, fault_of, plain
 from dgss_core.labels import LabelSet
 
 SCHEMA = 1
@@ -57,7 +57,8 @@ class SourceStatistics:
                 raise ValueError('a value is not a finite number, or a deviation is negative')
         except (KeyError, TypeError, ValueError) as error:
             raise DgssError(
-                f'{origin} holds no source statistics ({_shown(error)}); export the bundle again.'
+                f'{origin} holds no source statistics ({fault_of(error)}); export the bundle '
+                'again.'
             ) from error
         sizes = [{name: len(values) for name, values in part.items()} for part in (mean, std)]
         if sizes[0] != sizes[1] or not set(DESCRIPTORS) >= set(mean) or not mean:
@@ -108,13 +109,19 @@ class Manifest:
         return json.dumps({'schema': data.pop('schema'), **data}, indent=2) + '\n'
 
     @classmethod
-    def from_json(cls, text: str, origin: str) -> Manifest:
+    def from_json(cls, text: str | bytes, origin: str) -> Manifest:
         """Parse and check a manifest. Raises DgssError with `origin` and the first problem."""
         data = load_json(text, origin)
-        found = data.get('schema') if isinstance(data, dict) else None
-        if type(found) is not int or found != SCHEMA:
+        if not isinstance(data, dict):
             raise DgssError(
-                f'{origin} has schema {_shown(found)} and this version reads schema {SCHEMA}; '
+                f'{origin} holds {_shown(data)} in place of the fields of a manifest; copy or '
+                'export the bundle again.'
+            )
+        found = data.get('schema')
+        if type(found) is not int or found != SCHEMA:
+            has = f'schema {_shown(found)}' if 'schema' in data else 'no schema'
+            raise DgssError(
+                f'{origin} has {has} and this version reads schema {SCHEMA}; '
                 'export the bundle again with this version, or install the one that wrote it.'
             )
         missing = REQUIRED - set(data)
@@ -160,10 +167,29 @@ def _check_fields(data: Mapping[str, Any], origin: str) -> None:
     }
     for key, is_right in checks.items():
         if key in data and not is_right(data[key]):
+            place, value = _fault(key, data[key], is_right)
             raise DgssError(
-                f'{origin} has an unusable value for {key}: {_shown(data[key])}; '
+                f'{origin} has an unusable value for {place}: {_shown(value)}; '
                 'export the bundle again.'
             )
+
+
+def _fault(place: str, value: Any, is_right: Callable[[Any], bool]) -> tuple[str, Any]:
+    """The innermost entry of `value` that is wrong by itself, and its place."""
+    if isinstance(value, list) and is_right([]):
+        for entry in value:
+            if not is_right([entry]):
+                return _fault(place, entry, lambda inner: is_right([inner]))
+    elif isinstance(value, dict) and is_right({}):
+        for name, entry in value.items():
+            if not is_right({name: entry}):
+                found = _fault(f'{place}, {plain(name)}', entry, _under(name, is_right))
+                return (place, {name: entry}) if found[1] is entry else found
+    return place, value
+
+
+def _under(name: str, is_right: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda entry: is_right({name: entry})
 
 
 def _shown(value: Any) -> str:

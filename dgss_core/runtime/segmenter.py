@@ -11,7 +11,14 @@ import cv2
 import numpy as np
 
 from dgss_core.errors import DgssError
-from dgss_core.runtime.backend import Backend, NamingBackend, Report, closed_error
+from dgss_core.labels import IGNORE
+from dgss_core.runtime.backend import (
+    Backend,
+    NamingBackend,
+    Report,
+    closed_error,
+    run_network,
+)
 from dgss_core.runtime.backends import load_backend
 from dgss_core.runtime.bundle import CONFIDENCE, MASK, STATISTICS, UNCERTAINTY, Bundle
 from dgss_core.runtime.prediction import Prediction
@@ -119,7 +126,8 @@ class Segmenter:
     def predict_prepared(self, prepared: Sequence[np.ndarray]) -> list[Prediction]:
         """Run the network once on images from `prepare`; the results have network size.
 
-        Raises DgssError for an array that is not RGB uint8 at network size.
+        Raises DgssError for an array that is not RGB uint8 at network size, for a network that
+        fails, and for a mask with an id that the label set does not have.
         """
         if self._is_closed:
             raise closed_error(f'The segmenter of {self.bundle.identity}')
@@ -129,7 +137,8 @@ class Segmenter:
             return []
         # np.stack copies; a single image needs no copy.
         stacked = prepared[0][np.newaxis] if len(prepared) == 1 else np.stack(prepared)
-        tensors = self.backend.run(stacked)
+        tensors = run_network(self.backend, stacked)
+        self._check_ids(tensors[MASK])
         names = {
             'mask': MASK,
             'confidence': CONFIDENCE,
@@ -161,6 +170,19 @@ class Segmenter:
         raise DgssError(
             f'A prepared image must be RGB uint8 {shape}, not {found}; '
             'use Segmenter.prepare, or predict for images of any size.'
+        )
+
+    def _check_ids(self, masks: np.ndarray) -> None:
+        # Every mask is checked, because a network may be wrong for some images only, and the file
+        # of a mask does not show it. This takes 5 us for 1024x512 pixels, and 25 us where some
+        # are `IGNORE`, which is below a hundredth of the fastest network.
+        count = len(self.labels)
+        if masks.max() < count or (masks + np.uint8(1)).max() <= count:  # `IGNORE` becomes 0
+            return
+        raise DgssError(
+            f'{self.identity} gives the id {masks[masks != IGNORE].max()} in '
+            f'{self.backend.identity}, and its label set {self.labels.name} ends with '
+            f'{count - 1}; try another backend, or export the bundle again.'
         )
 
 

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from dgss_core.datasets.protocols import load_protocol
 from dgss_core.errors import DgssError
+from dgss_core.files import refuse_unwritable
 from dgss_core.networks.compilation import as_written
 from dgss_core.networks.losses.counts import Counts
 from dgss_core.training.augmentation import Draws
@@ -85,6 +86,8 @@ def train(
     """
     fabric = build_fabric(hardware)
     record = Record(output, fabric.is_global_zero)
+    if fabric.is_global_zero:
+        refuse_unwritable(output)
     with explained(config, hardware), compiling(hardware):
         run_steps(fabric, setup(fabric, config, data, record, hardware, resume))
 

@@ -176,8 +176,11 @@ class Pipeline:
         """Log an exception, and count it as a lost frame of each camera."""
         if not self._node.context.ok():
             return  # SIGTERM invalidates the publishers while a frame is in work
-        reason = one_line(f'{type(error).__name__}: {error}')
+        if isinstance(error, DgssError):  # Its sentence says everything; the library is no bug.
+            reason = text = one_line(str(error))
+        else:
+            reason = one_line(f'{type(error).__name__}: {error}')
+            text = one_line(''.join(traceback.format_exception(error)), LOGGED, lines=True)
         for camera in cameras:
             camera.health.counters.count_failed(reason)
-        text = one_line(''.join(traceback.format_exception(error)), LOGGED, lines=True)
         self._node.get_logger().error(text, throttle_duration_sec=LOG_PERIOD_S)

@@ -139,13 +139,14 @@ def test_a_sample_reads_only_so_many(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_mistakes_end_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = whole_gta5(tmp_path / 'copy')
+    (tmp_path / 'file').touch()
     for arguments, says in (
         (['gta6', str(root)], "no dataset 'gta6'"),
         (['gta5', 'nowhere'], 'There is no nowhere'),
         (['gta5', str(root), '--split', 'val'], "no split 'val'"),
         (['gta5', str(root), '--mapping', 'x'], "no label map 'x'"),
         (['synthetic', str(root)], 'no copy of a dataset'),
-        (['gta5', str(root), '--sheet', 'no/such/folder.jpg'], 'cannot be written'),
+        (['gta5', str(root), '--sheet', str(tmp_path / 'file' / 'a.jpg')], 'cannot be written'),
     ):
         assert main(['data', 'check', *arguments]) == 2, arguments
         assert says in capsys.readouterr().err

@@ -9,12 +9,14 @@ import onnx
 import pytest
 import torch
 from exported import STREET, street_frames, street_images, street_model, trace_once
+from probe import reference_frame, write_probe_bundle
 from small_systems import small
 from tiny_plugin import add_tiny, tiny_model
 from torch import nn
 
 from dgss_core.errors import DgssError
 from dgss_core.export import DeployedNetwork, export_bundle, graph, images_by_condition
+from dgss_core.export.bundle import _require_equal
 from dgss_core.export.frames import predict
 from dgss_core.networks.systems import SegmentationModel
 from dgss_core.runtime.backends.onnx_runtime import OnnxRuntimeBackend
@@ -233,6 +235,13 @@ def test_invalid_arguments_are_refused(
 ) -> None:
     with pytest.raises(DgssError, match=message):
         export_bundle(smallest, tmp_path / 'bundle', **ABOUT | changes)
+
+
+def test_a_graph_that_onnx_runtime_cannot_run_is_one_sentence(tmp_path: Path) -> None:
+    failing = open_bundle(write_probe_bundle(tmp_path / 'failing', brightest=-1)).onnx_path
+    with pytest.raises(DgssError, match=r'cannot run the exported graph \(.*\); export') as error:
+        _require_equal(failing, [reference_frame('day_0', 16)])
+    assert '\n' not in str(error.value)
 
 
 def test_an_existing_folder_is_refused_before_the_export(

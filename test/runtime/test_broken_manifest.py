@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,7 @@ TEXTS: dict[str, Callable[[str], str]] = {
     'a key twice': lambda text: text.replace('"height": 48', '"height": 48, "height": 48'),
     'many characters': lambda text: text.replace('"Apache-2.0"', f'"{"x" * (20 << 20)}"'),
     'no object': lambda _: '[]',
+    'null': lambda _: 'null',
     'nothing': lambda _: '',
 }
 
@@ -63,7 +65,9 @@ def test_a_manifest_that_is_too_large_to_read(
 ) -> None:
     os.truncate(probe_bundle.folder / MANIFEST, 40 << 30)  # takes no room on the disk
     assert main(['bundle', 'info', '--bundle', str(probe_bundle.folder)]) == 2
-    assert 'bytes, 16777216 may be' in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.count(MANIFEST) == 1
+    assert error.endswith('bytes, 16777216 may be); copy or export the bundle again.\n')
 
 
 def of_labels(change: Callable[[dict], object]) -> Callable[[dict], dict]:
@@ -123,6 +127,48 @@ def test_a_wrong_value(probe_bundle: Bundle, capsys: pytest.CaptureFixture, inde
     changes = change(data) if callable(change) else change
     # json writes infinity in its own way, which is no JSON.
     refused(probe_bundle, json.dumps(data | changes), capsys)
+
+
+@pytest.mark.parametrize(
+    ('change', 'sentence'),
+    [
+        (
+            lambda data: data['label_set']['labels'][3].update(id='3'),
+            "label_set, labels: {'color': [102, 102, 156], 'id': '3', 'name': 'wall'};",
+        ),
+        (lambda data: data['label_set'].update(name=''), "label_set: {'name': ''};"),
+        (
+            lambda data: data.update(files={'a.txt': '0' * 64, 'b.txt': '1'}),
+            "files: {'b.txt': '1'};",
+        ),
+        (lambda data: data.update(training_data=['GTA', 3]), 'training_data: 3;'),
+        (lambda data: data.update(metrics={'a': 1, 'b': '2'}), "metrics: {'b': '2'};"),
+        (lambda data: data.update(mean=[0, 0, '0']), "mean: [0, 0, '0'];"),
+    ],
+)
+def test_only_the_wrong_entry_is_shown(probe_bundle: Bundle, change, sentence: str) -> None:
+    data = json.loads(text_of(probe_bundle))
+    change(data)
+    with pytest.raises(DgssError, match=re.escape(f'it has an unusable value for {sentence}')):
+        Manifest.from_json(json.dumps(data), 'it')
+
+
+@pytest.mark.parametrize(
+    ('text', 'sentence'),
+    [
+        ('[]', 'holds [] in place of the fields of a manifest; copy or export the bundle again.'),
+        ('{}', 'has no schema and this version reads schema 1; export'),
+        (b'\xe9', 'save it as UTF-8.'),
+    ],
+)
+def test_what_is_no_manifest_has_a_remedy(
+    probe_bundle: Bundle, capsys: pytest.CaptureFixture, text: str | bytes, sentence: str
+) -> None:
+    (probe_bundle.folder / MANIFEST).write_bytes(
+        text if isinstance(text, bytes) else text.encode()
+    )
+    assert main(['bundle', 'info', '--bundle', str(probe_bundle.folder)]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_names_in_brackets_are_shown_as_they_are(

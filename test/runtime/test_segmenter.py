@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from probe import write_probe_bundle
 from small_networks import write_classifier
 
 from dgss_core.datasets import Synthetic
@@ -88,6 +89,35 @@ def test_images_that_were_not_prepared_are_refused(
     right = np.zeros((48, 64, 3), np.uint8)
     with pytest.raises(DgssError, match=rf'uint8 \(48, 64, 3\), not {found}.*Segmenter.prepare'):
         Segmenter(probe_bundle).predict_prepared([right, image])
+
+
+def test_an_id_outside_the_label_set_is_refused(tmp_path: Path) -> None:
+    bundle = open_bundle(write_probe_bundle(tmp_path / 'high', darkest=17))
+    dark, bright = (np.full((48, 64, 3), value, np.uint8) for value in (16, 250))
+    with Segmenter(bundle, 'onnxruntime') as segmenter:
+        assert set(segmenter(dark).mask.flat) == {18}
+        with pytest.raises(DgssError, match=r'high@.* gives the id 32 in ONNX .* ends with 18;'):
+            segmenter.predict([dark, bright])
+
+
+def test_pixels_without_a_class_are_no_unknown_ids(tmp_path: Path) -> None:
+    bundle = open_bundle(write_probe_bundle(tmp_path / 'none', darkest=240))
+    image = np.full((48, 64, 3), 255, np.uint8)
+    with Segmenter(bundle, 'onnxruntime') as segmenter:
+        assert set(segmenter(image).mask.flat) == {255}
+        image[0] = 239
+        with pytest.raises(DgssError, match='gives the id 254'):
+            segmenter(image)
+
+
+def test_a_network_that_fails_is_one_sentence(tmp_path: Path) -> None:
+    bundle = open_bundle(write_probe_bundle(tmp_path / 'brittle', brightest=200))
+    image = np.full((48, 64, 3), 201, np.uint8)
+    with Segmenter(bundle, 'onnxruntime') as segmenter:
+        with pytest.raises(DgssError, match=r'^brittle@.* failed while it ran in ONNX') as error:
+            segmenter(image)
+        assert '\n' not in str(error.value)
+        assert set(segmenter(image - 1).mask.flat) == {200 // 16}
 
 
 def test_a_segmenter_closes_its_backend_once(probe_bundle: Bundle) -> None:

@@ -21,17 +21,19 @@ def write_probe_bundle(
     folder: Path,
     products: int = 0,
     brightest: int = 255,
+    darkest: int = 0,
     frames: Sequence[ReferenceFrame] = (),
 ) -> Path:
     """Write a bundle with mask = red // 16 and confidence = green.
 
     `products`: additional matrix products of 1000x1000, to make the network slow. `brightest`: the
-    network fails on an image with a larger value; it takes 4 bytes of memory for each. `frames`:
-    the reference frames.
+    network fails on an image with a larger value, or on each for -1; it takes 4 bytes of memory
+    for each. `darkest`: the id of a black pixel; the ids count from it. `frames`: the reference
+    frames.
     """
     path = folder.with_suffix('.onnx')
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(_network(products, brightest), path)
+    onnx.save(_network(products, brightest, darkest), path)
     return write_bundle(folder, path, manifest_of(folder.name), frames=frames).folder
 
 
@@ -58,7 +60,7 @@ def reference_frame(name: str, red: int, wrong_rows: int = 0) -> ReferenceFrame:
     return ReferenceFrame(name, 'day', image, mask, np.full_like(mask, 255))
 
 
-def _network(products: int, brightest: int) -> onnx.ModelProto:
+def _network(products: int, brightest: int, darkest: int) -> onnx.ModelProto:
     node, constant = helper.make_node, helper.make_tensor
     nodes = [
         node('Gather', [INPUT, 'red'], ['red_pixels'], axis=3),
@@ -79,12 +81,14 @@ def _network(products: int, brightest: int) -> onnx.ModelProto:
         node('Gather', ['zeros', 'peak_index'], ['zero']),
         node('Mul', ['least', 'zero'], ['nothing']),
         node('Cast', ['nothing'], ['nothing_byte'], to=TensorProto.UINT8),
-        node('Add', ['mask_fast', 'nothing_byte'], [MASK]),
+        node('Add', ['mask_fast', 'nothing_byte'], ['mask_sum']),
+        node('Add', ['mask_sum', 'darkest'], [MASK]),
     ]
     constants = [
         constant('red', TensorProto.INT64, [], [0]),
         constant('green', TensorProto.INT64, [], [1]),
         constant('sixteen', TensorProto.UINT8, [], [16]),
+        constant('darkest', TensorProto.UINT8, [], [darkest]),
         constant('large', TensorProto.FLOAT, [], [1e6]),
         numpy_helper.from_array(np.zeros(brightest + 1, np.float32), 'zeros'),
         constant('side', TensorProto.INT64, [2], [1000, 1000]),

@@ -6,33 +6,38 @@ import ctypes
 from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dgss_core.errors import DgssError
+from dgss_core.runtime.backend import unusable_library
+from dgss_core.runtime.engines import AbsentError
 from dgss_core.runtime.key import Device, nvidia_driver
 
 try:
     from cuda.bindings import runtime as cudart
 except ImportError as error:
-    raise DgssError(
-        f'cuda-python is not installed ({error}); run pip install cuda-python.'
-    ) from error
+    raise unusable_library('cuda-python', 'cuda-python', error) from error
+
+
+DRIVER = Path('/proc/driver/nvidia')
+"""What a loaded driver of NVIDIA makes."""
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
     """Return the result of a CUDA call; raise DgssError if CUDA reports an error."""
     status, *results = function(*arguments)
     if status != cudart.cudaError_t.cudaSuccess:
-        raise DgssError(_message(status))
+        raise _error(status)
     return results[0] if results else None
 
 
 def current_device() -> Device:
     """The GPU that CUDA uses. Raises DgssError without a GPU or a driver."""
     if call(cudart.cudaGetDeviceCount) == 0:
-        raise DgssError(_message(cudart.cudaError_t.cudaErrorNoDevice))
+        raise _error(cudart.cudaError_t.cudaErrorNoDevice)
     properties = call(cudart.cudaGetDeviceProperties, call(cudart.cudaGetDevice))
     offered = call(cudart.cudaDriverGetVersion)
     return Device(
@@ -46,7 +51,7 @@ def used_memory() -> int:
     """Bytes of GPU memory in use by all processes together."""
     status, free, total = cudart.cudaMemGetInfo()
     if status != cudart.cudaError_t.cudaSuccess:
-        raise DgssError(_message(status))
+        raise _error(status)
     return int(total - free)
 
 
@@ -133,6 +138,15 @@ class Stream:
 
 def destroy_graph(graph: Any) -> None:
     call(cudart.cudaGraphExecDestroy, graph)
+
+
+def _error(status: Any) -> DgssError:
+    """The error for a status. A GPU whose driver is loaded and does not work is not absent."""
+    error = cudart.cudaError_t
+    absent = (error.cudaErrorInsufficientDriver, error.cudaErrorNoDevice)
+    if status in absent and not DRIVER.exists():
+        return AbsentError(_message(status))
+    return DgssError(_message(status))
 
 
 def _message(status: Any) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain
@@ -10,18 +11,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dgss_core import plugins
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, libraries_for
 from dgss_core.runtime.backend import (
     Backend,
     BackendOptions,
     NamingBackend,
     Report,
-    first_line,
     silent,
+    unexpected,
 )
 from dgss_core.runtime.backends.names import PREFERRED, check_backend, runs_a_bundle
 from dgss_core.runtime.bundle import Bundle, ReferenceFrame
-from dgss_core.runtime.engines import RefusedError
+from dgss_core.runtime.engines import AbsentError, RefusedError
 from dgss_core.runtime.engines.cache import EngineCache
 from dgss_core.runtime.engines.proof import (
     higher_precisions,
@@ -40,6 +41,8 @@ BUILT_IN = {
     'torch': 'dgss_core.export.torch_backend',
 }
 """The module of each backend, imported on first use; its `open_backend` loads a bundle."""
+
+_log = logging.getLogger(__name__)
 
 
 def load_backend(
@@ -60,7 +63,8 @@ def load_backend(
     `name`: one that `check_backend` accepts. `threads`: CPU threads, 0 for all cores. `cache_dir`:
     folder of engines and proofs, by default `EngineCache`'s. `allow_unverified`: skip the proof.
     `report`: takes lines about the chosen backend, the reason, and the progress of a build; it may
-    raise, to stop the loading. `lanes`: calls that run at the same time. Raises DgssError for an
+    raise, to stop the loading. Without it, a warning is logged where `auto` left out a backend
+    that is installed and fails. `lanes`: calls that run at the same time. Raises DgssError for an
     unknown backend, one that is not installed or does not work here, and a network it cannot run.
     """
     check_backend(name)
@@ -68,6 +72,7 @@ def load_backend(
         EngineCache(cache_dir), threads, lanes, allow_unverified, Relay(report or silent)
     )
     left_out: list[str] = []
+    failures: list[_Failure] = []
     for candidate in PREFERRED if name == 'auto' else (name,):
         if name == 'auto' and (reason := _why_not_tried(bundle, candidate, asked)):
             left_out.append(reason)
@@ -77,21 +82,66 @@ def load_backend(
         except Exception as error:  # The libraries share no base of their exceptions.
             if asked.report.has_stopped:
                 raise
-            reason = str(error) if isinstance(error, DgssError) else _unexpected(error)
-            if candidate in (name, PREFERRED[-1]):
-                if isinstance(error, DgssError):
-                    raise
-                raise DgssError(
-                    f'{candidate} cannot run {bundle.identity} ({reason}); use another backend, '
-                    'or export the bundle again.'
-                ) from error
-            left_out.append(f'{candidate} does not work here: {reason.rstrip(".")}')
+            failure, is_last = _Failure(candidate, error), candidate in (name, PREFERRED[-1])
+            if is_last or not isinstance(error, AbsentError):
+                failures.append(failure)
+            if is_last:
+                raise _refusal(bundle, failures) from error
+            left_out.append(f'{candidate} does not work here: {failure.reason}')
             continue
         reasons = f' ({"; ".join(left_out)})' if left_out else ''
         network = backend.network if isinstance(backend, NamingBackend) else bundle.identity
-        asked.report(f'Runs {network} on {backend.identity}{reasons}.')
+        line = f'Runs {network} on {backend.identity}{reasons}.'
+        asked.report(line)
+        if report is None and failures:
+            _log.warning(line)
         return backend
     raise AssertionError('the last candidate either works or raises')
+
+
+class _Failure(NamedTuple):
+    """What went wrong with a candidate."""
+
+    candidate: str
+    error: Exception
+
+    @property
+    def reason(self) -> str:
+        if isinstance(self.error, DgssError):
+            return str(self.error).rstrip('.')
+        return unexpected(self.error)
+
+    @property
+    def fault(self) -> str:
+        """The reason without its remedy."""
+        return self.reason.rpartition('; ')[0] or self.reason
+
+    @property
+    def remedy(self) -> str:
+        error, library = self.error, self.candidate.partition(':')[0]
+        if isinstance(error, DgssError):
+            return self.reason.rpartition('; ')[2]
+        if isinstance(error, ModuleNotFoundError):
+            return f'install {error.name}'
+        # Of ctypes, for a library that it cannot open, an OSError without a number.
+        if isinstance(error, ImportError) or (isinstance(error, OSError) and not error.errno):
+            return f'give the process more memory, or install {library} again'
+        if isinstance(error, MemoryError):
+            return 'give the process more memory, or use a smaller bundle'
+        return 'use another backend, or export the bundle again'
+
+
+def _refusal(bundle: Bundle, failures: Sequence[_Failure]) -> DgssError:
+    """The error where nothing is left to try. It tells of every candidate that failed."""
+    last = failures[-1]
+    if len({failure.reason for failure in failures}) > 1:
+        faults = '; '.join(f'{each.candidate}: {each.fault}' for each in failures)
+        return DgssError(f'No backend runs {bundle.identity} here ({faults}); {last.remedy}.')
+    if isinstance(last.error, DgssError):
+        return last.error
+    return DgssError(
+        f'{last.candidate} cannot run {bundle.identity} ({last.reason}); {last.remedy}.'
+    )
 
 
 def _why_not_tried(bundle: Bundle, candidate: str, asked: _Asked) -> str:
@@ -128,10 +178,6 @@ class _Asked(NamedTuple):
     lanes: int
     allow_unverified: bool
     report: Relay
-
-
-def _unexpected(error: Exception) -> str:
-    return f'{type(error).__name__}: {first_line(error)}'
 
 
 def _load_proven(bundle: Bundle, name: str, asked: _Asked) -> Backend:
@@ -184,5 +230,6 @@ def _open(bundle: Bundle, options: BackendOptions) -> Backend:
     """Load one network into a backend without proof; raises as `load_backend` does."""
     kind = options.name.partition(':')[0]
     if kind in BUILT_IN:
-        return import_module(BUILT_IN[kind]).open_backend(bundle, options)
+        with libraries_for(options.name):
+            return import_module(BUILT_IN[kind]).open_backend(bundle, options)
     return plugins.load_plugin(plugins.BACKENDS, kind)(bundle, options)

@@ -84,7 +84,7 @@ class OnnxRuntimeBackend:
     def _open(bundle: Bundle, threads: int, provider: str) -> ort.InferenceSession:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # What it logs as errors, its exceptions say too.
         # Spinning threads would take the cores from the camera and the middleware.
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         providers = [(name, PROVIDERS[name]) for name in dict.fromkeys((provider, CPU))]

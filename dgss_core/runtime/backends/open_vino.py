@@ -14,6 +14,7 @@ from dgss_core.runtime.backend import (
     BackendOptions,
     check_tensors,
     closed_error,
+    unusable_library,
 )
 from dgss_core.runtime.bundle import CONFIDENCE, INPUT, MASK, STATISTICS, UNCERTAINTY, Bundle
 from dgss_core.runtime.engines import RefusedError
@@ -22,7 +23,7 @@ from dgss_core.runtime.key import EngineKey, processor
 try:
     import openvino as ov
 except ImportError as error:
-    raise DgssError(f'OpenVINO is not installed ({error}); run pip install openvino.') from error
+    raise unusable_library('OpenVINO', 'openvino', error) from error
 
 OUTPUTS = (MASK, CONFIDENCE, UNCERTAINTY, STATISTICS)
 

@@ -30,6 +30,7 @@ from dgss_core.runtime.bundle.contents import (
     read_checked,
     read_whole,
     require_equal,
+    unreadable,
 )
 from dgss_core.runtime.manifest import MANIFEST, PRECISIONS, Manifest
 
@@ -206,10 +207,9 @@ def _parse(path: Path, sha256: str | None) -> Manifest:
             refuse_other_kind(path)
         else:
             require_equal(path, hashlib.sha256(data).hexdigest(), sha256)
-        text = data.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DgssError(f'{path} cannot be read: {error}.') from error
-    return Manifest.from_json(text, str(path))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return Manifest.from_json(data, str(path))
 
 
 def _check(folder: Path, manifest: Manifest) -> Bundle:

@@ -6,6 +6,7 @@ Here the bytes that are hashed are those that the caller gets.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -38,6 +39,13 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def unreadable(path: Path, error: OSError) -> DgssError:
+    """The error for a file of a bundle that cannot be read."""
+    denied = isinstance(error, PermissionError)
+    remedy = 'allow this user to read it' if denied else 'copy or export the bundle again'
+    return DgssError(f'{path} cannot be read ({error.strerror or error}); {remedy}.')
+
+
 def require_equal(path: Path, found: str, sha256: str) -> None:
     """Raise DgssError if the SHA-256 `found` of the file at `path` is not `sha256`.
 
@@ -57,7 +65,7 @@ def read_checked(path: Path, sha256: str) -> bytes:
     try:
         data = read_whole(path)
     except OSError as error:
-        raise DgssError(f'{path} cannot be read: {error}.') from error
+        raise unreadable(path, error) from error
     require_equal(path, hashlib.sha256(data).hexdigest(), sha256)
     return data
 
@@ -79,7 +87,7 @@ def check_files(folder: Path, files: Mapping[str, str], also: str) -> None:
         try:
             found = sha256_of(path)
         except OSError as error:
-            raise DgssError(f'{path} cannot be read: {error}.') from error
+            raise unreadable(path, error) from error
         require_equal(path, found, sha256)
     paths = [path for path in folder.rglob('*') if path.is_symlink() or not path.is_dir()]
     unlisted = {path.relative_to(folder).as_posix() for path in paths} - files.keys() - {also}
@@ -153,7 +161,8 @@ def _open_regular(path: Path, largest: int | None = None) -> Iterator[tuple[Bina
     with open(handle, 'rb') as file:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):
-            raise OSError(f'{path} is not a regular file')
+            raise OSError(errno.EINVAL, 'it is not a regular file', str(path))
         if largest is not None and about.st_size > largest:
-            raise OSError(f'{path} has {about.st_size} bytes, {largest} may be')
+            reason = f'it has {about.st_size} bytes, {largest} may be'
+            raise OSError(errno.EFBIG, reason, str(path))
         yield file, about.st_size

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from dgss_core.errors import DgssError
+from dgss_core.runtime.backend import unusable_library
 from dgss_core.runtime.bundle import INPUT, Bundle
 from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.key import Device, EngineKey
@@ -30,14 +31,12 @@ BuildProgress = Callable[[str, float], Any]
 
 
 def import_flavour(name: str) -> ModuleType:
-    """Import `tensorrt` or `tensorrt_rtx`. Raises DgssError if it is not installed."""
+    """Import `tensorrt` or `tensorrt_rtx`. Raises DgssError if that fails."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        package = name.replace('_', '-')
-        raise DgssError(
-            f'{FLAVOURS[name]} is not installed ({error}); run pip install {package} cuda-python.'
-        ) from error
+        packages = f'{name.replace("_", "-")} cuda-python'
+        raise unusable_library(FLAVOURS[name], packages, error) from error
 
 
 def make_logger(trt: Any, keep: int = 8) -> Any:

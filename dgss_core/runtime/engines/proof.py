@@ -21,12 +21,12 @@ import numpy as np
 
 from dgss_core import __version__
 from dgss_core.documents import load_json
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, fault_of
 from dgss_core.files import write_whole
 from dgss_core.runtime.backend import Backend, Report
 from dgss_core.runtime.bundle import FRAMES, Bundle, ReferenceFrame, open_higher
 from dgss_core.runtime.bundle.contents import read_whole
-from dgss_core.runtime.engines import RefusedError
+from dgss_core.runtime.engines import AbsentError, RefusedError
 from dgss_core.runtime.engines.cache import LARGEST_DOCUMENT, REPORT, EngineCache
 from dgss_core.runtime.engines.verify import GATES, Figures, Gates, Outcome, compare
 from dgss_core.runtime.key import EngineKey, processor
@@ -87,7 +87,8 @@ class Verification:
             return cls(**values | {'key': key, 'gates': Gates(**values['gates'])})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DgssError(
-                f'This is no report of a verification ({error!r}); run dgss engine verify again.'
+                f'This is no report of a verification ({fault_of(error)}); run dgss engine '
+                'verify again.'
             ) from error
 
 
@@ -101,14 +102,14 @@ def require_proof(
     """Check that `backend` is correct on this machine; verify it if there is no valid report.
 
     `read_frames`: returns frames with the answers of the fp32 network. Raises RefusedError if the
-    backend differs from them, and DgssError if there are none.
+    backend differs from them, and AbsentError if there are none.
     """
     if backend.key is None:
         return
     known = read_report(report_path(backend, cache), backend, bundle)
     if known is None:
         if not (frames := read_frames()):
-            raise DgssError(
+            raise AbsentError(
                 f'{why_unproven(backend.identity, bundle)}; run dgss engine verify with frames of '
                 'your own, or allow unverified engines.'
             )

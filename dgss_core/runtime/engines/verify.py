@@ -16,7 +16,7 @@ import numpy as np
 
 from dgss_core.confusion import ConfusionMatrix
 from dgss_core.labels import IGNORE, LabelSet
-from dgss_core.runtime.backend import Backend
+from dgss_core.runtime.backend import Backend, run_network
 from dgss_core.runtime.bundle import CONFIDENCE, MASK, ReferenceFrame
 
 SURE = 128
@@ -184,7 +184,7 @@ def compare(
     conditions: dict[str, Condition] = {}
     invalid: list[str] = []
     for frame, labels in frames:
-        outputs = backend.run(frame.image[None])
+        outputs = run_network(backend, frame.image[None])
         condition = conditions.setdefault(frame.condition, Condition(len(label_set)))
         condition.add(frame, outputs, labels)
         invalid += [f'{frame.name}: {what}' for what in _invalid_outputs(outputs)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from rclpy.node import Node
 from services import ParameterClient, ask
 from std_srvs.srv import Trigger
 
+from dgss_core.errors import DgssError
 from dgss_core.images.paint import overlay
 from dgss_core.labels import LabelSet
 from dgss_ros.client.session import call, wait_until
@@ -191,14 +193,41 @@ def test_a_network_that_fails_repeatedly_is_loaded_again(
     start_node, ros: Node, tmp_path: Path, camera: Camera, diagnostics: DiagnosticsReader
 ) -> None:
     brittle = write_probe_bundle(tmp_path / 'brittle', brightest=200)
-    node = start_node(bundle=brittle, autostart=True, traceback=True)
+    node = start_node(bundle=brittle, autostart=True)
     camera.subscribe('mask')
     camera.connect()
     for failed in range(1, 7):
         camera.send(flat(201))
         diagnostics.wait('frames', lambda _, v, n=failed: v['failed'] == str(n))
     assert diagnostics.status['dgss: frames'].level == DiagnosticStatus.ERROR
+    assert 'failed while it ran in ONNX Runtime' in diagnostics.status['dgss: frames'].message
     assert wait_until(lambda: node.log.count('Runs brittle@') == 2, TIMEOUT_S)
     assert 'loads it anew' in node.log
     assert np.unique(to_mask(camera.answer(flat(200))['mask'])).tolist() == [200 // 16]
     diagnostics.wait('frames', lambda s, _: s.level == DiagnosticStatus.OK)
+
+
+def test_a_bundle_whose_network_fails_or_gives_unknown_ids_is_refused_in_one_sentence(
+    start_node, ros: Node, tmp_path: Path, camera: Camera
+) -> None:
+    good = write_probe_bundle(tmp_path / 'good')
+    failing = write_probe_bundle(tmp_path / 'failing', brightest=-1)
+    unknown = write_probe_bundle(tmp_path / 'unknown', darkest=20)
+    node = start_node(bundle=good, autostart=True)
+    parameters = ParameterClient(ros)
+    camera.subscribe('mask')
+    camera.connect()
+    for folder, sentence in (
+        (failing, 'failing@.* failed while it ran in ONNX Runtime.*; try another backend'),
+        (unknown, 'unknown@.* gives the id 20 in ONNX Runtime.* ends with 18; try another'),
+    ):
+        assert parameters.set('bundle', str(folder)) == ''
+        response = ask(ros, 'reload')
+        assert not response.success
+        assert re.match(sentence, response.message)
+        camera.answer(flat(1))
+    node.lifecycle.deactivate()
+    node.lifecycle.cleanup()
+    parameters.set('bundle', str(failing))
+    with pytest.raises(DgssError, match=r'failing@.* failed while it ran in ONNX Runtime'):
+        node.lifecycle.configure()

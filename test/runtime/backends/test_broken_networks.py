@@ -152,6 +152,7 @@ pages = int(open('/proc/self/statm').read().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (pages * 4096 + (48 << 20),) * 2)
 options = {{'cache_dir': Path({str(tmp_path / 'cache')!r}), 'threads': 1, 'report': print}}
 print('runs', load_backend(bundle, **options).name)
+load_backend(bundle, **options | {{'report': None}})
 try:
     load_backend(bundle, 'openvino', **options)
 except DgssError as error:
@@ -161,12 +162,40 @@ except DgssError as error:
     assert 'openvino does not work here: OpenVINO' in run.stdout, run.stdout + run.stderr
     assert 'runs onnxruntime' in run.stdout
     assert 'refused OpenVINO' in run.stdout
+    # Nobody takes the lines of the second load: a warning tells.
+    assert 'openvino does not work here: OpenVINO' in run.stderr
+
+
+@OPENVINO
+def test_without_room_for_any_library_all_reasons_are_told() -> None:
+    """The address space ends before any of them."""
+    code = """
+from dgss_core.runtime.backends import load_backend, loading
+from dgss_core.runtime.bundle import open_bundle
+from dgss_core.errors import DgssError
+import resource
+bundle = open_bundle()
+pages = int(open('/proc/self/statm').read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * 4096 + (4 << 20),) * 2)
+try:
+    load_backend(bundle)
+except DgssError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert run.stdout.startswith('No backend runs street-mobilenetv2@'), run.stdout + run.stderr
+    for reason in ('openvino: OpenVINO is installed and cannot be loaded', 'onnxruntime: Import'):
+        assert reason in run.stdout
+    assert run.stdout.endswith('; give the process more memory, or install onnxruntime again.\n')
 
 
 @OPENVINO
 @pytest.mark.parametrize('error', [KeyError('mask'), MemoryError(), RecursionError('deep')])
 def test_auto_goes_on_whatever_the_exception(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
 ) -> None:
     opened = loading._open
 
@@ -180,6 +209,9 @@ def test_auto_goes_on_whatever_the_exception(
     options = {'cache_dir': tmp_path / 'cache', 'report': lines.append}
     assert load_backend(bundle, **options).name == 'onnxruntime'
     assert f'openvino does not work here: {type(error).__name__}' in lines[-1]
+    assert not caplog.records
+    load_backend(bundle, cache_dir=tmp_path / 'cache')
+    assert caplog.messages == [lines[-1]]
     with pytest.raises(DgssError, match=f'openvino cannot run small@.*{type(error).__name__}'):
         load_backend(bundle, 'openvino', **options)
 
