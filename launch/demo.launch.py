@@ -21,7 +21,7 @@ from launch_ros.substitutions import FindPackageShare
 
 from dgss_core.cli import import_for
 from dgss_core.errors import DgssError
-from dgss_core.files import expand
+from dgss_core.files.home import expand
 from dgss_ros.client.launching import dgss, ended_badly
 from dgss_ros.node import naming
 from dgss_ros.parameters.files import value_in

@@ -19,15 +19,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, cause, require_regular
+from dgss_core.paths import writing
 
 STAGING = '.dgss-staging-'
 """Start of the name of a staging folder."""
 LOCK, NEW, OLD = 'lock', 'new', 'old'
 """What it holds; `old` only where the file system cannot exchange two folders in one step."""
-
-NOWHERE = Path(os.devnull)
-"""Parent of the caches of a user without a home: nothing is found there and nothing is kept."""
 
 AT_CWD, NO_REPLACE, EXCHANGE = -100, 1, 2
 """Arguments of renameat2(2)."""
@@ -48,24 +46,6 @@ class Kind:
     why_not: Callable[[Path], str]
 
 
-def cache_folder(kind: str) -> Path:
-    """`$XDG_CACHE_HOME/dgss/<kind>`, by default below ~/.cache; below `NOWHERE` without a home."""
-    home = NOWHERE
-    with suppress(RuntimeError):
-        home = Path.home()
-    return Path(os.environ.get('XDG_CACHE_HOME') or home / '.cache') / 'dgss' / kind
-
-
-def expand(path: str | Path) -> Path:
-    """`path` with ~ replaced. Raises DgssError if that user is unknown or has no home."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise DgssError(
-            f'{path} has no meaning here ({error}); set HOME, or give an absolute path.'
-        ) from error
-
-
 def flush(path: Path) -> None:
     """Wait until a file, or the entries of a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -79,8 +59,14 @@ def flush(path: Path) -> None:
 
 
 def no_link(path: str | Path, flags: int) -> int:
-    """Opener for `open`: refuses a symbolic link."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    """Opener for `open`: refuses a symbolic link, and what is no file, without waiting for it."""
+    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    try:
+        require_regular(handle, Path(path))
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -160,6 +146,11 @@ def refuse_replacing(
 
     `inputs`: what the command reads. The folder must hold none of them, nor the working folder.
     """
+    with writing(folder, 'choose another folder'):
+        _refuse_replacing(folder, kind, overwrite, inputs)
+
+
+def _refuse_replacing(folder: Path, kind: Kind, overwrite: bool, inputs: Iterable[Path]) -> None:
     tidy(folder.parent)
     if folder.is_symlink():
         raise DgssError(f'{folder} is a link; give the path of the folder that it points to.')
@@ -172,8 +163,9 @@ def refuse_replacing(
 
 def refuse_file(path: Path, kind: Kind, inputs: Iterable[Path] = ()) -> None:
     """Raise DgssError if a file at `path` is not of this `kind`, or is one of the `inputs`."""
-    refuse_inputs(path, inputs)
-    _refuse_other(path, kind)
+    with writing(path, 'choose another file'):
+        refuse_inputs(path, inputs)
+        _refuse_other(path, kind)
 
 
 def refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
@@ -188,9 +180,13 @@ def refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
 
 def _refuse_other(path: Path, kind: Kind) -> None:
     try:
-        why = kind.why_not(path) if os.path.lexists(path) else ''
+        why = ''
+        if os.path.lexists(path):
+            # A pipe would make who reads it wait.
+            is_other = path.exists() and not path.is_file() and not path.is_dir()
+            why = 'it is no file' if is_other else kind.why_not(path)
     except (OSError, DgssError) as error:
-        why = str(error).rstrip('.')
+        why = cause(error).rstrip('.')
     if why:
         raise DgssError(
             f'{path} is not {kind.name} ({why}) and is not overwritten; choose another path.'

@@ -21,6 +21,7 @@ from dgss_core.errors import DgssError
 from dgss_core.files import append_line, no_link, write_whole
 from dgss_core.images.paint import colorize, fitted, overlay
 from dgss_core.labels import LabelSet
+from dgss_core.paths import missing, writing
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit
 from dgss_core.training.generation.journal import read_entries, unwritable
@@ -63,6 +64,10 @@ class Record:
         return self.folder / 'scores.jsonl'
 
     @property
+    def results(self) -> tuple[Path, Path, Path]:
+        return self.model, self.best_model, self.scores
+
+    @property
     def recipe(self) -> Path:
         return self.folder / 'config.yaml'
 
@@ -84,9 +89,9 @@ class Record:
         if not self.first:
             return ''
         recipe = written(config)
-        changes = self._check(recipe, resume)
         text = yaml.safe_dump(recipe, sort_keys=False).encode()
         with self._writable():
+            changes = self._check(recipe, resume)
             self.folder.mkdir(parents=True, exist_ok=True)
             self._take()
             self._note(origin(config.seed, hardware))
@@ -115,23 +120,18 @@ class Record:
 
     @contextmanager
     def _writable(self) -> Iterator[None]:
-        try:
+        with writing(self.folder, 'choose another --output'):
             yield
-        except OSError as error:
-            raise DgssError(
-                f'{self.folder} cannot be written to ({error.strerror}); choose another --output.'
-            ) from error
 
     def _check(self, recipe: dict[str, Any], resume: bool) -> list[str]:
         """The keys of `recipe` that change a training; those of `CHANGEABLE` may.
 
         Raises DgssError if a training with `recipe` must not write to the folder.
         """
-        results = [
-            path.name
-            for path in (self.state, self.model, self.best_model, self.scores)
-            if path.exists()
-        ]
+        for path in (self.recipe, self.labels, self.origin, self.state, *self.results):
+            if path.exists() and not path.is_file():
+                raise missing('', path, 'remove it, or choose another --output')
+        results = [path.name for path in (self.state, *self.results) if path.exists()]
         if results and not resume:
             raise DgssError(
                 f'{self.folder} holds a training already ({results[0]}); go on with it by '

@@ -24,7 +24,8 @@ import resource, sys, time
 from dgss_core.cli import main
 from dgss_core.commands import segment
 from dgss_core.runtime.segmenter import Segmenter
-call, write, count, written = Segmenter.predict_prepared, segment._write_frame, 0, 0
+call, write = Segmenter.predict_prepared, segment._write_frame
+count, written, ended = 0, 0, False
 def counted(*frame):
     global written
     try:
@@ -32,12 +33,15 @@ def counted(*frame):
     finally:
         written += 1
 def wait(self, images):
-    global count
-    while written < count:
+    global count, ended
+    # A frame before may never be written if the run was ended meanwhile.
+    while written < count and not ended:
         time.sleep(0.002)
     if count == int(sys.argv[1]):
         print('here', flush=True)
-        if sys.stdin.readline() == 'full\\n':
+        line = sys.stdin.readline()
+        ended = not line
+        if line == 'full\\n':
             resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))
     count += 1
     return call(self, images)

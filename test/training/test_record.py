@@ -176,7 +176,7 @@ def test_a_link_in_the_folder_is_not_followed(tmp_path: Path, begun: dict) -> No
     (run / 'best.safetensors').symlink_to(truth)
     (run / 'origin.jsonl').unlink()
     (run / 'origin.jsonl').symlink_to(truth)
-    with pytest.raises(DgssError, match='cannot be written to'):
+    with pytest.raises(DgssError, match='cannot be written'):
         train(parse(begun), tmp_path, run, CPU, resume=True)
     assert truth.read_text() == 'truth'
 

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from dgss_core.documents import refuse_other_kind
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, cause
 from dgss_core.images.compressed import decode_compressed
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.bundle.contents import (
@@ -208,7 +208,7 @@ def _parse(path: Path, sha256: str | None) -> Manifest:
             require_equal(path, hashlib.sha256(data).hexdigest(), sha256)
         text = data.decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise DgssError(f'{path} cannot be read: {error}.') from error
+        raise DgssError(f'{path} cannot be read: {cause(error)}.') from error
     return Manifest.from_json(text, str(path))
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from dgss_core.errors import DgssError, why_not
+from dgss_core.errors import DgssError, cause, open_regular, why_not
 
 SHARED_MEMORY = '/dev/shm'
 """A folder in memory, for a container without a folder of temporary files."""
@@ -57,7 +56,7 @@ def read_checked(path: Path, sha256: str) -> bytes:
     try:
         data = read_whole(path)
     except OSError as error:
-        raise DgssError(f'{path} cannot be read: {error}.') from error
+        raise DgssError(f'{path} cannot be read: {cause(error)}.') from error
     require_equal(path, hashlib.sha256(data).hexdigest(), sha256)
     return data
 
@@ -79,7 +78,7 @@ def check_files(folder: Path, files: Mapping[str, str], also: str) -> None:
         try:
             found = sha256_of(path)
         except OSError as error:
-            raise DgssError(f'{path} cannot be read: {error}.') from error
+            raise DgssError(f'{path} cannot be read: {cause(error)}.') from error
         require_equal(path, found, sha256)
     paths = [path for path in folder.rglob('*') if path.is_symlink() or not path.is_dir()]
     unlisted = {path.relative_to(folder).as_posix() for path in paths} - files.keys() - {also}
@@ -126,8 +125,8 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 def _uncopied(folder: Path, error: OSError) -> DgssError:
     return DgssError(
-        f'{folder} cannot be copied to be loaded ({error}); free space in the folder of temporary '
-        'files, or set TMPDIR to another one.'
+        f'{folder} cannot be copied to be loaded ({cause(error)}); free space in the folder of '
+        'temporary files, or set TMPDIR to another one.'
     )
 
 
@@ -149,11 +148,8 @@ def _chunks(path: Path) -> Iterator[bytes]:
 @contextmanager
 def _open_regular(path: Path, largest: int | None = None) -> Iterator[tuple[BinaryIO, int]]:
     """An open file and its size in bytes."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(handle, 'rb') as file:
-        about = os.fstat(handle)
-        if not stat.S_ISREG(about.st_mode):
-            raise OSError(f'{path} is not a regular file')
-        if largest is not None and about.st_size > largest:
-            raise OSError(f'{path} has {about.st_size} bytes, {largest} may be')
-        yield file, about.st_size
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if largest is not None and size > largest:
+            raise OSError(f'{path} has {size} bytes, {largest} may be')
+        yield file, size

@@ -27,16 +27,9 @@ from itertools import chain
 from pathlib import Path
 
 from dgss_core.documents import load_json
-from dgss_core.errors import DgssError
-from dgss_core.files import (
-    NEW,
-    STAGING,
-    Kind,
-    cache_folder,
-    replacing_folder,
-    staging_folder,
-    tidy,
-)
+from dgss_core.errors import DgssError, cause
+from dgss_core.files import NEW, STAGING, Kind, replacing_folder, staging_folder, tidy
+from dgss_core.files.home import cache_folder
 from dgss_core.files.lock import locked
 from dgss_core.runtime.backend import Report
 from dgss_core.runtime.bundle.contents import read_whole
@@ -173,7 +166,8 @@ class EngineCache:
                 return removed
         except OSError as error:
             raise DgssError(
-                f'{self.folder} cannot be tidied ({error}); run this as the user who owns it.'
+                f'{self.folder} cannot be tidied ({cause(error)}); run this as the user who owns '
+                'it.'
             ) from error
 
     @contextmanager
