@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from dgss_core.errors import PLACES, DgssError, cause, require_regular
 
@@ -65,6 +66,22 @@ def writing(
         yield
     except OSError as error:
         raise DgssError(f'{path} cannot be written ({cause(error)}); {advice}.') from error
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A new folder of temporary files, which is removed at the end of the block.
+
+    An error of the system in the block becomes a DgssError: nothing else is written there.
+    """
+    try:
+        with TemporaryDirectory(prefix='dgss-') as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise DgssError(
+            f'The folder of temporary files cannot be written ({cause(error)}); free some room '
+            'there, or set TMPDIR to another one.'
+        ) from error
 
 
 def read_bounded(path: Path, largest: int) -> bytes:

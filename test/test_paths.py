@@ -17,7 +17,7 @@ from dgss_core.documents import read_json, read_yaml
 from dgss_core.errors import DgssError, cause
 from dgss_core.files import append_line
 from dgss_core.images.compressed import encode_png
-from dgss_core.paths import missing
+from dgss_core.paths import missing, scratch_folder
 from dgss_core.synthetic import StreetDrive
 
 LONG = 'a' * 300
@@ -177,3 +177,12 @@ def test_a_user_without_a_name_can_import_torch() -> None:
     names = ('LOGNAME', 'USER', 'LNAME', 'USERNAME', 'HOME')
     environment = {key: value for key, value in os.environ.items() if key not in names}
     subprocess.run([sys.executable, '-c', code], check=True, env=environment)
+
+
+def test_a_full_folder_of_temporary_files_is_told() -> None:
+    made = []
+    full = pytest.raises(DgssError, match='temporary files cannot be written')
+    with full, scratch_folder() as folder:
+        made.append(folder)
+        raise OSError(28, 'No space left on device', str(folder / 'fp32' / 'model.onnx'))
+    assert not made[0].exists()

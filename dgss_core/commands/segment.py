@@ -183,7 +183,7 @@ class Result:
         """What is left in `output` after an error, as a part of a sentence."""
         if self.place not in (None, output):
             return 'the earlier result in it stays; '
-        return f'{plural(len(self.names), "frame")} of it finished; ' if self.names else ''
+        return f'finished in it: {plural(len(self.names), "frame")}; ' if self.names else ''
 
     @property
     def total(self) -> int:

@@ -198,7 +198,7 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        advice = 'check the room and the rights there, or name another folder'
+        advice = 'make room or get the rights there and go on, or name another folder'
         # The disk, its rights and locks raise another class, as does a table that is missing.
         if type(error) is sqlite3.DatabaseError or 'no such' in str(error):
             advice = 'remove it to predict its frames again, or name another folder'

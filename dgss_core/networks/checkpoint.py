@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import torch
@@ -174,6 +175,8 @@ def load_checkpoint(path: str | Path) -> SegmentationModel:
             )
         model = build_system(about.system, label_set=label_set, **about.sizes)
     except UNFIT as error:
+        if any(frame.f_code.co_name == '<module>' for frame, _ in walk_tb(error.__traceback__)):
+            raise  # A library that cannot be imported is no fault of the file.
         raise DgssError(
             f'{path} was written with options this version does not know ({one_line(error)}); '
             'convert the published file again.'

@@ -158,6 +158,7 @@ def test_an_earlier_result_stays_until_the_new_one_is_complete(
     if end == 'full':
         assert process.returncode == 2
         assert errors.count('\n') == 1
+        assert 'the earlier result in it stays' in errors
     assert {p: p.read_bytes() for p in (tmp_path / 'out').rglob('*') if p.is_file()} == before
     (tmp_path / 'pictures' / '0.png').unlink()
     assert main(['segment', *command, '--overwrite']) == 0
@@ -171,6 +172,8 @@ def test_a_full_disk_leaves_whole_frames(tmp_path: Path, command: list[str]) -> 
     assert process.returncode == 2
     assert errors.startswith('dgss: error:')
     assert errors.count('\n') == 1
+    assert 'Errno' not in errors
+    assert 'finished in it: 2 frames' in errors
     assert masks(tmp_path / 'out') == {'0': [0], '1': [1]}
     assert {len(os.listdir(tmp_path / 'out' / name)) for name in FOLDERS} == {2}
     assert main(['segment', *command, '--overwrite']) == 0
