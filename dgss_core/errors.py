@@ -111,6 +111,8 @@ def unknown(
     """
     known = list(known)
     if also and ('/' in name or name.endswith(('.yaml', '.yml'))):
+        if kind := place(name):
+            return DgssError(f'{shown(name, 300)} is {kind}, not a {what} file; correct the path.')
         return DgssError(f'There is no {what} file {shown(name, 300)}; correct the path.')
     near = similar(name, known)
     if len(known) <= LISTED or len(near) == len(known):
@@ -215,6 +217,13 @@ def read_regular(path: Path) -> bytes:
     """The content of a file. Raises OSError as `open_regular` does."""
     with open_regular(path) as file:
         return file.read()
+
+
+def place(path: str | Path) -> str:
+    """'a folder', 'a pipe', ... for a path that is no file; '' for a file, and for nothing."""
+    with suppress(OSError, ValueError):
+        return PLACES.get(stat.S_IFMT(os.stat(path).st_mode), '')
+    return ''
 
 
 def require_regular(handle: int, path: Path) -> None:

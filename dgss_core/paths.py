@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dgss_core.errors import PLACES, DgssError, cause, require_regular
+from dgss_core.errors import DgssError, cause, place, require_regular
 
 PIPE_S = 30.0
 """Longest wait for the end of a pipe, which a shell makes for <(command)."""
@@ -39,9 +39,10 @@ def missing(what: str, path: Path, advice: str) -> DgssError:
 
     `what`: the kind of file ('checkpoint'), or ''.
     """
+    if kind := place(path):
+        return DgssError(f'{path} is {kind}, not a file; {advice}.')
     try:
-        if kind := PLACES.get(stat.S_IFMT(os.stat(path).st_mode)):
-            return DgssError(f'{path} is {kind}, not a file; {advice}.')
+        os.stat(path)
     except (OSError, ValueError) as error:
         if getattr(error, 'errno', 0) not in (errno.ENOENT, errno.ENOTDIR):
             return DgssError(f'{path} cannot be read ({cause(error)}); {advice}.')
