@@ -12,7 +12,8 @@ from typing import Any, get_type_hints
 from dgss_core import __version__
 from dgss_core.commands.interrupts import end_on_repeated_interrupts, end_with_threads
 from dgss_core.commands.plain_parser import is_plain, parse_plain
-from dgss_core.errors import DgssError, libraries_for, one_line, similar
+from dgss_core.errors import DgssError, explained, libraries_for, one_line, similar
+from dgss_core.files.home import name_user
 
 LONGEST = 4000
 """Characters of an error message."""
@@ -211,6 +212,7 @@ def _main(given: Sequence[str] | None) -> int:
     end_on_repeated_interrupts()
     # What a damaged picture means is said in a sentence of ours. OpenCV reads it when imported.
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'ERROR')
+    name_user()
     try:
         if not arguments or arguments[0] in HELP:
             print(overview(VERBS))
@@ -223,8 +225,10 @@ def _main(given: Sequence[str] | None) -> int:
             return 0
         verb = find_verb(arguments)
         return run_verb(verb, arguments[len(verb.split()) :]) or 0
-    except DgssError as error:
-        print(f'dgss: error: {one_line(error, LONGEST)}', file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except (DgssError, OSError) as error:
+        print(f'dgss: error: {one_line(explained(error), LONGEST)}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('dgss: interrupted', file=sys.stderr)

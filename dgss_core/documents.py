@@ -13,6 +13,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from dgss_core.errors import DgssError, one_line, shown, why_not
+from dgss_core.paths import is_file, read_bounded
 
 LARGEST_YAML = 1 << 20
 LARGEST_JSON = 1 << 25
@@ -81,7 +82,10 @@ def load_json(
 
 
 def read_yaml(path: Path, largest: int = LARGEST_YAML) -> Any:
-    """`load_yaml` of a file. Raises DgssError also if it cannot be read or is of another kind."""
+    """`load_yaml` of a file, or of the pipe of a shell, which can be read once.
+
+    Raises DgssError also if it cannot be read or is of another kind.
+    """
     refuse_other_kind(path)
     return load_yaml(read_bounded(path, largest), str(path), largest)
 
@@ -122,29 +126,12 @@ def _placed(value: str, folder: Path, working: Path) -> str:
 
 
 def refuse_other_kind(path: Path) -> None:
-    """Raise DgssError if the first bytes of a file show that it is no document, and what it is."""
+    """Raise DgssError if the first bytes of a file show that it is no document, and what it is.
+
+    Of a pipe nothing is read.
+    """
     if what := why_not(path, 'empty'):
         raise DgssError(f'{path} is {what}.')
-
-
-def is_file(path: Path) -> bool:
-    """Whether `path` is a file; False also for a path that no file can have."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
-def read_bounded(path: Path, largest: int) -> bytes:
-    """The first bytes of a file, one more than `largest` at most.
-
-    Raises DgssError if it cannot be read.
-    """
-    try:
-        with path.open('rb') as file:
-            return file.read(largest + 1)
-    except (OSError, ValueError) as error:
-        raise DgssError(f'{path} cannot be read: {error}.') from error
 
 
 class _Loader(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):  # type: ignore[misc]

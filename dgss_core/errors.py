@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
+from typing import BinaryIO
 
 LISTED = 20
 """A message lists up to this many known names in full, and of more only the similar ones."""
@@ -65,6 +69,18 @@ KINDS = {
 }
 """How the first bytes of a kind of file look, what it is called, and what to do with it."""
 
+PLACES = {
+    stat.S_IFDIR: 'a folder',
+    stat.S_IFIFO: 'a pipe',
+    stat.S_IFSOCK: 'a socket',
+    stat.S_IFCHR: 'a device',
+    stat.S_IFBLK: 'a device',
+}
+"""What can have a path and is no file, by the type in its mode."""
+NUMBERED = re.compile(r'\[Errno -?\d+\] | \(os error \d+\)')
+STAGED = re.compile(r'\.dgss-staging-[^/]*/((new|old)/)?')
+"""What a message of the system holds and no user knows."""
+
 
 BY_PIP = {
     'mcap': 'mcap',
@@ -105,6 +121,8 @@ def unknown(
     """
     known = list(known)
     if also and ('/' in name or name.endswith(('.yaml', '.yml'))):
+        if kind := place(name):
+            return DgssError(f'{shown(name, 300)} is {kind}, not a {what} file; correct the path.')
         return DgssError(f'There is no {what} file {shown(name, 300)}; correct the path.')
     near = similar(name, known)
     if len(known) <= LISTED or len(near) == len(known):
@@ -114,6 +132,32 @@ def unknown(
     return DgssError(
         f'{f"{owner} has" if owner else "There is"} no {what} {shown(name)}; {advice}'
     )
+
+
+def cause(error: BaseException) -> str:
+    """What the system says of an error, without its number and without names of files."""
+    if isinstance(error, DgssError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return one_line(STAGED.sub('', NUMBERED.sub('', str(error))))
+
+
+def explained(error: Exception) -> Exception:
+    """The error itself, or for one of the system a DgssError with the path that the user gave."""
+    if not isinstance(error, OSError):
+        return error
+    if error.filename is None:
+        return DgssError(f'The system refuses this: {cause(error)}.')
+    path = STAGED.sub('', os.fsdecode(error.filename))
+    return DgssError(
+        f'{path} cannot be used ({cause(error)}); check the path, the disk and the rights.'
+    )
+
+
+def plural(count: int, thing: str) -> str:
+    """'1 message', '2 messages'."""
+    return f'{count} {thing}{"s" * (count != 1)}'
 
 
 def shown(value: object, longest: int = SHOWN) -> str:
@@ -178,14 +222,41 @@ def what_it_is(head: bytes, *expected: str) -> str:
 def why_not(path: Path, *expected: str) -> str:
     """`what_it_is` for a file; '' also for what is not a file or cannot be read."""
     with suppress(OSError, ValueError):
-        if path.is_file():
-            return what_it_is(read_head(path), *expected)
+        return what_it_is(read_head(path), *expected)
     return ''
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """An open file. Raises OSError for anything else: a pipe or a device could block for ever."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, 'rb') as file:
+        require_regular(handle, path)
+        yield file
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a file. Raises OSError as `open_regular` does."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def place(path: str | Path) -> str:
+    """'a folder', 'a pipe', ... for a path that is no file; '' for a file, and for nothing."""
+    with suppress(OSError, ValueError):
+        return PLACES.get(stat.S_IFMT(os.stat(path).st_mode), '')
+    return ''
+
+
+def require_regular(handle: int, path: Path) -> None:
+    """Raise OSError if an open file is a pipe, a socket, a device or a folder."""
+    if kind := PLACES.get(stat.S_IFMT(os.fstat(handle).st_mode)):
+        raise OSError(errno.EINVAL, f'it is {kind}, not a file', str(path))
 
 
 def read_head(path: Path) -> bytes:
     """The first `HEAD` bytes of a file. Raises OSError, or ValueError for an impossible path."""
-    with path.open('rb') as file:
+    with open_regular(path) as file:
         return file.read(HEAD)
 
 

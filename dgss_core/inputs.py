@@ -9,11 +9,12 @@ from dgss_core.bags.bag import Bag, is_bag
 from dgss_core.bags.interfaces import IMAGES, VIDEOS
 from dgss_core.bags.metadata import METADATA, is_metadata, is_stored
 from dgss_core.bags.reader import image_topic, read_bag
-from dgss_core.errors import HEAD, DgssError, IncompleteError, shown
+from dgss_core.errors import DgssError, IncompleteError, plural, read_head, shown
 from dgss_core.images.folder import image_source, why_no_file
 from dgss_core.images.frames import Frame, FrameSource, OnError, raise_error
 from dgss_core.images.stills import IMAGE_SUFFIXES, format_of
 from dgss_core.images.video import video_source
+from dgss_core.paths import missing, reading
 
 
 def read_frames(
@@ -38,14 +39,17 @@ def read_frames(
         DgssError: a source that is missing, empty or of unknown kind, or an option that does not
             apply to the source.
     """
-    path = Path(source)
+    with reading(Path(source)):
+        return _open(Path(source), topic, labels, fps, on_error or raise_error)
+
+
+def _open(
+    path: Path, topic: str | None, labels: str | Path | None, fps: float | None, report: OnError
+) -> FrameSource:
     if path.is_symlink() and not path.exists():
         raise DgssError(why_no_file(path))
-    if not path.exists():
-        raise DgssError(
-            f'There is no {path}; give an image, a folder of images, a video or a bag.'
-        )
-    report = on_error or raise_error
+    if not path.is_dir() and not path.is_file():
+        raise missing('', path, 'give an image, a folder of images, a video or a bag')
     pictures = _pictures_in(path)
     if is_bag(path) and (_is_whole_bag(path) or not pictures):
         _refuse(
@@ -83,7 +87,7 @@ def _is_whole_bag(path: Path) -> bool:
 
 def _beside(path: Path, pictures: list[Path]) -> IncompleteError:
     return IncompleteError(
-        f'{path} is a bag and also holds {len(pictures)} images, the first is '
+        f'{path} is a bag and also holds {plural(len(pictures), "image")}, the first is '
         f'{shown(pictures[0].name)}; the bag is read and they are left out; move them to a folder '
         'of their own.'
     )
@@ -91,11 +95,7 @@ def _beside(path: Path, pictures: list[Path]) -> IncompleteError:
 
 def _is_picture(path: Path) -> bool:
     """Whether a file is a picture by its first bytes, whatever its name."""
-    try:
-        with path.open('rb') as file:
-            return format_of(file.read(HEAD)) is not None
-    except OSError:
-        return False
+    return format_of(read_head(path)) is not None
 
 
 def _refuse(wrong: bool, message: str) -> None:

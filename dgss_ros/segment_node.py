@@ -20,7 +20,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from dgss_core.errors import DgssError
-from dgss_core.files import expand
+from dgss_core.files.home import expand
 from dgss_core.runtime.pipeline import opencv_in_one_thread
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.health.diagnostics import Diagnostics

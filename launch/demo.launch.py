@@ -10,6 +10,7 @@ config/foxglove/segment.json.
 
 import os
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
@@ -19,9 +20,9 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-from dgss_core.cli import import_for
+from dgss_core.cli import libraries_for
 from dgss_core.errors import DgssError
-from dgss_core.files import expand
+from dgss_core.files.home import expand
 from dgss_ros.client.launching import dgss, ended_badly
 from dgss_ros.node import naming
 from dgss_ros.parameters.files import value_in
@@ -93,7 +94,8 @@ class Demo:
         self._suffix = ''
         if file and value_in(expand(file), node, 'image_transport') == 'compressed':
             self._suffix = COMPRESSED
-        replay = import_for('demo.launch.py', 'dgss_ros.replay.replay')
+        with libraries_for('demo.launch.py'):
+            replay = import_module('dgss_ros.replay.replay')
         if self._bag is not None:
             node = '/'.join([f'/{namespace.strip("/")}' if namespace else '', naming.NODE])
             replay.by_topic(self._bag, image, names, node)

@@ -10,6 +10,7 @@ It also takes the arguments of segment.launch.py, so that the evaluated node equ
 in the vehicle. Masks have the stamps of their images.
 """
 
+from importlib import import_module
 from pathlib import Path
 
 from launch.actions import (
@@ -24,9 +25,10 @@ from launch.event_handlers import OnProcessExit
 from launch.events.process import ProcessExited, ShutdownProcess
 from launch_ros.actions import LifecycleNode
 
-from dgss_core.cli import import_for
+from dgss_core.cli import libraries_for
 from dgss_core.errors import DgssError
-from dgss_core.files import expand, is_empty
+from dgss_core.files import is_empty
+from dgss_core.files.home import expand
 from dgss_ros.client.launching import dgss, ended_badly, options
 from dgss_ros.node import naming
 from launch import Action, LaunchContext, LaunchDescription
@@ -114,7 +116,8 @@ class Evaluation:
         naming.topics(names, image, namespace)
         self._node = '/'.join([f'/{namespace.strip("/")}' if namespace else '', naming.NODE])
         self._replayed = ['--image', image, '--cameras', names, '--node', self._node]
-        replay = import_for('evaluate.launch.py', 'dgss_ros.replay.replay')
+        with libraries_for('evaluate.launch.py'):
+            replay = import_module('dgss_ros.replay.replay')
         self._cameras = replay.by_topic(self._bag, image, names, self._node)
         self._code = 0
 

@@ -22,7 +22,7 @@ from launch_ros.actions import LifecycleNode
 from launch_ros.substitutions import FindPackageShare
 
 from dgss_core.errors import DgssError
-from dgss_core.files import expand
+from dgss_core.files.home import expand
 from dgss_ros.node import naming
 from dgss_ros.node.transport import environment
 from launch import Action, Event, EventHandler, LaunchContext, LaunchDescription

@@ -87,3 +87,10 @@ def test_a_text_from_outside_is_short_and_harmless() -> None:
 def test_a_missing_file_is_not_taken_for_a_name() -> None:
     said = str(unknown('label set', 'sets/own.yaml', ['camvid11'], also=' or a file'))
     assert said == "There is no label set file 'sets/own.yaml'; correct the path."
+
+
+def test_what_is_no_file_is_not_called_missing(tmp_path: Path) -> None:
+    told = str(unknown('label set', '/dev/zero', ['a'], also=' or a path'))
+    assert told == "'/dev/zero' is a device, not a label set file; correct the path."
+    told = str(unknown('label set', str(tmp_path / 'a.yaml'), ['a'], also=' or a path'))
+    assert told.startswith('There is no label set file')

@@ -12,14 +12,13 @@ from boxes import BOX, content, exchanges, fill, without_exchange
 from dgss_core.errors import DgssError
 from dgss_core.files import (
     append_line,
-    cache_folder,
-    expand,
     refuse_file,
     refuse_replacing,
     replacing,
     replacing_folder,
     write_new,
 )
+from dgss_core.files.home import cache_folder, expand
 
 
 @exchanges

@@ -121,7 +121,7 @@ class Bag:
         self.duration_ns = max((end for _, end in spans), default=0) - self.start_ns
         self.topics = _merged(metadata.topics, self._files, self.duration_ns)
         if (found := sum(topic.count for topic in self.topics)) < metadata.total:
-            faults.append(f'{METADATA} counts {metadata.total} messages, and {found} are there')
+            faults.append(f'{found} of {metadata.total} messages in {METADATA} are there')
         self.faults = faults
 
     def info(self) -> BagInfo:

@@ -8,6 +8,7 @@ from dgss_core.bags.bag import is_bag
 from dgss_core.bags.metadata import METADATA
 from dgss_core.errors import DgssError
 from dgss_core.images.folder import natural
+from dgss_core.paths import is_folder
 
 
 def bags_at(path: Path) -> list[Path]:
@@ -15,7 +16,7 @@ def bags_at(path: Path) -> list[Path]:
 
     Raises DgssError for a folder of recordings without metadata that also has bags below it.
     """
-    if not path.is_dir():
+    if not is_folder(path):
         return [path]
     return _bags_in(path) or [path]
 

@@ -10,7 +10,7 @@ from typing import IO, Any
 import lz4.frame
 import zstandard
 
-from dgss_core.errors import DgssError, plain, shown
+from dgss_core.errors import DgssError, cause, plain, shown
 from dgss_core.images.encodings import MAX_PIXELS
 
 LARGEST = 8 * MAX_PIXELS + (1 << 20)
@@ -107,7 +107,8 @@ def unpack_file(path: Path, folder: Path) -> tuple[Path, str]:
         except zstandard.ZstdError as error:
             return (
                 target,
-                f'{plain(path.name)} cannot be unpacked to its end ({error}); copy it again',
+                f'{plain(path.name)} cannot be unpacked to its end ({cause(error)}); '
+                'copy it again',
             )
     return target, ''
 

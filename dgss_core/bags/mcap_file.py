@@ -34,7 +34,7 @@ from dgss_core.bags.stored import (
     full_name,
     is_latched,
 )
-from dgss_core.errors import DgssError, plain
+from dgss_core.errors import DgssError, plain, plural
 
 TAIL = RECORD.size + 20 + len(MAGIC)
 """Bytes of the footer and what follows."""
@@ -224,7 +224,9 @@ class McapFile:
                 found.chunks[offset] = frozenset(held)
         found.start_ns = first or 0
         if lost := sum(count for id_, count in counts.items() if id_ not in found.channels):
-            self._note(f'{self._name} holds {lost} messages without a topic; copy it again')
+            self._note(
+                f'{self._name} holds {plural(lost, "message")} without a topic; copy it again'
+            )
         return found
 
     def _define(self, found: _Contents, opcode: int, content: memoryview) -> None:

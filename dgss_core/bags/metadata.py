@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dgss_core.bags.stored import CDR, StoredTopic, full_name, is_latched
-from dgss_core.documents import read_bounded, read_yaml
+from dgss_core.documents import read_yaml
 from dgss_core.errors import DgssError, fault_of, shown
 from dgss_core.images.folder import natural
+from dgss_core.paths import read_bounded
 
 METADATA = 'metadata.yaml'
 KEY = 'rosbag2_bagfile_information'

@@ -21,7 +21,7 @@ from rosbags.rosbag2 import StoragePlugin
 
 from dgss_core.bags.interfaces import typestore
 from dgss_core.bags.storage import Writer
-from dgss_core.errors import DgssError, unknown
+from dgss_core.errors import DgssError, cause, unknown
 from dgss_core.files import STAGING, Kind, refuse_replacing, replacing_folder
 
 STORED = ('.mcap', '.db3', '.zstd')
@@ -151,5 +151,5 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except (OSError, sqlite3.Error) as error:
         raise DgssError(
-            f'{path} cannot be written: {error}; check the disk and its permissions.'
+            f'{path} cannot be written: {cause(error)}; check the disk and its permissions.'
         ) from error

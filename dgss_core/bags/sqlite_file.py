@@ -14,7 +14,7 @@ import numpy as np
 
 from dgss_core.bags.compression import LARGEST, UnpackError, unpack_message
 from dgss_core.bags.stored import CDR, BagMessage, Damage, StoredTopic, full_name, is_latched
-from dgss_core.errors import DgssError, plain, shown
+from dgss_core.errors import DgssError, plain, plural, read_head, shown
 
 MAGIC = b'SQLite format 3\0'
 HOT = bytes.fromhex('d9d505f920a163d7')
@@ -53,7 +53,7 @@ class SqliteFile:
             self._topics = self._read_topics(file, counts)
         if lost := sum(count for id_, count in counts.items() if id_ not in self._topics):
             self.faults.append(
-                f'{self._name} holds {lost} messages without a topic; copy it again'
+                f'{self._name} holds {plural(lost, "message")} without a topic; copy it again'
             )
         self.topics = [*self._topics.values()]
         self.start_ns = int(self._times[0]) if len(self._times) else 0
@@ -110,7 +110,7 @@ class SqliteFile:
 
     def _read_rows(self, file: sqlite3.Connection) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows, topics and times of the messages that are whole, in the order of their times."""
-        rows, refused, large = array('q'), 0, 0
+        rows, bare, refused, large = array('q'), array('q'), 0, 0
         try:
             # By the table itself: its index may be damaged or missing. Lengths stand in its rows.
             for *row, length in file.execute(
@@ -120,20 +120,28 @@ class SqliteFile:
                     large += 1
                 elif all(type(value) is int for value in row) and row[2] >= 0:
                     rows.extend(row)
+                    if length is None:
+                        bare.append(row[2])
                 else:
                     refused += 1
         except BROKEN as error:
             _raise_interrupt(error)
             self.faults.append(
-                f'{self._name} is damaged or cut off behind {len(rows) // 3} messages '
+                f'{self._name} is damaged or cut off behind {plural(len(rows) // 3, "message")} '
                 f'({error}); copy it again, or take what is there with sqlite3 .recover'
+            )
+        if bare:
+            at = f'at {min(bare)} ns' if len(bare) == 1 else f'the first at {min(bare)} ns'
+            self.faults.append(
+                f'{self._name} holds {plural(len(bare), "message")} without data, {at}; find '
+                'out why its recorder wrote nothing there, or use another copy'
             )
         if large:
             self.faults.append(
-                f'{self._name} holds {large} messages that are larger than any image'
+                f'{self._name} holds {plural(large, "message")} larger than any image'
             )
         if refused:
-            self.faults.append(f'{self._name} holds {refused} messages without a time')
+            self.faults.append(f'{self._name} holds {plural(refused, "message")} without a time')
         table = np.array(rows, np.int64).reshape(-1, 3)
         table = table[np.argsort(table[:, 2], kind='stable')]
         return table[:, 0], table[:, 1], table[:, 2]
@@ -206,8 +214,8 @@ def _beside(path: Path, ending: str) -> Path:
 
 
 def _begins(path: Path, magic: bytes) -> bool:
-    with suppress(OSError), path.open('rb') as file:
-        return file.read(len(magic)) == magic
+    with suppress(OSError):
+        return read_head(path).startswith(magic)
     return False
 
 

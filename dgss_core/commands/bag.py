@@ -113,7 +113,9 @@ def info(bag: Path) -> int:
     found = bag_info(bag)
     _print(found)
     for fault in found.faults:
-        print(f'{bag}: {fault}.', file=sys.stderr)
+        # A fault names its file, which may be the one that was given.
+        named = fault.startswith((str(bag), plain(bag.name)))
+        print(f'{fault}.' if named else f'{bag}: {fault}.', file=sys.stderr)
     return 1 if found.faults or any(t.stored < t.count for t in found.topics) else 0
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dgss_core.documents import read_json
-from dgss_core.errors import DgssError, one_line
+from dgss_core.errors import DgssError, cause, one_line
 from dgss_core.evaluation.assembly import provenance
 from dgss_core.evaluation.compare import FORMAT, compare_runs, read_run
 from dgss_core.evaluation.report.comparison import build_comparison, is_sure
@@ -76,7 +76,8 @@ def _write(output: Path, found: dict[str, Any], runs: list[Path], overwrite: boo
             (folder / PAGE).write_text(build_comparison(found), encoding='utf-8')
     except OSError as error:
         raise DgssError(
-            f'{output} cannot be written: {error}; free some room, or choose another folder.'
+            f'{output} cannot be written: {cause(error)}; free some room, or choose another '
+            'folder.'
         ) from error
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dgss_core.errors import DgssError, unknown
+from dgss_core.errors import DgssError, cause, unknown
 from dgss_core.files import Kind, refuse_file, write_whole
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import About, read_about, save_checkpoint
@@ -224,6 +224,6 @@ def _write_manifest(checkpoint: Path, path: Path) -> None:
         write_whole(path, f'{json.dumps(content, indent=2)}\n'.encode())
     except OSError as error:
         raise DgssError(
-            f'{checkpoint} is written, but {path} could not be written ({error}); choose a '
+            f'{checkpoint} is written, but {path} could not be written ({cause(error)}); choose a '
             'folder with enough room.'
         ) from error

@@ -19,7 +19,7 @@ from dgss_core.datasets.pairs import Pairs
 from dgss_core.datasets.storage import Storage
 from dgss_core.datasets.synthetic import SYNTHETIC
 from dgss_core.datasets.unlabelled import UNLABELLED
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, cause, plural
 from dgss_core.files import Kind, refuse_file, write_whole
 from dgss_core.images.compressed import encode_jpeg
 from dgss_core.images.paint import colorize, contact_sheet, overlay
@@ -145,7 +145,7 @@ def _print(layout: Layout, reports: list[CheckReport]) -> None:
         print(problem, file=sys.stderr)
     if len(problems) > SHOWN:
         print(f'... and {len(problems) - SHOWN} more problems', file=sys.stderr)
-    print('nothing is wrong' if not problems else f'{len(problems)} problems')
+    print('nothing is wrong' if not problems else plural(len(problems), 'problem'))
 
 
 def _sizes(report: CheckReport, layout: Layout) -> str:
@@ -180,4 +180,4 @@ def _write(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, data)
     except OSError as error:
-        raise DgssError(f'{path} cannot be written: {error}; name another file.') from error
+        raise DgssError(f'{path} cannot be written: {cause(error)}; name another file.') from error

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from dgss_core.errors import DgssError
 from dgss_core.inputs import read_frames
+from dgss_core.paths import is_file
 from dgss_core.runtime.backends import PREFERRED, check_backend, load_backend
 from dgss_core.runtime.backends.onnx_runtime import CPU, OnnxRuntimeBackend
 from dgss_core.runtime.bundle import ReferenceFrame, open_bundle
@@ -84,27 +85,31 @@ def list_engines(*, cache_dir: Path | None = None) -> None:
         cache_dir: folder of the engines; ~/.cache/dgss/engines when left out
     """
     cache = EngineCache(cache_dir)
+    damaged = cache.damaged()
     table = Table(box=None, caption=str(cache.folder), caption_justify='left')
     for column in ('bundle', 'precision', 'backend', 'for', 'MB', 'built in', 'used', 'verified'):
         table.add_column(column, no_wrap=True)
     for entry in cache.entries():
         key = entry.key
-        try:
-            size, used = entry.size, entry.used
-        except OSError:  # Without an engine it is built again.
+        if not is_file(entry.engine):
             continue
         table.add_row(
             f'{key.bundle}@{key.network[:8]}',
             key.precision,
             f'{key.backend} {key.version}',
             f'{key.device} ({key.capability})',
-            f'{size / 1e6:.1f}',
+            f'{entry.size / 1e6:.1f}',
             f'{entry.seconds:.1f} s',
-            time.strftime('%Y-%m-%d', time.localtime(used)),
+            time.strftime('%Y-%m-%d', time.localtime(entry.used)),
             known.verdict if (known := load_report(entry.folder / REPORT)) else 'at first use',
         )
     # Names are no markup.
     Console(width=max(160, Console().width), markup=False).print(table)
+    for folder in damaged:
+        ERRORS.print(
+            f'{folder} is damaged; it is built again when it is needed, or removed by dgss engine '
+            'prune.'
+        )
 
 
 def verify_engine(

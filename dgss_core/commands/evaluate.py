@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -136,7 +137,7 @@ def evaluate(
             raise DgssError(f'--{name} is {value}; give at least {least}.')
     given = (root, bundle, against, checkpoint, predictions, conditions, criteria, ood)
     read = [*given, Path(labels) if labels else None, *(bag or [])]
-    inputs = [path for path in read if path and path.exists()]
+    inputs = [path for path in read if path and os.path.exists(path)]
     folder = EvaluationFolder(output, overwrite=overwrite, inputs=inputs)
     check_exports(export or [], output)
     bounds = load_criteria(criteria) if criteria is not None else []

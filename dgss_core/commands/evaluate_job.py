@@ -23,7 +23,7 @@ from dgss_core.datasets import build_dataset
 from dgss_core.datasets.protocols import Protocol
 from dgss_core.datasets.registry import is_copy, takes_protocol_map
 from dgss_core.datasets.synthetic import SYNTHETIC
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, cause
 from dgss_core.evaluation.assembly import Settings
 from dgss_core.evaluation.bag_frames import BagFrames, BagOptions
 from dgss_core.evaluation.corruption_suite import Counts
@@ -147,8 +147,8 @@ class Job:
             os.chdir(self.working)
         except OSError as error:
             raise DgssError(
-                f'A worker cannot open {self.working} ({error}); put the drives and the output '
-                'on a file system that all machines share, and start in a folder of it.'
+                f'A worker cannot open {self.working} ({cause(error)}); put the drives and the '
+                'output on a file system that all machines share, and start in a folder of it.'
             ) from error
         said: list[str] = []
         models = self.models(ExitStack(), said.append)

@@ -20,6 +20,7 @@ from dgss_core.images.frames import Frame
 from dgss_core.images.paint import contact_sheet, overlay
 from dgss_core.inputs import read_frames
 from dgss_core.labels import IGNORE
+from dgss_core.paths import is_file, missing
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.bundle.contents import sha256_of
 from dgss_core.runtime.segmenter import Segmenter
@@ -207,8 +208,8 @@ def _teacher(checkpoint: Path | None, bundle: Path | None) -> tuple[SegmentsImag
 
 def _read_prompts(path: Path) -> list[dict[str, Any]]:
     """Lines with a prompt and a condition. Raises DgssError if one lacks either."""
-    if not path.is_file():
-        raise DgssError(f'There is no {path}; write one with dgss generate prompts.')
+    if not is_file(path):
+        raise missing('', path, 'write one with dgss generate prompts')
     lines = read_entries(path, killed=False)
     for number, line in enumerate(lines, 1):
         prompt, condition = line.get('prompt'), line.setdefault('condition', 'day')

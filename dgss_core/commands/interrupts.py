@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -11,6 +12,9 @@ from functools import cache
 
 LAST = 3
 """The interrupt that ends the process at once; until then the verb may finish its files."""
+SILENT_S = 1.0
+WAITING = 'dgss: interrupted; what has begun is finished first. Two more Ctrl-C end it at once.'
+"""Printed if the verb still runs so long after the first interrupt."""
 
 
 @cache
@@ -50,6 +54,8 @@ def _forget() -> None:
 def _count(reading: int) -> None:
     count = 0
     while count < LAST:
+        if count == 1 and not select.select([reading], [], [], SILENT_S)[0]:
+            print(WAITING, file=sys.stderr, flush=True)
         count += os.read(reading, 16).count(signal.SIGINT)
     print('dgss: ended at once; files in work are incomplete.', file=sys.stderr, flush=True)
     os._exit(130)

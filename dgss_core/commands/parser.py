@@ -14,8 +14,9 @@ import yaml
 from jsonargparse import ArgumentParser, set_loader, set_parsing_settings
 
 from dgss_core.commands.plain_parser import each, switched
-from dgss_core.documents import is_file, load_yaml, located, read_yaml
+from dgss_core.documents import load_yaml, located, read_yaml
 from dgss_core.errors import DgssError, one_line, shown
+from dgss_core.paths import is_file, missing
 
 CODE = {'class_path', 'init_args', 'dict_kwargs', '__path__'}
 """Keys by which jsonargparse imports and calls what a value names."""
@@ -113,8 +114,10 @@ def _section(option: str, value: str) -> str:
     found = is_file(path)
     content = read_yaml(path) if found else load_yaml(value, option)
     if not isinstance(content, dict):
-        reason = f'{path} holds no keys' if found else f'There is no file {one_line(value)}'
-        raise DgssError(f'{reason}; give {option} the path of a YAML file.')
+        advice = f'give {option} the path of a YAML file'
+        if found:
+            raise DgssError(f'{path} holds no keys; {advice}.')
+        raise missing('file', Path(one_line(value)), advice)
     _check(content, str(path) if found else option)
     # A bare name like recipe.yaml would be taken for the name of a module.
     return f'./{value}' if found and '/' not in value else value
@@ -173,7 +176,7 @@ def _why_no_section(path: Path | None, text: str, name: str) -> str:
 def _why_unreadable(path: Path, text: str) -> str:
     """The reason in the message of jsonargparse for a config file that it rejects."""
     if not is_file(path):
-        return f'There is no file {path}'
+        return str(missing('file', path, 'correct the path')).rstrip('.')
     keys = re.findall(r'Parser key "(?:config\.)?([^"]+)"', text)
     unfit = r"Option '[^']+' is not accepted|Expected an? (?!<class 'None).+? Got value: [^;]+"
     reason = re.search(unfit, text)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from dgss_core.commands.progress import byte_progress, say, with_progress
 from dgss_core.errors import DgssError, one_line
-from dgss_core.files import cache_folder
+from dgss_core.files.home import cache_folder
 from dgss_core.published.catalog import Catalog, load_catalog
 from dgss_core.published.entry import Checkpoint
 from dgss_core.published.store import Fetched, Store

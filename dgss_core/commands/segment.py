@@ -16,7 +16,7 @@ import numpy as np
 
 from dgss_core.commands.progress import say, with_progress
 from dgss_core.commands.segment_output import FOLDERS, PAGE, refuse_output, result_folder
-from dgss_core.errors import DgssError, IncompleteError
+from dgss_core.errors import DgssError, IncompleteError, cause, plural
 from dgss_core.files import NEW, flush_tree, staging_folder, write_whole
 from dgss_core.images.compressed import encode_jpeg, encode_png
 from dgss_core.images.frames import Frame, FrameSource
@@ -84,9 +84,12 @@ def segment(
         with result_folder(output, Path(source), overwrite, result.page()) as folder:
             segment_all(result, folder, opacity)
     except OSError as error:
-        raise DgssError(f'{output} cannot be written: {error}; choose another folder.') from error
+        raise DgssError(
+            f'{output} cannot be written: {cause(error)}; {result.kept(output)}free some room, or '
+            'choose another folder.'
+        ) from error
     if result.interrupted:
-        print(f'Finished {len(result.names)} frames: {output / PAGE}', file=sys.stderr)
+        print(f'Finished {plural(len(result.names), "frame")}: {output / PAGE}', file=sys.stderr)
         raise KeyboardInterrupt
     return result.report(output)
 
@@ -94,6 +97,7 @@ def segment(
 def segment_all(result: Result, output: Path, opacity: float) -> None:
     """Write every frame, and the page also when it stops early; KeyboardInterrupt is kept."""
     segmenter, source = result.segmenter, result.frames
+    result.place = output
 
     def predict(entry: tuple[Frame, np.ndarray]) -> tuple[Frame, Prediction, float]:
         return entry[0], *segmenter.timed(entry[1])
@@ -150,6 +154,8 @@ class Result:
     started: float = field(default_factory=time.perf_counter)
     is_part: bool = True
     interrupted: bool = False
+    place: Path | None = None
+    """The folder that is written to: the output, or what takes its place at the end."""
 
     def page(self) -> str:
         labels = self.segmenter.labels
@@ -172,6 +178,12 @@ class Result:
         # The JSON is embedded in HTML: no tag may open inside it.
         text = json.dumps(data, default=str).replace('<', r'\u003c')
         return Template(PAGE_TEMPLATE.read_text()).substitute(data=text)
+
+    def kept(self, output: Path) -> str:
+        """What is left in `output` after an error, as a part of a sentence."""
+        if self.place not in (None, output):
+            return 'the earlier result in it stays; '
+        return f'finished in it: {plural(len(self.names), "frame")}; ' if self.names else ''
 
     @property
     def total(self) -> int:

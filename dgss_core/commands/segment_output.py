@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, cause
 from dgss_core.files import (
     STAGING,
     Kind,
@@ -60,7 +60,9 @@ def refuse_output(output: Path, source: Path, overwrite: bool) -> None:
             return
         why = _why_no_result(output)
     except OSError as error:
-        raise DgssError(f'{output} cannot be read: {error}; choose another folder.') from error
+        raise DgssError(
+            f'{output} cannot be read: {cause(error)}; choose another folder.'
+        ) from error
     if not overwrite:
         raise DgssError(f'{output} is not empty; choose another folder or pass --overwrite.')
     if why:

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from dgss_core.datasets.layout import Layout, Split, path_pattern
 from dgss_core.datasets.matching import Pair, paths_of
-from dgss_core.documents import read_bounded
 from dgss_core.errors import DgssError, shown
+from dgss_core.paths import read_bounded
 
 LARGEST_LISTING = 1 << 26
 """Bytes of a list of frames."""

@@ -34,7 +34,8 @@ import numpy as np
 
 from dgss_core import __version__
 from dgss_core.errors import DgssError, shown
-from dgss_core.files import cache_folder, write_whole
+from dgss_core.files import write_whole
+from dgss_core.files.home import cache_folder
 from dgss_core.files.lock import locked
 
 try:

@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, cause
+from dgss_core.paths import is_file, is_folder, missing
 
 LARGEST_FILE = 1 << 29
 """Bytes of an image, a label file or a list; a zip of a few kilobytes can hold more."""
@@ -36,8 +37,8 @@ class Storage:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        if not self.root.exists():
-            raise DgssError(f'There is no {self.root}; give the folder or the zip of the dataset.')
+        if not is_file(self.root) and not is_folder(self.root):
+            raise missing('', self.root, 'give the folder or the zip of the dataset')
         self._places: dict[str, tuple[Path, str | None]] = {}
         self._stamps: dict[str, str] = {}
         self._open: dict[tuple[int, Path], zipfile.ZipFile] = {}
@@ -79,7 +80,7 @@ class Storage:
             return path.read_bytes() if member is None else self._zip(path).read(member)
         except DAMAGED as error:
             raise DgssError(
-                f'{self.where(name)} cannot be read ({error}); copy or download it again.'
+                f'{self.where(name)} cannot be read ({cause(error)}); copy or download it again.'
             ) from error
 
     def size(self, name: str) -> int:
@@ -101,7 +102,7 @@ class Storage:
         try:
             status = path.stat()
         except OSError as error:
-            raise DgssError(f'{path} cannot be read ({error}); copy it again.') from error
+            raise DgssError(f'{path} cannot be read ({cause(error)}); copy it again.') from error
         return f'{status.st_size} {status.st_mtime_ns}'
 
     def _add(self, name: str, path: Path, member: str | None) -> bool:
@@ -111,7 +112,9 @@ class Storage:
         try:
             members = self._zip(path).infolist()
         except DAMAGED as error:
-            raise DgssError(f'{path} is not a whole zip ({error}); download it again.') from error
+            raise DgssError(
+                f'{path} is not a whole zip ({cause(error)}); download it again.'
+            ) from error
         for info in members:
             member = PurePosixPath(info.filename)
             # For example __MACOSX/._NAME, which macOS adds for every file.

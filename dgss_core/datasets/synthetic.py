@@ -13,7 +13,7 @@ from dgss_core import __version__
 from dgss_core.datasets.rendered import Frame, limit_of_folder, shared_frames
 from dgss_core.datasets.sample import Sample
 from dgss_core.errors import unknown
-from dgss_core.files import cache_folder
+from dgss_core.files.home import cache_folder
 from dgss_core.labels import LabelSet
 from dgss_core.synthetic import CONDITIONS, StreetDrive
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dgss_core.corruptions import CORRUPTIONS, EVALUATED, SEVERITIES, corrupt
-from dgss_core.errors import DgssError, unknown
+from dgss_core.errors import DgssError, cause, unknown
 from dgss_core.evaluation.conditions import IGNORE
 from dgss_core.evaluation.counts import (
     BAND,
@@ -218,5 +218,5 @@ def _load(path: Path, predictors: int) -> tuple[list[int], list[FrameCounts]]:
             return arrays['places'].tolist(), sums
     except UNREADABLE as error:
         raise DgssError(
-            f'{path} cannot be read ({error}); delete it, and it is measured again.'
+            f'{path} cannot be read ({cause(error)}); delete it, and it is measured again.'
         ) from error

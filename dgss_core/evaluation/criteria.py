@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dgss_core.documents import LARGEST_YAML, load_yaml, read_bounded
+from dgss_core.documents import LARGEST_YAML, load_yaml
 from dgss_core.errors import DgssError, shown, unknown
 from dgss_core.evaluation.results import ALL, Results, Verdict
+from dgss_core.paths import read_bounded
 
 PASS, FAIL, NOT_MEASURED = 'pass', 'fail', 'not measured'
 

@@ -17,6 +17,7 @@ from dgss_core.evaluation.assembly import FORMAT
 from dgss_core.evaluation.counts import pack_arrays
 from dgss_core.evaluation.store import SUFFIX
 from dgss_core.files import is_empty, refuse_inputs, refuse_unwritable, write_whole
+from dgss_core.paths import is_file, missing, reading, writing
 
 RESULTS, COUNTS, REPORT = 'results.json', 'counts.npz', 'report.html'
 JUNIT, LINES = 'criteria.xml', 'criteria.jsonl'
@@ -34,6 +35,11 @@ class EvaluationFolder:
 
     def __init__(self, path: Path, *, overwrite: bool, inputs: Iterable[Path]) -> None:
         self.path = path
+        with writing(path, 'choose another folder'):
+            self._check(overwrite, inputs)
+
+    def _check(self, overwrite: bool, inputs: Iterable[Path]) -> None:
+        path = self.path
         refuse_inputs(path, inputs)
         if path.is_symlink() or (path.exists() and not path.is_dir()):
             raise DgssError(f'{path} is no folder; name a folder of its own for the results.')
@@ -67,22 +73,21 @@ class EvaluationFolder:
 
     def put(self, name: str, data: bytes) -> Path:
         """Write one file of the folder. Raises DgssError if that fails."""
-        try:
+        with writing(self.path / name):
             self.path.mkdir(parents=True, exist_ok=True)
             write_whole(self.path / name, data)
-        except OSError as error:
-            raise DgssError(
-                f'{self.path / name} cannot be written: {error}; free some room, or choose '
-                'another folder.'
-            ) from error
         return self.path / name
 
 
 def read_results(folder: Path) -> dict[str, Any]:
     """The content of a `results.json`. Raises DgssError if it is missing or no evaluation."""
-    path = folder / RESULTS if folder.is_dir() else folder
-    if not path.is_file():
-        raise DgssError(f'{folder} holds no {RESULTS}; give the output of dgss evaluate.')
+    advice = 'give the output of dgss evaluate'
+    with reading(folder, advice):
+        path = folder / RESULTS if folder.is_dir() else folder
+        if folder.is_dir() and not os.path.lexists(path):
+            raise DgssError(f'{folder} holds no {RESULTS}; {advice}.')
+    if not is_file(path):
+        raise missing('', path, advice)
     return _check_results(path)
 
 

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from dgss_core.documents import load_json
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, cause
 from dgss_core.evaluation.flicker import FlickerCounts
 from dgss_core.images.compressed import decode_pixels, encode_jpeg, encode_png
 from dgss_core.images.paint import thumbnail
@@ -198,7 +198,8 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise DgssError(
-            f'{path} cannot be used: {error}; remove it to predict its frames again, or name '
-            'another folder.'
-        ) from error
+        advice = 'make room or get the rights there and go on, or name another folder'
+        # The disk, its rights and locks raise another class, as does a table that is missing.
+        if type(error) is sqlite3.DatabaseError or 'no such' in str(error):
+            advice = 'remove it to predict its frames again, or name another folder'
+        raise DgssError(f'{path} cannot be used: {cause(error)}; {advice}.') from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -21,6 +20,7 @@ from dgss_core.export.network import DeployedNetwork
 from dgss_core.export.precision import TYPES
 from dgss_core.networks.adapters.lora import merge_lora
 from dgss_core.networks.systems.model import SegmentationModel
+from dgss_core.paths import scratch_folder
 from dgss_core.runtime.backend import unexpected
 from dgss_core.runtime.bundle import INPUT, MASK, Bundle, ReferenceFrame
 from dgss_core.runtime.bundle.writing import refuse_existing, write_bundle
@@ -83,10 +83,8 @@ def export_bundle(
         precision=precision,
         source=None if source is None else _describe(network, source, height=height, width=width),
     )
-    with tempfile.TemporaryDirectory() as scratch:
-        networks = _write_networks(
-            Path(scratch), network, manifest, opset, calibration, references
-        )
+    with scratch_folder() as scratch:
+        networks = _write_networks(scratch, network, manifest, opset, calibration, references)
         return write_bundle(
             folder,
             networks.pop(precision),

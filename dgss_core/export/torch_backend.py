@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dgss_core import __version__
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, cause
 from dgss_core.export.compiling import compile_network
 from dgss_core.export.network import DeployedNetwork
 from dgss_core.networks.adapters.lora import merge_lora
@@ -160,7 +160,7 @@ def _sha256(path: Path) -> str:
     try:
         return sha256_of(path)
     except OSError as error:
-        raise DgssError(f'{path} cannot be read: {error}.') from error
+        raise DgssError(f'{path} cannot be read: {cause(error)}.') from error
 
 
 @contextmanager

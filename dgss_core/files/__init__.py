@@ -18,11 +18,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dgss_core.errors import DgssError
-from dgss_core.files.places import cache_folder as cache_folder
-from dgss_core.files.places import expand as expand
+from dgss_core.errors import DgssError, cause, require_regular
 from dgss_core.files.renaming import EXCHANGE, NO_REPLACE
 from dgss_core.files.renaming import rename as _rename
+from dgss_core.paths import writing
 
 STAGING = '.dgss-staging-'
 """Start of the name of a staging folder."""
@@ -57,8 +56,14 @@ def flush(path: Path) -> None:
 
 
 def no_link(path: str | Path, flags: int) -> int:
-    """Opener for `open`: refuses a symbolic link."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    """Opener for `open`: refuses a symbolic link, and what is no file, without waiting for it."""
+    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    try:
+        require_regular(handle, Path(path))
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -140,13 +145,12 @@ def refuse_replacing(
 
     `inputs`: what the command reads. The folder must hold none of them, nor the working folder.
     """
-    _refuse_replacing(folder, kind, overwrite=overwrite, inputs=inputs)
+    with writing(folder, 'choose another folder'):
+        _refuse_replacing(folder, kind, overwrite, inputs)
     refuse_unwritable(folder.parent)
 
 
-def _refuse_replacing(
-    folder: Path, kind: Kind, *, overwrite: bool, inputs: Iterable[Path] = ()
-) -> None:
+def _refuse_replacing(folder: Path, kind: Kind, overwrite: bool, inputs: Iterable[Path]) -> None:
     tidy(folder.parent)
     if folder.is_symlink():
         raise DgssError(f'{folder} is a link; give the path of the folder that it points to.')
@@ -158,11 +162,10 @@ def _refuse_replacing(
 
 
 def refuse_file(path: Path, kind: Kind, inputs: Iterable[Path] = ()) -> None:
-    """Raise DgssError if a file at `path` is not of this `kind`, is one of the `inputs`, or cannot
-    be written.
-    """
-    refuse_inputs(path, inputs)
-    _refuse_other(path, kind)
+    """Raise DgssError for a file of another `kind`, one of the `inputs`, or an unwritable one."""
+    with writing(path, 'choose another file'):
+        refuse_inputs(path, inputs)
+        _refuse_other(path, kind)
     refuse_unwritable(path.parent)
 
 
@@ -177,7 +180,7 @@ def refuse_unwritable(folder: Path) -> None:
             pass
     except OSError as error:
         raise DgssError(
-            f'{folder} cannot be written ({there}: {error.strerror}); choose another output, in a '
+            f'{folder} cannot be written ({there}: {cause(error)}); choose another output, in a '
             'folder with enough room that you may write to.'
         ) from error
 
@@ -194,9 +197,13 @@ def refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
 
 def _refuse_other(path: Path, kind: Kind) -> None:
     try:
-        why = kind.why_not(path) if os.path.lexists(path) else ''
+        why = ''
+        if os.path.lexists(path):
+            # A pipe would make who reads it wait.
+            is_other = path.exists() and not path.is_file() and not path.is_dir()
+            why = 'it is no file' if is_other else kind.why_not(path)
     except (OSError, DgssError) as error:
-        why = str(error).rstrip('.')
+        why = cause(error).rstrip('.')
     if why:
         raise DgssError(
             f'{path} is not {kind.name} ({why}) and is not overwritten; choose another path.'

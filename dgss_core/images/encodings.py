@@ -188,10 +188,16 @@ def _layout(encoding: str) -> Encoding:
 
 def check_size(*, width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     """Raise DgssError for a size in pixels that no image has, before memory is taken for it."""
-    if not 0 < width <= MAX_SIDE or not 0 < height <= MAX_SIDE or width * height > max_pixels:
+    if width < 1 or height < 1:
         raise DgssError(
-            f'The image says it is {width}x{height}; sizes from 1 to {MAX_SIDE} pixels a side and '
-            f'{max_pixels} in all are accepted, a larger one is taken for a damaged header.'
+            f'The image says it is {width}x{height}, which is no size; its header is damaged, '
+            'save or copy it again.'
+        )
+    if width > MAX_SIDE or height > MAX_SIDE or width * height > max_pixels:
+        raise DgssError(
+            f'The image says it is {width}x{height}; at most {MAX_SIDE} pixels a side and '
+            f'{max_pixels} in all are accepted. Crop or scale it; if that is not its size, its '
+            'header is damaged.'
         )
 
 

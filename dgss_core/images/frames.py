@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dgss_core.errors import DgssError, shown
+from dgss_core.errors import DgssError, cause, shown
 from dgss_core.images.label_files import decode_ids
 from dgss_core.images.stills import decode_still
 
@@ -79,7 +79,7 @@ def read_picture(path: Path) -> tuple[np.ndarray, bytes]:
         if not LINK_TEXT.fullmatch(data):
             return decode_still(data, upright=True), data
     except (OSError, DgssError) as error:
-        raise DgssError(f'{path} cannot be read: {error}') from error
+        raise DgssError(f'{path} cannot be read: {cause(error)}') from error
     raise DgssError(link_sentence(path, os.fsdecode(data).strip()))
 
 
@@ -93,7 +93,7 @@ def read_labels(path: Path) -> np.ndarray:
     try:
         return decode_ids(path.read_bytes())
     except (OSError, DgssError) as error:
-        raise DgssError(f'{path} cannot be read as labels: {error}') from error
+        raise DgssError(f'{path} cannot be read as labels: {cause(error)}') from error
 
 
 def raise_error(name: str, error: DgssError) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import torch
@@ -14,13 +15,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dgss_core.documents import load_json
-from dgss_core.errors import DgssError, one_line, shown
+from dgss_core.errors import DgssError, cause, one_line, shown
 from dgss_core.files import replacing
 from dgss_core.labels import LabelSet
 from dgss_core.networks.importers.keys import refuse_differences
 from dgss_core.networks.systems import SegmentationModel, build_system
 from dgss_core.networks.tensor_files import read_metadata, read_tensors
 from dgss_core.networks.weight_files import CHECKPOINT as SCHEMA
+from dgss_core.paths import is_file, missing
 
 UNFIT = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError),
@@ -87,15 +89,15 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str,
             save_file(weights, staging, metadata)
     except (OSError, SafetensorError) as error:
         raise DgssError(
-            f'{path} could not be written ({error}); choose a folder with enough room that you '
-            'may write to.'
+            f'{path} could not be written ({cause(error)}); choose a folder with enough room that '
+            'you may write to.'
         ) from error
 
 
 def read_about(path: Path) -> tuple[About, LabelSet]:
     """Description and label set of a checkpoint. Raises DgssError as `load_checkpoint` does."""
-    if not path.is_file():
-        raise DgssError(f'There is no checkpoint {path}; give the path of a .safetensors file.')
+    if not is_file(path):
+        raise missing('checkpoint', path, 'give the path of a .safetensors file')
     metadata = read_metadata(path)
     if metadata.get('schema') != SCHEMA:
         raise DgssError(
@@ -173,6 +175,8 @@ def load_checkpoint(path: str | Path) -> SegmentationModel:
             )
         model = build_system(about.system, label_set=label_set, **about.sizes)
     except UNFIT as error:
+        if any(frame.f_code.co_name == '<module>' for frame, _ in walk_tb(error.__traceback__)):
+            raise  # A library that cannot be imported is no fault of the file.
         raise DgssError(
             f'{path} was written with options this version does not know ({one_line(error)}); '
             'convert the published file again.'

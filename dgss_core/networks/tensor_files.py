@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from dgss_core.documents import load_json
-from dgss_core.errors import DgssError, one_line, read_head, shown, why_not
+from dgss_core.errors import DgssError, cause, one_line, read_head, shown, why_not
 from dgss_core.networks.torchscript_files import read_torchscript
 
 SKIPPED = (
@@ -97,7 +97,7 @@ def not_safetensors(path: Path, error: Exception) -> DgssError:
     elif lengths := _lengths(path):
         what = f'is cut short ({lengths}); copy or download it again'
     else:
-        what = f'is not a whole safetensors file ({one_line(error)}); copy or write it again'
+        what = f'is not a whole safetensors file ({cause(error)}); copy or write it again'
     return DgssError(f'{path} {what}.')
 
 

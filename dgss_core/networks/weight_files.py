@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dgss_core.errors import DgssError, shown
 from dgss_core.networks.tensor_files import is_safetensors, read_tensors, read_torch
+from dgss_core.paths import is_file, missing
 
 Weights = dict[str, Tensor]
 Which = Literal['averaged', 'last']
@@ -48,10 +49,12 @@ def read_file(path: Path, which: Which = 'averaged') -> Weights:
     damaged, of another kind, or holds no weights, several sets of them, or only averaged ones
     where the last are asked for.
     """
-    if not path.is_file():
-        raise DgssError(
-            f'There is no weight file {path}; give the path of a safetensors or torch file, '
-            'timm:<model>, or open_clip:<model>/<tag>.'
+    if not is_file(path):
+        raise missing(
+            'weight file',
+            path,
+            'give the path of a safetensors or torch file, timm:<model>, or '
+            'open_clip:<model>/<tag>',
         )
     if is_safetensors(path):
         metadata, tensors = read_tensors(path)

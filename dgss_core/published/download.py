@@ -18,7 +18,7 @@ from urllib.error import HTTPError
 from urllib.request import Request
 
 from dgss_core.documents import load_json
-from dgss_core.errors import HEAD, DgssError, what_it_is
+from dgss_core.errors import HEAD, DgssError, cause, what_it_is
 from dgss_core.files import no_link, write_whole
 from dgss_core.published.web import (
     LARGEST,
@@ -226,7 +226,9 @@ def _writing(part: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DgssError(f'{part} cannot be written ({error}); choose another --folder.') from error
+        raise DgssError(
+            f'{part} cannot be written ({cause(error)}); choose another --folder.'
+        ) from error
 
 
 def _length(file: BinaryIO) -> int:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dgss_core.documents import read_json
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, cause
 from dgss_core.files import flush, no_link, replacing, write_whole
+from dgss_core.paths import is_file, missing
 from dgss_core.published.digests import require_published
 from dgss_core.published.download import Progress, discard, download, held
 from dgss_core.published.entry import PINS, Checkpoint
@@ -130,7 +131,7 @@ class Store:
             os.replace(part, path)
             flush(path.parent)
         except OSError as error:
-            raise DgssError(f'{path} cannot be written: {error}.') from error
+            raise DgssError(f'{path} cannot be written: {cause(error)}.') from error
         discard(part)
         return sha256
 
@@ -138,15 +139,15 @@ class Store:
         self, given: Path, path: Path, entry: Checkpoint, pin: Pin | None, examine: Examine
     ) -> str:
         """Put a copy of `given` in its place; returns its SHA-256."""
-        if not given.is_file():
-            raise DgssError(f'There is no {given}; give the path of the file of {entry.name}.')
+        if not is_file(given):
+            raise missing('', given, f'give the path of the file of {entry.name}')
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as staged:
                 shutil.copyfile(given, staged)
                 return self._require(staged, entry, pin, str(given), examine)
         except OSError as error:
-            raise DgssError(f'{given} cannot be copied to {path}: {error}.') from error
+            raise DgssError(f'{given} cannot be copied to {path}: {cause(error)}.') from error
 
     def _require(
         self, path: Path, entry: Checkpoint, pin: Pin | None, origin: str, examine: Examine
@@ -188,7 +189,7 @@ class Store:
                 write_whole(self.folder / PINS, f'{text}\n'.encode())
         except OSError as error:
             raise DgssError(
-                f'{self.folder} cannot be written ({error}); choose another --folder.'
+                f'{self.folder} cannot be written ({cause(error)}); choose another --folder.'
             ) from error
 
     def _read(self) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +19,6 @@ from torch.utils.data import DataLoader
 from dgss_core.datasets.protocols import load_protocol
 from dgss_core.errors import DgssError
 from dgss_core.files import refuse_unwritable
-from dgss_core.networks.compilation import as_written
 from dgss_core.networks.losses.counts import Counts
 from dgss_core.training.augmentation import Draws
 from dgss_core.training.average import Average
@@ -133,8 +131,11 @@ def setup(
     if saved is not None:
         state.load(record.state)
     record.rewind(state.step)
-    # Last, because it takes long: what can be refused has been.
-    sources = kept_in_memory(sources, config.steps * config.batch, hardware.in_memory, fabric)
+    if state.step == config.steps:
+        fabric.print(f'All {state.step} steps are done.')
+    else:
+        # Last, because it takes long: what can be refused has been.
+        sources = kept_in_memory(sources, config.steps * config.batch, hardware.in_memory, fabric)
     in_memory = any(isinstance(source, InMemory) for source in sources)
     record.runs(
         choices(hardware, Form.of(model, config.steps, hardware), in_memory, fabric.device)
@@ -164,6 +165,8 @@ def run_steps(fabric: Fabric, training: Training) -> None:
             record.rewind(state.step - 1)
             with progress.paused():
                 evaluate_and_save(fabric, training)
+        elif state.step:
+            restore(fabric, training)
         while state.step < config.steps:
             set_rates(state.optimiser, config.optimiser, state.step, config.steps)
             losses.add(state.step + 1, *take_step(fabric, training, images, meter))
@@ -264,12 +267,10 @@ def evaluate_and_save(fabric: Fabric, training: Training) -> None:
 def score_and_save(fabric: Fabric, training: Training) -> None:
     """Score every split, log some pictures, and save the model, also as the best one if it is."""
     config, state, record = training.config, training.state, training.record
-    inner, segmenter = state.model, training.segmenter
+    segmenter = training.segmenter
     shared = training.hardware.strategy != 'fsdp'
-    averaged = nullcontext() if state.average is None else state.average.applied(inner)
     paths = [record.model]
-    inner.eval()
-    with averaged, fabric.autocast(), as_written(inner):
+    with state.as_saved(), fabric.autocast():
         for index, split in enumerate(training.splits):
             matrix = score(fabric, segmenter, split, shared)
             if index == 0:
@@ -282,4 +283,19 @@ def score_and_save(fabric: Fabric, training: Training) -> None:
                 score_text = 'no score, because no frame that was scored has a labelled pixel'
             fabric.print(f'step {state.step}: {split.title}: {score_text}')
         save_model(config, segmenter.model, paths, fabric.is_global_zero)
+    training.objective.train()
+
+
+def restore(fabric: Fabric, training: Training) -> None:
+    """Write the models again that are gone and are those of the state; tell of a lost best one."""
+    state, record = training.state, training.record
+    titles = [split.title for split in training.splits[:1]]
+    lost = fabric.broadcast([record.lost(title) for title in titles] if record.first else [])
+    for path, step in [entry for found in lost for entry in found.items()]:
+        if step == state.step:
+            with state.as_saved():
+                save_model(training.config, training.segmenter.model, [path], record.first)
+            fabric.print(f'{path} was gone or damaged, and is written again from the state.')
+        elif path == record.best_model:
+            fabric.print(f'{path}, of step {step}, is gone; only a new training can make it.')
     training.objective.train()

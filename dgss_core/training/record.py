@@ -21,6 +21,8 @@ from dgss_core.errors import DgssError
 from dgss_core.files import append_line, no_link, write_whole
 from dgss_core.images.paint import colorize, fitted, overlay
 from dgss_core.labels import LabelSet
+from dgss_core.networks.tensor_files import read_metadata
+from dgss_core.paths import is_file, missing, writing
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.evaluation import ModelSegmenter, ScoredSplit
 from dgss_core.training.generation.journal import read_entries, unwritable
@@ -63,6 +65,10 @@ class Record:
         return self.folder / 'scores.jsonl'
 
     @property
+    def results(self) -> tuple[Path, Path, Path]:
+        return self.model, self.best_model, self.scores
+
+    @property
     def recipe(self) -> Path:
         return self.folder / 'config.yaml'
 
@@ -84,9 +90,9 @@ class Record:
         if not self.first:
             return ''
         recipe = written(config)
-        changes = self._check(recipe, resume)
         text = yaml.safe_dump(recipe, sort_keys=False).encode()
         with self._writable():
+            changes = self._check(recipe, resume)
             self.folder.mkdir(parents=True, exist_ok=True)
             self._take()
             self._note(origin(config.seed, hardware))
@@ -115,23 +121,18 @@ class Record:
 
     @contextmanager
     def _writable(self) -> Iterator[None]:
-        try:
+        with writing(self.folder, 'choose another --output'):
             yield
-        except OSError as error:
-            raise DgssError(
-                f'{self.folder} cannot be written to ({error.strerror}); choose another --output.'
-            ) from error
 
     def _check(self, recipe: dict[str, Any], resume: bool) -> list[str]:
         """The keys of `recipe` that change a training; those of `CHANGEABLE` may.
 
         Raises DgssError if a training with `recipe` must not write to the folder.
         """
-        results = [
-            path.name
-            for path in (self.state, self.model, self.best_model, self.scores)
-            if path.exists()
-        ]
+        for path in (self.recipe, self.labels, self.origin, self.state, *self.results):
+            if path.exists() and not path.is_file():
+                raise missing('', path, 'remove it, or choose another --output')
+        results = [path.name for path in (self.state, *self.results) if path.exists()]
         if results and not resume:
             raise DgssError(
                 f'{self.folder} holds a training already ({results[0]}); go on with it by '
@@ -213,6 +214,18 @@ class Record:
         known = [e['miou'] for e in self._entries() if e['on'] == title and e['miou'] is not None]
         return max(known, default=-1)
 
+    def lost(self, title: str) -> dict[Path, int]:
+        """The models that are gone or damaged, with the step that each was written after."""
+        entries = [entry for entry in self._entries() if entry['on'] == title]
+        known = [entry for entry in entries if entry['miou'] is not None]
+        # The first of equal scores wrote the best model.
+        steps = {self.model: entries[-1:], self.best_model: known and [max(known, key=_miou)]}
+        return {
+            path: found[0]['step']
+            for path, found in steps.items()
+            if found and not _is_whole(path)
+        }
+
     def is_scored(self, step: int, splits: int) -> bool:
         """Whether `step` was scored on as many `splits`; False if there are none to tell by."""
         found = sum(entry['step'] == step for entry in self._entries())
@@ -261,6 +274,17 @@ class Record:
             # Steps after the last saved state are logged again, so drop their old entries.
             self.writer = SummaryWriter(str(self.folder), purge_step=step)
         return self.writer
+
+
+def _miou(entry: Mapping[str, Any]) -> float:
+    return float(entry['miou'])
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return is_file(path) and bool(read_metadata(path))
+    except DgssError:
+        return False
 
 
 def _or_none(value: float) -> float | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from dgss_core.documents import load_json
 from dgss_core.errors import DgssError, one_line
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import write_tensors
+from dgss_core.networks.compilation import as_written
 from dgss_core.networks.tensor_files import read_metadata, read_tensors
 from dgss_core.training.average import Average
 
@@ -50,7 +52,15 @@ class SavedState:
     @classmethod
     def read(cls, path: Path) -> SavedState:
         """Read it without the tensors. Raises DgssError for what is no state of a training."""
-        return cls.of(read_metadata(path), path)
+        try:
+            metadata = read_metadata(path)
+        except DgssError as error:
+            fault = str(error).rpartition('; ')[0] or str(error).rstrip('.')
+            raise DgssError(
+                f'{fault}, and --resume goes on from it; put a copy of it there, or train anew '
+                'with another --output.'
+            ) from error
+        return cls.of(metadata, path)
 
     @classmethod
     def of(cls, metadata: Mapping[str, str], path: Path) -> SavedState:
@@ -89,6 +99,14 @@ class TrainingState:
         """The averages that are in use, by their name in the saved file."""
         both = {'average': self.average, 'teacher': self.teacher}
         return {name: average for name, average in both.items() if average is not None}
+
+    @contextmanager
+    def as_saved(self) -> Iterator[None]:
+        """The model as it is scored and saved: its averages, in eval mode from here on."""
+        averaged = nullcontext() if self.average is None else self.average.applied(self.model)
+        self.model.eval()
+        with averaged, as_written(self.model):
+            yield
 
     def save(self, path: Path, first: bool = True) -> None:
         """Write the state to `path` atomically.

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, cause
 from dgss_core.files import Kind, refuse_file, write_whole
 from dgss_core.runtime.bundle import open_bundle
 from dgss_ros.bench.scenarios import SCENARIOS, TURNS, Load
@@ -72,7 +72,7 @@ def node(
             write_whole(output, f'{text}\n'.encode())
         except OSError as error:
             print(text)
-            raise DgssError(f'{output} cannot be written ({error}); see above.') from error
+            raise DgssError(f'{output} cannot be written ({cause(error)}); see above.') from error
     pace = f'{rate:g} Hz' if rate else 'next frame when the mask has arrived'
     report.print(f'{scenario}: {opened.identity}, {width}x{height}, {pace}')
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from dgss_core.bags import IMAGE_TOPIC, Bag, write_bag
 from dgss_core.commands.progress import with_progress
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, cause
 from dgss_core.files import write_whole
 from dgss_core.images.compressed import encode_png
 from dgss_core.runtime.bundle import open_bundle
@@ -94,7 +94,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> DgssError:
-    return DgssError(f'{path} cannot be written ({error}); choose another --output.')
+    return DgssError(f'{path} cannot be written ({cause(error)}); choose another --output.')
 
 
 def _is_report(path: Path) -> bool:

@@ -19,6 +19,7 @@ from rclpy.signals import SignalHandlerOptions, install_signal_handlers
 from rclpy.utilities import remove_ros_args
 
 from dgss_core.errors import DgssError
+from dgss_core.files.home import name_user
 from dgss_ros.node.ending import Deadline
 from dgss_ros.node.transport import init_ros, prepare_process
 
@@ -36,6 +37,7 @@ def run(make: Callable[[], NodeT], begin: Callable[[NodeT], None], args: list[st
     Returns the exit code: 0, or 2 for a DgssError at start. A thread that does not end keeps the
     process for no longer than `dgss_ros.node.ending.END_S`.
     """
+    name_user()
     prepare_process()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # What was imported stays. To look through it again and again would stop the frames for longer.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dgss_core.files import expand
+from dgss_core.files.home import expand
 from dgss_core.runtime.backend import Report
 from dgss_core.runtime.backends import load_backend
 from dgss_core.runtime.bundle import open_bundle

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, cause
 from dgss_core.files import write_new
 
 MOST_FRAMES = 1000
@@ -32,7 +32,9 @@ def write_frame(folder: Path, stem: str, contents: Mapping[str, bytes]) -> list[
             if not any(path.exists() for path in paths) and _write(paths):
                 return list(paths)
     except OSError as error:
-        raise DgssError(f'{folder} cannot be written: {error}; correct save_folder.') from error
+        raise DgssError(
+            f'{folder} cannot be written: {cause(error)}; correct save_folder.'
+        ) from error
     raise AssertionError
 
 

@@ -77,7 +77,7 @@ def test_metadata_that_counts_more_is_told(part: str, tmp_path: Path) -> None:
     assert error.missing == (14 if part == 'topic' else 0)
     says = {
         'topic': '6 of 20 messages of /camera/image_raw are there',
-        'total': 'metadata.yaml counts 20 messages, and 6 are there',
+        'total': '6 of 20 messages in metadata.yaml are there',
         'file': 'a_0.mcap holds 6 of 20 messages',
     }
     assert says[part] in str(error)
@@ -167,10 +167,10 @@ def test_the_rows_of_a_damaged_table_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('change', 'says'),
     [
-        ("UPDATE messages SET timestamp = 'noon' WHERE id = 3", 'holds 1 messages without a time'),
-        ('UPDATE messages SET timestamp = -5 WHERE id = 3', 'holds 1 messages without a time'),
-        ('UPDATE messages SET topic_id = 7 WHERE id = 3', 'holds 1 messages without a topic'),
-        ('UPDATE messages SET data = NULL WHERE id = 3', '5 of 6 messages'),
+        ("UPDATE messages SET timestamp = 'noon' WHERE id = 3", 'holds 1 message without a time'),
+        ('UPDATE messages SET timestamp = -5 WHERE id = 3', 'holds 1 message without a time'),
+        ('UPDATE messages SET topic_id = 7 WHERE id = 3', 'holds 1 message without a topic'),
+        ('UPDATE messages SET data = NULL WHERE id = 3', 'holds 1 message without data, at '),
         (
             'UPDATE messages SET data = 12 WHERE id = 3',
             'message 3 of a.db3 is not there or no data',
@@ -185,6 +185,24 @@ def test_a_row_that_no_recorder_writes_is_told(change: str, says: str, tmp_path:
     assert says in str(told[0])
     assert isinstance(file, sqlite3.Connection)
     file.close()
+
+
+def test_a_message_without_data_is_told_by_both_verbs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sqlite(tmp_path / 'a.db3') as file:
+        file.execute('UPDATE messages SET data = NULL WHERE id IN (3, 5)')
+        (first,) = file.execute('SELECT timestamp FROM messages WHERE id = 3').fetchone()
+    file.close()
+    fault = f'holds 2 messages without data, the first at {first} ns; find out'
+    assert main(['bag', 'info', str(tmp_path / 'a.db3')]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f'a.db3 {fault}')
+    assert main(['segment', str(tmp_path / 'a.db3'), '--output', str(tmp_path / 'out')]) == 1
+    error = capsys.readouterr().err
+    assert fault in error
+    assert 'reindex' not in error
+    assert 'copy it again' not in error
 
 
 def test_a_time_that_is_no_stamp_is_told(tmp_path: Path) -> None:

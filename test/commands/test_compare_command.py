@@ -88,7 +88,7 @@ def test_names_do_nothing_to_a_terminal(runs, tmp_path, capsys):
     ('arguments', 'told'),
     [
         (['{0}'], 'two or more'),
-        (['{0}', '/nowhere'], 'holds no results.json'),
+        (['{0}', '/nowhere'], 'There is no /nowhere'),
         (['{0}', '{1}', '--resamples', '1'], 'at least 2'),
         (['{0}', '{1}', '--output', '{0}'], '{0}'),
         ([], 'runs'),

@@ -24,7 +24,8 @@ import resource, sys, time
 from dgss_core.cli import main
 from dgss_core.commands import segment
 from dgss_core.runtime.segmenter import Segmenter
-call, write, count, written = Segmenter.predict_prepared, segment._write_frame, 0, 0
+call, write = Segmenter.predict_prepared, segment._write_frame
+count, written, ended = 0, 0, False
 def counted(*frame):
     global written
     try:
@@ -32,12 +33,15 @@ def counted(*frame):
     finally:
         written += 1
 def wait(self, images):
-    global count
-    while written < count:
+    global count, ended
+    # A frame before may never be written if the run was ended meanwhile.
+    while written < count and not ended:
         time.sleep(0.002)
     if count == int(sys.argv[1]):
         print('here', flush=True)
-        if sys.stdin.readline() == 'full\\n':
+        line = sys.stdin.readline()
+        ended = not line
+        if line == 'full\\n':
             resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))
     count += 1
     return call(self, images)
@@ -154,6 +158,7 @@ def test_an_earlier_result_stays_until_the_new_one_is_complete(
     if end == 'full':
         assert process.returncode == 2
         assert errors.count('\n') == 1
+        assert 'the earlier result in it stays' in errors
     assert {p: p.read_bytes() for p in (tmp_path / 'out').rglob('*') if p.is_file()} == before
     (tmp_path / 'pictures' / '0.png').unlink()
     assert main(['segment', *command, '--overwrite']) == 0
@@ -167,6 +172,8 @@ def test_a_full_disk_leaves_whole_frames(tmp_path: Path, command: list[str]) -> 
     assert process.returncode == 2
     assert errors.startswith('dgss: error:')
     assert errors.count('\n') == 1
+    assert 'Errno' not in errors
+    assert 'finished in it: 2 frames' in errors
     assert masks(tmp_path / 'out') == {'0': [0], '1': [1]}
     assert {len(os.listdir(tmp_path / 'out' / name)) for name in FOLDERS} == {2}
     assert main(['segment', *command, '--overwrite']) == 0

@@ -143,3 +143,19 @@ def test_processes_may_make_a_store_at_the_same_time(tmp_path: Path) -> None:
     command = [sys.executable, '-c', MAKE, str(tmp_path / 'store.sqlite'), str(start)]
     made = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert [(process.communicate()[0], process.returncode) for process in made] == [('0\n', 0)] * 4
+
+
+def test_a_full_disk_is_no_reason_to_remove_predictions(tmp_path: Path) -> None:
+    with PredictionStore(tmp_path / 'p.sqlite', 'model') as store:
+        store.put('1', IMAGE, answer())
+        store._database.execute('PRAGMA max_page_count = 1')
+        with pytest.raises(DgssError, match='is full; make room') as told:
+            store.put('2', IMAGE, answer())
+        assert 'remove' not in str(told.value)
+        assert store.names() == {'1'}
+
+
+def test_a_damaged_store_is_removed(tmp_path: Path) -> None:
+    (tmp_path / 'p.sqlite').write_bytes(b'no database' * 1000)
+    with pytest.raises(DgssError, match='remove it to predict its frames again'):
+        PredictionStore(tmp_path / 'p.sqlite', 'model')

@@ -17,7 +17,7 @@ import pytest
 from dgss_core.errors import DgssError
 from dgss_core.images import view
 from dgss_core.images.compressed import decode_compressed, encode_jpeg, encode_png
-from dgss_core.images.encodings import decode_image
+from dgss_core.images.encodings import check_size, decode_image
 from dgss_core.images.frames import read_image, read_labels
 from dgss_core.images.label_files import decode_ids
 from dgss_core.images.paint import contact_sheet, fitted
@@ -103,7 +103,7 @@ def test_a_picture_beyond_the_bounds_is_refused_before_it_is_decoded(
 def test_a_message_with_a_side_beyond_the_bounds_is_refused() -> None:
     data = bytes(1 << 23)
     for width, height in ((1 << 23, 1), (1, 1 << 23)):
-        with pytest.raises(DgssError, match='to 65500 pixels a side'):
+        with pytest.raises(DgssError, match='at most 65500 pixels a side'):
             decode_image(data, width=width, height=height, step=width, encoding='mono8')
 
 
@@ -186,3 +186,8 @@ def test_a_folder_with_strips_and_bombs_is_segmented(tmp_path: Path) -> None:
     masks = {path.name: cv2.imread(str(path), -1).shape for path in tmp_path.glob('out/masks/*')}
     assert masks == {'a.png': (60_000, 1), 'c.png': (48, 64)}
     assert (tmp_path / 'out' / 'index.html').is_file()
+
+
+def test_a_size_of_nothing_is_not_called_too_large() -> None:
+    with pytest.raises(DgssError, match='it is 0x0, which is no size'):
+        check_size(width=0, height=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
@@ -140,3 +141,16 @@ def test_a_damaged_style_bank_is_refused(tensors: dict[str, torch.Tensor], tmp_p
         StyleBank.load(path, CITYSCAPES, 'clip-rn50')
     save_file({'road': torch.zeros(1, 2, 4)}, path, about)
     assert list(StyleBank.load(path, CITYSCAPES, 'clip-rn50').styles) == [0]
+
+
+def test_a_library_that_cannot_be_imported_is_no_fault_of_a_file(
+    metadata: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'without_a_name.py').write_text("{}['getpwuid(): uid not found']")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(
+        'dgss_core.networks.checkpoint.build_system',
+        lambda *_, **__: importlib.import_module('without_a_name'),
+    )
+    with pytest.raises(KeyError, match='getpwuid'):
+        load_checkpoint(metadata[0])

@@ -176,9 +176,61 @@ def test_a_link_in_the_folder_is_not_followed(tmp_path: Path, begun: dict) -> No
     (run / 'best.safetensors').symlink_to(truth)
     (run / 'origin.jsonl').unlink()
     (run / 'origin.jsonl').symlink_to(truth)
-    with pytest.raises(DgssError, match='cannot be written to'):
+    with pytest.raises(DgssError, match='cannot be written'):
         train(parse(begun), tmp_path, run, CPU, resume=True)
     assert truth.read_text() == 'truth'
+
+
+def test_a_lost_model_of_a_finished_training_is_written_again(
+    tmp_path: Path, begun: dict, capsys: pytest.CaptureFixture
+) -> None:
+    run = tmp_path / 'run'
+    model, best = run / 'model.safetensors', run / 'best.safetensors'
+    whole = load_file(model)
+    for lose in (Path.unlink, lambda path: path.write_bytes(b'')):
+        lose(model)
+        best.unlink(missing_ok=True)
+        capsys.readouterr()
+        train(parse(begun), tmp_path, run, CPU, resume=True)
+        said = capsys.readouterr().out
+        assert 'All 4 steps are done.' in said
+        assert 'into memory' not in said
+        assert f'{model} was gone or damaged, and is written again' in said
+        assert f'{best}, of step 2, is gone; only a new training can make it.' in said
+        again = load_file(model)
+        assert again.keys() == whole.keys()
+        assert all(torch.equal(again[key], whole[key]) for key in whole)
+    assert not best.exists()
+
+
+def test_a_best_model_of_the_last_step_is_written_again(tmp_path: Path, begun: dict) -> None:
+    run = tmp_path / 'run'
+    entries = scores(run)
+    entries[-1]['miou'] = 0.9
+    text = ''.join(json.dumps(entry) + '\n' for entry in entries)
+    (run / 'scores.jsonl').write_text(text)
+    (run / 'best.safetensors').unlink()
+    train(parse(begun), tmp_path, run, CPU, resume=True)
+    best, last = (load_file(run / f'{name}.safetensors') for name in ('best', 'model'))
+    assert all(torch.equal(best[key], last[key]) for key in last)
+
+
+def test_an_empty_state_says_what_to_do(tmp_path: Path, begun: dict) -> None:
+    (tmp_path / 'run' / 'state.safetensors').write_bytes(b'')
+    with pytest.raises(DgssError, match=r'empty, and --resume goes on from it; put a copy of it'):
+        train(parse(begun), tmp_path, tmp_path / 'run', CPU, resume=True)
+
+
+@pytest.mark.parametrize(
+    'name', ['config.yaml', 'labels.yaml', 'origin.jsonl', 'state.safetensors', 'scores.jsonl']
+)
+def test_a_pipe_in_the_folder_is_not_waited_for(tmp_path: Path, begun: dict, name: str) -> None:
+    path = tmp_path / 'run' / name
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DgssError, match=f'{name} is a pipe, not a file; remove it'):
+        train(parse(begun), tmp_path, tmp_path / 'run', CPU, resume=True)
+    assert path.is_fifo()
 
 
 def test_the_best_score_is_that_of_the_named_split(tmp_path: Path, begun: dict) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, cause
 from dgss_core.evaluation.exports import fiftyone_dataset, foxglove_bags, rerun_recordings
 from dgss_core.evaluation.exports.frames import Drive, drives
 from dgss_core.evaluation.frames import Sets
@@ -68,8 +68,8 @@ def write_exports(
             export.write(output / export.folder, drives(sets, labels, done), done.label_set)
         except OSError as error:
             raise DgssError(
-                f'{output / export.folder} cannot be written: {error}; free some room, or choose '
-                'another folder.'
+                f'{output / export.folder} cannot be written: {cause(error)}; free some room, or '
+                'choose another folder.'
             ) from error
         written.append(output / export.folder)
     return written

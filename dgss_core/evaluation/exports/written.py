@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from dgss_core.errors import read_regular
 from dgss_core.files import Kind
 
 LIST = 'drives.txt'
@@ -24,7 +25,7 @@ def listed(name: str, why_not: Callable[[Path], str]) -> Kind:
 
     def why(folder: Path) -> str:
         try:
-            mark, *names = (folder / LIST).read_text(encoding='utf-8').splitlines()
+            mark, *names = read_regular(folder / LIST).decode().splitlines()
         except (OSError, ValueError):
             mark, names = '', []
         if mark != MARK:

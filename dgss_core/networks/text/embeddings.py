@@ -14,8 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dgss_core.errors import DgssError
-from dgss_core.files import cache_folder, replacing
+from dgss_core.errors import DgssError, cause
+from dgss_core.files import replacing
+from dgss_core.files.home import cache_folder
 from dgss_core.labels import LabelSet
 from dgss_core.networks.encoders.weights import open_clip_model, open_clip_name
 from dgss_core.networks.text.prompts import VOID, fill, styled, synonyms, templates
@@ -148,6 +149,6 @@ def _write(path: Path, embeddings: Tensor) -> None:
             save_file({'embeddings': embeddings.contiguous()}, staging)
     except (OSError, SafetensorError) as error:
         raise DgssError(
-            f'Text embeddings cannot be kept in {path.parent} ({error}); set '
+            f'Text embeddings cannot be kept in {path.parent} ({cause(error)}); set '
             'XDG_CACHE_HOME to a folder you can write to.'
         ) from None

@@ -9,14 +9,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from dgss_core.errors import DgssError, why_not
+from dgss_core.errors import DgssError, cause, open_regular, why_not
 
 SHARED_MEMORY = '/dev/shm'
 """A folder in memory, for a container without a folder of temporary files."""
@@ -134,8 +133,8 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 def _uncopied(folder: Path, error: OSError) -> DgssError:
     return DgssError(
-        f'{folder} cannot be copied to be loaded ({error}); free space in the folder of temporary '
-        'files, or set TMPDIR to another one.'
+        f'{folder} cannot be copied to be loaded ({cause(error)}); free space in the folder of '
+        'temporary files, or set TMPDIR to another one.'
     )
 
 
@@ -157,12 +156,8 @@ def _chunks(path: Path) -> Iterator[bytes]:
 @contextmanager
 def _open_regular(path: Path, largest: int | None = None) -> Iterator[tuple[BinaryIO, int]]:
     """An open file and its size in bytes."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(handle, 'rb') as file:
-        about = os.fstat(handle)
-        if not stat.S_ISREG(about.st_mode):
-            raise OSError(errno.EINVAL, 'it is not a regular file', str(path))
-        if largest is not None and about.st_size > largest:
-            reason = f'it has {about.st_size} bytes, {largest} may be'
-            raise OSError(errno.EFBIG, reason, str(path))
-        yield file, about.st_size
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if largest is not None and size > largest:
+            raise OSError(errno.EFBIG, f'it has {size} bytes, {largest} may be', str(path))
+        yield file, size

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, cause
 from dgss_core.files import Kind, refuse_replacing, replacing_folder, write_whole
 from dgss_core.runtime.bundle import CONFIDENCE, FRAMES, MASK, Bundle, ReferenceFrame, open_bundle
 from dgss_core.runtime.bundle.contents import sha256_of
@@ -43,8 +43,8 @@ def write_bundle(
             _fill(staging, network, manifest, frames)
     except OSError as error:
         raise DgssError(
-            f'{folder} could not be written ({error}); choose a folder with enough room that you '
-            'may write to.'
+            f'{folder} could not be written ({cause(error)}); choose a folder with enough room '
+            'that you may write to.'
         ) from error
     return open_bundle(folder)
 

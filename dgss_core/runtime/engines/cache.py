@@ -27,17 +27,11 @@ from itertools import chain
 from pathlib import Path
 
 from dgss_core.documents import load_json
-from dgss_core.errors import DgssError
-from dgss_core.files import (
-    NEW,
-    STAGING,
-    Kind,
-    cache_folder,
-    replacing_folder,
-    staging_folder,
-    tidy,
-)
+from dgss_core.errors import DgssError, cause
+from dgss_core.files import NEW, STAGING, Kind, replacing_folder, staging_folder, tidy
+from dgss_core.files.home import cache_folder
 from dgss_core.files.lock import locked
+from dgss_core.paths import is_file, reading
 from dgss_core.runtime.backend import Report
 from dgss_core.runtime.bundle.contents import read_whole
 from dgss_core.runtime.key import EngineKey
@@ -105,6 +99,26 @@ class EngineCache:
         found = (_read_entry(folder) for folder in folders)
         return [entry for entry in found if entry is not None]
 
+    def damaged(self) -> list[Path]:
+        """The folders of engines that lack a part or a readable description.
+
+        Raises DgssError if the cache is no folder, or cannot be read.
+        """
+        whole = {entry.folder for entry in self.entries() if is_file(entry.engine)}
+        parts = {
+            path: is_file(path / KEY) or is_file(path / ENGINE) for path in self._own_folders()
+        }
+        return [path for path, is_engine in parts.items() if is_engine and path not in whole]
+
+    def _own_folders(self) -> list[Path]:
+        advice = 'give the folder of the engines as --cache-dir'
+        with reading(self.folder, advice):
+            if not self.folder.exists():
+                return []
+            if not self.folder.is_dir():
+                raise DgssError(f'{self.folder} is no folder; {advice}.')
+            return [path for path in sorted(self.folder.iterdir()) if _is_ours(path)]
+
     def load(self, key: EngineKey) -> tuple[bytes, Entry] | None:
         """The engine for `key`: the one built here, or else a valid one built ahead of time."""
         exact = _read_entry(self.folder_of(key))
@@ -160,20 +174,21 @@ class EngineCache:
 
         Other folders stay. Returns the removed ones. Raises DgssError if one cannot be removed.
         """
-        if not self.folder.is_dir():
+        if not self._own_folders() and not self.folder.exists():
             return []
         oldest = time.time() - days * 86400
         try:
             with self._lock(report):
                 tidy(self.folder)
-                folders = [path for path in sorted(self.folder.iterdir()) if _is_ours(path)]
+                folders = self._own_folders()
                 removed = [path for path in folders if not _is_worth_keeping(path, oldest)]
                 for path in removed:
                     shutil.rmtree(path)
                 return removed
         except OSError as error:
             raise DgssError(
-                f'{self.folder} cannot be tidied ({error}); run this as the user who owns it.'
+                f'{self.folder} cannot be tidied ({cause(error)}); run this as the user who owns '
+                'it.'
             ) from error
 
     @contextmanager

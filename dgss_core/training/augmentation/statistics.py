@@ -12,7 +12,8 @@ from safetensors.numpy import load_file, save
 
 from dgss_core.datasets import Dataset
 from dgss_core.errors import DgssError
-from dgss_core.files import cache_folder, write_whole
+from dgss_core.files import write_whole
+from dgss_core.files.home import cache_folder
 from dgss_core.training.progress import in_threads
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dgss_core.documents import load_json, refuse_other_kind
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, cause, read_regular
 from dgss_core.files import append_line, write_whole
 
 
@@ -32,7 +32,7 @@ class Journal:
                     )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            content = path.read_bytes() if path.exists() else b''
+            content = read_regular(path) if path.exists() else b''
             lines, tail = _split(content)
             if tail and not lines and not tail.startswith(b'{"'):
                 raise DgssError(f'{path} is no file of JSON lines; choose another --output.')
@@ -68,8 +68,8 @@ class Journal:
 def unwritable(path: Path, error: OSError) -> DgssError:
     """The error for an output file that cannot be written."""
     return DgssError(
-        f'{path} cannot be written ({error}); choose an --output with enough room that you may '
-        'write to.'
+        f'{path} cannot be written ({cause(error)}); choose an --output with enough room that you '
+        'may write to.'
     )
 
 
@@ -81,9 +81,9 @@ def read_entries(path: Path, *, killed: bool = True, nan: bool = False) -> list[
     """
     refuse_other_kind(path)
     try:
-        lines, tail = _split(path.read_bytes())
+        lines, tail = _split(read_regular(path))
     except OSError as error:
-        raise DgssError(f'{path} cannot be read as JSON lines ({error}).') from error
+        raise DgssError(f'{path} cannot be read as JSON lines ({cause(error)}).') from error
     entries = []
     for number, line in enumerate(lines if killed or not tail else [*lines, tail], 1):
         entry = load_json(line, f'{path}, line {number},', nan=nan)

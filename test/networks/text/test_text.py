@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dgss_core.errors import DgssError
-from dgss_core.files import cache_folder
+from dgss_core.files.home import cache_folder
 from dgss_core.labels import LabelSet
 from dgss_core.networks.heads.mask2former.text_classifier import TextClassifier
 from dgss_core.networks.text.embeddings import (

@@ -79,7 +79,7 @@ def test_a_compressed_image_is_decoded_or_refused(messages: list[CompressedImage
 
 def test_a_bomb_is_refused_before_it_takes_memory() -> None:
     side = int(MAX_PIXELS**0.5) + 1
-    assert 'sizes from 1 to' in decode(CompressedImage(data=png_bomb(side, side, 1)))
+    assert 'pixels a side and' in decode(CompressedImage(data=png_bomb(side, side, 1)))
     assert MAX_PIXELS * 3 <= 200 << 20, 'accepted images must not fill the memory either'
 
 

@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +95,28 @@ def test_a_list_shows_names_as_they_are_and_leaves_out_what_is_gone(
     assert '[bold]b@00000000' in printed
     assert 'gone' not in printed
     assert printed.count('at first use') == 2
+
+
+def test_a_list_names_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    cache, build = EngineCache(tmp_path), Builds()
+    keys = [replace(WANTED, version=version) for version in ('whole', 'bare', 'torn')]
+    for key in keys:
+        obtain(cache, build, key)
+    whole, bare, torn = map(cache.folder_of, keys)
+    (bare / ENGINE).unlink()
+    (torn / KEY).write_text('{')
+    assert main(['engine', 'list', '--cache_dir', str(tmp_path)]) == 0
+    error = capsys.readouterr().err
+    assert f'{bare} is damaged; it is built again' in error
+    assert f'{torn} is damaged; it is built again' in error
+    assert str(whole) not in error
+
+
+@pytest.mark.parametrize('verb', ['list', 'prune'])
+def test_a_file_is_no_cache(tmp_path: Path, capsys: pytest.CaptureFixture, verb: str) -> None:
+    (tmp_path / 'file').write_text('')
+    assert main(['engine', verb, '--cache_dir', str(tmp_path / 'file')]) == 2
+    assert 'file is no folder; give the folder of the engines' in capsys.readouterr().err
 
 
 REPORTS: list[Callable[[dict], object]] = [

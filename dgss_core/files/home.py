@@ -1,7 +1,8 @@
-"""Folders of the user: caches, and paths with a ~."""
+"""The home, the caches and the name of the user, all of which may be missing in a container."""
 
 from __future__ import annotations
 
+import getpass
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -28,3 +29,14 @@ def expand(path: str | Path) -> Path:
         raise DgssError(
             f'{path} has no meaning here ({error}); set HOME, or give an absolute path.'
         ) from error
+
+
+def name_user() -> None:
+    """Give the user of this process a name if it has none, as in a container run by a number.
+
+    PyTorch asks for one when it is imported, for a folder of temporary files.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # The latter from Python 3.13 on.
+        os.environ['LOGNAME'] = str(os.getuid())

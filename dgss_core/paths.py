@@ -1,0 +1,120 @@
+"""What is at a path that a user gave: no file, a pipe or a full disk is told in one sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from dgss_core.errors import DgssError, cause, place, require_regular
+
+PIPE_S = 30.0
+"""Longest wait for the end of a pipe, which a shell makes for <(command)."""
+
+
+def is_file(path: Path) -> bool:
+    """Whether `path` is a regular file; False also for a path that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """As `is_file`, for a folder."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def missing(what: str, path: Path, advice: str) -> DgssError:
+    """The error for a `path` where `is_file` finds none; says what is there, or why none can be.
+
+    `what`: the kind of file ('checkpoint'), or ''.
+    """
+    if kind := place(path):
+        return DgssError(f'{path} is {kind}, not a file; {advice}.')
+    try:
+        os.stat(path)
+    except (OSError, ValueError) as error:
+        if getattr(error, 'errno', 0) not in (errno.ENOENT, errno.ENOTDIR):
+            return DgssError(f'{path} cannot be read ({cause(error)}); {advice}.')
+    return DgssError(f'There is no {f"{what} " if what else ""}{path}; {advice}.')
+
+
+@contextmanager
+def reading(path: Path, advice: str = 'check the path, the disk and the rights') -> Iterator[None]:
+    """Raise DgssError, which names `path`, for an error of the system in the block."""
+    try:
+        yield
+    except OSError as error:
+        raise DgssError(f'{path} cannot be read ({cause(error)}); {advice}.') from error
+
+
+@contextmanager
+def writing(
+    path: Path, advice: str = 'free some room, or choose another folder'
+) -> Iterator[None]:
+    """As `reading`, for an output."""
+    try:
+        yield
+    except OSError as error:
+        raise DgssError(f'{path} cannot be written ({cause(error)}); {advice}.') from error
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A new folder of temporary files, which is removed at the end of the block.
+
+    An error of the system in the block becomes a DgssError: nothing else is written there.
+    """
+    try:
+        with TemporaryDirectory(prefix='dgss-') as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise DgssError(
+            f'The folder of temporary files cannot be written ({cause(error)}); free some room '
+            'there, or set TMPDIR to another one.'
+        ) from error
+
+
+def read_bounded(path: Path, largest: int) -> bytes:
+    """The first bytes of a file or a pipe, one more than `largest` at most.
+
+    Raises DgssError if it cannot be read, and for a pipe that nobody writes to.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(handle, 'rb') as file:
+            if stat.S_ISFIFO(os.fstat(handle).st_mode):
+                return _read_pipe(handle, largest + 1)
+            require_regular(handle, path)
+            return file.read(largest + 1)
+    except (OSError, ValueError) as error:
+        raise DgssError(f'{path} cannot be read ({cause(error)}); give a file.') from error
+
+
+def _read_pipe(handle: int, most: int) -> bytes:
+    """What a process writes into a pipe that does not block, up to `most` bytes or its end."""
+    ready, data, end = select.poll(), b'', time.monotonic() + PIPE_S
+    ready.register(handle, select.POLLIN)
+    while len(data) < most:
+        try:
+            chunk = os.read(handle, most - len(data))
+        except BlockingIOError:
+            if not ready.poll(max(0, end - time.monotonic()) * 1000):
+                raise OSError(f'it is a pipe that did not end in {PIPE_S:g} s') from None
+            continue
+        if not chunk:
+            break
+        data += chunk
+    if not data:
+        raise OSError('it is a pipe that nobody writes to')
+    return data
