@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NoReturn
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from dgss_core.errors import DgssError, one_line, shown, why_not
+from dgss_core.errors import DgssError, missing_error, one_line, shown, why_not
 
 LARGEST_YAML = 1 << 20
 LARGEST_JSON = 1 << 25
@@ -144,7 +144,7 @@ def read_bounded(path: Path, largest: int) -> bytes:
         with path.open('rb') as file:
             return file.read(largest + 1)
     except (OSError, ValueError) as error:
-        raise DgssError(f'{path} cannot be read: {error}.') from error
+        raise missing_error(path, f'{path} cannot be read: {error}.') from error
 
 
 class _Loader(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):  # type: ignore[misc]

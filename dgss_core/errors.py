@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,6 +16,9 @@ LISTED = 20
 
 SHOWN = 60
 """A message shows up to this many characters of a value from outside."""
+
+ADDRESS = re.compile(r'([A-Za-z][A-Za-z0-9+.-]+):/+')
+"""How an address begins, or the path that was made of it."""
 
 HEAD = 512
 """Bytes that tell what a file is."""
@@ -94,6 +99,8 @@ def unknown(
     ('Cityscapes has no split ...'). `also`: another accepted form, added to the list.
     """
     known = list(known)
+    if also and (dead := dead_link(Path(name))):
+        return DgssError(dead)
     if also and ('/' in name or name.endswith(('.yaml', '.yml'))):
         return DgssError(f'There is no {what} file {shown(name, 300)}; correct the path.')
     near = similar(name, known)
@@ -159,6 +166,54 @@ def why_not(path: Path, *expected: str) -> str:
         if path.is_file():
             return what_it_is(read_head(path), *expected)
     return ''
+
+
+def missing_error(path: Path, sentence: str) -> DgssError:
+    """The error for a file or folder that is not there: `sentence`, or what its path says.
+
+    Its path may lead through a link whose target is gone, or be an address.
+    """
+    address = ADDRESS.match(str(path))
+    if address and not path.exists():
+        # A Path has lost one of the two slashes.
+        whole = f'{address[1]}://{str(path)[address.end() :]}'
+        return DgssError(
+            f'{one_line(whole)} is an address; addresses and streams are not read, download or '
+            'record it and give the path of the file.'
+        )
+    return DgssError(dead_link(path) or sentence)
+
+
+def dead_link(path: Path) -> str:
+    """A sentence about the link at or above `path` whose target is gone; '' if there is none."""
+    with suppress(OSError, ValueError):
+        if not path.exists():
+            for place in (path, *path.parents):
+                if place.is_symlink() and not place.exists():
+                    return _why_dead(place)
+    return ''
+
+
+def _why_dead(link: Path) -> str:
+    try:
+        link.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return f'{link} is a link that leads back to itself; replace it by the file.'
+    return link_sentence(link, os.readlink(link))
+
+
+def status_of(path: Path) -> os.stat_result:
+    """The status of a file, or of the link at `path` if its target is gone. Raises OSError."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return path.lstat()
+
+
+def link_sentence(path: Path, target: str) -> str:
+    """What to say of a link whose target is gone."""
+    return f'{path} is a link to {shown(target)}, which does not exist; fetch or mount its target.'
 
 
 def read_head(path: Path) -> bytes:

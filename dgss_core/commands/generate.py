@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import cv2
 import numpy as np
 
-from dgss_core.commands.progress import with_progress
-from dgss_core.errors import DgssError
+from dgss_core.commands.progress import say, with_progress
+from dgss_core.errors import DgssError, missing_error
 from dgss_core.evaluation.evaluate import SegmentsImages
 from dgss_core.files import STAGING, write_whole
 from dgss_core.images.compressed import encode_jpeg
@@ -152,6 +152,8 @@ def labels(
     config = RefinementConfig(sam, min_area, points)
     teacher, identity = _teacher(checkpoint, bundle)
     frames = read_frames(source, topic)
+    if frames.note:
+        say(frames.note)
     work = {'teacher': identity, **asdict(config), 'seed': seed}
     _refuse_others(output, 'labels.jsonl', (LABELS, TEACHER, SHEETS))
     journal = Journal(output / 'labels.jsonl', work)
@@ -208,7 +210,7 @@ def _teacher(checkpoint: Path | None, bundle: Path | None) -> tuple[SegmentsImag
 def _read_prompts(path: Path) -> list[dict[str, Any]]:
     """Lines with a prompt and a condition. Raises DgssError if one lacks either."""
     if not path.is_file():
-        raise DgssError(f'There is no {path}; write one with dgss generate prompts.')
+        raise missing_error(path, f'There is no {path}; write one with dgss generate prompts.')
     lines = read_entries(path, killed=False)
     for number, line in enumerate(lines, 1):
         prompt, condition = line.get('prompt'), line.setdefault('condition', 'day')

@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser, set_loader, set_parsing_settings
 
 from dgss_core.commands.plain_parser import each, switched
 from dgss_core.documents import is_file, load_yaml, located, read_yaml
-from dgss_core.errors import DgssError, one_line, shown
+from dgss_core.errors import DgssError, dead_link, missing_error, one_line, shown
 
 CODE = {'class_path', 'init_args', 'dict_kwargs', '__path__'}
 """Keys by which jsonargparse imports and calls what a value names."""
@@ -114,7 +114,7 @@ def _section(option: str, value: str) -> str:
     content = read_yaml(path) if found else load_yaml(value, option)
     if not isinstance(content, dict):
         reason = f'{path} holds no keys' if found else f'There is no file {one_line(value)}'
-        raise DgssError(f'{reason}; give {option} the path of a YAML file.')
+        raise missing_error(path, f'{reason}; give {option} the path of a YAML file.')
     _check(content, str(path) if found else option)
     # A bare name like recipe.yaml would be taken for the name of a module.
     return f'./{value}' if found and '/' not in value else value
@@ -173,7 +173,7 @@ def _why_no_section(path: Path | None, text: str, name: str) -> str:
 def _why_unreadable(path: Path, text: str) -> str:
     """The reason in the message of jsonargparse for a config file that it rejects."""
     if not is_file(path):
-        return f'There is no file {path}'
+        return dead_link(path) or f'There is no file {path}'
     keys = re.findall(r'Parser key "(?:config\.)?([^"]+)"', text)
     unfit = r"Option '[^']+' is not accepted|Expected an? (?!<class 'None).+? Got value: [^;]+"
     reason = re.search(unfit, text)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dgss_core.documents import read_json
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, missing_error
 from dgss_core.evaluation.assembly import FORMAT
 from dgss_core.evaluation.counts import pack_arrays
 from dgss_core.evaluation.store import SUFFIX
@@ -81,7 +81,9 @@ def read_results(folder: Path) -> dict[str, Any]:
     """The content of a `results.json`. Raises DgssError if it is missing or no evaluation."""
     path = folder / RESULTS if folder.is_dir() else folder
     if not path.is_file():
-        raise DgssError(f'{folder} holds no {RESULTS}; give the output of dgss evaluate.')
+        raise missing_error(
+            path, f'{folder} holds no {RESULTS}; give the output of dgss evaluate.'
+        )
     return _check_results(path)
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dgss_core.documents import load_json
-from dgss_core.errors import DgssError, one_line, shown
+from dgss_core.errors import DgssError, missing_error, one_line, shown
 from dgss_core.files import replacing
 from dgss_core.labels import LabelSet
 from dgss_core.networks.importers.keys import refuse_differences
@@ -95,7 +95,9 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str,
 def read_about(path: Path) -> tuple[About, LabelSet]:
     """Description and label set of a checkpoint. Raises DgssError as `load_checkpoint` does."""
     if not path.is_file():
-        raise DgssError(f'There is no checkpoint {path}; give the path of a .safetensors file.')
+        raise missing_error(
+            path, f'There is no checkpoint {path}; give the path of a .safetensors file.'
+        )
     metadata = read_metadata(path)
     if metadata.get('schema') != SCHEMA:
         raise DgssError(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from dgss_core.errors import DgssError, shown
+from dgss_core.errors import DgssError, missing_error, shown
 from dgss_core.networks.tensor_files import is_safetensors, read_tensors, read_torch
 
 Weights = dict[str, Tensor]
@@ -49,9 +49,10 @@ def read_file(path: Path, which: Which = 'averaged') -> Weights:
     where the last are asked for.
     """
     if not path.is_file():
-        raise DgssError(
+        raise missing_error(
+            path,
             f'There is no weight file {path}; give the path of a safetensors or torch file, '
-            'timm:<model>, or open_clip:<model>/<tag>.'
+            'timm:<model>, or open_clip:<model>/<tag>.',
         )
     if is_safetensors(path):
         metadata, tensors = read_tensors(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dgss_core.documents import read_json
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, missing_error
 from dgss_core.files import flush, no_link, replacing, write_whole
 from dgss_core.published.digests import require_published
 from dgss_core.published.download import Progress, discard, download, held
@@ -139,7 +139,9 @@ class Store:
     ) -> str:
         """Put a copy of `given` in its place; returns its SHA-256."""
         if not given.is_file():
-            raise DgssError(f'There is no {given}; give the path of the file of {entry.name}.')
+            raise missing_error(
+                given, f'There is no {given}; give the path of the file of {entry.name}.'
+            )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as staged:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Beta
 
-from dgss_core.errors import DgssError, one_line
+from dgss_core.errors import DgssError, missing_error, one_line
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.networks.checkpoint import write_tensors
 from dgss_core.networks.tensor_files import read_tensors
@@ -125,7 +125,9 @@ class StyleBank:
     def load(cls, path: Path, label_set: LabelSet, encoder: str) -> StyleBank:
         """Read a saved bank. Raises DgssError if its label set or its encoder is another one."""
         if not path.is_file():
-            raise DgssError(f'There is no style bank {path}; make it with dgss mine-styles.')
+            raise missing_error(
+                path, f'There is no style bank {path}; make it with dgss mine-styles.'
+            )
         metadata, tensors = read_tensors(path)
         found = tuple(metadata.get(key) for key in ('schema', 'label_set', 'encoder'))
         if found != (SCHEMA, label_set.name, encoder):
