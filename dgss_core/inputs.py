@@ -9,8 +9,8 @@ from dgss_core.bags.bag import Bag, is_bag
 from dgss_core.bags.interfaces import IMAGES, VIDEOS
 from dgss_core.bags.metadata import METADATA, is_metadata, is_stored
 from dgss_core.bags.reader import image_topic, read_bag
-from dgss_core.errors import HEAD, DgssError, IncompleteError, shown
-from dgss_core.images.folder import image_source, why_no_file
+from dgss_core.errors import HEAD, DgssError, IncompleteError, missing_error, shown
+from dgss_core.images.folder import image_source
 from dgss_core.images.frames import Frame, FrameSource, OnError, raise_error
 from dgss_core.images.stills import IMAGE_SUFFIXES, format_of
 from dgss_core.images.video import video_source
@@ -39,11 +39,9 @@ def read_frames(
             apply to the source.
     """
     path = Path(source)
-    if path.is_symlink() and not path.exists():
-        raise DgssError(why_no_file(path))
     if not path.exists():
-        raise DgssError(
-            f'There is no {path}; give an image, a folder of images, a video or a bag.'
+        raise missing_error(
+            path, f'There is no {path}; give an image, a folder of images, a video or a bag.'
         )
     report = on_error or raise_error
     pictures = _pictures_in(path)
@@ -60,7 +58,7 @@ def read_frames(
             if pictures:
                 report(pictures[0].name, _beside(path, pictures))
 
-        return FrameSource(path, 'bag', chosen.count, frames)
+        return FrameSource(path, 'bag', chosen.count, frames, ' '.join(bag.notes))
     _refuse(topic is not None, f'A topic was named, but {path} is not a bag; leave it out.')
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES or _is_picture(path):
         return image_source(path, labels, fps, report)
