@@ -12,8 +12,9 @@ from typing import Any, get_type_hints
 from dgss_core import __version__
 from dgss_core.commands.interrupts import end_on_repeated_interrupts, end_with_threads
 from dgss_core.commands.plain_parser import is_plain, parse_plain
-from dgss_core.errors import DgssError, explained, libraries_for, one_line, similar
+from dgss_core.errors import DgssError, explained, one_line, similar
 from dgss_core.files.home import name_user
+from dgss_core.libraries import libraries_for
 
 LONGEST = 4000
 """Characters of an error message."""

@@ -125,6 +125,18 @@ def _placed(value: str, folder: Path, working: Path) -> str:
     return value
 
 
+def fault_of(error: Exception) -> str:
+    """What is wrong with a document in which a value was not found or not usable.
+
+    `error`: what Python raised for it, whose words are about code and not about the document.
+    """
+    if isinstance(error, KeyError) and error.args:
+        return f'it has no {shown(error.args[0])}'
+    if isinstance(error, TypeError | AttributeError | LookupError):
+        return 'a value is of another kind than it must be'
+    return one_line(error)
+
+
 def refuse_other_kind(path: Path) -> None:
     """Raise DgssError if the first bytes of a file show that it is no document, and what it is.
 

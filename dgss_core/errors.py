@@ -19,6 +19,9 @@ LISTED = 20
 SHOWN = 60
 """A message shows up to this many characters of a value from outside."""
 
+ADDRESS = re.compile(r'([A-Za-z][A-Za-z0-9+.-]+):/+')
+"""How an address begins, or the path that was made of it."""
+
 HEAD = 512
 """Bytes that tell what a file is."""
 
@@ -82,16 +85,6 @@ STAGED = re.compile(r'\.dgss-staging-[^/]*/((new|old)/)?')
 """What a message of the system holds and no user knows."""
 
 
-BY_PIP = {
-    'mcap': 'mcap',
-    'onnxruntime': 'onnxruntime',
-    'rosbags': 'rosbags',
-    'jsonargparse': 'jsonargparse[signatures]',
-    'docstring_parser': 'jsonargparse[signatures]',
-}
-"""Libraries that only pip installs, and what it calls them."""
-
-
 class DgssError(Exception):
     """A mistake that the user can fix: one sentence says what is wrong and how to fix it.
 
@@ -120,6 +113,8 @@ def unknown(
     ('Cityscapes has no split ...'). `also`: another accepted form, added to the list.
     """
     known = list(known)
+    if also and (dead := dead_link(Path(name))):
+        return DgssError(dead)
     if also and ('/' in name or name.endswith(('.yaml', '.yml'))):
         if kind := place(name):
             return DgssError(f'{shown(name, 300)} is {kind}, not a {what} file; correct the path.')
@@ -196,18 +191,6 @@ def one_line(text: object, longest: int = 500, *, lines: bool = False) -> str:
     )
 
 
-def fault_of(error: Exception) -> str:
-    """What is wrong with a document in which a value was not found or not usable.
-
-    `error`: what Python raised for it, whose words are about code and not about the document.
-    """
-    if isinstance(error, KeyError) and error.args:
-        return f'it has no {shown(error.args[0])}'
-    if isinstance(error, TypeError | AttributeError | LookupError):
-        return 'a value is of another kind than it must be'
-    return one_line(error)
-
-
 def what_it_is(head: bytes, *expected: str) -> str:
     """What a file with these first `HEAD` bytes is and what to do: 'empty; copy it again'.
 
@@ -254,6 +237,54 @@ def require_regular(handle: int, path: Path) -> None:
         raise OSError(errno.EINVAL, f'it is {kind}, not a file', str(path))
 
 
+def missing_error(path: Path, sentence: str) -> DgssError:
+    """The error for a file or folder that is not there: `sentence`, or what its path says.
+
+    Its path may lead through a link whose target is gone, or be an address.
+    """
+    address = ADDRESS.match(str(path))
+    if address and not path.exists():
+        # A Path has lost one of the two slashes.
+        whole = f'{address[1]}://{str(path)[address.end() :]}'
+        return DgssError(
+            f'{one_line(whole)} is an address; addresses and streams are not read, download or '
+            'record it and give the path of the file.'
+        )
+    return DgssError(dead_link(path) or sentence)
+
+
+def dead_link(path: Path) -> str:
+    """A sentence about the link at or above `path` whose target is gone; '' if there is none."""
+    with suppress(OSError, ValueError):
+        if not path.exists():
+            for place in (path, *path.parents):
+                if place.is_symlink() and not place.exists():
+                    return _why_dead(place)
+    return ''
+
+
+def _why_dead(link: Path) -> str:
+    try:
+        link.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return f'{link} is a link that leads back to itself; replace it by the file.'
+    return link_sentence(link, os.readlink(link))
+
+
+def status_of(path: Path) -> os.stat_result:
+    """The status of a file, or of the link at `path` if its target is gone. Raises OSError."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return path.lstat()
+
+
+def link_sentence(path: Path, target: str) -> str:
+    """What to say of a link whose target is gone."""
+    return f'{path} is a link to {shown(target)}, which does not exist; fetch or mount its target.'
+
+
 def read_head(path: Path) -> bytes:
     """The first `HEAD` bytes of a file. Raises OSError, or ValueError for an impossible path."""
     with open_regular(path) as file:
@@ -264,24 +295,3 @@ def similar(name: str, known: Iterable[str]) -> list[str]:
     """The (at most three) names of `known` that are close to `name`; all of them if none is."""
     known = list(known)
     return get_close_matches(name[:SHOWN], known, n=3, cutoff=0.4) or known
-
-
-@contextmanager
-def libraries_for(purpose: str) -> Iterator[None]:
-    """Raise DgssError, with the remedy, if a library is missing where something imports it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        missing = error.name or ''
-        if missing.split('.')[0] in ('', 'dgss_core', 'dgss_ros'):
-            raise
-        raise DgssError(f'{purpose} needs {missing}; {_remedy(missing)}.') from error
-
-
-def _remedy(module: str) -> str:
-    package = module.split('.')[0]
-    if package in BY_PIP:
-        return f'run pip install {BY_PIP[package]}'
-    if package in ('rclpy', 'rcl_interfaces', 'sensor_msgs', 'lifecycle_msgs'):
-        return 'source a ROS 2 installation, or on Linux x86-64 run pip install dgss_ros[ros]'
-    return 'run pip install dgss_ros[train]'

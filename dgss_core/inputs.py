@@ -64,7 +64,7 @@ def _open(
             if pictures:
                 report(pictures[0].name, _beside(path, pictures))
 
-        return FrameSource(path, 'bag', chosen.count, frames)
+        return FrameSource(path, 'bag', chosen.count, frames, ' '.join(bag.notes))
     _refuse(topic is not None, f'A topic was named, but {path} is not a bag; leave it out.')
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES or _is_picture(path):
         return image_source(path, labels, fps, report)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dgss_core.documents import is_file, read_yaml
-from dgss_core.errors import DgssError, fault_of, shown, unknown
+from dgss_core.documents import fault_of, is_file, read_yaml
+from dgss_core.errors import DgssError, shown, unknown
 
 IGNORE = 255
 """Id of a pixel without a label, in every label set."""
@@ -84,20 +84,23 @@ class LabelSet:
         palette[: len(self)] = [label.color for label in self.labels]
         return palette
 
-    def merge_to(self, other: LabelSet) -> np.ndarray:
+    def merge_to(self, other: LabelSet, advice: str = '') -> np.ndarray:
         """Lookup table from ids of this set to ids of `other`, uint8 (256,), 255 for no class.
 
-        Raises DgssError if the sets differ and this set has no merge to `other`.
+        Raises DgssError if the sets differ and this set has no merge to `other`. `advice`: what to
+        do then, if this set has no file that may be edited.
         """
         table = np.full(256, IGNORE, np.uint8)
         if set(self.names) == set(other.names):
             pairs = {name: name for name in self.names}
         elif other.name in self.merges:
             pairs = dict(self.merges[other.name])
+        elif other.name == self.name:
+            raise namesakes(self, other)
         else:
+            advice = advice or f'add a merges: {other.name}: section to its YAML file'
             raise DgssError(
-                f'Label set {self.name!r} says nothing about {other.name!r}; '
-                f'add a merges: {other.name}: section to its YAML file.'
+                f'Label set {self.name!r} says nothing about {other.name!r}; {advice}.'
             )
         for ours, theirs in pairs.items():
             if ours not in self.names or theirs not in other.names:
@@ -156,6 +159,19 @@ class LabelSet:
             also = ' or the path of a YAML file'
             raise unknown('label set', str(name_or_path), known, also=also)
         return cls.from_dict(read_yaml(path), str(path))
+
+
+def namesakes(first: LabelSet, second: LabelSet) -> DgssError:
+    """The error for two different label sets of one name."""
+    only = [
+        [name for name in one.names if name not in other.names]
+        for one, other in ((first, second), (second, first))
+    ]
+    parts = [f'only one has {", ".join(map(shown, names[:3]))}' for names in only if names]
+    return DgssError(
+        f'Two different label sets are named {first.name!r} ({len(first)} and {len(second)} '
+        f'classes, {", ".join(parts) or "in different orders"}); name them differently.'
+    )
 
 
 def _name(value: object, origin: str) -> str:

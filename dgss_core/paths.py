@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dgss_core.errors import DgssError, cause, place, require_regular
+from dgss_core.errors import DgssError, cause, missing_error, place, require_regular
 
 PIPE_S = 30.0
 """Longest wait for the end of a pipe, which a shell makes for <(command)."""
@@ -44,9 +44,9 @@ def missing(what: str, path: Path, advice: str) -> DgssError:
     try:
         os.stat(path)
     except (OSError, ValueError) as error:
-        if getattr(error, 'errno', 0) not in (errno.ENOENT, errno.ENOTDIR):
+        if getattr(error, 'errno', 0) not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return DgssError(f'{path} cannot be read ({cause(error)}); {advice}.')
-    return DgssError(f'There is no {f"{what} " if what else ""}{path}; {advice}.')
+    return missing_error(path, f'There is no {f"{what} " if what else ""}{path}; {advice}.')
 
 
 @contextmanager
@@ -98,7 +98,9 @@ def read_bounded(path: Path, largest: int) -> bytes:
             require_regular(handle, path)
             return file.read(largest + 1)
     except (OSError, ValueError) as error:
-        raise DgssError(f'{path} cannot be read ({cause(error)}); give a file.') from error
+        raise missing_error(
+            path, f'{path} cannot be read ({cause(error)}); give a file.'
+        ) from error
 
 
 def _read_pipe(handle: int, most: int) -> bytes:

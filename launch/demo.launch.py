@@ -20,9 +20,9 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-from dgss_core.cli import libraries_for
 from dgss_core.errors import DgssError
 from dgss_core.files.home import expand
+from dgss_core.libraries import libraries_for
 from dgss_ros.client.launching import dgss, ended_badly
 from dgss_ros.node import naming
 from dgss_ros.parameters.files import value_in

@@ -25,10 +25,10 @@ from launch.event_handlers import OnProcessExit
 from launch.events.process import ProcessExited, ShutdownProcess
 from launch_ros.actions import LifecycleNode
 
-from dgss_core.cli import libraries_for
 from dgss_core.errors import DgssError
 from dgss_core.files import is_empty
 from dgss_core.files.home import expand
+from dgss_core.libraries import libraries_for
 from dgss_ros.client.launching import dgss, ended_badly, options
 from dgss_ros.node import naming
 from launch import Action, LaunchContext, LaunchDescription

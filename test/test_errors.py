@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dgss_core.errors import HEAD, LISTED, one_line, unknown, what_it_is, why_not
+from dgss_core.errors import HEAD, LISTED, missing_error, one_line, unknown, what_it_is, why_not
 
 MANY = [f'encoder-{letter * 3}' for letter in 'abcdefghijklmnopqrstuvwxyz']
 
@@ -94,3 +94,17 @@ def test_what_is_no_file_is_not_called_missing(tmp_path: Path) -> None:
     assert told == "'/dev/zero' is a device, not a label set file; correct the path."
     told = str(unknown('label set', str(tmp_path / 'a.yaml'), ['a'], also=' or a path'))
     assert told.startswith('There is no label set file')
+
+
+def test_what_is_not_there_is_a_dead_link_or_an_address_first(tmp_path: Path) -> None:
+    link, loop = tmp_path / 'link', tmp_path / 'loop'
+    link.symlink_to('/gone/file')
+    loop.symlink_to('loop')
+    says = "is a link to '/gone/file', which does not exist; fetch or mount its target."
+    for path in (link, link / 'below' / 'it'):
+        assert str(missing_error(path, 'No.')) == f'{link} {says}'
+    assert str(missing_error(loop, 'No.')).startswith(f'{loop} is a link that leads back')
+    assert str(missing_error(tmp_path / 'other', 'No.')) == 'No.'
+    for address in ('https://example.com/a.mp4', 'rtsp://camera/1'):
+        said = str(missing_error(Path(address), 'No.'))
+        assert said.startswith(f'{address} is an address; addresses and streams are not read')

@@ -166,8 +166,10 @@ def test_unknown_names_and_missing_merges_are_refused(tmp_path: Path) -> None:
         LabelSet.load('cityscape')
     small = [{'id': 0, 'name': 'lane', 'color': [1, 2, 3]}]
     lanes = LabelSet.load(write(tmp_path / 'lanes.yaml', labels=small, merges={}))
-    with pytest.raises(DgssError, match='says nothing about'):
+    with pytest.raises(DgssError, match=r'says nothing about .* add a merges: .* its YAML file'):
         CITYSCAPES.merge_to(lanes)
+    with pytest.raises(DgssError, match=r'says nothing about .*; ask for another'):
+        CITYSCAPES.merge_to(lanes, 'ask for another')
     typo = write(tmp_path / 'typo.yaml', labels=small, merges={'camvid11': {'lane': 'raod'}})
     with pytest.raises(DgssError, match='raod'):
         LabelSet.load(typo).merge_to(CAMVID)
@@ -215,3 +217,15 @@ def test_254_classes_at_most(tmp_path: Path) -> None:
     assert len(LabelSet.load(written(254))) == 254
     with pytest.raises(DgssError, match='has 255 labels; give 1 to 254'):
         LabelSet.load(written(255))
+
+
+def test_two_sets_of_one_name_are_told_apart() -> None:
+    first, second = made('a', 'b'), made('a', 'c', 'd')
+    with pytest.raises(DgssError) as caught:
+        first.merge_to(second)
+    assert str(caught.value) == (
+        "Two different label sets are named 'own' (2 and 3 classes, only one has 'b', only one "
+        "has 'c', 'd'); name them differently."
+    )
+    assert 'merges' not in str(caught.value)
+    assert made('a', 'b').merge_to(made('b', 'a'))[:2].tolist() == [1, 0]

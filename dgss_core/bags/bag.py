@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 
 from dgss_core.bags import mcap_file, sqlite_file
@@ -21,10 +22,18 @@ from dgss_core.bags.metadata import (
     is_stored,
     read_metadata,
 )
-from dgss_core.bags.stored import CDR, MOST_FAULTS, BagMessage, StorageFile, StoredTopic
+from dgss_core.bags.stored import MOST_FAULTS, BagMessage, StorageFile
+from dgss_core.bags.topics import (
+    BagTopic,
+    merged_topics,
+    rate_of,
+    typed_by_files,
+    why_short,
+)
 from dgss_core.errors import (
     DgssError,
     IncompleteError,
+    missing_error,
     plain,
     read_head,
     what_it_is,
@@ -35,27 +44,10 @@ TOLD = 5
 """Faults in a sentence; more are counted only."""
 LONGEST_GAP_NS = 3600 * 10**9
 """A pause that is longer is taken for a clock that jumped."""
-UNITS = (('years', 31_557_600), ('days', 86_400), ('hours', 3600), ('s', 1))
+UNITS = (('years', 31_557_600), ('days', 86_400), ('hours', 3600), ('min', 60), ('s', 1))
 """Of time, in seconds."""
-LOOK_NS = 24 * LONGEST_GAP_NS
-"""A bag that lasts longer is searched for such pauses, which reads it once."""
-
-
-@dataclass(frozen=True)
-class BagTopic:
-    """`count`: the messages that the bag promises, of which `stored` are counted in its files.
-
-    `rate`: in Hz over the bag without its gaps; `latched`: late subscribers get the last message.
-    `encoding`: of the messages, cdr for those of ROS 2.
-    """
-
-    name: str
-    msgtype: str
-    count: int
-    rate: float
-    latched: bool
-    stored: int = 0
-    encoding: str = CDR
+PAUSE_NS = 10 * 10**9
+"""A pause that is longer is worth a word."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,8 @@ class BagInfo:
     """Summary of a bag; `size` in bytes, `start_ns` since the epoch.
 
     `gaps`: pauses of more than an hour, as time of the message before and length, in nanoseconds.
-    `faults`: what keeps the bag from being read whole, and what to do.
+    `pause`: the longest other one of more than `PAUSE_NS`, which may be meant. `faults`: what
+    keeps the bag from being read whole, and what to do. `notes`: what is wrong with it otherwise.
     """
 
     path: Path
@@ -73,22 +66,26 @@ class BagInfo:
     duration_ns: int
     topics: tuple[BagTopic, ...]
     gaps: tuple[tuple[int, int], ...] = ()
+    pause: tuple[int, int] | None = None
     faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Bag:
     """A bag folder or storage file. What is compressed as a file is unpacked once, until it ends.
 
     `topics` has one entry for each name and type. `faults`: what keeps it from being read whole,
-    as far as that is known without reading it. Raises DgssError if nothing of it can be read.
+    as far as that is known without reading it. `notes`: what else is wrong, a sentence each.
+    Raises DgssError if nothing of it can be read.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         with _reading(self.path):
             if not self.path.exists():
-                raise DgssError(
-                    f'There is no bag {self.path}; give a bag folder or an .mcap or .db3 file.'
+                raise missing_error(
+                    self.path,
+                    f'There is no bag {self.path}; give a bag folder or an .mcap or .db3 file.',
                 )
             self._open()
 
@@ -119,15 +116,24 @@ class Bag:
         spans = [(f.start_ns, f.end_ns) for f in self._files if any(t.count for t in f.topics)]
         self.start_ns = min((start for start, _ in spans), default=0)
         self.duration_ns = max((end for _, end in spans), default=0) - self.start_ns
-        self.topics = _merged(metadata.topics, self._files, self.duration_ns)
+        named, others = typed_by_files(metadata.topics, self._files)
+        self.notes = [
+            f'{self.path / METADATA} says that {plain(t.name)} is {plain(t.msgtype)}, which it is '
+            'not in the files; they are trusted, and ros2 bag reindex writes it anew.'
+            for t in others
+        ]
+        self.topics = merged_topics(named, self._files, self.duration_ns)
         if (found := sum(topic.count for topic in self.topics)) < metadata.total:
             faults.append(f'{found} of {metadata.total} messages in {METADATA} are there')
         self.faults = faults
 
     def info(self) -> BagInfo:
-        """Summarise the bag; reads it once if it seems to last more than a day."""
-        gaps = tuple(self._gaps()) if self.duration_ns > LOOK_NS else ()
+        """Summarise the bag."""
+        pauses = [*self._pauses()]
+        gaps = tuple(pause for pause in pauses if pause[1] > LONGEST_GAP_NS)
+        pause = max((p for p in pauses if p not in gaps), key=itemgetter(1), default=None)
         length_ns = self.duration_ns - sum(gap for _, gap in gaps)
+        short = [(t.name, t.stored, t.count) for t in self.topics if t.stored < t.count]
         files = [self.path] if self.path.is_file() else self.path.iterdir()
         return BagInfo(
             path=self.path,
@@ -135,9 +141,11 @@ class Bag:
             size=sum(file.stat().st_size for file in files if file.is_file()),
             start_ns=self.start_ns,
             duration_ns=self.duration_ns,
-            topics=tuple(replace(t, rate=_rate(t.count, length_ns)) for t in self.topics),
+            topics=tuple(replace(t, rate=rate_of(t.count, length_ns)) for t in self.topics),
             gaps=gaps,
-            faults=tuple(_few(self.faults)),
+            pause=pause,
+            faults=tuple(_few(why_short(short, self.faults))),
+            notes=tuple(self.notes),
         )
 
     def messages(
@@ -159,15 +167,11 @@ class Bag:
         promised: Counter[str] = Counter()
         for topic in self.topics:
             promised[topic.name] += topic.count if topic.name in wanted else 0
-        short = {name: n - came[name] for name, n in promised.items() if n > came[name]}
+        short = [(name, came[name], n) for name, n in promised.items() if n > came[name]]
         if short or faults:
-            counts = [
-                f'{came[n]} of {promised[n]} messages of {plain(n)} are there' for n in short
-            ]
-            reasons = '; '.join(_few([*counts, *faults]))
-            if not faults:
-                reasons += '; the rest was never written, or ros2 bag reindex counts anew'
-            error = IncompleteError(f'{self.path} is incomplete: {reasons}.', sum(short.values()))
+            reasons = '; '.join(_few(why_short(short, faults)))
+            missing = sum(wanted - there for _, there, wanted in short)
+            error = IncompleteError(f'{self.path} is incomplete: {reasons}.', missing)
             if on_short is None:
                 raise error
             on_short(error)
@@ -181,12 +185,15 @@ class Bag:
             for file in self._files:
                 yield from file.messages(topics, damage)
 
-    def _gaps(self) -> Iterator[tuple[int, int]]:
-        names, before = {topic.name for topic in self.topics}, self.start_ns
-        for message in self._messages(names, {}):
-            if message.stamp_ns - before > LONGEST_GAP_NS:
-                yield before, message.stamp_ns - before
-            before = max(before, message.stamp_ns)
+    def _pauses(self) -> Iterator[tuple[int, int]]:
+        """The pauses of more than `PAUSE_NS`: time of the message before, and length."""
+        with _reading(self.path):
+            spans = [span for file in self._files for span in file.spans(PAUSE_NS)]
+        before = self.start_ns
+        for start, end in sorted(spans):
+            if start - before > PAUSE_NS:
+                yield before, start - before
+            before = max(before, end)
 
     def _open_file(self, path: Path, faults: list[str]) -> StorageFile:
         head = _head(path)
@@ -238,37 +245,6 @@ def read_messages(
 ) -> Iterator[BagMessage]:
     """Iterate the messages of a bag as `Bag.messages` does."""
     yield from opened(bag).messages(topics, on_short)
-
-
-def _merged(
-    named: tuple[StoredTopic, ...], files: list[StorageFile], duration_ns: int
-) -> tuple[BagTopic, ...]:
-    """One topic for each name and type, whatever file and QoS it has in them."""
-    stored: Counter[tuple[str, str]] = Counter()
-    counted: Counter[tuple[str, str]] = Counter()
-    encodings, latched = {}, set()
-    for topics, counts in ((named, counted), *((file.topics, stored) for file in files)):
-        for topic in topics:
-            key = topic.name, topic.msgtype
-            counts[key] += topic.count
-            encodings[key] = topic.encoding
-            latched |= {topic.name} if topic.latched else set()
-    return tuple(
-        BagTopic(
-            name=name,
-            msgtype=msgtype,
-            count=(count := max(counted[name, msgtype], stored[name, msgtype])),
-            rate=_rate(count, duration_ns),
-            latched=name in latched,
-            stored=stored[name, msgtype],
-            encoding=encodings[name, msgtype],
-        )
-        for name, msgtype in sorted(encodings)
-    )
-
-
-def _rate(count: int, length_ns: int) -> float:
-    return (count - 1) * 1e9 / length_ns if length_ns > 0 and count else 0.0
 
 
 def span(length_ns: int) -> str:

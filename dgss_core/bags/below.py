@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dgss_core.bags.bag import is_bag
 from dgss_core.bags.metadata import METADATA
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, dead_link
 from dgss_core.images.folder import natural
 from dgss_core.paths import is_folder
 
@@ -14,7 +14,8 @@ from dgss_core.paths import is_folder
 def bags_at(path: Path) -> list[Path]:
     """The bag at a path, or all bags in the folders below it, in natural order of their names.
 
-    Raises DgssError for a folder of recordings without metadata that also has bags below it.
+    Raises DgssError for a folder of recordings without metadata that also has bags below it, and
+    for a link that may be a folder and whose target is gone.
     """
     if not is_folder(path):
         return [path]
@@ -25,7 +26,10 @@ def _bags_in(folder: Path) -> list[Path]:
     if is_bag(folder) and (folder / METADATA).is_file():
         return [folder]
     # A link to a bag is one; other links are not followed, as they may lead back.
-    below = sorted((e for e in folder.iterdir() if e.is_dir()), key=natural)
+    entries = sorted(folder.iterdir(), key=natural)
+    if dead := next(filter(None, (dead_link(e) for e in entries if not e.suffix)), ''):
+        raise DgssError(dead)
+    below = [entry for entry in entries if entry.is_dir()]
     found = [bag for entry in below for bag in _bags_below(entry)]
     if not is_bag(folder):
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
@@ -17,6 +18,7 @@ from mcap.records import Channel, ChunkIndex, Footer, Header, Schema, Statistics
 from dgss_core.bags.compression import UnpackError, unpack_message
 from dgss_core.bags.mcap_records import (
     BROKEN,
+    CHUNK,
     MAGIC,
     MESSAGE,
     RECORD,
@@ -105,6 +107,31 @@ class McapFile:
                     except UnpackError as error:
                         damage(self._damaged(offset, error))
 
+    def spans(self, longest_ns: int) -> Iterator[tuple[int, int]]:
+        with self._path.open('rb') as file:
+            for _, opcode, length in self._records(file, lambda _: None):
+                with suppress(*BROKEN):
+                    if opcode == Opcode.MESSAGE:
+                        _, _, stamp_ns, _ = MESSAGE.unpack(file.read(MESSAGE.size))
+                        yield stamp_ns, stamp_ns
+                    elif opcode == Opcode.CHUNK:
+                        yield from self._spans_of_chunk(file, length, longest_ns)
+
+    def _spans_of_chunk(
+        self, file: IO[bytes], length: int, longest_ns: int
+    ) -> Iterator[tuple[int, int]]:
+        at = file.tell()
+        start, end, *_ = CHUNK.unpack(file.read(CHUNK.size))
+        # The times of a chunk without messages are zero.
+        if 0 < start <= end <= start + longest_ns:
+            yield start, end
+            return
+        file.seek(at)
+        for opcode, content in records_in(file, length):
+            if opcode == Opcode.MESSAGE:
+                _, _, stamp_ns, _ = MESSAGE.unpack_from(content)
+                yield stamp_ns, stamp_ns
+
     def _messages_in(
         self, file: IO[bytes], opcode: int, length: int, wanted: Collection[int]
     ) -> Iterator[tuple[int, int, memoryview | bytes]]:
@@ -153,13 +180,13 @@ class McapFile:
             raise DgssError(
                 f'{self._path.parent / self._name} does not begin as an mcap file; copy it again.'
             )
-        try:
-            opcode, length = RECORD.unpack(file.read(RECORD.size))
+        head = file.read(RECORD.size)
+        with suppress(*BROKEN):
+            opcode, length = RECORD.unpack(head)
             if opcode == Opcode.HEADER:
                 return Header.read(stream(bounded(file, length))).profile
-        except BROKEN:
-            pass
-        self._note(self._damaged(len(MAGIC)))
+        is_cut = len(head) < RECORD.size
+        self._note(self._cut(len(MAGIC)) if is_cut else self._damaged(len(MAGIC)))
         return ''
 
     def _read_summary(self, file: IO[bytes]) -> _Contents | None:
@@ -253,14 +280,16 @@ class McapFile:
         return schema if messages == CDR and schema not in ROS2 else messages
 
     def _note(self, fault: str) -> None:
-        if len(self.faults) < MOST_FAULTS:
+        if len(self.faults) < MOST_FAULTS and fault not in self.faults:
             self.faults.append(fault)
 
     def _cut(self, offset: int) -> str:
+        part = f', within what begins at byte {offset}' if offset < self._size else ''
+        # Without a whole record there is nothing to index.
+        index = ', or index what is there with mcap recover' if offset > len(MAGIC) else ''
         return (
-            f'{self._name} was cut off while it was recorded or copied (after byte {offset} '
-            f'of {self._size} there is no whole record); copy it again, or index what is there '
-            'with mcap recover'
+            f'{self._name} was cut off while it was recorded or copied (it ends at byte '
+            f'{self._size}{part}); copy it again{index}'
         )
 
     def _damaged(self, offset: int, error: Exception | None = None) -> str:

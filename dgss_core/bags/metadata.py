@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dgss_core.bags.stored import CDR, StoredTopic, full_name, is_latched
-from dgss_core.documents import read_yaml
-from dgss_core.errors import DgssError, fault_of, shown
+from dgss_core.documents import fault_of, read_yaml
+from dgss_core.errors import DgssError, dead_link, shown
 from dgss_core.images.folder import natural
 from dgss_core.paths import read_bounded
 
@@ -73,29 +73,33 @@ def files_of(folder: Path, metadata: Metadata) -> tuple[list[Path], list[str]]:
     """The files of a bag in their order, and what is wrong with them.
 
     A file that was renamed or compressed since is taken where there is only one that it can be.
-    Raises DgssError if there is none to read.
+    A link whose target is gone is a fault. Raises DgssError if there is no file to read.
     """
     present = {path.name: path for path in sorted(folder.iterdir(), key=natural)}
+    dead = {n: dead_link(p) for n, p in present.items() if is_stored(p) or n == METADATA}
+    faults = [sentence.rstrip('.') for sentence in dead.values() if sentence]
     stored = [name for name, path in present.items() if is_stored(path) and path.is_file()]
     # Who has unpacked a file may have kept the packed one.
     stored = [name for name in stored if name.removesuffix(PACKED) not in {*stored} - {name}]
     if not metadata.files:
+        if faults and not stored:
+            raise DgssError(f'{folder} cannot be read: {"; ".join(faults)}.')
         if len({PART.sub('', name) for name in stored}) != 1:
             what = f'several recordings ({_listed(stored)})' if stored else 'no recording'
             raise DgssError(
                 f'{folder} holds {what} and no {METADATA}; give an .mcap or .db3 file, or the '
                 'folder that holds the parts of one recording.'
             )
-        return [present[name] for name in stored], []
-    taken: dict[str, str] = {}
+        return [present[name] for name in stored], faults
+    taken, gone = dict[str, str](), set[str]()
     for name in metadata.files:
         alike = (name, name + PACKED, name.removesuffix(PACKED))
         taken[name] = next((n for n in alike if n in present and present[n].is_file()), '')
+        gone |= {name} if any(map(dead.get, alike)) else set()
     spare = [name for name in stored if not {name, name + PACKED} & {*taken.values()}]
-    missing = [name for name, there in taken.items() if not there]
+    missing = [name for name, there in taken.items() if not there and name not in gone]
     if len(missing) == len(spare) == 1:
         taken[missing.pop()] = spare.pop()
-    faults = []
     if missing:
         faults.append(f'{_listed(missing)} of {METADATA} is missing; copy it too')
     if spare:

@@ -82,6 +82,11 @@ class SqliteFile:
                     else:
                         yield BagMessage(topic.name, topic.msgtype, int(times[at]), data)
 
+    def spans(self, longest_ns: int) -> Iterator[tuple[int, int]]:
+        for run in np.split(self._times, np.flatnonzero(np.diff(self._times) > longest_ns) + 1):
+            if len(run):
+                yield int(run[0]), int(run[-1])
+
     def _read_run(
         self, file: sqlite3.Connection, rows: np.ndarray, topic_ids: list[int]
     ) -> Iterator[tuple[int, Any]]:

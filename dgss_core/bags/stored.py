@@ -70,6 +70,12 @@ class StorageFile(Protocol):
     def messages(self, topics: Collection[str], damage: Damage) -> Iterator[BagMessage]:
         """The messages of `topics`; `damage` is told of what cannot be read and is passed over."""
 
+    def spans(self, longest_ns: int) -> Iterator[tuple[int, int]]:
+        """First and last times of runs of messages without a pause of more than `longest_ns`.
+
+        Runs may overlap, follow each other at once, and come in any order.
+        """
+
 
 def full_name(msgtype: str) -> str:
     """sensor_msgs/Image, as older recorders write it, as sensor_msgs/msg/Image."""

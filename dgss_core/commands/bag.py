@@ -15,7 +15,7 @@ from rich.text import Text
 
 from dgss_core.bags import BagInfo, bag_info, span, write_bag
 from dgss_core.bags.stored import CDR
-from dgss_core.commands.progress import with_progress
+from dgss_core.commands.progress import say, with_progress
 from dgss_core.errors import DgssError, plain
 from dgss_core.images.frames import FIRST_STAMP_NS, FPS, Frame
 from dgss_core.inputs import read_frames
@@ -82,6 +82,8 @@ def write(
         found = read_frames(
             source, topic, labels=labels, fps=fps, on_error=lambda *failure: failed.append(failure)
         )
+        if found.note:
+            say(found.note)
         drive = _in_condition(islice(found, frames), named)
         total = min(filter(None, (found.length, frames)), default=None)
     try:
@@ -115,8 +117,10 @@ def info(bag: Path) -> int:
     for fault in found.faults:
         # A fault names its file, which may be the one that was given.
         named = fault.startswith((str(bag), plain(bag.name)))
-        print(f'{fault}.' if named else f'{bag}: {fault}.', file=sys.stderr)
-    return 1 if found.faults or any(t.stored < t.count for t in found.topics) else 0
+        say(f'{fault}.' if named else f'{bag}: {fault}.')
+    for note in found.notes:
+        say(note)
+    return 1 if found.faults else 0
 
 
 def synthetic_frames(
@@ -176,3 +180,10 @@ def _print(bag: BagInfo) -> None:
     for after_ns, length_ns in bag.gaps[:MOST_GAPS]:
         gap = f'{span(length_ns)} without a message after {after_ns / 1e9:.1f} s; a clock jumped'
         console.print(gap, markup=False, highlight=False)
+    if bag.pause:
+        after_ns, length_ns = bag.pause
+        pause = (
+            f'The longest pause is {span(length_ns)} without a message, '
+            f'{span(after_ns - bag.start_ns)} after the start.'
+        )
+        console.print(pause, markup=False, highlight=False)

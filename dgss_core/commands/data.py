@@ -15,6 +15,7 @@ from dgss_core.commands.progress import with_progress
 from dgss_core.datasets.check import CheckReport, examine_all, report_on
 from dgss_core.datasets.contents import class_shares
 from dgss_core.datasets.layout import Layout, load_layout
+from dgss_core.datasets.matching import refuse_dead_folders
 from dgss_core.datasets.pairs import Pairs
 from dgss_core.datasets.storage import Storage
 from dgss_core.datasets.synthetic import SYNTHETIC
@@ -86,6 +87,7 @@ def _open(
     """Open the splits in the storage; DgssError if `split`, or every split, is missing."""
     datasets, failure = {}, None
     for part in [split] if split else layout.splits:
+        refuse_dead_folders(layout.split(part), storage)
         try:
             datasets[part] = Pairs(layout, storage, part, mapping=mapping, labelled=False)
         except DgssError as error:

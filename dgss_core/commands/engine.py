@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dgss_core.errors import DgssError
+from dgss_core.images.folder import folders_in
 from dgss_core.inputs import read_frames
 from dgss_core.paths import is_file
 from dgss_core.runtime.backends import PREFERRED, check_backend, load_backend
@@ -214,7 +215,7 @@ def _with_reference(
     source: Path, topic: str, labels: Path | None, reference: Segmenter
 ) -> Iterator[tuple[ReferenceFrame, np.ndarray | None]]:
     """Yield the user's frames at network size with the reference's answers, and the labels."""
-    conditions = [name for name in CONDITIONS if (source / name).is_dir()]
+    conditions = folders_in(source, CONDITIONS)
     for condition in conditions or ['']:
         truths = labels / condition if labels else None
         for frame in read_frames(source / condition, topic or None, labels=truths):

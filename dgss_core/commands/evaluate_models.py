@@ -10,7 +10,7 @@ from typing import Any
 
 from dgss_core.bags.bag import Bag, is_bag
 from dgss_core.datasets.protocols import Protocol
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, missing_error
 from dgss_core.evaluation.live import live_results, recorded_labels
 from dgss_core.evaluation.predictors import (
     BagMasks,
@@ -88,7 +88,9 @@ def open_masks(path: Path) -> Path | Bag:
     if path.exists() and is_bag(path):
         return Bag(path)
     if not path.is_dir():
-        raise DgssError(f'There are no masks at {path}; give a folder of PNGs, or a bag.')
+        raise missing_error(
+            path, f'There are no masks at {path}; give a folder of PNGs, or a bag.'
+        )
     return path
 
 

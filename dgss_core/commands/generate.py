@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import cv2
 import numpy as np
 
-from dgss_core.commands.progress import with_progress
+from dgss_core.commands.progress import say, with_progress
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.evaluate import SegmentsImages
 from dgss_core.files import STAGING, refuse_unwritable, write_whole
@@ -154,6 +154,8 @@ def labels(
     _refuse_others(output, 'labels.jsonl', (LABELS, TEACHER, SHEETS))
     teacher, identity = _teacher(checkpoint, bundle)
     frames = read_frames(source, topic)
+    if frames.note:
+        say(frames.note)
     work = {'teacher': identity, **asdict(config), 'seed': seed}
     journal = Journal(output / 'labels.jsonl', work)
     whole, refiner = _whole_files(output, journal), Refiner(config, len(teacher.labels))

@@ -74,6 +74,8 @@ def segment(
         raise DgssError(f'opacity is {opacity}; give a value from 0 to 1.')
     failed: list[tuple[str, DgssError]] = []
     frames = read_frames(source, topic, on_error=lambda *failure: failed.append(failure))
+    if frames.note:
+        say(frames.note)
     opened = open_bundle(bundle)
     refuse_output(output, Path(source), overwrite)  # To load a network may take minutes.
     # A network in fp32 runs as it is; for any other the user must see what runs in its place.

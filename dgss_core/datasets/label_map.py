@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from dgss_core.datasets.storage import Storage
-from dgss_core.documents import load_json, read_yaml
-from dgss_core.errors import DgssError, fault_of, unknown
+from dgss_core.documents import fault_of, load_json, read_yaml
+from dgss_core.errors import DgssError, unknown
 from dgss_core.images.label_files import Color
 from dgss_core.labels import IGNORE, LabelSet
 
@@ -31,7 +31,8 @@ class LabelMap:
 
     Ids without a class map to 255, ids outside the dataset to `UNKNOWN`. `classes`: the name in
     the dataset of every stored id; `colors`: the colour in a palette PNG by stored id; `painted`:
-    the id of each RGB colour, if the files hold colours that mean classes. All may be empty.
+    the id of each RGB colour, if the files hold colours that mean classes; `own`: the name of the
+    label set, if the stored ids are its ids. All may be empty.
     """
 
     name: str
@@ -39,6 +40,7 @@ class LabelMap:
     classes: tuple[str, ...] = ()
     colors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     painted: Mapping[Color, int] = field(default_factory=dict)
+    own: str = ''
 
     @property
     def key(self) -> bytes:
@@ -52,10 +54,13 @@ class LabelMap:
         labels = cv2.LUT(stored, self.table)
         unknown = labels == UNKNOWN
         if unknown.any():
+            what = f'outside the map {self.name!r}'
+            if self.own:
+                what = f'no class of label set {self.own!r}'
             raise DgssError(
-                f'The labels hold the id {stored[unknown][0]}, which is outside the map '
-                f'{self.name!r}; use the label files of this very dataset and version, or in a '
-                'data set file of your own give its class in ids, or raise highest if it is void.'
+                f'The labels hold the id {stored[unknown][0]}, which is {what}; use the label '
+                'files of this very dataset and version, or in a data set file of your own give '
+                'its class in ids, or raise highest if it is void.'
             )
         return labels
 
@@ -88,13 +93,15 @@ def label_map(
         name = name or offered[0]
         rules = _shared_map(name)
     name = name or 'label set'
+    owner = ''
     if 'ids' not in rules and 'names' not in rules:
+        owner = label_set.name
         rules = {'ids': dict(enumerate(label_set.names)), **rules}
     if 'ids' in rules:
         ids = {int(stored): label for stored, label in rules['ids'].items()}
         table = _table(ids, int(rules.get('highest', max(ids))), label_set)
         colors = {i: label_set.labels[table[i]].color for i in ids}
-        return LabelMap(name, table, colors=colors)
+        return LabelMap(name, table, colors=colors, own=owner)
     classes, painted = _classes(entry, storage)
     ids = {i: label for i, c in enumerate(classes) if (label := _by_name(c, rules['names']))}
     return LabelMap(name, _table(ids, len(classes) - 1, label_set), tuple(classes), painted)

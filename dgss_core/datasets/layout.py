@@ -91,8 +91,8 @@ def load_layout(name: str | Path) -> Layout:
     data = read_yaml(path)
     if fault := next(faults(data), None):
         raise DgssError(
-            f'{path} does not describe a dataset ({one_line(fault)}); it needs at least images, '
-            'labels and label_set, as docs/datasets.md says.'
+            f'{path} does not describe a dataset: {one_line(fault)}; correct it as '
+            'docs/datasets.md says.'
         )
     return _layout(path, data)
 
@@ -137,6 +137,15 @@ def _several(value: Any) -> tuple[Any, ...]:
 def path_fields(path: str) -> tuple[str, ...]:
     """The fields of a path template except `{split}`, in order."""
     return tuple(f for _, f, _, _ in Formatter().parse(path) if f and f != 'split')
+
+
+def folder_patterns(path: str, split: str) -> list[re.Pattern[str]]:
+    """The patterns of the folders in a path template."""
+    parts = path.split('/')
+    folders = ['/'.join(parts[:count]) for count in range(1, len(parts))]
+    # {path} may span folders.
+    folders += [path[: path.index('{path}')] + '{path}'] if '{path}' in path else []
+    return [path_pattern(folder, split) for folder in folders]
 
 
 def path_pattern(path: str, split: str) -> re.Pattern[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dgss_core.datasets.label_map import LabelMap, label_map
-from dgss_core.datasets.layout import Layout, Split, path_fields, path_pattern
+from dgss_core.datasets.layout import Layout, Split, folder_patterns, path_fields, path_pattern
 from dgss_core.datasets.storage import Storage
 from dgss_core.errors import DgssError, shown
 from dgss_core.images.label_files import RED
@@ -69,6 +69,7 @@ def find_pairs(
     an image with two different label files.
     """
     names = sorted(storage.names)
+    refuse_dead_folders(split, storage)
     for template in split.images:
         if images := _found(names, template, split.folder):
             break
@@ -89,6 +90,14 @@ def find_pairs(
         _refuse_different(pairs, storage, place)
     pairs = [next((p for p in same if p.labels), same[0]) for same in frames.values()]
     return pairs, _unused(images, entries, drives)
+
+
+def refuse_dead_folders(split: Split, storage: Storage) -> None:
+    """Raise DgssError for a link whose target is gone where the split has its folders."""
+    templates = [*split.images, *(entry['path'] for entry in split.labels)]
+    storage.refuse_dead_folders(
+        [pattern for path in templates for pattern in folder_patterns(path, split.folder)]
+    )
 
 
 def _found(names: Iterable[str], template: str, folder: str) -> list[Found]:

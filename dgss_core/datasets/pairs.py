@@ -106,8 +106,9 @@ class Pairs:
     def image(self, index: int) -> np.ndarray:
         """The image as it is stored, RGB uint8 (H, W, 3); DgssError names a bad file."""
         path = self.pairs[index].image
+        data = self.storage.read(path)
         try:
-            return decode_still(self.storage.read(path))
+            return decode_still(data)
         except DgssError as error:
             raise DgssError(f'{self.storage.where(path)}: {error}') from error
 
@@ -116,19 +117,11 @@ class Pairs:
         file = self.pairs[index].labels
         if file is None:
             raise DgssError(f'{self.storage.where(self.pairs[index].image)} has no labels.')
+        data = self.storage.read(file.path)
         try:
-            return file.map.apply(self.stored_ids(file))
+            return file.map.apply(_stored_ids(file, data))
         except DgssError as error:
             raise DgssError(f'{self.storage.where(file.path)}: {error}') from error
-
-    def stored_ids(self, file: LabelFile) -> np.ndarray:
-        """The ids in the file before the map, uint8 (H, W); colours are mapped at once."""
-        data = self.storage.read(file.path)
-        if file.path.endswith('.json'):
-            return draw_polygons(data, file.map.classes)
-        if file.map.painted:
-            return decode_colors(data, file.map.painted)
-        return decode_ids(data, file.channel)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -162,3 +155,12 @@ class Pairs:
                 'copy the labels too, or list the frames to use.'
             )
         self.pairs = [pair for pair in self.pairs if pair.labels]
+
+
+def _stored_ids(file: LabelFile, data: bytes) -> np.ndarray:
+    """The ids in a file before the map, uint8 (H, W); colours are mapped at once."""
+    if file.path.endswith('.json'):
+        return draw_polygons(data, file.map.classes)
+    if file.map.painted:
+        return decode_colors(data, file.map.painted)
+    return decode_ids(data, file.channel, is_described=True)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from dgss_core.documents import load_json
-from dgss_core.errors import DgssError, fault_of
+from dgss_core.documents import fault_of, load_json
+from dgss_core.errors import DgssError
 from dgss_core.images.encodings import check_size
 
 REACH = -(1 << 15), 1 << 16

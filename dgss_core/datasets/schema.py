@@ -122,15 +122,19 @@ def _meaning(entry: Mapping[str, Any]) -> Iterator[str]:
     for stored, label in _entries(entry.get('ids')):
         known = type(stored) in (int, str) and str(stored) in IDS
         if not known or not isinstance(label, str):
-            yield f'ids has {shown(stored)}: {shown(label)} where an id (0 to 255) and a name'
+            what = (
+                f'ids has {shown(stored)}: {shown(label)} where an id (0 to 255) and a name belong'
+            )
+            yield what + _quotes(label)
     for rule, label in _entries(entry.get('names')):
         if not isinstance(rule, str) or not isinstance(label, str | None):
-            yield f'names has {shown(rule)}: {shown(label)} where two names belong'
+            what = f'names has {shown(rule)}: {shown(label)} where two names belong'
+            yield what + _quotes(rule, label)
     yield from _colors(entry)
     for key, most in (('classes', 255), ('map', 255)):
         listed = _items(entry.get(key))
         if len(listed) > most or not all(isinstance(name, str) for name in listed):
-            yield f'{key} must be up to {most} names'
+            yield f'{key} must be up to {most} names' + _quotes(*listed)
     if not 0 <= entry.get('highest', 0) <= 255:
         yield f'highest is {shown(entry["highest"])}, and ids are 0 to 255'
     if entry.get('channel', 'red') != 'red':
@@ -149,9 +153,16 @@ def _colors(entry: Mapping[str, Any]) -> Iterator[str]:
     for name, given in _entries(colors):
         several = given if isinstance(given, list) and _is_list_of_lists(given) else [given]
         if not isinstance(name, str) or not all(map(_is_color, several)):
-            yield f'colors has {shown(name)}: {shown(given)} where a name and [red, green, blue]'
+            what = f'colors has {shown(name)}: {shown(given)} where a name and [red, green, blue]'
+            yield f'{what} belong' + _quotes(name)
     if 'colors' in entry and (more := {*entry} - {'path', 'colors'}):
         yield f'colors stands in the place of {", ".join(sorted(more))}'
+
+
+def _quotes(*names: Any) -> str:
+    """The end of a phrase about names that YAML reads as numbers, dates or truth values."""
+    odd = [name for name in names if isinstance(name, bool | int | float)]
+    return f'; {shown(odd[0])} is no text, write a name like that in quotes' if odd else ''
 
 
 def _is_list_of_lists(value: list[Any]) -> bool:

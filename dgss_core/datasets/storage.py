@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import lzma
 import os
+import re
 import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dgss_core.errors import DgssError, cause
+from dgss_core.errors import DgssError, cause, dead_link, missing_error, status_of
 from dgss_core.paths import is_file, is_folder, missing
 
 LARGEST_FILE = 1 << 29
@@ -24,6 +25,8 @@ DAMAGED = (
     *(OSError, EOFError, ValueError, RuntimeError, OverflowError, struct.error),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
+_FILE = re.compile(r'\.[A-Za-z]\w{1,4}$')
+"""How the name of a file ends, and hardly that of a folder."""
 ARCHIVES = ('.tar', '.tgz', '.tar.gz', '.rar', '.7z')
 
 
@@ -31,8 +34,9 @@ class Storage:
     """All files under a folder, and all members of the zips in it, by path.
 
     `root` may also be one zip. If a file exists both extracted and zipped, the extracted one is
-    read. Can be passed to worker processes, forked or pickled. Raises DgssError for a missing
-    root, a damaged zip, and a folder that holds no files or only other archives.
+    read. A link whose target is gone counts as a file that cannot be read. Can be passed to
+    worker processes, forked or pickled. Raises DgssError for a missing root, a damaged zip, and a
+    folder that holds no files or only other archives.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -42,13 +46,21 @@ class Storage:
         self._places: dict[str, tuple[Path, str | None]] = {}
         self._stamps: dict[str, str] = {}
         self._open: dict[tuple[int, Path], zipfile.ZipFile] = {}
-        files = [self.root] if self.root.is_file() else sorted(_walk(self.root))
+        dead: list[Path] = []
+        files = [self.root] if self.root.is_file() else sorted(_walk(self.root, dead))
         for path in files:
             if path != self.root:
                 self._add(path.relative_to(self.root).as_posix(), path, None)
         for path in files:
             if path.suffix.lower() == '.zip':
                 self._add_members(path)
+        self._dead: dict[str, Path] = {}
+        for path in sorted(dead):
+            name = path.relative_to(self.root).as_posix()
+            if self._add(name, path, None):
+                self._dead[name] = path
+            if path.suffix.lower() == '.zip':
+                raise DgssError(dead_link(path))
         if not self._places:
             raise DgssError(f'{self.root} holds no files; {self.advice}')
 
@@ -79,9 +91,16 @@ class Storage:
                 raise OSError(f'it holds {size} bytes, more than any file of a dataset')
             return path.read_bytes() if member is None else self._zip(path).read(member)
         except DAMAGED as error:
-            raise DgssError(
-                f'{self.where(name)} cannot be read ({cause(error)}); copy or download it again.'
+            raise missing_error(
+                path,
+                f'{self.where(name)} cannot be read ({cause(error)}); copy or download it again.',
             ) from error
+
+    def refuse_dead_folders(self, patterns: Sequence[re.Pattern[str]]) -> None:
+        """Raise DgssError for a link without a target that may be a folder of these patterns."""
+        for name, path in self._dead.items():
+            if not _FILE.search(name) and any(pattern.match(name) for pattern in patterns):
+                raise DgssError(dead_link(path))
 
     def size(self, name: str) -> int:
         """Bytes of a file; DgssError if it is missing."""
@@ -100,7 +119,7 @@ class Storage:
         if member is not None:
             return self._stamps[name]
         try:
-            status = path.stat()
+            status = status_of(path)
         except OSError as error:
             raise DgssError(f'{path} cannot be read ({cause(error)}); copy it again.') from error
         return f'{status.st_size} {status.st_mtime_ns}'
@@ -141,9 +160,14 @@ class Storage:
 
 
 def _walk(
-    folder: Path, above: tuple[tuple[int, int], ...] = (), seen: Counter | None = None
+    folder: Path,
+    dead: list[Path],
+    above: tuple[tuple[int, int], ...] = (),
+    seen: Counter | None = None,
 ) -> Iterator[Path]:
     """The regular files below a folder; links that lead back up are not followed.
+
+    Links whose target is gone are added to `dead`.
 
     `above`: the folders that hold this one. `seen`: visits of each folder; links may show one at
     several places, but not so often that the number of paths explodes.
@@ -163,10 +187,12 @@ def _walk(
         return
     below = []
     for entry in entries:
-        with suppress(OSError):  # A link that leads to itself is no file.
+        with suppress(OSError):
             if entry.is_dir():
                 below.append(entry.path)
             elif entry.is_file():
                 yield Path(entry.path)
+            elif dead_link(Path(entry.path)):
+                dead.append(Path(entry.path))
     for path in sorted(below):
-        yield from _walk(Path(path), (*above, own), seen)
+        yield from _walk(Path(path), dead, (*above, own), seen)

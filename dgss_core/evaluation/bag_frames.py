@@ -14,7 +14,7 @@ from dgss_core.bags import Bag, BagMessage, image_topic
 from dgss_core.bags.interfaces import IMAGE, sibling
 from dgss_core.bags.reader import condition_changes, decode_labels, decode_message
 from dgss_core.bags.stored import HEADED, raw_stamp_ns
-from dgss_core.errors import DgssError, IncompleteError
+from dgss_core.errors import DgssError, IncompleteError, missing_error
 from dgss_core.evaluation.conditions import Changes, TimeRanges
 from dgss_core.evaluation.frames import ALONE, FrameKey, Problems, files_hash
 from dgss_core.evaluation.pairing import Pairing, pair
@@ -67,6 +67,8 @@ class BagFrames:
         self.path, self.label_set = path, label_set
         self.problems = Problems()
         self._bag = Bag(path)
+        for note in self._bag.notes:
+            self.problems.add(note, is_note=True)
         self._topic = image_topic(self._bag, options.topic).name
         self.title = f'{path.resolve().name} {self._topic}'
         self._times = message_times(self._bag, self._topic, self.problems)
@@ -135,9 +137,10 @@ class BagFrames:
         if labels in topics:
             return labels
         if not Path(labels).is_dir():
-            raise DgssError(
+            raise missing_error(
+                Path(labels),
                 f'{self.path} has no topic {labels}, and there is no folder of that name; '
-                f'its topics are {", ".join(topics)}.'
+                f'its topics are {", ".join(topics)}.',
             )
         return None
 

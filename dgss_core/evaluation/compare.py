@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from dgss_core.confusion import class_iou
-from dgss_core.errors import DgssError, fault_of, one_line
+from dgss_core.documents import fault_of
+from dgss_core.errors import DgssError, missing_error, one_line
 from dgss_core.evaluation.bootstrap import RESAMPLES, differences
 from dgss_core.evaluation.counts import LEVELS, UNREADABLE, FrameCounts, from_arrays
 from dgss_core.evaluation.folder import COUNTS, read_results
@@ -105,9 +106,10 @@ class _Place:
 def _read_counts(path: Path, frames: int, classes: int) -> list[FrameCounts]:
     """The counts of every frame. Raises DgssError."""
     if not path.is_file():
-        raise DgssError(
+        raise missing_error(
+            path,
             f'{path.parent} holds no {COUNTS}, the counts of its frames; copy it beside '
-            'results.json, or evaluate again.'
+            'results.json, or evaluate again.',
         )
     try:
         _check_size(path, 8 * frames * (2 + 2 * classes * (classes + 1) + 4 * LEVELS))

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from dgss_core.errors import status_of
 from dgss_core.labels import LabelSet
 
 UNKNOWN = 'unknown'
@@ -23,11 +24,11 @@ LISTED = 100
 def files_hash(root: Path, files: Iterable[Path]) -> str:
     """A hash of files by their places below `root`, sizes and times; 16 hex digits.
 
-    `root` itself, if it is a file.
+    `root` itself, if it is a file. Of a link whose target is gone, its own size and time.
     """
     digest = hashlib.sha256()
     for path in [root] if root.is_file() else sorted(files):
-        status = path.stat()
+        status = status_of(path)
         digest.update(f'{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n'.encode())
     return digest.hexdigest()[:16]
 

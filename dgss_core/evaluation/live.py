@@ -18,8 +18,8 @@ from dgss_core.bags import Bag, BagMessage
 from dgss_core.bags.bag import opened
 from dgss_core.bags.interfaces import STRING, sibling
 from dgss_core.bags.reader import deserialized
-from dgss_core.documents import load_json
-from dgss_core.errors import DgssError, fault_of
+from dgss_core.documents import fault_of, load_json
+from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 
 REPLAY, LABELS, DIAGNOSTICS = 'replay', 'labels', '/diagnostics'

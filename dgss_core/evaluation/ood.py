@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import missing_error
 from dgss_core.images.frames import read_labels
 
 
@@ -22,7 +22,9 @@ class OodFolder:
         files = folder.rglob('*.png') if folder.is_dir() else ()
         self._files = {str(f.relative_to(folder).with_suffix('')): f for f in files}
         if not self._files:
-            raise DgssError(f'{folder} holds no PNGs; name the folder that holds the OOD labels.')
+            raise missing_error(
+                folder, f'{folder} holds no PNGs; name the folder that holds the OOD labels.'
+            )
         self.folder = folder
 
     def __contains__(self, name: str) -> bool:

@@ -12,7 +12,7 @@ from dgss_core.bags import Bag, BagMessage
 from dgss_core.bags.bag import opened
 from dgss_core.bags.interfaces import IMAGE, sibling
 from dgss_core.bags.reader import decode_labels
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, dead_link, missing_error
 from dgss_core.evaluation.bag_frames import message_times, told
 from dgss_core.evaluation.frames import FrameKey, FrameSet, files_hash
 from dgss_core.evaluation.pairing import pair
@@ -103,11 +103,11 @@ class FolderMasks:
 
     def predict(self, key: FrameKey, prepared: Size) -> Predicted | None:
         file = self.folder / f'{key.name}.png'
-        if not file.is_file():
+        if not _is_named(file):
             return None
         mask = read_labels(file)
         beside = file.with_name(f'{file.stem}_confidence.png')
-        confidence = _read_confidence(beside, mask) if beside.is_file() else None
+        confidence = _read_confidence(beside, mask) if _is_named(beside) else None
         return Predicted(mask, confidence, prepared)
 
 
@@ -205,8 +205,16 @@ def _planes(bag: Bag) -> list[str]:
     return [topic.name for topic in bag.topics if topic.msgtype == IMAGE]
 
 
+def _is_named(file: Path) -> bool:
+    """Whether there is a file, or a link that should be one."""
+    return file.is_file() or bool(dead_link(file))
+
+
 def _read_confidence(file: Path, mask: np.ndarray) -> np.ndarray:
-    plane = decode_pixels(file.read_bytes(), cv2.IMREAD_UNCHANGED)
+    try:
+        plane = decode_pixels(file.read_bytes(), cv2.IMREAD_UNCHANGED)
+    except (OSError, DgssError) as error:
+        raise missing_error(file, f'{file} cannot be read as a confidence: {error}') from error
     if plane.dtype == np.uint16 and plane.ndim == 2:
         plane = np.round(plane / 257).astype(np.uint8)
     if plane.shape != mask.shape or plane.dtype != np.uint8:

@@ -126,7 +126,10 @@ def run_part(
 ) -> Part:
     """As `run`, for the set of frames of that number alone."""
     classes = Classes.of(predictor.labels, frames.label_set, label_set)
-    theirs = against.labels.merge_to(label_set) if against is not None else None
+    theirs = None
+    if against is not None:
+        advice = f'compare with another bundle, or score in {against.labels.name} with --label-set'
+        theirs = against.labels.merge_to(label_set, advice)
     with opencv_in_one_thread(), ExitStack() as stack:
         store, place = _predicted(stack, frames, predictor, folder, show)
         second = None

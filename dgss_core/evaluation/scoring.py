@@ -64,7 +64,14 @@ class Classes:
     @classmethod
     def of(cls, predicted: LabelSet, labelled: LabelSet, scored: LabelSet) -> Classes:
         """Raises DgssError if a set has no merge to `scored`."""
-        return cls(scored, predicted.merge_to(scored), labelled.merge_to(scored))
+        # The label set of a bundle cannot be edited; that of the labels can.
+        advice = f'score in {predicted.name} with --label-set'
+        if predicted.name not in (labelled.name, *labelled.merges):
+            advice = (
+                f'add a merges: {predicted.name}: section to the file of {labelled.name}, and '
+                f'{advice}'
+            )
+        return cls(scored, predicted.merge_to(scored, advice), labelled.merge_to(scored))
 
 
 def score(

@@ -10,6 +10,7 @@ import torch
 
 from dgss_core.errors import DgssError
 from dgss_core.export.network import Answers, DeployedNetwork
+from dgss_core.images.folder import folders_in
 from dgss_core.inputs import read_frames
 from dgss_core.runtime.bundle import ReferenceFrame
 from dgss_core.runtime.prediction import Prediction
@@ -51,7 +52,7 @@ def images_by_condition(
 
 def conditions_in(folder: Path) -> list[str]:
     """The conditions that sub-folders of `folder` are named after; DgssError without one."""
-    found = [condition for condition in CONDITIONS if (Path(folder) / condition).is_dir()]
+    found = folders_in(Path(folder), CONDITIONS)
     if not found:
         raise DgssError(
             f'{folder} holds no folder that is named after a condition; put the images into '

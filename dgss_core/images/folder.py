@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from dgss_core.errors import DgssError, IncompleteError, read_head, shown, what_it_is
+from dgss_core.errors import (
+    DgssError,
+    IncompleteError,
+    dead_link,
+    missing_error,
+    read_head,
+    shown,
+    what_it_is,
+)
 from dgss_core.images.compressed import shareable_jpeg
 from dgss_core.images.frames import (
     FIRST_STAMP_NS,
@@ -17,7 +25,6 @@ from dgss_core.images.frames import (
     Frame,
     FrameSource,
     OnError,
-    link_sentence,
     period_ns,
     read_labels,
     read_picture,
@@ -48,7 +55,7 @@ def image_source(
     label_files: dict[str, Path] = {}
     if labels is not None:
         label_files = _label_files(Path(labels), names, files)
-        left += _unused(Path(labels), label_files)
+        left += _unused(Path(labels), label_files, files)
     period = period_ns(FPS if fps is None else fps)
 
     def frames() -> Iterator[Frame]:
@@ -66,7 +73,9 @@ def image_source(
         for name, reason in left:
             report(name, reason)
 
-    return FrameSource(path, 'image' if path.is_file() else 'folder', len(files), frames)
+    if path.is_file():
+        return FrameSource(path, 'image', len(files), frames)
+    return FrameSource(path, 'folder', len(files), frames, _beside(path))
 
 
 def images_in(folder: Path) -> tuple[list[Path], list[Left]]:
@@ -88,14 +97,40 @@ def images_in(folder: Path) -> tuple[list[Path], list[Left]]:
                 left.append((entry.stem, DgssError(why_no_file(entry))))
         elif entry.is_file() and (kind := _kind_of(entry)):
             others[kind].append(entry)
-    left += [(found[0].name, _left_out(found, kind)) for kind, found in others.items()]
     if not files:
-        reasons = ''.join(f' {reason}' for _, reason in left[:1])
-        raise DgssError(
-            f'{folder} holds no images ({", ".join(IMAGE_SUFFIXES)}); name the folder that '
-            f'holds them directly, subfolders are not searched.{reasons}'
-        )
+        raise _no_images(folder, left, others)
+    left += [(found[0].name, _left_out(found, kind)) for kind, found in others.items()]
     return files, left
+
+
+def _no_images(folder: Path, left: list[Left], others: dict[str, list[Path]]) -> DgssError:
+    for kind in RECORDINGS.values():
+        if not left and (found := others.get(kind)):
+            more = f' and {len(found) - 1} more' if len(found) > 1 else ''
+            return DgssError(
+                f'{folder} holds no images, but {kind}, {shown(found[0].name)}{more}; give the '
+                'path of that file.'
+            )
+    left = left + [(found[0].name, _left_out(found, kind)) for kind, found in others.items()]
+    reasons = ''.join(f' {reason}' for _, reason in left[:1])
+    return DgssError(
+        f'{folder} holds no images ({", ".join(IMAGE_SUFFIXES)}); name the folder that '
+        f'holds them directly, subfolders are not searched.{reasons}'
+    )
+
+
+def _beside(folder: Path) -> str:
+    """The note about the folders in a folder of images."""
+    below = sorted((e for e in folder.iterdir() if e.is_dir() and e.name[0] != '.'), key=natural)
+    # A folder that is named like an image is a fault.
+    names = [shown(entry.name) for entry in below if entry.suffix.lower() not in IMAGE_SUFFIXES]
+    if not names:
+        return ''
+    few = ', '.join(names[:3]) + ', ...' * (len(names) > 3)
+    return (
+        f'{folder} also holds folders ({few}), which are not searched; give the path of one to '
+        'read its images.'
+    )
 
 
 def _kind_of(path: Path) -> str:
@@ -128,11 +163,20 @@ def _left_out(found: list[Path], kind: str) -> IncompleteError:
     )
 
 
+def folders_in(folder: Path, names: Iterable[str]) -> list[str]:
+    """Those of `names` that are folders in `folder`.
+
+    Raises DgssError for one that is a link whose target is gone.
+    """
+    names = list(names)
+    if dead := next(filter(None, (dead_link(folder / name) for name in names)), ''):
+        raise DgssError(dead)
+    return [name for name in names if (folder / name).is_dir()]
+
+
 def why_no_file(path: Path) -> str:
     """What to say of a path that should be an image and is no file."""
-    if path.is_symlink():
-        return link_sentence(path, os.readlink(path))
-    return f'{path} is named like an image and is no file; remove or rename it.'
+    return dead_link(path) or f'{path} is named like an image and is no file; remove or rename it.'
 
 
 def natural(path: Path) -> list[tuple[int, str]]:
@@ -162,12 +206,16 @@ def _stem(file: Path) -> str:
 def _label_files(folder: Path, names: list[str], files: list[Path]) -> dict[str, Path]:
     """Label file by frame name, for the frames that have one."""
     if not folder.is_dir():
-        raise DgssError(f'There is no labels folder {folder}; give a folder of PNGs of ids.')
+        raise missing_error(
+            folder, f'There is no labels folder {folder}; give a folder of PNGs of ids.'
+        )
     candidates = {
         name: folder / f'{file.stem}.png' for name, file in zip(names, files, strict=True)
     }
-    found = {name: file for name, file in candidates.items() if file.is_file()}
+    found = {name: file for name, file in candidates.items() if file.is_file() or dead_link(file)}
     if not found:
+        if others := _no_pngs(folder, found, files):
+            raise DgssError(_not_read(folder, others))
         raise DgssError(
             f'No PNG in {folder} has the stem of an image (for example {files[0].stem}.png); '
             'name labels like their images.'
@@ -175,22 +223,42 @@ def _label_files(folder: Path, names: list[str], files: list[Path]) -> dict[str,
     return found
 
 
-def _unused(folder: Path, used: dict[str, Path]) -> list[Left]:
-    """The PNGs of the labels folder that belong to no image, as one reason."""
+def _no_pngs(folder: Path, used: dict[str, Path], images: list[Path]) -> list[Path]:
+    """The pictures of the labels folder that are no PNGs, of the images without a PNG."""
+    stems = {image.stem for image in images} - {file.stem for file in used.values()}
+    own = {os.path.realpath(image) for image in images}
+    return [
+        entry
+        for entry in sorted(folder.iterdir(), key=natural)
+        if entry.stem in stems
+        and entry.suffix.lower() in IMAGE_SUFFIXES
+        and entry.suffix.lower() != '.png'
+        and os.path.realpath(entry) not in own
+    ]
+
+
+def _not_read(folder: Path, others: list[Path]) -> str:
+    return (
+        f'{len(others)} label files in {folder} are no PNGs and are not read, the first is '
+        f'{shown(others[0].name)}; save labels as PNGs of ids.'
+    )
+
+
+def _unused(folder: Path, used: dict[str, Path], images: list[Path]) -> list[Left]:
+    """What is left out of the labels folder: PNGs of no image, and pictures that are no PNGs."""
+    left: list[Left] = []
+    if no_pngs := _no_pngs(folder, used, images):
+        left.append((no_pngs[0].name, IncompleteError(_not_read(folder, no_pngs))))
     files = {file for file in folder.iterdir() if file.suffix.lower() == '.png'}
     others = sorted(files - {*used.values()}, key=natural)
-    if not others:
-        return []
-    first = others[0].name
-    return [
-        (
-            first,
-            IncompleteError(
-                f'{len(others)} of {len(files)} label files in {folder} belong to no image, the '
-                f'first is {shown(first)}; name labels like their images, or take them out.'
-            ),
+    if others:
+        first = others[0].name
+        reason = (
+            f'{len(others)} of {len(files)} label files in {folder} belong to no image, the '
+            f'first is {shown(first)}; name labels like their images, or take them out.'
         )
-    ]
+        left.append((first, IncompleteError(reason)))
+    return left
 
 
 def _with_labels(frame: Frame, image: Path, file: Path) -> Frame:

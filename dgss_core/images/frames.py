@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dgss_core.errors import DgssError, cause, shown
+from dgss_core.errors import DgssError, cause, link_sentence, missing_error
 from dgss_core.images.label_files import decode_ids
 from dgss_core.images.stills import decode_still
 
@@ -52,13 +52,15 @@ class FrameSource:
     """Frames of one source, read lazily; can be iterated several times.
 
     `kind`: image, folder, video or bag. `length`: number of frames, None if unknown; for a video
-    the promise or an estimate of its container.
+    the promise or an estimate of its container. `note`: a sentence about what lies beside the
+    frames and is not read, and is no fault; or ''.
     """
 
     path: Path
     kind: str
     length: int | None
     open: Callable[[], Iterator[Frame]]
+    note: str = ''
 
     def __iter__(self) -> Iterator[Frame]:
         return self.open()
@@ -74,26 +76,31 @@ def read_image(path: Path) -> np.ndarray:
 
 def read_picture(path: Path) -> tuple[np.ndarray, bytes]:
     """An image as `read_image` reads it, and the content of its file."""
+    data = _content(path)
     try:
-        data = path.read_bytes()
-        if not LINK_TEXT.fullmatch(data):
-            return decode_still(data, upright=True), data
-    except (OSError, DgssError) as error:
-        raise DgssError(f'{path} cannot be read: {cause(error)}') from error
-    raise DgssError(link_sentence(path, os.fsdecode(data).strip()))
-
-
-def link_sentence(path: Path, target: str) -> str:
-    """What to say of a link whose target is gone."""
-    return f'{path} is a link to {shown(target)}, which does not exist; fetch or mount its target.'
+        return decode_still(data, upright=True), data
+    except DgssError as error:
+        raise DgssError(f'{path} cannot be read: {error}') from error
 
 
 def read_labels(path: Path) -> np.ndarray:
     """Read a PNG of ids as uint8 (H, W); DgssError as `decode_ids`, with the file."""
+    data = _content(path)
     try:
-        return decode_ids(path.read_bytes())
-    except (OSError, DgssError) as error:
-        raise DgssError(f'{path} cannot be read as labels: {cause(error)}') from error
+        return decode_ids(data)
+    except DgssError as error:
+        raise DgssError(f'{path} cannot be read as labels: {error}') from error
+
+
+def _content(path: Path) -> bytes:
+    """The content of a file. Raises DgssError if it cannot be read, or is a link as text."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise missing_error(path, f'{path} cannot be read: {cause(error)}') from error
+    if LINK_TEXT.fullmatch(data):
+        raise DgssError(link_sentence(path, os.fsdecode(data).strip()))
+    return data
 
 
 def raise_error(name: str, error: DgssError) -> None:

@@ -19,18 +19,21 @@ RED = 2
 Color = tuple[int, int, int]
 
 
-def decode_ids(data: bytes, channel: int | None = None) -> np.ndarray:
+def decode_ids(
+    data: bytes, channel: int | None = None, *, is_described: bool = False
+) -> np.ndarray:
     """Decode a label PNG or TIFF to its stored ids, uint8 (H, W).
 
     A palette gives its indices, not its colours, and grey levels of 1, 2 and 4 bits are the ids
     themselves. `channel` is the channel with the class in a colour PNG of 8 or 16 bits, in OpenCV
-    order. Raises DgssError for damaged data, JPEG, colours instead of ids, and ids above 255.
+    order. `is_described`: by a dataset file, which can say more about colours. Raises DgssError
+    for damaged data, JPEG, colours instead of ids, and ids above 255.
     """
     array = _decode(data)
     if channel is not None and array.ndim == 3:
         array = array[..., channel]
     if array.ndim != 2:
-        raise _colors_error(array)
+        raise _colors_error(array, is_described)
     if array.dtype != np.uint8:
         if array.dtype.kind == 'f':
             raise DgssError('The label image holds fractions, not ids; save whole numbers.')
@@ -66,17 +69,19 @@ def decode_colors(data: bytes, ids: Mapping[Color, int]) -> np.ndarray:
     return values.astype(np.uint8)[places]
 
 
-def _colors_error(array: np.ndarray) -> DgssError:
+def _colors_error(array: np.ndarray, is_described: bool) -> DgssError:
     channels = array.shape[2]
+    channel = ', or write channel: red in the dataset file' if is_described else ''
+    colors = ', or give the colour of each class (colors in the dataset file)'
     # A fourth channel is opacity.
     if all(np.array_equal(array[..., 0], array[..., i]) for i in range(1, min(channels, 3))):
         return DgssError(
             f'The label image holds {channels} channels, and its colours are all grey; save it '
-            'with one channel, or write channel: red in the dataset file.'
+            f'with one channel{channel}.'
         )
     return DgssError(
-        f'The label image holds colours ({channels} channels), not ids; use the label files of '
-        'the dataset, or give the colour of each class (colors in the dataset file).'
+        f'The label image holds colours ({channels} channels), not ids; use label files of ids'
+        f'{colors if is_described else ""}.'
     )
 
 
@@ -98,20 +103,15 @@ def palette_of(data: bytes) -> np.ndarray | None:
 def _decode(data: bytes) -> np.ndarray:
     """The samples as they are stored, (H, W[, C]), usually uint8 or uint16."""
     _refuse_jpeg(data)
-    try:
-        if format_of(data[:HEAD]) == 'TIFF':
-            with open_rare(data, 'TIFF') as image:
-                return np.array(image)
-        depth = 8
-        if data.startswith(SIGNATURE) and len(data) > 28 and data[25] in (GREY, PALETTE):
-            depth = data[24]
-            data = _declared_grey(data)
-        # The labels of a turned image are turned with it or not; their own tag says nothing.
-        array = decode_pixels(data, UNCHANGED)
-    except DgssError as error:
-        raise DgssError(
-            f'The label image is damaged or no image at all; copy it again. {error}'
-        ) from error
+    if format_of(data[:HEAD]) == 'TIFF':
+        with open_rare(data, 'TIFF') as image:
+            return np.array(image)
+    depth = 8
+    if data.startswith(SIGNATURE) and len(data) > 28 and data[25] in (GREY, PALETTE):
+        depth = data[24]
+        data = _declared_grey(data)
+    # The labels of a turned image are turned with it or not; their own tag says nothing.
+    array = decode_pixels(data, UNCHANGED)
     # OpenCV scales grey levels of less than 8 bits to 0..255.
     return array // (255 // (2**depth - 1)) if depth < 8 else array
 

@@ -143,9 +143,12 @@ def open_rare(data: bytes, name: str) -> Iterator[Any]:
         ) from error
     # Damaged bytes can raise any exception in the decoders.
     except Exception as error:
+        # Pillow says no more of it than its address in memory.
+        is_unknown = isinstance(error, library.UnidentifiedImageError)
+        reason = '' if is_unknown else f' ({one_line(error)})'
         raise DgssError(
-            f'The {name} image is damaged or cut short ({one_line(error)}); save it again as '
-            'JPEG or PNG.'
+            f'The {name} image is damaged or cut short{reason}; copy it again, or save it as JPEG '
+            'or PNG.'
         ) from error
 
 

@@ -11,8 +11,8 @@ from dataclasses import MISSING, asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dgss_core.documents import load_json
-from dgss_core.errors import DgssError, fault_of, plain
+from dgss_core.documents import fault_of, load_json
+from dgss_core.errors import DgssError, plain
 from dgss_core.labels import LabelSet
 
 SCHEMA = 1

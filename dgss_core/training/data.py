@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from dgss_core.datasets import Dataset, Sample
 from dgss_core.errors import DgssError
-from dgss_core.labels import IGNORE, LabelSet
+from dgss_core.labels import IGNORE, LabelSet, namesakes
 from dgss_core.networks.heads.head import PixelHead
 from dgss_core.networks.losses.merged import MergedLoss
 from dgss_core.networks.systems import SegmentationModel
@@ -174,7 +174,9 @@ def label_tables(
     coarse: dict[str, LabelSet] = {}
     if isinstance(model.head, PixelHead):
         found = (dataset.label_set for dataset in datasets)
-        coarse = {labels.name: labels for labels in found if len(labels) < len(label_set)}
+        for labels in (labels for labels in found if len(labels) < len(label_set)):
+            if coarse.setdefault(labels.name, labels).names != labels.names:
+                raise namesakes(coarse[labels.name], labels)
     merged = None
     if coarse:
         merged = MergedLoss(label_set, list(coarse.values()), model.head.align_corners)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from dgss_core.errors import DgssError
+from dgss_core.labels import namesakes
 from dgss_core.networks.checkpoint import load_checkpoint
 from dgss_core.networks.encoders import Encoder
 from dgss_core.networks.heads.head import PixelHead
@@ -153,6 +154,8 @@ def check_pair(
 ) -> None:
     """Raise DgssError unless the losses of `config` can be computed for the two networks."""
     if config.probabilities and teacher.label_set.names != student.label_set.names:
+        if teacher.label_set.name == student.label_set.name:
+            raise namesakes(teacher.label_set, student.label_set)
         raise DgssError(
             f'{config.teacher} knows the labels {teacher.label_set.name!r} and its student '
             f'{student.label_set.name!r}; give both the same.'

@@ -126,6 +126,8 @@ class BagPlayer:
         self._as_fast_as_acknowledged = as_fast_as_acknowledged
         self._report = report
         self._bag = opened(bag)
+        for note in self._bag.notes:
+            report(note)
         names = _parse_remap(remap)
         self.published = self.count = 0
         self.is_short = False

@@ -9,7 +9,7 @@ from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 
 from dgss_core.bags import span
-from dgss_core.bags.bag import LONGEST_GAP_NS
+from dgss_core.bags.bag import LONGEST_GAP_NS, PAUSE_NS
 from dgss_ros.replay.stamps import END_NS
 
 CLOCK = '/clock'
@@ -21,6 +21,8 @@ PERIOD_S = 0.01
 
 class BagClock:
     """Waits for the times of a recording; a pause of more than an hour is skipped, and told.
+
+    A wait of more than `PAUSE_NS` is told too.
 
     With `publish` the time is published on /clock, at every message and `PERIOD_S` apart.
     """
@@ -48,6 +50,8 @@ class BagClock:
             )
         self._last_ns = stamp_ns
         due = self._start + (stamp_ns - self._first_ns) / 1e9 / self._rate
+        if (wait_ns := round((due - time.monotonic()) * 1e9)) > PAUSE_NS:
+            self._report(f'The next message comes in {span(wait_ns)}.')
         while (left := due - time.monotonic()) > 0:
             check()
             if self._publisher is not None and left > PERIOD_S:

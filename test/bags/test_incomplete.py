@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from foreign_bags import TOPIC, Mcap, image, images, mcap, metadata, packed, sqlite
+from foreign_bags import TOPIC, image, images, mcap, metadata, packed, sqlite
 from mcap.writer import CompressionType
 
 from dgss_core.bags import bag_info, read_messages
@@ -225,7 +225,9 @@ def test_the_verbs_exit_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / 'bag' / 'a_0.mcap').write_bytes(whole)
     metadata(tmp_path / 'bag', ['a_0.mcap'], 20)
     assert main(['bag', 'info', str(tmp_path / 'bag')]) == 1
-    assert '6 of 20' in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert '6 of 20' in said.out
+    assert f'6 of 20 messages of {TOPIC} are there' in said.err
     segment = ['segment', str(tmp_path / 'bag'), '--output', str(tmp_path / 'out2')]
     assert main(segment) == 1
     said = capsys.readouterr()
@@ -233,11 +235,18 @@ def test_the_verbs_exit_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert f'6 of 20 messages of {TOPIC} are there' in said.err
 
 
-def test_a_jump_of_a_clock_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sent = images()
-    Mcap(tmp_path / 'a.mcap').add([(0, sent[0][1]), *sent[1:]]).close()
-    info = bag_info(tmp_path / 'a.mcap')
-    assert info.gaps == ((0, sent[1][0]),)
-    assert info.topics[0].rate == pytest.approx(12.5)
-    assert main(['bag', 'info', str(tmp_path / 'a.mcap')]) == 0
-    assert '53.9 years without a message after 0.0 s' in capsys.readouterr().out
+def test_a_recording_that_is_hardly_begun_has_one_fault(tmp_path: Path) -> None:
+    (tmp_path / 'a.mcap').write_bytes(b'\x89MCAP0\r\n')
+    faults = bag_info(tmp_path / 'a.mcap').faults
+    assert faults == (
+        'a.mcap was cut off while it was recorded or copied (it ends at byte 8); copy it again',
+    )
+
+
+def test_the_place_of_a_cut_is_told(tmp_path: Path) -> None:
+    path = mcap(tmp_path / 'a.mcap', images(side=40))
+    path.write_bytes(path.read_bytes()[:8000])
+    assert len(read(path)[0]) == 4
+    fault = bag_info(path).faults[0]
+    assert '(it ends at byte 8000, within what begins at byte' in fault
+    assert 'no whole record' not in fault

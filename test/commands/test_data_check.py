@@ -61,7 +61,7 @@ def test_a_whole_copy(zipped: bool, tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ('name', 'data', 'says'),
     [
-        ('labels/00002.png', b'', 'damaged'),
+        ('labels/00002.png', b'', 'is empty; copy, download'),
         ('labels/00002.png', picture(), 'holds colours'),
         (
             'labels/00002.png',

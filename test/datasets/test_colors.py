@@ -79,7 +79,9 @@ def test_wrong_colours_end_in_one_sentence(meaning: dict, says: str, tmp_path: P
 
 def test_an_id_without_a_class_names_both_ways_out(tmp_path: Path) -> None:
     ids = np.full((6, 8), 77, np.uint8)
-    with pytest.raises(DgssError, match=r'id 77, which is outside .* in ids, or raise highest'):
+    with pytest.raises(
+        DgssError, match=r'id 77, which is no class of .* in ids, or raise highest'
+    ):
         dataset(tmp_path, grey(ids)).labels(0)
     assert (dataset(tmp_path, grey(ids), highest=77).labels(0) == IGNORE).all()
     assert (dataset(tmp_path, grey(ids), ids={77: 'car'}).labels(0) == 13).all()

@@ -208,6 +208,10 @@ def test_a_folder_of_your_own_through_yaml(tmp_path: Path) -> None:
         ('frame_name: "{name"', 'is not a path'),
         ('label_set: 19', 'label_set of the dataset cannot be 19'),
         ('labels: {map: cityscapes}', 'None is not a path'),
+        ('labels: {path: b, channel: green}', r"a dataset: channel is 'green', .*; correct it"),
+        ('labels: {path: b, ids: {0: no}}', r'a name belong; False is no text, .* in quotes'),
+        ('labels: {path: b, colors: {on: [1, 2, 3]}}', r'belong; True is no text, .* in quotes'),
+        ('labels: {path: b, classes: [a, 1]}', r'255 names; 1 is no text, .* in quotes'),
     ],
 )
 def test_wrong_content_of_a_dataset_file_is_named(change: str, says: str, tmp_path: Path) -> None:

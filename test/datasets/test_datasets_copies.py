@@ -31,7 +31,7 @@ def test_a_label_file_cut_anywhere_is_refused(encode: Callable) -> None:
     flipped = bytearray(data)
     flipped[len(data) // 2] ^= 0xFF
     for broken in (*(data[: len(data) * n // 8] for n in range(8)), bytes(flipped)):
-        with pytest.raises(DgssError, match='damaged'):
+        with pytest.raises(DgssError, match=r'damaged|is empty|within its header|starts with'):
             decode_ids(broken, RED)
 
 

@@ -131,3 +131,17 @@ def test_a_bag_that_is_cut_off_is_scored_and_told(
     assert 'incomplete' in err
     assert 0 < found['sources'][0]['labelled'] < 40
     assert found['conditions']['all']['miou'] == 1
+
+
+def test_a_link_without_a_target_beside_a_bag_is_a_problem(
+    tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bag(tmp_path / 'drive', film(5))
+    (tmp_path / 'drive' / 'more.mcap').symlink_to('/gone/more.mcap')
+    code, _, err = evaluate(
+        capsys, '--bag', tmp_path / 'drive', '--bundle', probe_bundle.folder,
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 1
+    assert "more.mcap is a link to '/gone/more.mcap', which does not exist" in err
+    assert results(tmp_path / 'out')['conditions']['all']['frames'] == 5

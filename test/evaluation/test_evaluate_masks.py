@@ -148,3 +148,26 @@ def test_a_recorded_replay_tells_latency_and_drops(
     assert live['latencies_ms'] == [10, 20, 30, 40, 50, 60]
     assert 'fail: drop_rate <= 0.2' in out
     assert 'pass: latency_p99_ms' in out
+
+
+def test_masks_that_are_links_without_a_target_are_problems(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, masks = write_street(tmp_path, {'day': 4}), tmp_path / 'masks'
+    masks.mkdir()
+    names = [f'day_drive{index % 2}_{index}' for index in range(4)]
+    for index in (0, 1):
+        cv2.imwrite(str(masks / f'{names[index]}.png'), blocks(index))
+    for name in (f'{names[1]}_confidence', names[2], 'other'):
+        (masks / f'{name}.png').symlink_to(f'/gone/{name}.png')
+    code, _, err = evaluate(
+        capsys, '--data', data, '--root', tmp_path, '--predictions', masks,
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 1
+    problems = {tuple(p['frames']): p['what'] for p in results(tmp_path / 'out')['problems']}
+    assert {*problems} == {(name,) for name in names[1:]}
+    for name, link in ((names[1], f'{names[1]}_confidence'), (names[2], names[2])):
+        assert problems[name,].startswith(f"{masks / link}.png is a link to '/gone/{link}.png'")
+        assert problems[name,] in err
+    assert 'has no mask' in problems[names[3],]

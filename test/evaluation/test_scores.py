@@ -1,13 +1,16 @@
 """Scores in their JSON form, and the summaries over conditions."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from dgss_core.errors import DgssError
 from dgss_core.evaluation.counts import FrameCounts
 from dgss_core.evaluation.measures import measures
 from dgss_core.evaluation.scores import bravo, retention, scores
+from dgss_core.evaluation.scoring import Classes
 from dgss_core.labels import Label, LabelSet
 
 CAMVID = LabelSet.load('camvid11')
@@ -137,3 +140,17 @@ def test_retention_is_the_adverse_over_the_normal_score():
         result = retention(found, nothing)
         assert result['mean'] is None
         assert not any(result['conditions'].values())
+
+
+def test_what_a_bundle_lacks_is_added_to_the_labels():
+    """The way that the sentence names works."""
+    with pytest.raises(DgssError) as caught:
+        Classes.of(CAMVID, STREET, STREET)
+    assert str(caught.value).endswith(
+        'add a merges: camvid11: section to the file of street, and score in camvid11 with '
+        '--label-set.'
+    )
+    merging = replace(STREET, merges={'camvid11': {'road': 'road', 'car': 'car', 'sky': 'sky'}})
+    with pytest.raises(DgssError, match="nothing about 'street'; score in camvid11 with --label"):
+        Classes.of(CAMVID, merging, merging)
+    assert Classes.of(CAMVID, merging, CAMVID).label_set == CAMVID

@@ -13,6 +13,7 @@ from clips import write_video
 from dgss_core.bags import write_bag
 from dgss_core.errors import DgssError, IncompleteError
 from dgss_core.images.compressed import encode_jpeg, encode_png
+from dgss_core.images.folder import folders_in
 from dgss_core.images.frames import FIRST_STAMP_NS, Frame
 from dgss_core.inputs import read_frames
 
@@ -45,7 +46,7 @@ def test_links_without_a_target_are_named(folder: Path) -> None:
     assert {name for name, _ in failed} == {'1', '2', '3', '4'}
     reasons = {name: str(error) for name, error in failed}
     assert "1.png is a link to '../cache/ab/1.png', which does not exist" in reasons['1']
-    assert 'is a link to' in reasons['2']
+    assert 'is a link that leads back to itself' in reasons['2']
     assert "a link to '../../cache/files/3.png', which does not exist" in reasons['3']
     assert 'is no file' in reasons['4']
     with pytest.raises(DgssError, match='is a link to'):
@@ -139,3 +140,77 @@ def test_labels_with_a_palette_are_indices(folder: Path, tmp_path: Path) -> None
     (frame,), failed = read(folder, labels)
     assert not failed
     assert np.array_equal(frame.labels, ids)
+
+
+def test_labels_that_are_links_without_a_target_are_named(folder: Path, tmp_path: Path) -> None:
+    (folder / '1.png').write_bytes(encode_png(IMAGE))
+    (folder / '2.png').write_bytes(encode_png(IMAGE))
+    labels = tmp_path / 'labels'
+    labels.mkdir()
+    (labels / '0.png').write_bytes(encode_png(IMAGE[..., 0]))
+    (labels / '1.png').symlink_to('/gone/1.png')
+    (labels / '2.png').write_text('../gone/2.png')
+    frames, failed = read(folder, labels)
+    assert [frame.name for frame in frames] == ['0']
+    assert [name for name, _ in failed] == ['1', '2']
+    for (_, error), target in zip(failed, ('/gone/1.png', '../gone/2.png'), strict=True):
+        assert f"is a link to '{target}', which does not exist" in str(error)
+        assert 'belong to no image' not in str(error)
+    (tmp_path / 'elsewhere').symlink_to('/gone/labels')
+    with pytest.raises(DgssError, match="is a link to '/gone/labels'"):
+        read(folder, tmp_path / 'elsewhere')
+
+
+def test_labels_that_are_no_pngs_are_named(folder: Path, tmp_path: Path) -> None:
+    labels = tmp_path / 'labels'
+    labels.mkdir()
+    (labels / '0.tiff').write_bytes(b'II*\0')
+    with pytest.raises(DgssError, match=r"no PNGs .* is '0.tiff'; save labels as PNGs") as caught:
+        read(folder, labels)
+    assert 'name labels like their images' not in str(caught.value)
+    (folder / '1.png').write_bytes(encode_png(IMAGE))
+    (labels / '1.png').write_bytes(encode_png(IMAGE[..., 0]))
+    (labels / '1.jpg').write_bytes(encode_jpeg(IMAGE))  # A preview beside the labels.
+    frames, failed = read(folder, labels)
+    assert [frame.name for frame in frames if frame.labels is not None] == ['1']
+    assert [name for name, _ in failed] == ['0.tiff']
+
+
+def test_subfolders_are_no_fault_and_are_told(folder: Path) -> None:
+    assert read_frames(folder).note == ''
+    (folder / '.git').mkdir()
+    (folder / 'x').mkdir()
+    source = read_frames(folder)
+    assert [frame.name for frame in source] == ['0']
+    assert "also holds folders ('x'), which are not searched" in source.note
+
+
+def test_a_folder_of_videos_holds_no_images(tmp_path: Path) -> None:
+    for name in ('v.mp4', 'w.mp4'):
+        write_video(tmp_path / name, count=2)
+    with pytest.raises(
+        DgssError, match=r"holds no images, but a video, 'v.mp4' and 1 more; give"
+    ) as caught:
+        read_frames(tmp_path)
+    assert 'left out' not in str(caught.value)
+
+
+def test_a_folder_of_a_condition_behind_a_link_is_named(folder: Path) -> None:
+    (folder / 'day').mkdir()
+    assert folders_in(folder, ['day', 'night']) == ['day']
+    (folder / 'night').symlink_to('/gone/night')
+    with pytest.raises(DgssError, match="is a link to '/gone/night'"):
+        folders_in(folder, ['day', 'night'])
+
+
+def test_odd_things_in_a_labels_folder_do_not_block(folder: Path, tmp_path: Path) -> None:
+    for name in ('1', '2'):
+        (folder / f'{name}.png').write_bytes(encode_png(IMAGE))
+    labels = tmp_path / 'labels'
+    labels.mkdir()
+    (labels / '0.png').write_bytes(encode_png(IMAGE[..., 0]))
+    os.mkfifo(labels / '1.png')
+    (labels / '2.tiff').symlink_to('2.tiff')
+    frames, failed = read(folder, labels)
+    assert [frame.name for frame in frames] == ['0', '1', '2']
+    assert [name for name, _ in failed] == ['2.tiff', '1.png']

@@ -88,8 +88,18 @@ def test_tiff_labels(kind: str) -> None:
 )
 def test_other_channels_than_one_are_named(array: np.ndarray, says: str) -> None:
     with pytest.raises(DgssError, match=says):
+        decode_ids(png(array), is_described=True)
+    with pytest.raises(DgssError, match=r'all grey|holds colours') as caught:
         decode_ids(png(array))
+    assert 'dataset file' not in str(caught.value)
     assert np.array_equal(decode_ids(png(array), RED), IDS)
+
+
+def test_a_pointer_in_the_place_of_labels_has_one_remedy() -> None:
+    with pytest.raises(DgssError) as caught:
+        decode_ids(b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n')
+    assert 'a Git LFS pointer, not the file; run git lfs pull.' in str(caught.value)
+    assert 'copy it again' not in str(caught.value)
 
 
 def test_jpeg_and_fractions_are_no_labels() -> None:

@@ -180,3 +180,9 @@ def test_changed_bytes_give_an_image_or_one_sentence(
 @given(st.binary(max_size=64))
 def test_any_first_bytes_are_of_a_known_format_or_of_none(head: bytes) -> None:
     assert (format_of(head) is not None) <= (len(head) >= 2)
+
+
+def test_a_heic_that_is_cut_is_named_without_an_address() -> None:
+    with pytest.raises(DgssError, match='The HEIF image is damaged or cut short') as caught:
+        decode_still(heic()[:200])
+    assert ' at 0x' not in str(caught.value)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from preloaded import start
 from safetensors.torch import load_file
 from tiny_training import CPU, parse, recipe, write_frames, write_recipe
@@ -72,7 +73,7 @@ def test_a_label_outside_the_map(workers: int, tmp_path: Path) -> None:
         run(tmp_path, recipe(tmp_path), HardwareConfig('cpu', '32-true', workers=workers))
     message = str(caught.value)
     assert message.startswith(str(path))
-    assert 'the id 77, which is outside the map' in message
+    assert 'the id 77, which is no class of label set' in message
     assert '\n' not in message
 
 
@@ -129,3 +130,30 @@ def test_a_full_disk_ends_a_training_in_a_sentence(tmp_path: Path) -> None:
     assert last.startswith('dgss: error: ')
     assert 'could not be written' in last
     assert not list((tmp_path / 'run').glob('*.safetensors*'))
+
+
+def test_an_image_behind_a_link_without_a_target(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    path = tmp_path / 'frames' / 'images' / '3.png'
+    path.unlink()
+    path.symlink_to('/gone/3.png')
+    with pytest.raises(DgssError, match=r"3.png is a link to '/gone/3.png', which does not"):
+        run(tmp_path, recipe(tmp_path))
+
+
+def test_two_label_sets_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    write_frames(tmp_path, classes=2)
+    sources = []
+    for number, second in enumerate(('sidewalk', 'car')):
+        labels = [
+            {'id': index, 'name': name, 'color': [index, 0, 0]}
+            for index, name in enumerate(('road', second))
+        ]
+        text = yaml.safe_dump({'name': 'own', 'labels': labels})
+        (tmp_path / f'set{number}.yaml').write_text(text)
+        text = (tmp_path / 'frames.yaml').read_text().replace('cityscapes19', f'set{number}.yaml')
+        (tmp_path / f'frames{number}.yaml').write_text(text)
+        dataset = str(tmp_path / f'frames{number}.yaml')
+        sources.append({'dataset': dataset, 'folder': 'frames'})
+    with pytest.raises(DgssError, match=r"named 'own' .* has 'sidewalk', only one has 'car'"):
+        run(tmp_path, recipe(tmp_path, sources=sources))

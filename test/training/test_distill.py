@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from dgss_core.networks.checkpoint import load_checkpoint
 from dgss_core.networks.losses.merged import MergedLoss
 from dgss_core.training.build import build_model, build_objective
 from dgss_core.training.config import HardwareConfig
-from dgss_core.training.distill import angle, divergence
+from dgss_core.training.distill import angle, check_pair, divergence
 from dgss_core.training.loop import train
 
 
@@ -210,6 +211,15 @@ def test_the_real_time_network_in_bf16(frames, teacher, tmp_path):
 def test_mistakes(frames, teacher, tmp_path, changes, message):
     with pytest.raises(DgssError, match=message):
         train(parse(student(frames, teacher, **changes)), frames, tmp_path, CPU)
+
+
+def test_a_teacher_with_other_classes_in_a_set_of_the_same_name(frames, teacher):
+    config = parse(student(frames, teacher))
+    model = build_model(config)
+    other = build_model(config)
+    other.label_set = replace(model.label_set, labels=model.label_set.labels[:5])
+    with pytest.raises(DgssError, match="Two different label sets are named 'cityscapes19'"):
+        check_pair(model, other, config.distillation)
 
 
 @pytest.mark.parametrize('coarse', [True, False])

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dgss_core import plugins
-from dgss_core.errors import DgssError, libraries_for
+from dgss_core.errors import DgssError
+from dgss_core.libraries import libraries_for
 from dgss_core.runtime.backend import (
     Backend,
     BackendOptions,

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from dgss_core.documents import refuse_other_kind
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, missing_error
 from dgss_core.images.compressed import decode_compressed
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.bundle.contents import (
@@ -180,9 +180,10 @@ def open_bundle(path: str | Path | None = None) -> Bundle:
         folder = folder.parent
     manifest_path = folder / MANIFEST
     if not os.path.isfile(manifest_path):  # also for names that are no paths
-        raise DgssError(
+        raise missing_error(
+            manifest_path,
             f'There is no bundle at {folder}: a bundle is a folder with {MANIFEST} and its '
-            'ONNX file; give the path of such a folder.'
+            'ONNX file; give the path of such a folder.',
         )
     return _check(folder, _parse(manifest_path, None))
 

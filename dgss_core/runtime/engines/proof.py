@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from dgss_core import __version__
-from dgss_core.documents import load_json
-from dgss_core.errors import DgssError, fault_of
+from dgss_core.documents import fault_of, load_json
+from dgss_core.errors import DgssError
 from dgss_core.files import write_whole
 from dgss_core.runtime.backend import Backend, Report
 from dgss_core.runtime.bundle import FRAMES, Bundle, ReferenceFrame, open_higher

@@ -229,3 +229,31 @@ def test_what_ros_cannot_publish_is_left_out(ros: Node, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert '/[/b]' in done.stdout
     assert '\x1b' not in done.stdout
+
+
+class ToldError(Exception):
+    """What was told first."""
+
+
+def test_a_long_wait_is_told(ros: Node, tmp_path: Path) -> None:
+    sent = images(2)
+    later = sent[0][0] + 960 * 10**9
+    path = mcap(tmp_path / 'drive.mcap', [sent[0], (later, sent[1][1])])
+
+    def tell(line: str) -> None:
+        raise ToldError(line)
+
+    with pytest.raises(ToldError, match=r'The next message comes in 16\.0 min\.'):
+        list(BagPlayer(ros, path, report=tell).play())
+
+
+def test_a_type_that_is_not_that_of_the_file_is_told_and_played(ros: Node, tmp_path: Path) -> None:
+    mcap(tmp_path / 'a_0.mcap')
+    metadata(tmp_path, ['a_0.mcap'], 6)
+    path = tmp_path / 'metadata.yaml'
+    path.write_text(path.read_text().replace('msg/Image', 'msg/CompressedImage'))
+    told: list[str] = []
+    player = BagPlayer(ros, tmp_path, report=told.append)
+    assert player.count == len(list(player.play(1e9))) == 6
+    assert not player.is_short
+    assert ['they are trusted' in line for line in told] == [True]
