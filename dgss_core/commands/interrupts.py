@@ -9,13 +9,16 @@ import threading
 from contextlib import suppress
 from functools import cache
 
+ENDING = (signal.SIGINT, signal.SIGTERM)
 LAST = 3
-"""The interrupt that ends the process at once; until then the verb may finish its files."""
+"""The signal that ends the process at once; until then the verb may finish its files."""
 
 
 @cache
 def end_on_repeated_interrupts() -> None:
     """End this process with code 130 at the third Ctrl-C, whatever the main thread does.
+
+    A third SIGTERM does the same, with code 143, where a verb takes SIGTERM by a handler.
 
     Python handles a signal on the main thread, between two statements; inside a call of a library
     it waits. The bytes of `signal.set_wakeup_fd` are written at once.
@@ -48,8 +51,8 @@ def _forget() -> None:
 
 
 def _count(reading: int) -> None:
-    count = 0
-    while count < LAST:
-        count += os.read(reading, 16).count(signal.SIGINT)
+    found = b''
+    while len(found) < LAST:
+        found += bytes(each for each in os.read(reading, 16) if each in ENDING)
     print('dgss: ended at once; files in work are incomplete.', file=sys.stderr, flush=True)
-    os._exit(130)
+    os._exit(128 + found[-1])
