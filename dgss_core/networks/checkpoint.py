@@ -94,6 +94,8 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str,
 
 def read_about(path: Path) -> tuple[About, LabelSet]:
     """Description and label set of a checkpoint. Raises DgssError as `load_checkpoint` does."""
+    if path.is_dir():
+        raise DgssError(f'{path} is a folder; give the path of the .safetensors file inside.')
     if not path.is_file():
         raise DgssError(f'There is no checkpoint {path}; give the path of a .safetensors file.')
     metadata = read_metadata(path)

@@ -48,6 +48,8 @@ def read_file(path: Path, which: Which = 'averaged') -> Weights:
     damaged, of another kind, or holds no weights, several sets of them, or only averaged ones
     where the last are asked for.
     """
+    if path.is_dir():
+        raise DgssError(f'{path} is a folder; give the path of the weight file inside.')
     if not path.is_file():
         raise DgssError(
             f'There is no weight file {path}; give the path of a safetensors or torch file, '
