@@ -13,6 +13,7 @@ from dgss_core.files import Kind, refuse_file, write_whole
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import About, read_about, save_checkpoint
 from dgss_core.networks.encoders.weights import read_weights
+from dgss_core.networks.importers.keys import named
 from dgss_core.networks.importers.segformer import TRANSFORMERS_FORM
 from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
 from dgss_core.networks.systems.importers import import_system, load_system
@@ -101,11 +102,10 @@ def convert_file(
     inputs = [source] if base is None else [source, base]
     refuse_file(output, CHECKPOINT, inputs)
     refuse_file(manifest, METADATA, inputs)
-    weights = import_system(
-        system,
-        read_weights(source, facts.weights),
-        None if base is None else read_weights(base),
-    )
+    published = read_weights(source, facts.weights)
+    frozen = None if base is None else read_weights(base)
+    with named(str(source) if base is None else f'{source} with the base {base}'):
+        weights = import_system(system, published, frozen)
     if system.startswith('soma'):
         # The importer has merged the adapters.
         sizes['rank'] = None

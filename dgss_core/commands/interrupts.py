@@ -10,16 +10,19 @@ import threading
 from contextlib import suppress
 from functools import cache
 
+ENDING = (signal.SIGINT, signal.SIGTERM)
 LAST = 3
-"""The interrupt that ends the process at once; until then the verb may finish its files."""
+"""The signal that ends the process at once; until then the verb may finish its files."""
 SILENT_S = 1.0
 WAITING = 'dgss: interrupted; what has begun is finished first. Two more Ctrl-C end it at once.'
-"""Printed if the verb still runs so long after the first interrupt."""
+"""Printed if a verb without a handler of its own still runs so long after the first signal."""
 
 
 @cache
 def end_on_repeated_interrupts() -> None:
     """End this process with code 130 at the third Ctrl-C, whatever the main thread does.
+
+    A third SIGTERM does the same, with code 143, where a verb takes SIGTERM by a handler.
 
     Python handles a signal on the main thread, between two statements; inside a call of a library
     it waits. The bytes of `signal.set_wakeup_fd` are written at once.
@@ -52,10 +55,11 @@ def _forget() -> None:
 
 
 def _count(reading: int) -> None:
-    count = 0
-    while count < LAST:
-        if count == 1 and not select.select([reading], [], [], SILENT_S)[0]:
+    found = b''
+    while len(found) < LAST:
+        is_silent = len(found) == 1 and not select.select([reading], [], [], SILENT_S)[0]
+        if is_silent and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             print(WAITING, file=sys.stderr, flush=True)
-        count += os.read(reading, 16).count(signal.SIGINT)
+        found += bytes(each for each in os.read(reading, 16) if each in ENDING)
     print('dgss: ended at once; files in work are incomplete.', file=sys.stderr, flush=True)
-    os._exit(130)
+    os._exit(128 + found[-1])

@@ -14,6 +14,7 @@ import yaml
 from jsonargparse import ArgumentParser, set_loader, set_parsing_settings
 
 from dgss_core.commands.plain_parser import each, switched
+from dgss_core.commands.unknown_keys import unknown_key
 from dgss_core.documents import load_yaml, located, read_yaml
 from dgss_core.errors import DgssError, one_line, shown
 from dgss_core.paths import is_file, missing
@@ -91,9 +92,17 @@ def parse_with_sections(
             function, as_group=False, as_positional=as_positional, skip={*skip}
         )
     switches = {f'--{p.name}' for p in parameters if isinstance(p.default, bool)}
-    sections = {f'--{name}' for name in options if is_dataclass(kinds.get(name))}
+    classes = {name: kinds[name] for name in options if is_dataclass(kinds.get(name))}
+    sections = {f'--{name}' for name in classes}
     arguments = [*each(arguments, (), {f'--{name}' for name in options})]
-    parsed = parser.parse_args(list(checked(arguments, switches, sections)))
+    given = list(checked(arguments, switches, sections))
+    try:
+        parsed = parser.parse_args(given)
+    except DgssError as error:
+        sentence = unknown_key(str(error), classes, arguments)
+        if sentence is None:
+            raise
+        raise DgssError(f'{sentence}; see {prog} --help.') from error
     try:
         values = parser.instantiate(parsed)
     except ValueError as error:

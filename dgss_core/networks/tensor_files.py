@@ -171,6 +171,11 @@ def _check_zip(path: Path) -> bool:
     names = {Path(member.filename).name for member in members}
     if any(member.flag_bits & 1 for member in members):
         fault = 'is an encrypted archive; unpack it with its password'
+    elif names and all(name.endswith('.npy') for name in names):
+        fault = (
+            'is an .npz archive of NumPy; load its arrays and save them as a state_dict, by '
+            'safetensors or torch.save'
+        )
     elif 'data.pkl' not in names:
         fault = 'is a zip archive that torch did not write; unpack it, and give the file inside'
     elif any(m.compress_type and '/code/' not in m.filename for m in members):

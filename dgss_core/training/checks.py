@@ -88,18 +88,17 @@ def explained(config: TrainConfig, hardware: HardwareConfig) -> Iterator[None]:
 def _explanation(error: Exception, config: TrainConfig, hardware: HardwareConfig) -> str | None:
     height, width = config.augmentation.crop
     at_once = hardware.at_once or config.batch
-    crops = f'{at_once} crops of {width}x{height} at once'
+    crops = f'{at_once} {"crop" if at_once == 1 else "crops"} of {width}x{height} at once'
     if 'Expected more than 1 value per channel' in str(error):
         return (
-            f'A batch norm of {config.system} cannot be trained on {crops}, which leave it one '
-            'value per channel; give batch and hardware.at_once at least 2. A larger '
+            f'A batch norm of {config.system} cannot be trained on {crops}: it gets one value '
+            'per channel; give batch and hardware.at_once at least 2. A larger '
             'augmentation.crop helps only a network without a mean over the whole crop.'
         )
     if not _is_memory(error):
         return None
-    first = str(error).split('\n')[0].split('. ')[0].strip() or 'out of memory'
     return (
-        f'The memory does not hold {crops} ({first}); lower hardware.at_once, set '
+        f'The memory does not hold {crops}; lower hardware.at_once, set '
         'hardware.checkpointing to true, or lower augmentation.crop or batch.'
     )
 

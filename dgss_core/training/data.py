@@ -218,7 +218,7 @@ def build_loader(
         prefetch_factor=PREFETCHED if hardware.workers else None,
         # Forked processes share the frames in memory. It is safe: a loader never uses the GPU.
         multiprocessing_context='fork' if hardware.workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_begin_worker,
     )
 
 
@@ -231,6 +231,7 @@ def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
         raise DgssError(str(error).rpartition('DgssError: ')[2].strip()) from error
 
 
-def _one_thread(worker: int) -> None:
+def _begin_worker(worker: int) -> None:
+    os.setpgrp()  # Ctrl-C must not end the loader of a training that finishes its step
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

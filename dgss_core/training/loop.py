@@ -49,6 +49,7 @@ from dgss_core.training.recipe import choices
 from dgss_core.training.record import Record
 from dgss_core.training.self_training import SelfTraining
 from dgss_core.training.state import SavedState, TrainingState, described
+from dgss_core.training.stopping import Stopping
 
 
 @dataclass
@@ -157,7 +158,8 @@ def run_steps(fabric: Fabric, training: Training) -> None:
     config, state, record = training.config, training.state, training.record
     images, meter, losses = batches(training.loader), Meter(fabric.device), LossLog()
     training.objective.train()
-    with Progress(state.step, config.steps, fabric.is_global_zero) as progress:
+    shown = Progress(state.step, config.steps, fabric.is_global_zero)
+    with Stopping(fabric) as stopping, shown as progress:
         if is_scored(config, state.step) and not fabric.broadcast(
             record.is_scored(state.step, len(training.splits))
         ):
@@ -176,6 +178,8 @@ def run_steps(fabric: Fabric, training: Training) -> None:
                 moving.update(state.model, state.step)
             scores = is_scored(config, state.step)
             saves = scores or state.step % config.save_every == 0
+            ended = stopping.after_step(at_once=saves)
+            saves = saves or bool(ended)
             if state.step % LOG_EVERY == 0 or saves:
                 values = losses.check(fabric, record.state)
                 reading = meter.read()
@@ -184,8 +188,11 @@ def run_steps(fabric: Fabric, training: Training) -> None:
             if saves:
                 # Before the scores: an evaluation that fails loses no step.
                 state.save(record.state, fabric.is_global_zero)
+            if ended:
+                record.close()
+                stopping.end(ended, state.step)
             if scores:
-                with progress.paused():
+                with progress.paused(), stopping.saved(state.step):
                     evaluate_and_save(fabric, training)
             if saves:
                 meter.restart()

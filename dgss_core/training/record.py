@@ -104,7 +104,7 @@ class Record:
         if not changes:
             return ''
         stretched = '; the schedule is stretched over all steps' if 'steps' in changes else ''
-        return f'Goes on with another {", ".join(changes)}{stretched}.'
+        return f'Goes on with a change of {", ".join(changes)}{stretched}.'
 
     def runs(self, choices: Mapping[str, Any]) -> None:
         """Write into the origin what was chosen for this machine; call it after `begin`.

@@ -25,9 +25,10 @@ class CameraHealth:
     `name`: empty for the camera of a node that has one camera without a name. `topic`: returns its
     image topic. `clock_fault`: returns what is wrong with the clocks, empty for nothing.
     `where_images`: returns on which other topic there are images, and what to set; empty if
-    unknown. `loss_remedy`: returns what to do about images that are lost on the way. `adapts`:
-    returns whether the reliability of the reception follows the publishers. `watch` and `gaps`:
-    replaced by new ones on each activation.
+    unknown. `absence`: returns why images may not arrive, and what to do. `loss_remedy`: returns
+    what to do about images that are lost on the way. `adapts`: returns whether the reliability of
+    the reception follows the publishers. `watch` and `gaps`: replaced by new ones on each
+    activation.
     """
 
     name: str
@@ -35,6 +36,7 @@ class CameraHealth:
     arrivals: Arrivals
     clock_fault: Callable[[], str] = str
     where_images: Callable[[], str] = str
+    absence: Callable[[], str] = str
     loss_remedy: Callable[[], str] = str
     adapts: Callable[[], bool] = bool
     counters: FrameCounters = field(default_factory=FrameCounters)

@@ -5,7 +5,7 @@ It reads the graph, because the events of the middleware name no peer and do not
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from rclpy.event_handler import PublisherEventCallbacks
@@ -21,6 +21,8 @@ NO_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
 """For publishers. By default rclpy logs incompatible peers, which are reported here; each event
 adds work to the executor for every image."""
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
+LABELS = {'labels': 'std_msgs/msg/String', 'label_info': 'vision_msgs/msg/LabelInfo'}
+"""Types of the topics, by their last parts, on which a segmentation node says its classes."""
 
 
 def mismatched_peers(node: Node, adapting: Collection[str] = ()) -> Iterator[str]:
@@ -28,21 +30,8 @@ def mismatched_peers(node: Node, adapting: Collection[str] = ()) -> Iterator[str
 
     `adapting`: topics whose subscriptions follow their publishers by themselves.
     """
-    for subscription in node.subscriptions:
-        topic, taken = subscription.topic_name, _type_name(subscription.msg_type)
-        for peer in node.get_publishers_info_by_topic(topic):
-            if peer.topic_type != taken:
-                yield (
-                    f'{_name(peer)} publishes {peer.topic_type} on {topic}, but this node takes '
-                    f'{taken}: set image_transport, or remap'
-                )
-            elif topic not in adapting and (
-                reason := _mismatch(peer.qos_profile, subscription.qos_profile)
-            ):
-                yield (
-                    f'{_name(peer)} cannot be heard on {topic} ({reason}): set '
-                    f'qos_overrides.{topic}.subscription.reliability to best_effort'
-                )
+    for topic in dict.fromkeys(each.topic_name for each in node.subscriptions):
+        yield from unheard(node, topic, adapts=topic in adapting)
     for publisher in node.publishers:
         topic, given = publisher.topic_name, _type_name(publisher.msg_type)
         for peer in node.get_subscriptions_info_by_topic(topic):
@@ -58,19 +47,47 @@ def mismatched_peers(node: Node, adapting: Collection[str] = ()) -> Iterator[str
                 )
 
 
-def rivals(node: Node) -> Iterator[str]:
-    """Yield a sentence for the first topic on which another node publishes as this one does."""
-    for publisher in reversed(list(node.publishers)):
-        topic = publisher.topic_name
-        if topic.rpartition('/')[2] in SHARED:
+def unheard(node: Node, topic: str, *, adapts: bool = False) -> Iterator[str]:
+    """Yield a sentence with the fix for each publisher of `topic` that `node` cannot hear.
+
+    `adapts`: the subscription follows its publishers by itself.
+    """
+    for subscription in node.subscriptions:
+        if subscription.topic_name != topic:
             continue
+        taken = _type_name(subscription.msg_type)
+        for peer in node.get_publishers_info_by_topic(topic):
+            if peer.topic_type != taken:
+                yield (
+                    f'{_name(peer)} publishes {peer.topic_type} on {topic}, but this node takes '
+                    f'{taken}: set image_transport, or remap'
+                )
+            elif not adapts and (reason := _mismatch(peer.qos_profile, subscription.qos_profile)):
+                yield (
+                    f'{_name(peer)} cannot be heard on {topic} ({reason}): set '
+                    f'qos_overrides.{topic}.subscription.reliability to best_effort'
+                )
+
+
+def rivals(node: Node) -> Iterator[str]:
+    """Yield a sentence for the first topic on which another node publishes as this one does.
+
+    Topics with stamps, such as that of the masks, come first.
+    """
+    topics = {
+        publisher.topic_name: hasattr(publisher.msg_type, 'header')
+        for publisher in node.publishers
+        if publisher.topic_name.rpartition('/')[2] not in SHARED
+    }
+    for topic, is_stamped in sorted(topics.items(), key=lambda each: not each[1]):
         names = [_name(peer) for peer in node.get_publishers_info_by_topic(topic)]
         if len(names) > 1:
             own = node.get_fully_qualified_name()
             other = next((name for name in names if name != own), own)
+            both = 'two messages for one stamp' if is_stamped else 'the messages of both'
             yield (
-                f'another {other} publishes on {topic} too, so that readers get two messages for '
-                'one stamp: end one of the two, or name it differently (-r __node:=NAME)'
+                f'another {other} publishes on {topic} too, so that readers get {both}: end one '
+                'of the two, or name it differently (-r __node:=NAME)'
             )
             return
 
@@ -79,17 +96,16 @@ def where_images(node: Node, topic: str, name: str, *, is_compressed: bool) -> s
     """Return on which topics there are images while nobody publishes `topic`, and what to set.
 
     `name`: of the image in remappings, such as ~/image. Empty if `topic` has a publisher, or
-    there are no other images.
+    there are no other images. The images that a segmentation node publishes are none of these.
     """
     if node.count_publishers(topic):
         return ''
-    own = node.get_fully_qualified_name()
+    topics = dict(node.get_topic_names_and_types())
+    segmenting = _segmenting(node, topics)
     found = {
         other: kinds
-        for other, kinds in node.get_topic_names_and_types()
-        if {IMAGE, COMPRESSED} & set(kinds)
-        and not other.startswith(f'{own}/')
-        and node.count_publishers(other)
+        for other, kinds in topics.items()
+        if {IMAGE, COMPRESSED} & set(kinds) and not _publishers(node, other) <= segmenting
     }
     base = topic.removesuffix('/compressed') if is_compressed else topic
     if is_compressed and COMPRESSED in found.get(base, ()) and base.endswith('/compressed'):
@@ -126,6 +142,20 @@ def _mismatch(offered: QoSProfile, asked: QoSProfile) -> str:
     ):
         missing.append('it is volatile, not transient local')
     return ' and '.join(missing)
+
+
+def _segmenting(node: Node, topics: Mapping[str, Collection[str]]) -> set[str]:
+    """Return the names of the nodes that publish the classes of their masks."""
+    return {
+        name
+        for topic, kinds in topics.items()
+        if LABELS.get(topic.rpartition('/')[2]) in kinds
+        for name in _publishers(node, topic)
+    }
+
+
+def _publishers(node: Node, topic: str) -> set[str]:
+    return {_name(peer) for peer in node.get_publishers_info_by_topic(topic)}
 
 
 def _name(peer: TopicEndpointInfo) -> str:

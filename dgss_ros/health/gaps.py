@@ -8,8 +8,9 @@ import numpy as np
 
 WINDOW = 50
 """Number of last stamps that are compared."""
-LEAST = 30
-"""Number of intervals from which a loss is reported."""
+LEAST = 20
+"""Number of intervals from which a loss is reported. Random intervals look like whole periods in
+less than one in a thousand series of this length."""
 TOLERANCE = 0.2
 """Largest distance of an interval from a whole number of periods, in periods."""
 RECENT = 10

@@ -63,11 +63,13 @@ class Watchdog:
             )
             self._rates_hz = (counts[0] / elapsed, counts[1] / elapsed)
             self._counted_s, self._received_counted, self._counted = now, received, report
-        level, message = self._level(state, report, now)
+        level, message = self._level(state, received, report, now)
         self._before, self._received_before = report, received
         return TaskStatus(level, message, self._values(received, report))
 
-    def _level(self, state: str, report: FrameReport, now: float) -> tuple[bytes, str]:
+    def _level(
+        self, state: str, received: int, report: FrameReport, now: float
+    ) -> tuple[bytes, str]:
         if report.failed > self._before.failed:
             return ERROR, report.last_error
         if state != 'active':
@@ -79,21 +81,24 @@ class Watchdog:
         if report.rejected > self._before.rejected:
             return (ERROR if too_late else WARN), report.last_error
         if silent_s > SILENCE_S or (too_late and 1e3 * silent_s > limit_ms):
-            return (ERROR if too_late else WARN), self._silence(silent_s)
+            silence = f'no image on {self._camera.topic()} for {silent_s:.1f} s'
+            return (ERROR if too_late else WARN), f'{silence}. {self._camera.absence()}'
         reasons = list(self._reasons(report))
         if too_late:
-            slow = f'the last frame took {report.last_latency_ms:.0f} ms from arrival to mask'
-            return ERROR, f'no mask in time for {delay_s:.1f} s; {(reasons or [slow])[0]}'
+            reason = (reasons or [self._delay(received, report)])[0]
+            return ERROR, f'no mask in time for {delay_s:.1f} s; {reason}'
         if reasons:
             return WARN, reasons[0]
         return OK, f'{self._rates_hz[1]:.1f} Hz'
 
-    def _silence(self, silent_s: float) -> str:
-        topic, elsewhere = self._camera.topic(), self._camera.where_images()
-        advice = '; check that the camera runs, or remap the image to its topic'
-        return (
-            f'no image on {topic} for {silent_s:.1f} s{f". {elsewhere}" if elsewhere else advice}'
-        )
+    def _delay(self, received: int, report: FrameReport) -> str:
+        """Return what delays the next mask where nothing else is wrong."""
+        if report.last_s != report.last_in_time_s:
+            return f'the last frame took {report.last_latency_ms:.0f} ms from arrival to mask'
+        done = report.processed + report.too_old + report.rejected + report.failed
+        if received > done + self._camera.arrivals.dropped:
+            return 'the last image is still in work'
+        return f'images on {self._camera.topic()} come too rarely. {self._camera.absence()}'
 
     def _reasons(self, report: FrameReport) -> Iterator[str]:
         """Yield what keeps masks of images that arrive from being there in time."""

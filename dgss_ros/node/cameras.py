@@ -17,7 +17,7 @@ from dgss_core.runtime.monitoring.smoothing import TemporalSmoother
 from dgss_core.runtime.prediction import Prediction
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.health.camera import CameraHealth
-from dgss_ros.health.connections import where_images
+from dgss_ros.health.connections import unheard, where_images
 from dgss_ros.health.counters import Stopwatch
 from dgss_ros.health.gaps import StampGaps
 from dgss_ros.health.watch import CameraWatch
@@ -65,6 +65,7 @@ class Camera:
             self.slot,
             self._clock_fault,
             self._where_images,
+            self._absence,
             self._loss_remedy,
             self._adapts,
         )
@@ -243,6 +244,22 @@ class Camera:
     def _where_images(self) -> str:
         name = f'{self._prefix}image'
         return where_images(self._node, self.topic, name, is_compressed=self._is_compressed)
+
+    def _absence(self) -> str:
+        """Return why images may not arrive, and what to do."""
+        if elsewhere := self._where_images():
+            return elsewhere
+        publishers = self._node.count_publishers(self.topic)
+        faults = list(unheard(self._node, self.topic, adapts=self._adapts()))
+        if faults and len(faults) >= publishers:
+            return faults[0]
+        if publishers:
+            # A camera that pauses looks the same.
+            return (
+                'Its publisher sends nothing, or its images are lost on the way; '
+                f'{self._loss_remedy()}'
+            )
+        return 'Check that the camera runs, or remap the image to its topic'
 
     def _loss_remedy(self) -> str:
         return PROFILE_REMEDY if self._reception is None else self._reception.loss_remedy()

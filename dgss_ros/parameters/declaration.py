@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +46,14 @@ class Declaration:
 
     def declare(self, node: Node) -> None:
         if self.default != []:
-            node.declare_parameter(self.name, self.default, self._descriptor())
+            # rclpy has no public list of the values given at start.
+            given = node._parameter_overrides.get(self.name)
+            value, is_retyped = self.default, False
+            if given is not None and (typed := self.typed(given)) is not given:
+                value, is_retyped = typed.value, True
+            node.declare_parameter(
+                self.name, value, self._descriptor(), ignore_override=is_retyped
+            )
             return
         # An empty list has no element type: rclpy would declare it as bytes. Declared by its type
         # alone it has no value, and a request for the values of several parameters that includes
@@ -58,6 +66,19 @@ class Declaration:
             node.set_parameters([Parameter(self.name, kind, [])])
         descriptor.type = kind.value
         node.set_descriptor(self.name, descriptor)
+
+    def typed(self, parameter: Parameter) -> Parameter:
+        """Return a parameter of this name with its type, where its text left that open.
+
+        A whole number without a point is an integer for rcl, and an empty list in a file is one of
+        bools for `ros2 param load`.
+        """
+        value, kind = parameter.value, TYPES[self.type]
+        if self.type is float and type(value) is int:
+            return Parameter(self.name, kind, float(value))
+        if isinstance(self.default, list) and isinstance(value, (list, array)) and not value:
+            return Parameter(self.name, kind, [])
+        return parameter
 
     def refuse(self, value: Any) -> None:
         """Raise DgssError for an invalid value of the right type."""

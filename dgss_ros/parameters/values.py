@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from rclpy.parameter import Parameter
 
 from dgss_core.errors import DgssError, shown, similar
 from dgss_core.runtime.backends import runs_a_bundle
-from dgss_ros.parameters.declaration import TYPES, UNCONFIGURED, Declaration
+from dgss_ros.parameters.declaration import UNCONFIGURED, Declaration
 from dgss_ros.parameters.per_camera import AS_INPUT, camera_parameters
 from dgss_ros.parameters.table import AUTO, PARAMETERS
 
@@ -127,18 +126,9 @@ class Parameters:
                 ) from error
 
     def _typed(self, parameters: list[Parameter]) -> list[Parameter]:
-        """Give an empty list its type: in a file it has none, and `ros2 param load` takes it as
-        one of bools.
-        """
-        lists = {
-            name: TYPES[declaration.type]
-            for name, declaration in self._declarations.items()
-            if isinstance(declaration.default, list)
-        }
+        declarations = self._declarations
         return [
-            Parameter(each.name, lists[each.name], [])
-            if each.name in lists and isinstance(each.value, (list, array)) and not each.value
-            else each
+            declarations[each.name].typed(each) if each.name in declarations else each
             for each in parameters
         ]
 

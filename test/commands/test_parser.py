@@ -189,3 +189,32 @@ def test_sections_may_be_files_and_mappings(
     assert 'seed at least 0, not' in refused(['bench', 'train', *inline], capsys)
     error = refused(['bench', 'train', '--config', 'nothing.yaml'], capsys)
     assert 'There is no file nothing.yaml' in error
+
+
+@pytest.mark.parametrize(
+    ('part', 'sentence'),
+    [
+        (
+            {'rare': {'temperature': 0.1}},
+            'recipe.yaml: there is no key rare; rare belongs to each entry of sources',
+        ),
+        ({'rate': 0.1}, 'recipe.yaml: there is no key rate; rate belongs to optimiser'),
+        (
+            {'optimiser': {'shape': 'poly'}},
+            'recipe.yaml: there is no key optimiser.shape; shape belongs to schedule of optimiser',
+        ),
+        ({'foo': 1}, 'recipe.yaml: there is no key foo'),
+        (
+            {'sources': [{'dataset': 'synthetic', 'rares': {'temperature': 1}}]},
+            'recipe.yaml: there is no key rares',
+        ),
+    ],
+    ids=str,
+)
+def test_an_unknown_key_is_named_with_its_file_and_its_place(
+    part: dict[str, Any], sentence: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path('recipe.yaml').write_text(yaml.safe_dump(RECIPE | part))
+    assert refused(TRAIN, capsys) == f'dgss: error: {sentence}; see dgss train --help.'

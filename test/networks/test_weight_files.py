@@ -254,3 +254,13 @@ def test_a_header_whose_length_looks_like_a_pickle(tmp_path: Path) -> None:
     (tmp_path / 'a.pth').write_bytes((tmp_path / 'a.safetensors').read_bytes())
     assert (tmp_path / 'a.pth').read_bytes()[:2] == b'\x80\x02'
     assert same(read_file(tmp_path / 'a.pth'))
+
+
+def test_an_npz_archive_and_a_folder_are_named(tmp_path: Path) -> None:
+    path = tmp_path / 'weights.npz'
+    np.savez(path, **{name: value.numpy() for name, value in STATE.items()})
+    with pytest.raises(DgssError, match=r'weights\.npz is an \.npz archive of NumPy; load its'):
+        read_file(path)
+    for read, kind in ((read_file, 'safetensors or torch'), (read_about, '.safetensors')):
+        with pytest.raises(DgssError, match=f'is a folder, not a file; give the path of a {kind}'):
+            read(tmp_path)

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import worker
@@ -14,15 +15,25 @@ from preloaded import start
 
 def run_two(config: Path, data: Path, output: Path, strategy: str, *options: str) -> str:
     """Run two processes on this machine; return what they print."""
-    arguments = [str(config), str(data), str(output), strategy, *options]
-    port = free_port()
-    logs = [config.with_name(f'{output.name}-{rank}.log') for rank in range(2)]
-    processes = [start(join, rank, port, arguments, output=log) for rank, log in enumerate(logs)]
+    processes, logs = start_two(config, data, output, strategy, *options)
     for process in processes:
         process.join()
     printed = [log.read_text() for log in logs]
     assert [process.exitcode for process in processes] == [0, 0], printed
     return ''.join(printed)
+
+
+def start_two(
+    config: Path, data: Path, output: Path, strategy: str, *options: str
+) -> tuple[list[ForkServerProcess], list[Path]]:
+    """Start two processes on this machine; return them and the files of what they print."""
+    arguments = [str(config), str(data), str(output), strategy, *options]
+    port = free_port()
+    logs = [config.with_name(f'{output.name}-{rank}.log') for rank in range(2)]
+    for log in logs:
+        log.touch()
+    processes = [start(join, rank, port, arguments, output=log) for rank, log in enumerate(logs)]
+    return processes, logs
 
 
 def join(rank: int, port: int, arguments: list[str]) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from tiny_training import CPU, parse, recipe, write_frames, write_recipe
 
 from dgss_core.errors import DgssError
 from dgss_core.training.loop import train
-from dgss_core.training.state import TrainingState, lay_out
+from dgss_core.training.state import SavedState, TrainingState, lay_out
 
 STEPS, SAVE_EVERY = 60, 5
 SOURCES = {'rare': {'min_pixels': 100}, 'repeat': 2}
@@ -40,13 +41,13 @@ def same(one: Path, other: Path) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
-def begin(config: Path, data: Path, output: Path, workers: int) -> subprocess.Popen:
+def begin(config: Path, data: Path, output: Path, workers: int, **pipes: Any) -> subprocess.Popen:
     command = [
         sys.executable, '-m', 'dgss_core', 'train', '--config', config, '--data', data,
         '--output', output, '--hardware.accelerator', 'cpu', '--hardware.precision', '32-true',
         '--hardware.workers', workers,
     ]  # fmt: skip
-    return subprocess.Popen(list(map(str, command)), start_new_session=True)
+    return subprocess.Popen(list(map(str, command)), start_new_session=True, **pipes)
 
 
 def test_a_killed_training_resumes_to_the_bit(tmp_path: Path) -> None:
@@ -76,6 +77,37 @@ def test_a_killed_training_resumes_to_the_bit(tmp_path: Path) -> None:
     ]
     assert scores[0] == scores[1]
     assert [score['step'] for score in scores[0]] == [25, 50, 60]
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_training_loses_no_step(tmp_path: Path, number: signal.Signals) -> None:
+    """The signal reaches the whole group of processes, and twice, as from `timeout`."""
+    write_frames(tmp_path)
+    values = many_things(tmp_path) | {'save_every': 1000, 'steps': 100}
+    values['evaluation'] |= {'every': 1000}
+    whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
+    train(parse(values), tmp_path, whole, CPU)
+
+    recipe_file = write_recipe(tmp_path / 'recipe.yaml', values)
+    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
+    with begin(recipe_file, tmp_path, stopped, workers=1, **pipes) as process:
+        try:
+            assert any(line.startswith('step 20/100') for line in process.stdout)
+            for _ in range(2):
+                os.killpg(process.pid, number)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 128 + number
+    step = SavedState.read(stopped / 'state.safetensors').step
+    assert 20 <= step < 100
+    end = f'dgss: ended by {number.name} after step {step}; go on from there with --resume.'
+    assert end in said.splitlines()
+    assert 'Traceback' not in said
+
+    train(parse(values), tmp_path, stopped, CPU, resume=True)
+    for name in ('state', 'model'):
+        assert same(whole / f'{name}.safetensors', stopped / f'{name}.safetensors')
 
 
 def test_another_memory_layout_resumes_to_the_bit(

@@ -141,7 +141,7 @@ def test_more_steps_on_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     values['evaluation'] |= {'splits': [more, *frames]}
     train(parse(values), tmp_path, run, CPU, resume=True)
     said = capsys.readouterr().out
-    for part in ('another evaluation.every, evaluation.splits, save_every, steps', 'stretched'):
+    for part in ('a change of evaluation.every, evaluation.splits, save_every', 'stretched'):
         assert part in said
     scores = [json.loads(line) for line in (run / 'scores.jsonl').open()]
     assert [(score['step'], score['on'].split()[0]) for score in scores] == [

@@ -32,7 +32,7 @@ from dgss_core.networks.importers.encoders import (
     import_siglip,
     import_timm_stages,
 )
-from dgss_core.networks.importers.keys import Weights, take_prefix
+from dgss_core.networks.importers.keys import Weights, named, take_prefix
 from dgss_core.networks.importers.mobilenetv2 import import_mobilenetv2
 from dgss_core.networks.importers.segformer import import_mit, mit_form
 from dgss_core.networks.importers.swin import import_swin
@@ -78,7 +78,8 @@ class EncoderEntry:
         if source is None:
             return self.network(**{**self.sizes, **options})
         published = read_weights(source)
-        state = self.importer(published, **self.import_options(options))
+        with named(str(source)):
+            state = self.importer(published, **self.import_options(options))
         encoder = self.network(**{**self.sizes, **self.form(published), **options})
         encoder.load_pretrained(state, str(source))
         return encoder

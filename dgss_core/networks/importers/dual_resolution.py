@@ -31,7 +31,7 @@ def _without_biases(weights: Weights, source: str) -> Weights:
         if f'{conv}.weight' in weights and mean in weights:
             if bias not in weights:
                 raise DgssError(
-                    f'this is not {source}: {bias} is missing; check that the file and the model '
+                    f'This is not {source}: {bias} is missing; check that the file and the model '
                     'name belong together.'
                 )
             weights[mean] = weights[mean] - weights.pop(bias)

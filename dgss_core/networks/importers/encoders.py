@@ -219,7 +219,7 @@ def _require(weights: Weights, keys: Sequence[str], source: str) -> None:
     missing = [key for key in keys if key not in weights]
     if missing:
         raise DgssError(
-            f'this is not {source}: it lacks {", ".join(missing)}; check that the file and the '
+            f'This is not {source}: it lacks {", ".join(missing)}; check that the file and the '
             'model name belong together.'
         )
 

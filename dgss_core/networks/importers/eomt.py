@@ -67,7 +67,7 @@ def import_eomt(weights: Weights) -> Weights:
     backbone = take_prefix(renamed, 'backbone.')
     if 'reg_token' not in backbone or 'head.queries' not in renamed:
         raise DgssError(
-            f'this is not {SOURCE} on DINOv2 with registers: it has no weights '
+            f'This is not {SOURCE} on DINOv2 with registers: it has no weights '
             'network.encoder.backbone.reg_token and network.q.weight; check that the file and the '
             'system belong together.'
         )

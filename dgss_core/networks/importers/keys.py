@@ -1,7 +1,8 @@
 """Renaming of state-dict keys, and loading without missing or extra weights."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 
@@ -30,7 +31,7 @@ def rename(weights: Weights, rules: Rules, source: str) -> Weights:
             unknown.append(key)
     if unknown:
         raise DgssError(
-            f'this is not {source}: unknown weights {shorten(unknown)}; '
+            f'This is not {source}: unknown weights {shorten(unknown)}; '
             f'check that the file and the model name belong together.'
         )
     return renamed
@@ -47,6 +48,18 @@ def split_attention(weights: Weights) -> Weights:
         for part, chunk in zip(('query', 'key', 'value'), value.chunk(3), strict=True):
             split[f'{found[1]}.{part}.{found[2]}'] = chunk.clone()
     return split
+
+
+@contextmanager
+def named(origin: str) -> Iterator[None]:
+    """Let an error about weights that are not what was expected name the file they are from."""
+    try:
+        yield
+    except DgssError as error:
+        rest = str(error).removeprefix('This is ')
+        if rest == str(error):
+            raise
+        raise DgssError(f'{origin} is {rest}') from error
 
 
 def take_prefix(weights: Weights, prefix: str) -> Weights:

@@ -63,7 +63,7 @@ def import_mask2former(weights: Weights) -> Weights:
     encoder = take_prefix(weights, ENCODER)
     if not encoder:
         raise DgssError(
-            f'this is not {source}: it has no weights {ENCODER}*; '
+            f'This is not {source}: it has no weights {ENCODER}*; '
             'check that the file and the system belong together.'
         )
     rest = {key: value for key, value in weights.items() if not key.startswith(ENCODER)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,25 @@ from dgss_core.networks.importers.keys import Rules, Weights, rename, take_prefi
 from dgss_core.networks.importers.mask2former import below
 
 BLOCK = r'encoder\.block\.(\d)\.(\d+)\.'
+STAGE = r'stages\.(\d)\.'
+STAGE_BLOCK = STAGE + r'blocks\.(\d+)\.'
+REDUCTION = STAGE_BLOCK + r'attention\.sequence_reduction\.'
+MODULES: Rules = (
+    (STAGE + r'patch_embeddings\.proj\.(\w+)', r'embed.\1.proj.\2'),
+    (STAGE + r'patch_embeddings\.layer_norm\.(\w+)', r'embed.\1.norm.\2'),
+    (STAGE + r'layer_norm\.(\w+)', r'norms.\1.\2'),
+    (STAGE_BLOCK + r'layernorm_before\.(\w+)', r'blocks.\1.\2.norm1.\3'),
+    (STAGE_BLOCK + r'layernorm_after\.(\w+)', r'blocks.\1.\2.norm2.\3'),
+    (STAGE_BLOCK + r'attention\.([qkv])_proj\.(\w+)', r'blocks.\1.\2.attention.\3.\4'),
+    (STAGE_BLOCK + r'attention\.o_proj\.(\w+)', r'blocks.\1.\2.attention.proj.\3'),
+    (REDUCTION + r'sequence_reduction\.(\w+)', r'blocks.\1.\2.attention.reduce.\3'),
+    (REDUCTION + r'layer_norm\.(\w+)', r'blocks.\1.\2.attention.norm.\3'),
+    (STAGE_BLOCK + r'mlp\.(fc[12])\.(\w+)', r'blocks.\1.\2.mlp.\3.\4'),
+    (STAGE_BLOCK + r'mlp\.dwconv\.dwconv\.(\w+)', r'blocks.\1.\2.mlp.mix.\3'),
+)
+"""The modules of transformers 5, which `save_pretrained` renames to those of earlier versions."""
 TRANSFORMERS: Rules = (
+    *MODULES,
     (r'encoder\.patch_embeddings\.(\d)\.proj\.(\w+)', r'embed.\1.proj.\2'),
     (r'encoder\.patch_embeddings\.(\d)\.layer_norm\.(\w+)', r'embed.\1.norm.\2'),
     (r'encoder\.layer_norm\.(\d)\.(\w+)', r'norms.\1.\2'),
@@ -42,7 +62,7 @@ TRANSFORMERS_FORM = {'eps': 1e-5}
 """Options of a MiT of transformers."""
 NORM = r'(weight|bias|running_mean|running_var|num_batches_tracked)'
 TRANSFORMERS_HEAD: Rules = (
-    (r'linear_c\.(\d)\.proj\.(\w+)', r'project.\1.\2'),
+    (r'linear_(?:c|projections)\.(\d)\.proj\.(\w+)', r'project.\1.\2'),
     (r'linear_fuse\.(\w+)', r'fuse.0.\1'),
     (r'batch_norm\.' + NORM, r'fuse.1.\1'),
     (r'classifier\.(\w+)', r'classify.\1'),
@@ -61,14 +81,14 @@ def import_mit(weights: Weights) -> Weights:
     source = 'a MiT encoder'
     weights = take_prefix(weights, 'backbone.') or take_prefix(weights, 'segformer.') or weights
     weights = {key: v for key, v in weights.items() if not key.startswith('classifier.')}
-    if any(key.startswith('encoder.') for key in weights):
+    if any(key.startswith(('encoder.', 'stages.')) for key in weights):
         return rename(weights, TRANSFORMERS, source)
     return _linear(rename(weights, OPENMMLAB, source))
 
 
 def mit_form(published: Weights) -> dict[str, float]:
     """The options of the MiT that these published weights belong to."""
-    theirs = any('encoder.patch_embeddings.' in key for key in published)
+    theirs = any(re.search(r'(encoder|stages\.\d)\.patch_embeddings\.', key) for key in published)
     return TRANSFORMERS_FORM if theirs else {}
 
 
@@ -95,7 +115,7 @@ def import_segformer(weights: Weights) -> Weights:
         )
         return _linear(rename(weights, rules, source))
     raise DgssError(
-        f'this is not {source}: it has no weights decode_head.linear_fuse.weight (transformers) '
+        f'This is not {source}: it has no weights decode_head.linear_fuse.weight (transformers) '
         'and no decode_head.fusion_conv.conv.weight (openmmlab); check that the file and the '
         'system belong together.'
     )

@@ -38,6 +38,14 @@ TRANSFORMERS: Rules = (
         TRANSFORMERS_BLOCK + r'attention\.self\.relative_position_bias_table',
         r'blocks.\1.\2.attention.offsets',
     ),
+    # The modules of transformers 5, which save_pretrained renames to those of earlier versions.
+    (TRANSFORMERS_BLOCK + r'attention\.([qkv])_proj\.(\w+)', r'blocks.\1.\2.attention.\3.\4'),
+    (TRANSFORMERS_BLOCK + r'attention\.o_proj\.(\w+)', r'blocks.\1.\2.attention.proj.\3'),
+    (
+        TRANSFORMERS_BLOCK + r'attention\.relative_position_bias\.relative_position_bias_table',
+        r'blocks.\1.\2.attention.offsets',
+    ),
+    (TRANSFORMERS_BLOCK + r'mlp\.(fc[12])\.(\w+)', r'blocks.\1.\2.mlp.\3.\4'),
     (TRANSFORMERS_BLOCK + r'attention\.output\.dense\.(\w+)', r'blocks.\1.\2.attention.proj.\3'),
     (TRANSFORMERS_BLOCK + r'intermediate\.dense\.(\w+)', r'blocks.\1.\2.mlp.fc1.\3'),
     (TRANSFORMERS_BLOCK + r'output\.dense\.(\w+)', r'blocks.\1.\2.mlp.fc2.\3'),

@@ -52,7 +52,7 @@ def rein_system(weights: Weights, base: Weights | None = None) -> Weights:
     adapter = take_prefix(backbone, 'reins.')
     if not adapter:
         raise DgssError(
-            'this is not a checkpoint of Rein: it has no weights backbone.reins.*; '
+            'This is not a checkpoint of Rein: it has no weights backbone.reins.*; '
             'check that the file and the system belong together.'
         )
     trunk = {key: value for key, value in backbone.items() if not key.startswith('reins.')}
@@ -89,7 +89,7 @@ def clouds_system(weights: Weights, base: Weights | None = None) -> Weights:
     visual = take_prefix(tower, 'visual.')
     if not visual:
         raise DgssError(
-            f'this is not {source}: it has no weights backbone.clip_model.visual.*; '
+            f'This is not {source}: it has no weights backbone.clip_model.visual.*; '
             'check that the file and the system belong together.'
         )
     convnext = any(key.startswith('trunk.') for key in visual)
@@ -197,7 +197,7 @@ def _split(weights: Weights, prefixes: tuple[str, ...], source: str) -> dict[str
         if unknown:
             reason = f'unknown weights {shorten(unknown)}'
         raise DgssError(
-            f'this is not {source}: {reason}; check that the file and the system belong together.'
+            f'This is not {source}: {reason}; check that the file and the system belong together.'
         )
     return parts
 

@@ -159,7 +159,7 @@ def test_counters_of_batch_norms_may_be_missing():
 )
 def test_importers_refuse_other_architectures(importer):
     resnet = timm.create_model('resnet10t').state_dict()
-    with pytest.raises(DgssError, match=r'this is not .*check that the file'):
+    with pytest.raises(DgssError, match=r'This is not .*check that the file'):
         importer(resnet)
 
 

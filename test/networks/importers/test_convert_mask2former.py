@@ -43,6 +43,13 @@ SMALL = {
 HEIGHT, WIDTH = 61, 90
 
 
+def test_a_state_dict_of_transformers_is_its_published_file() -> None:
+    library = published_mask2former('t')
+    ours, published = map(import_mask2former, (library.state_dict(), as_published(library)))
+    assert ours.keys() == published.keys()
+    assert all(ours[key].shape == published[key].shape for key in ours)
+
+
 @torch.no_grad()
 def test_equals_transformers(tmp_path: Path) -> None:
     model = mask2former(

@@ -44,6 +44,37 @@ def test_equals_transformers(tmp_path: Path) -> None:
     check_record('segformer', weights, scores)
 
 
+@torch.no_grad()
+def test_a_state_dict_of_transformers_is_its_published_file(tmp_path: Path) -> None:
+    model = segformer(*ENCODER.values(), 16, CLASSES)
+    weights = model.state_dict()
+    fill(weights)
+    scores = model(image(1, HEIGHT, WIDTH)).logits
+    ours = converted(weights, 'segformer-b0', tmp_path, CLASSES, **SMALL)
+    assert (answer(ours, HEIGHT, WIDTH) - scores).abs().max() <= 1e-4
+    encoder = {key: x for key, x in weights.items() if key.startswith('segformer.')}
+    save_file(encoder, tmp_path / 'mit.safetensors')
+    mit = build_encoder('mit-b0', tmp_path / 'mit.safetensors', **ENCODER)
+    assert mit.state_dict().keys() == ours.encoder.state_dict().keys()
+    for key, value in ours.encoder.state_dict().items():
+        assert torch.equal(mit.state_dict()[key], value)
+
+
+@pytest.mark.parametrize('system', ['segformer-b0', 'vltseg-eva02-clip-l'])
+def test_a_file_of_another_system_is_named(system: str, tmp_path: Path) -> None:
+    with pytest.raises(DgssError) as caught:
+        converted({'alien.weight': torch.ones(2)}, system, tmp_path, CLASSES)
+    assert str(caught.value).startswith(f'{tmp_path / "theirs.bin"} is not a checkpoint of ')
+
+
+def test_an_encoder_file_of_another_network_is_named(tmp_path: Path) -> None:
+    path = tmp_path / 'alien.safetensors'
+    save_file({'alien.weight': torch.ones(2)}, path)
+    with pytest.raises(DgssError) as caught:
+        build_encoder('mit-b0', path)
+    assert str(caught.value).startswith(f'{path} is not a MiT encoder: unknown weights alien.')
+
+
 @pytest.mark.parametrize('name', ['segformer', 'segformer_openmmlab'])
 def test_equals_the_record_of_a_library(name: str, tmp_path: Path) -> None:
     weights, scores = recorded(name)

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from dgss_ros.health.gaps import StampGaps
+from dgss_ros.health.gaps import LEAST, StampGaps
 
 PERIOD_NS = 33_333_333
 
@@ -34,7 +34,7 @@ def test_the_share_is_that_of_the_missing_images(share: float, jitter: float) ->
 
 
 def test_few_irregular_and_repeated_stamps_say_nothing() -> None:
-    assert lost(camera(20)[::2]) == 0
+    assert lost([*camera(10), *camera(30)[20::2]]) == 0
     draw = random.Random(2)
     triggered = [int(draw.uniform(0.1, 3.0) * PERIOD_NS) for _ in range(60)]
     assert lost([sum(triggered[: i + 1]) for i in range(60)]) == 0
@@ -45,3 +45,19 @@ def test_few_irregular_and_repeated_stamps_say_nothing() -> None:
 
 def test_a_slow_camera_is_no_loss() -> None:
     assert lost(camera(300)[::6]) == 0
+
+
+def test_few_stamps_of_a_triggered_camera_are_no_loss() -> None:
+    taken = 0
+    for seed in range(300):
+        draw = random.Random(seed)
+        times = [draw.lognormvariate(0, 0.7) for _ in range(LEAST)]
+        taken += lost([int(sum(times[: i + 1]) * PERIOD_NS) for i in range(LEAST)]) > 0
+    assert taken <= 1
+
+
+def test_a_loss_is_found_within_two_seconds_of_a_camera_of_ten_images_a_second() -> None:
+    draw = random.Random(1)
+    arrived = [stamp for stamp in camera(2 * LEAST, 0.05) if draw.random() >= 0.4]
+    assert LEAST < len(arrived) <= 30
+    assert lost(arrived) == pytest.approx(0.4, abs=0.15)

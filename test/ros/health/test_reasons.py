@@ -222,7 +222,7 @@ def test_two_nodes_of_one_name_are_reported(
     nodes = [start_node(bundle=probe_bundle, autostart=True)]
     diagnostics.wait('connections', lambda s, _: s.level == OK)
     nodes.append(start_node(bundle=probe_bundle, autostart=True))
-    said = 'another /dgss publishes on /dgss/'
+    said = 'another /dgss publishes on /dgss/mask too, so that readers get two messages for one'
     for node in nodes:
         assert wait_until(lambda n=node: said in n.log, TIMEOUT_S)
     diagnostics.wait('connections', lambda s, _: s.level == WARN and said in s.message)

@@ -11,8 +11,9 @@ from camera import TIMEOUT_S, Camera, flat
 from forked import running_node
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, ParameterValue
-from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rcl_interfaces.srv import DescribeParameters, SetParameters, SetParametersAtomically
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from services import ParameterClient
 
@@ -107,6 +108,32 @@ def test_every_parameter_is_described(start_node, ros: Node) -> None:
     assert found['overlay_opacity'].type == ParameterType.PARAMETER_DOUBLE
 
 
+def test_a_whole_number_is_a_double_where_one_is_expected(
+    start_node, ros: Node, tmp_path: Path
+) -> None:
+    file = tmp_path / 'mine.yaml'
+    file.write_text('/dgss:\n  ros__parameters:\n    input: {max_rate: 15}\n')
+    options = '--params-file', str(file), '-p', 'input.max_age_ms:=200'
+    start_node(*options, bond_heartbeat_period=1)
+    client = ParameterClient(ros)
+
+    def found(name: str) -> tuple[type, object]:
+        return type(client.get(name)), client.get(name)
+
+    assert found('input.max_rate') == (float, 15.0)
+    assert found('input.max_age_ms') == (float, 200.0)
+    assert found('bond_heartbeat_period') == (float, 1.0)
+    assert client.set('overlay_opacity', 1) == ''
+    assert found('overlay_opacity') == (float, 1.0)
+    assert 'Max: 1.0' in client.set('overlay_opacity', 2)
+    assert 'type' in client.set('overlay_opacity', True)
+    service = ros.create_client(SetParametersAtomically, '/dgss/set_parameters_atomically')
+    message = Parameter('input.max_rate', value=5).to_parameter_msg()
+    request = SetParametersAtomically.Request(parameters=[message])
+    assert call(service, request, TIMEOUT_S).result.successful
+    assert found('input.max_rate') == (float, 5.0)
+
+
 def test_opacity_takes_effect_at_once(
     start_node, ros: Node, probe_bundle: Path, camera: Camera
 ) -> None:
@@ -165,6 +192,7 @@ def test_qos_can_be_overridden(start_node, ros: Node, probe_bundle: Path, camera
         (['--', '--frobnicate'], 'Unknown arguments'),
         (['--frobnicate'], 'frobnicate'),
         (['-p', 'overlay_opacity:=7.0'], 'out of range'),
+        (['-p', 'overlay_opacity:=7'], 'out of range'),
         (['-p', 'threads:=many'], 'threads'),
         (['-p', 'input.max_rate:=0.001'], 'at least 0.01, or 0 for no limit'),
         (['-p', 'bond_heartbeat_period:=2.0'], 'out of range'),
