@@ -13,39 +13,41 @@ IN_CLUSTER = 'e7 a7 ab a3 a0 af 5854'
 KNOWN = {bytes.fromhex(name) for name in f'{IN_SEGMENT} {IN_CLUSTER}'.split()}
 
 
-def holes(path: Path) -> list[int]:
-    """The places, in bytes from the start, at which no element begins although one should."""
-    with path.open('rb') as file:
+class Structure:
+    """Follows the elements of a file, as far as it is asked."""
+
+    def __init__(self, path: Path) -> None:
+        self._at = 0
         try:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            with path.open('rb') as file:
+                self._data: bytes | mmap.mmap = mmap.mmap(
+                    file.fileno(), 0, access=mmap.ACCESS_READ
+                )
         except (OSError, ValueError):  # A pipe, or an empty file.
-            return []
-        with data:
-            return _holes(data)
+            self._data = b''
+
+    def is_broken_before(self, place: int) -> bool:
+        """Whether no element began where one should, since the last question up to `place`."""
+        is_broken = False
+        while self._at < min(place, len(self._data)):
+            element, size, start = _element(self._data, self._at)
+            if element in PARENTS:
+                self._at = start
+            elif size is not None and (element in KNOWN or _is_element(self._data, start + size)):
+                self._at = start + size
+            else:
+                is_broken = True
+                cluster = self._data.find(CLUSTER, self._at)
+                self._at = cluster if cluster >= 0 else len(self._data)
+        return is_broken
 
 
-def _holes(data: mmap.mmap) -> list[int]:
-    found, at = [], 0
-    while at < len(data):
-        element, size, start = _element(data, at)
-        if element in PARENTS:
-            at = start
-        elif size is not None and (element in KNOWN or _is_element(data, start + size)):
-            at = start + size
-        else:
-            found.append(at)
-            at = data.find(CLUSTER, at)
-            if at < 0:
-                break
-    return found
-
-
-def _is_element(data: mmap.mmap, at: int) -> bool:
+def _is_element(data: bytes | mmap.mmap, at: int) -> bool:
     """Whether an element that is known begins there, after one that is not."""
     return at < len(data) and _element(data, at)[0] in KNOWN | PARENTS
 
 
-def _element(data: mmap.mmap, at: int) -> tuple[bytes, int | None, int]:
+def _element(data: bytes | mmap.mmap, at: int) -> tuple[bytes, int | None, int]:
     """Its name, the size of its content, None if that is not known, and where that starts."""
     length = _length(data[at], 4)
     name = data[at : at + length]

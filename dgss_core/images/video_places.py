@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dgss_core.images.matroska import holes
+from dgss_core.images.matroska import Structure
 
 AVI_HEAD = 8
 """Bytes before the data of a chunk."""
@@ -19,8 +19,7 @@ class Places:
     def __init__(self, path: Path, container: Any, stream: Any) -> None:
         self._path = path
         name = container.format.name
-        self._breaks = holes(path)[::-1] if name.startswith('matroska') else []
-        """Where the structure of the file is broken; the first one last."""
+        self._structure = Structure(path) if name.startswith('matroska') else None
         entries = getattr(stream, 'index_entries', ()) if name == 'avi' else ()
         whole = [entry for entry in entries if entry.size]
         self._index = {e.pos + AVI_HEAD: (n, e.timestamp) for n, e in enumerate(whole)}
@@ -34,10 +33,8 @@ class Places:
         """
         if packet.pos is None:
             return False
-        is_after = False
-        while self._breaks and packet.pos > self._breaks[-1]:
-            self._breaks.pop()
-            is_after = True
+        structure = self._structure
+        is_after = structure is not None and structure.is_broken_before(packet.pos)
         last, self._last = self._last, self._index.get(packet.pos)
         if self._last is None or packet.pts is None:
             return is_after
