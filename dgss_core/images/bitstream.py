@@ -46,9 +46,16 @@ class Checker:
         units = [*(_by_lengths(data, self._prefix) if is_prefixed else _by_starts(data))]
         if any(map(self._has_hole, units)) or (is_prefixed and data.startswith(bytes(8))):
             return ZEROS_TEXT
+        # Some cameras put several parts, with their start codes, behind one length.
+        if is_prefixed and any(bytes(8) in unit.rstrip(b'\0') for unit in units):
+            return ZEROS_TEXT
         numbers = self._numbers
         gaps = [numbers.fault(unit) for unit in units] if numbers else []
         return next(filter(None, gaps), '')
+
+    def may_be_cut(self, data: bytes) -> bool:
+        """Whether the picture ends with zeros, which are a hole if the file goes on with them."""
+        return data.endswith(b'\0') and (self.is_arithmetic or self._codec in UNITS)
 
     def _has_hole(self, unit: bytes) -> bool:
         """Only in a part of a picture: not every camera escapes zeros in what it says besides."""

@@ -116,7 +116,7 @@ class Reading:
         if packet.is_corrupt or self.is_cut:
             fault = fault or 'a part of it is missing'
         self.is_cut = packet.is_corrupt
-        if data.endswith(b'\0') and places.is_zero_after(packet):
+        if checker.may_be_cut(data) and places.is_zero_after(packet):
             fault = fault or ZEROS_TEXT
         if packet.is_discard:
             self.discarded += 1

@@ -9,7 +9,7 @@ from dgss_core.images.matroska import Structure
 
 AVI_HEAD = 8
 """Bytes before the data of a chunk."""
-AFTER = 16
+AFTER = 8
 """Bytes that are never all zero where another packet begins."""
 
 

@@ -136,3 +136,13 @@ def test_a_missing_picture_of_h264_is_told_by_its_number(tmp_path: Path) -> None
     checker = Checker('h264', extradata)
     faults = [checker.fault(part) for part in data[:2] + data[4:]]
     assert 'missing' in ''.join(faults)
+
+
+def test_zeros_before_a_one_are_no_start_code_behind_a_length(tmp_path: Path) -> None:
+    path = write_video(tmp_path / 'a.mp4', 'h264', 24, gop=24, draw=draw)
+    with av.open(str(path)) as container:
+        extradata = container.streams.video[0].codec_context.extradata
+    start, size = packets(path)[3]
+    data = bytearray(path.read_bytes())
+    data[start + size // 2 : start + size // 2 + 21] = bytes(20) + b'\1'
+    assert Checker('h264', extradata).fault(bytes(data[start : start + size]))
