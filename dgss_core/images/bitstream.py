@@ -44,7 +44,7 @@ class Checker:
             return ''
         is_prefixed = self._prefix and not data.startswith(b'\0\0\0\1')
         units = [*(_by_lengths(data, self._prefix) if is_prefixed else _by_starts(data))]
-        if any(map(self._has_hole, units)) or (is_prefixed and data.startswith(bytes(8))):
+        if any(map(self._has_hole, units)) or _lacks_start(data, bool(is_prefixed)):
             return ZEROS_TEXT
         # Some cameras put several parts, with their start codes, behind one length.
         if is_prefixed and any(bytes(8) in unit.rstrip(b'\0') for unit in units):
@@ -69,6 +69,14 @@ class Checker:
     def is_hidden(self, data: bytes) -> bool:
         """Whether the picture is only there to predict others from."""
         return self._codec in ('vp8', 'libvpx') and bool(data) and not data[0] >> 4 & 1
+
+
+def _lacks_start(data: bytes, is_prefixed: bool) -> bool:
+    """Whether zeros are in the place of the first length, or of the first start code."""
+    if is_prefixed:
+        return data.startswith(bytes(8))
+    before = data[: max(data.find(b'\0\0\1'), 0)]
+    return before.startswith(bytes(3)) and bool(before.strip(b'\0'))
 
 
 def _length_of_prefix(codec: str, extradata: bytes) -> int:

@@ -177,7 +177,8 @@ def decoded(data: list[bytes | None], declared: str) -> dict[int, np.ndarray]:
     return {int(p.name): image for p, image in came if not isinstance(image, DgssError)}
 
 
-def test_zeros_in_a_message_spoil_it_up_to_the_next_key_frame() -> None:
+@pytest.mark.parametrize('start', [0, 30])
+def test_zeros_in_a_message_spoil_it_up_to_the_next_key_frame(start: int) -> None:
     data = coded(count=24, gop=8)
-    data[10] = data[10][:30] + bytes(24) + data[10][54:]
+    data[10] = data[10][:start] + bytes(24) + data[10][start + 24 :]
     assert {*decoded([*data], 'h264')} == {*range(10), *range(17, 24)}
