@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from dgss_core.errors import DgssError, shown
+from dgss_core.images.bitstream import Checker
+from dgss_core.images.chain import Chain, Coded
 from dgss_core.images.coded import DECODER, pyav, reason_of, to_rgb
 
 CODECS = {
@@ -55,14 +57,13 @@ class VideoMessages:
         self._declared: str | None = None
         self._decoder: Any = None
         self._count = 0
-        self._waiting: dict[int, Place] = {}
-        # Until the first key frame nothing can be decoded.
-        self._is_broken = True
+        self._checker = Checker('')
+        self._chain = Chain()
 
     def take(self, place: Place, declared: str, data: Any) -> Iterator[Decoded]:
         """The pictures that are complete with the data of one more message.
 
-        Raises DgssError for data that cannot be decoded and a format that is not known.
+        Raises DgssError for a message without data and a format that is not known.
         """
         av = pyav('The video of this topic')
         if declared != self._declared:
@@ -71,20 +72,24 @@ class VideoMessages:
         self._count += 1
         packet = av.Packet(bytes(data))
         if not packet.size:
-            self._is_broken = True
+            self._chain.is_broken = self._chain.is_damaged = True
             raise DgssError('The video message is empty; record it again.')
         packet.pts = self._count
-        self._waiting[self._count] = place
+        fault = self._checker.fault(bytes(data))
+        coded = Coded(
+            self._count, place, fault and f'The video is damaged here ({fault}); record it again.'
+        )
+        self._chain.send(coded)
         try:
-            pictures = self._decoder.decode(packet)
+            for picture in self._decoder.decode(packet):
+                self._chain.came(picture)
         except av.error.FFmpegError as error:
-            self._waiting.pop(self._count, None)
-            self._is_broken = True
-            raise DgssError(
+            self._chain.fail(
+                coded,
                 f'The {shown(declared)} message cannot be decoded ({reason_of(error)}); it is '
-                'damaged, or recording began before a key frame.'
-            ) from error
-        yield from map(self._decoded, pictures)
+                'damaged, or recording began before a key frame.',
+            )
+        yield from self._decided()
 
     def rest(self) -> Iterator[Decoded]:
         """The pictures that are left at the end, and the messages without one."""
@@ -92,11 +97,11 @@ class VideoMessages:
             return
         # What does not come is told below.
         with suppress(pyav('The video of this topic').error.FFmpegError):
-            yield from map(self._decoded, self._decoder.decode(None))
-        for place in self._waiting.values():
-            yield place, DgssError('No picture came of the video message; it is damaged.')
-        self._waiting.clear()
-        self._decoder, self._is_broken = None, True
+            for picture in self._decoder.decode(None):
+                self._chain.came(picture)
+        self._chain.end()
+        yield from self._decided()
+        self._decoder = None
 
     def _open(self, av: Any, declared: str) -> Any:
         codec = codec_of(declared)
@@ -107,17 +112,25 @@ class VideoMessages:
         decoder = av.CodecContext.create(codec, 'r')
         # Of libdav1d only the last option is known.
         decoder.options = DECODER if codec != 'libdav1d' else {'max_pixels': DECODER['max_pixels']}
+        self._checker = Checker(codec)
+        # Until the first key frame nothing can be decoded.
+        self._chain = Chain(is_timed=False, is_broken=True)
         return decoder
 
-    def _decoded(self, picture: Any) -> Decoded:
-        place = self._waiting.pop(picture.pts)
-        self._is_broken = picture.is_corrupt or (self._is_broken and not picture.key_frame)
-        if self._is_broken:
-            return place, DgssError(
+    def _decided(self) -> Iterator[Decoded]:
+        for coded in self._chain.decided():
+            if coded.label is not None:
+                yield coded.label, self._result(coded)
+
+    def _result(self, coded: Coded) -> np.ndarray | DgssError:
+        if coded.picture is None:
+            return DgssError(coded.fault or 'No picture came of the video message; it is damaged.')
+        if coded.is_bad:
+            return DgssError(
                 'The video is damaged at this message or one that it is predicted from; record it '
                 'again.'
             )
         try:
-            return place, to_rgb(picture)
+            return to_rgb(coded.picture)
         except DgssError as error:
-            return place, error
+            return error

@@ -147,3 +147,38 @@ def test_a_damaged_message_is_named_as_compressed_video() -> None:
     message = BagMessage('/camera', 'foxglove_msgs/msg/CompressedVideo', 5, bytes(40))
     with pytest.raises(DgssError, match=r'compressed video \(foxglove_msgs/msg/CompressedVideo\)'):
         deserialized(message)
+
+
+@pytest.mark.parametrize(
+    ('declared', 'codec', 'b_frames'),
+    [('h264', 'libx264', 0), ('h264', 'libx264', 2), ('h265', 'libx265', 2)],
+)
+def test_a_message_that_is_missing_gives_no_wrong_picture(
+    declared: str, codec: str, b_frames: int
+) -> None:
+    data = coded(codec, 24, gop=8, b_frames=b_frames)
+    whole = decoded(data, declared)
+    assert len(whole) == 24
+    for lost in (5, 9, 12):
+        pictures = decoded([*data[:lost], None, *data[lost + 1 :]], declared)
+        assert {*range(5), *range(17, 24)} <= {*pictures} < {*whole}
+        for name, image in pictures.items():
+            assert np.abs(whole[name].astype(int) - image).mean() < 2, (lost, name)
+
+
+def decoded(data: list[bytes | None], declared: str) -> dict[int, np.ndarray]:
+    """The good pictures by the number of their message. None: a message that is not there."""
+    video, came = VideoMessages(), []
+    for index, part in enumerate(data):
+        if part is not None:
+            came += video.take(Place(str(index), index, index), declared, part)
+    came += video.rest()
+    assert len(came) == len(data) - data.count(None)
+    return {int(p.name): image for p, image in came if not isinstance(image, DgssError)}
+
+
+@pytest.mark.parametrize('start', [0, 30])
+def test_zeros_in_a_message_spoil_it_up_to_the_next_key_frame(start: int) -> None:
+    data = coded(count=24, gop=8)
+    data[10] = data[10][:start] + bytes(24) + data[10][start + 24 :]
+    assert {*decoded([*data], 'h264')} == {*range(10), *range(17, 24)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def write_video(
     tick: int = 1000,
     gop: int = 12,
     options: dict[str, str] | None = None,
+    draw: Callable[[int], np.ndarray] = picture,
 ) -> Path:
     """A video of `count` pictures, every 1/`rate` s, or at `times` in 1/`tick` s.
 
@@ -52,7 +54,7 @@ def write_video(
             stream.codec_context.time_base = Fraction(1, tick)
         stream.codec_context.gop_size = gop
         for index in range(count):
-            frame = av.VideoFrame.from_ndarray(picture(index), format='rgb24')
+            frame = av.VideoFrame.from_ndarray(draw(index), format='rgb24')
             frame.pts = index if times is None else times[index]
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

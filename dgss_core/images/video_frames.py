@@ -1,0 +1,243 @@
+"""One pass over an open video: its frames, those that are damaged and those that are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from dgss_core.errors import DgssError, IncompleteError
+from dgss_core.images.bitstream import ZEROS_TEXT, Checker
+from dgss_core.images.chain import Chain, Coded
+from dgss_core.images.coded import pyav, reason_of, to_rgb
+from dgss_core.images.frames import FIRST_STAMP_NS, FPS, Frame, OnError, period_ns
+from dgss_core.images.video_places import Places
+
+WITH_DURATION = ('mov', 'matroska', 'flv', 'asf')
+"""Containers whose header says how long they are; of others FFmpeg knows only what is there."""
+FASTEST = 1000
+"""Frames per second; a rate from here on is a time base, not a rate."""
+LAST = 1 << 63
+"""After every time stamp."""
+
+
+@dataclass
+class Reading:
+    """One pass over a video."""
+
+    path: Path
+    container: Any
+    stream: Any
+    report: OnError
+    count: int = 0
+    """Frames so far, with those that are lost."""
+    sent: int = 0
+    """Packets for the decoder."""
+    discarded: int = 0
+    """Packets that an edit list leaves out."""
+    end: Fraction = Fraction(0)
+    """Seconds at which the last packet of any stream ends."""
+    own_end: Fraction = Fraction(0)
+    """Seconds from its start at which the last packet of the video that is shown ends."""
+    chain: Chain = field(default_factory=Chain)
+    lost: list[Coded] = field(default_factory=list)
+    """Packets without a picture, since the last picture."""
+    is_cut: bool = False
+    """A part of the last packet, or of the next, is missing."""
+    before: Coded | None = None
+    """What was shown last."""
+
+    def frames(self, period: float | None) -> Iterator[Frame]:
+        """The good frames; the others are reported. `period`: in ns, of even stamps."""
+        stamps = _Stamps(self.stream, period)
+        for coded in self._coded():
+            if coded.picture is None:
+                if coded.is_bad:
+                    self.lost.append(coded)
+                continue
+            self._report_lost()
+            self._report_gap(coded)
+            index, name = self.count, f'{self.count:06d}'
+            self.count += 1
+            stamp_ns = stamps.next(coded.pts, index)
+            try:
+                if coded.is_bad:
+                    raise DgssError(
+                        f'{self.path} is damaged at this frame or one that it is predicted from; '
+                        'copy or download it again.'
+                    )
+                image = to_rgb(coded.picture)
+            except DgssError as error:
+                self.report(name, error)
+                continue
+            yield Frame(name, image, FIRST_STAMP_NS + stamp_ns)
+        self._report_end()
+
+    def _coded(self) -> Iterator[Coded]:
+        """The packets with the pictures that came of them, as they are shown."""
+        error = pyav(self.path).error.FFmpegError
+        checker = Checker(self.stream.codec_context.name, self.stream.codec_context.extradata)
+        packets = self.container.demux()
+        places = Places(self.path, self.container, self.stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (OSError, error) as fault:
+                self.chain.send(Coded(LAST, fault=reason_of(fault)))
+                break
+            if packet is None:
+                break
+            if packet.pts is not None:
+                end = packet.pts + (packet.duration or 0)
+                self.end = max(self.end, end * packet.time_base)
+            if packet.stream is not self.stream:
+                continue
+            coded = self._sent(packet, checker, places)
+            try:
+                for picture in packet.decode():
+                    self.chain.came(picture)
+            except error as fault:
+                if packet.size:
+                    self.chain.blame(coded, reason_of(fault))
+                self.chain.is_damaged = True
+            yield from self.chain.decided()
+        self.chain.end()
+        yield from self.chain.decided()
+
+    def _sent(self, packet: Any, checker: Checker, places: Places) -> Coded:
+        if not packet.size:
+            return Coded(None)
+        data = bytes(packet)
+        is_after_hole = places.is_after_hole(packet)
+        fault = checker.fault(data)
+        # FFmpeg marks a packet of MPEG-TS too early by one, if it puts it together from parts.
+        if packet.is_corrupt or self.is_cut:
+            fault = fault or 'a part of it is missing'
+        self.is_cut = packet.is_corrupt
+        if checker.may_be_cut(data) and places.is_zero_after(packet):
+            fault = fault or ZEROS_TEXT
+        if packet.is_discard:
+            self.discarded += 1
+        elif packet.pts is not None:
+            self.sent += 1
+            start = (self.stream.start_time or 0) * packet.time_base
+            end = (packet.pts + (packet.duration or 0)) * packet.time_base
+            self.own_end = max(self.own_end, end - start)
+        is_shown = not packet.is_discard and not checker.is_hidden(data)
+        coded = Coded(
+            packet.pts if is_shown else None,
+            packet.duration,
+            fault,
+            is_after_hole=is_after_hole,
+            # A damaged picture of these may seem to be one.
+            may_be_key=packet.is_keyframe or not checker.is_arithmetic,
+        )
+        self.chain.send(coded)
+        return coded
+
+    def _report_lost(self) -> None:
+        for coded in self.lost:
+            self._report_gap(coded)
+            self.report(
+                f'{self.count:06d}',
+                DgssError(
+                    f'{self.path} is damaged here ({coded.fault}); copy or download it again.'
+                ),
+            )
+            self.count += 1
+        self.lost.clear()
+
+    def _report_gap(self, coded: Coded) -> None:
+        """Frames of which not even a packet is left, by the time from the frame before."""
+        before, self.before = self.before, coded
+        if not self.chain.is_timed or before is None or before.pts is None or coded.pts is None:
+            return
+        if coded.pts == LAST or not (before.is_bad or coded.is_bad or coded.is_after_hole):
+            return
+        rate = self.stream.guessed_rate or self.stream.average_rate
+        period = before.label or (rate and 1 / (rate * self.stream.time_base))
+        missing = round((coded.pts - before.pts) / period) - 1 if period else 0
+        if missing > 0:
+            self.report(
+                f'{self.count:06d}',
+                IncompleteError(
+                    f'{self.path} is damaged here, about {missing} frames are lost; copy or '
+                    'download it again.',
+                    missing,
+                ),
+            )
+            self.count += missing
+
+    def _report_end(self) -> None:
+        """Compare what came with what the header promised."""
+        promised = self._promised()
+        # Of a file that is cut short, the last frame is usually damaged.
+        if promised > self.count + len(self.lost):
+            self.report(
+                f'{self.count:06d}',
+                IncompleteError(
+                    f'{self.path} ends after {self.count} of {promised} frames; it is cut short, '
+                    'copy or download it again.',
+                    promised - self.count,
+                ),
+            )
+            return
+        self._report_lost()
+        if not self.count:
+            raise DgssError(
+                f'{self.path} holds no whole frame; it is empty or cut short, copy or download it '
+                'again.'
+            )
+
+    def _own_length(self) -> Fraction:
+        """Seconds to the start of the last frame, as the header says; a large number if unknown.
+
+        An edit list leaves counted frames out, and AVI counts places that show a frame again.
+        """
+        rate = self.stream.average_rate
+        if self.container.format.name == 'avi' and rate:
+            return (self.stream.frames - 1) / rate
+        if self.stream.duration and self.count:
+            length = self.stream.duration * self.stream.time_base
+            return length - length / self.count / 2
+        return Fraction(LAST)
+
+    def _promised(self) -> int:
+        """The number of frames, exact or by the length of the video; 0 if nothing is promised."""
+        if self.stream.frames:
+            if not self.own_end or self.own_end < self._own_length():
+                return self.stream.frames - self.discarded
+            return self.sent if self.container.format.name != 'avi' else 0
+        is_headed = self.container.format.name.startswith(WITH_DURATION)
+        if not is_headed or not self.container.duration or not self.end or not self.count:
+            return 0
+        length = Fraction(self.container.duration, 1_000_000)
+        # The last frame may have no duration, and the header may count it or not.
+        is_short = length - self.end > 2 * self.end / self.count
+        return round(self.count * length / self.end) if is_short else 0
+
+
+class _Stamps:
+    """Nanoseconds since the start of a video, always later than those of the frame before."""
+
+    def __init__(self, stream: Any, period: float | None) -> None:
+        self._period = period
+        self._base = stream.time_base
+        self._start = stream.start_time
+        # The average of a bare stream is made up, the guess is its own if it says one.
+        rate = stream.guessed_rate or stream.average_rate
+        self._usual = period_ns(float(rate) if rate and rate < FASTEST else FPS)
+        self._last = -1
+
+    def next(self, pts: int | None, index: int) -> int:
+        if self._period is not None:
+            return round(index * self._period)
+        if pts is None:
+            stamp = round(index * self._usual)
+        else:
+            self._start = pts if self._start is None else self._start
+            stamp = round((pts - self._start) * self._base * 10**9)
+        self._last = max(stamp, self._last + 1)
+        return self._last
