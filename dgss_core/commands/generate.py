@@ -241,9 +241,7 @@ def _pictures(prompts: list[dict[str, Any]], count: int, seed: int) -> list[dict
 
 
 def _refuse_others(output: Path, journal: str, folders: tuple[str, ...]) -> None:
-    """Raise DgssError if a folder is a link, or holds files that no journal accounts for, or if
-    the output cannot be written.
-    """
+    """Raise DgssError for a link, files that no journal names, or an unwritable output."""
     refuse_unwritable(output)
     for folder in (output / name for name in folders):
         if folder.is_symlink():

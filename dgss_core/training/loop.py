@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,6 @@ from torch.utils.data import DataLoader
 from dgss_core.datasets.protocols import load_protocol
 from dgss_core.errors import DgssError
 from dgss_core.files import refuse_unwritable
-from dgss_core.networks.losses.counts import Counts
 from dgss_core.training.augmentation import Draws
 from dgss_core.training.average import Average
 from dgss_core.training.build import build_model, build_objective, save_model
@@ -44,6 +42,7 @@ from dgss_core.training.meter import Meter
 from dgss_core.training.objective import Objective
 from dgss_core.training.optimiser import build_optimiser, clip_gradients, set_rates
 from dgss_core.training.parallel import build_fabric
+from dgss_core.training.passes import Pass, count_step
 from dgss_core.training.progress import LOG_EVERY, Progress
 from dgss_core.training.recipe import choices
 from dgss_core.training.record import Record
@@ -225,15 +224,6 @@ def take_step(
     return losses, norm
 
 
-class Pass(NamedTuple):
-    """What one pass through the network learns from: prepared images and labels, and the seed."""
-
-    images: Tensor
-    labels: Tensor
-    inside: Tensor
-    seed: int
-
-
 def prepare_pass(
     fabric: Fabric, training: Training, images: Iterator[Batch], meter: Meter, part: int
 ) -> Pass:
@@ -248,16 +238,6 @@ def prepare_pass(
     with fabric.autocast():
         x, labels = objective.prepare(x, labels.long(), seed, labelled, inside)
     return Pass(x, labels, inside, seed)
-
-
-def count_step(fabric: Fabric, passes: list[Pass]) -> Counts:
-    """The mean counts of a pass over the whole step, the same on every process."""
-    found = torch.stack([torch.stack(Counts.of(part.labels, part.inside)) for part in passes]).sum(
-        0
-    )
-    total = fabric.all_reduce(found, reduce_op='sum')
-    assert isinstance(total, Tensor)
-    return Counts(*total).mean(len(passes) * fabric.world_size)
 
 
 def evaluate_and_save(fabric: Fabric, training: Training) -> None:

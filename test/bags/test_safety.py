@@ -1,4 +1,4 @@
-"""Bags that would run for ever, fill the memory, or name code to import."""
+"""Bags that would run for ever, fill the memory, name code to import, or hold odd names."""
 
 from __future__ import annotations
 
@@ -11,9 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zstandard
+from foreign_bags import Mcap, images, metadata
 from rosbags.rosbag2 import Writer
 
-from dgss_core.bags import bag_info, read_bag, read_messages, write_bag
+from dgss_core.bags import (
+    Bag,
+    bag_info,
+    mcap_file,
+    read_bag,
+    read_messages,
+    sqlite_file,
+    write_bag,
+)
 from dgss_core.bags.interfaces import typestore
 from dgss_core.bags.recorder import STORAGES
 from dgss_core.errors import DgssError
@@ -111,3 +121,31 @@ def test_a_type_in_the_older_spelling_is_read(storage: str, tmp_path: Path) -> N
         assert [frame.condition for frame in read_bag(bag)] == ['day'] * 3
         images = read_messages(bag, {'/camera/image_raw'})
         assert {message.msgtype for message in images} == {'sensor_msgs/msg/Image'}
+
+
+def test_names_of_topics_are_shown_harmlessly(tmp_path: Path) -> None:
+    made = Mcap(tmp_path / 'a.mcap')
+    for topic in ('/a\x1b[31m', '/b[red]', '/' + 'c' * 5000):
+        made.add(images(1), topic)
+    made.close()
+    with pytest.raises(DgssError) as caught:
+        list(read_bag(Bag(tmp_path / 'a.mcap')))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize('suffix', ['.mcap', '.db3', '.mcap.zstd'])
+def test_names_of_files_are_shown_harmlessly(suffix: str, tmp_path: Path) -> None:
+    name = f'a\x1b[31m\n_0{suffix}'
+    for content in (
+        b'#ROSBAG V2.0\n',
+        mcap_file.MAGIC,
+        sqlite_file.MAGIC,
+        zstandard.compress(b'x'),
+    ):
+        (tmp_path / name).write_bytes(content)
+        for listed in (name, 'other.mcap'):
+            metadata(tmp_path, [listed, 'b.mcap'], 6)
+            with pytest.raises(DgssError) as caught:
+                list(read_messages(tmp_path))
+            assert str(caught.value).isprintable()
