@@ -26,6 +26,11 @@ class Structure:
         except (OSError, ValueError):  # A pipe, or an empty file.
             self._data = b''
 
+    def is_cut(self) -> bool:
+        """Whether the last element reaches behind the end of the file."""
+        self.is_broken_before(len(self._data))
+        return self._at > len(self._data)
+
     def is_broken_before(self, place: int) -> bool:
         """Whether no element began where one should, since the last question up to `place`."""
         is_broken = False

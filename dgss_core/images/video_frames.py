@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from dgss_core.errors import DgssError, IncompleteError
+from dgss_core.errors import DgssError, IncompleteError, plural
 from dgss_core.images.bitstream import ZEROS_TEXT, Checker
 from dgss_core.images.chain import Chain, Coded
 from dgss_core.images.coded import pyav, reason_of, to_rgb
@@ -48,6 +48,10 @@ class Reading:
     """A part of the last packet, or of the next, is missing."""
     before: Coded | None = None
     """What was shown last."""
+    places: Places = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.places = Places(self.path, self.container, self.stream)
 
     def frames(self, period: float | None) -> Iterator[Frame]:
         """The good frames; the others are reported. `period`: in ns, of even stamps."""
@@ -80,7 +84,6 @@ class Reading:
         error = pyav(self.path).error.FFmpegError
         checker = Checker(self.stream.codec_context.name, self.stream.codec_context.extradata)
         packets = self.container.demux()
-        places = Places(self.path, self.container, self.stream)
         while True:
             try:
                 packet = next(packets, None)
@@ -94,7 +97,7 @@ class Reading:
                 self.end = max(self.end, end * packet.time_base)
             if packet.stream is not self.stream:
                 continue
-            coded = self._sent(packet, checker, places)
+            coded = self._sent(packet, checker)
             try:
                 for picture in packet.decode():
                     self.chain.came(picture)
@@ -106,17 +109,17 @@ class Reading:
         self.chain.end()
         yield from self.chain.decided()
 
-    def _sent(self, packet: Any, checker: Checker, places: Places) -> Coded:
+    def _sent(self, packet: Any, checker: Checker) -> Coded:
         if not packet.size:
             return Coded(None)
         data = bytes(packet)
-        is_after_hole = places.is_after_hole(packet)
+        is_after_hole = self.places.is_after_hole(packet)
         fault = checker.fault(data)
         # FFmpeg marks a packet of MPEG-TS too early by one, if it puts it together from parts.
         if packet.is_corrupt or self.is_cut:
             fault = fault or 'a part of it is missing'
         self.is_cut = packet.is_corrupt
-        if checker.may_be_cut(data) and places.is_zero_after(packet):
+        if checker.may_be_cut(data) and self.places.is_zero_after(packet):
             fault = fault or ZEROS_TEXT
         if packet.is_discard:
             self.discarded += 1
@@ -185,6 +188,14 @@ class Reading:
             )
             return
         self._report_lost()
+        if self.count and self.places.is_cut():
+            self.report(
+                f'{self.count:06d}',
+                IncompleteError(
+                    f'{self.path} ends within a part of it, after {plural(self.count, "frame")}; '
+                    'it is cut short, copy or download it again.'
+                ),
+            )
         if not self.count:
             raise DgssError(
                 f'{self.path} holds no whole frame; it is empty or cut short, copy or download it '

@@ -11,6 +11,9 @@ AVI_HEAD = 8
 """Bytes before the data of a chunk."""
 AFTER = 8
 """Bytes that are never all zero where another packet begins."""
+BOXES = {b'moov', b'moof', b'mdat', b'mfra', b'ftyp', b'styp', b'sidx', b'free', b'skip', b'uuid'}
+"""The parts of an MP4 file."""
+BOX_HEAD = 8
 
 
 class Places:
@@ -19,6 +22,7 @@ class Places:
     def __init__(self, path: Path, container: Any, stream: Any) -> None:
         self._path = path
         name = container.format.name
+        self._has_boxes = name.startswith('mov')
         self._structure = Structure(path) if name.startswith('matroska') else None
         entries = getattr(stream, 'index_entries', ()) if name == 'avi' else ()
         whole = [entry for entry in entries if entry.size]
@@ -51,3 +55,25 @@ class Places:
         with self._path.open('rb') as file:
             file.seek(packet.pos + packet.size)
             return file.read(AFTER) == bytes(AFTER)
+
+    def is_cut(self) -> bool:
+        """Whether the file ends within a part of it, as of a recording that was not finished."""
+        if self._structure is not None:
+            return self._structure.is_cut()
+        return self._has_boxes and _ends_in_a_box(self._path)
+
+
+def _ends_in_a_box(path: Path) -> bool:
+    """Whether the last box of an MP4 file says that it is longer than the file."""
+    at, end = 0, path.stat().st_size
+    with path.open('rb') as file:
+        while at + BOX_HEAD <= end:
+            file.seek(at)
+            head = file.read(2 * BOX_HEAD)
+            size, name = int.from_bytes(head[:4], 'big'), head[4:8]
+            if size == 1:
+                size = int.from_bytes(head[8:], 'big')
+            if size < BOX_HEAD or name not in BOXES:
+                return False  # It lasts to the end, or others have appended something.
+            at += size
+    return at > end

@@ -146,3 +146,26 @@ def test_zeros_before_a_one_are_no_start_code_behind_a_length(tmp_path: Path) ->
     data = bytearray(path.read_bytes())
     data[start + size // 2 : start + size // 2 + 21] = bytes(20) + b'\1'
     assert Checker('h264', extradata).fault(bytes(data[start : start + size]))
+
+
+@pytest.mark.parametrize(
+    ('codec', 'name', 'options'),
+    [
+        ('h264', 'a.mp4', {'movflags': 'frag_keyframe+empty_moov', 'frag_duration': '500000'}),
+        ('h264', 'a.mkv', {'live': '1'}),
+        ('libvpx', 'a.webm', {'live': '1'}),
+    ],
+)
+def test_a_recording_without_a_length_that_is_cut_says_so(
+    codec: str, name: str, options: dict[str, str], tmp_path: Path
+) -> None:
+    whole = write_video(tmp_path / name, codec, COUNT, options=options, draw=draw)
+    frames, failed = read(whole)
+    assert (len(frames), failed) == (COUNT, [])
+    data = whole.read_bytes()
+    for share in (0.5, 0.7, 0.9):
+        cut = tmp_path / f'cut{whole.suffix}'
+        cut.write_bytes(data[: int(share * len(data))])
+        frames, failed = read(cut)
+        assert 0 < len(frames) < COUNT
+        assert 'it is cut short' in str(failed[-1][1])
