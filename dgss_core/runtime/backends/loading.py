@@ -88,7 +88,9 @@ def load_backend(
                 failures.append(failure)
             if is_last:
                 raise _refusal(bundle, failures) from error
-            left_out.append(f'{candidate} does not work here: {failure.reason}')
+            # What is absent, such as a GPU, need not be mended.
+            why = failure.fault if isinstance(error, AbsentError) else failure.reason
+            left_out.append(f'{candidate} does not work here: {why}')
             continue
         reasons = f' ({"; ".join(left_out)})' if left_out else ''
         network = backend.network if isinstance(backend, NamingBackend) else bundle.identity
@@ -190,7 +192,7 @@ def _load_proven(bundle: Bundle, name: str, asked: _Asked) -> Backend:
     for network in chain([bundle], higher):
         for precision in _precisions(network, name):
             if refused:
-                report(f'{refused} Trying a higher precision.')
+                report(f'{_Failure(name, refused).fault}. Trying a higher precision.')
             options = BackendOptions(name, precision, asked.threads, folder, report, asked.lanes)
             try:
                 if asked.allow_unverified:
