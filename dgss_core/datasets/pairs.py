@@ -15,7 +15,7 @@ from dgss_core.datasets.matching import LabelFile, Pair, find_pairs
 from dgss_core.datasets.polygons import draw_polygons
 from dgss_core.datasets.sample import Sample
 from dgss_core.datasets.storage import Storage
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, plural
 from dgss_core.images.label_files import decode_colors, decode_ids
 from dgss_core.images.stills import decode_still
 from dgss_core.labels import IGNORE
@@ -70,7 +70,7 @@ class Pairs:
         if any(isinstance(entry.get('map'), list) for entry in self.split.labels):
             maps = {pair.labels.map.name for pair in self.pairs if pair.labels}
             words.append(f'map {" and ".join(sorted(maps))}')
-        self.title = ', '.join([*filter(None, words), f'{len(self)} frames'])
+        self.title = ', '.join([*filter(None, words), plural(len(self), 'frame')])
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -13,7 +13,7 @@ from rich.progress import track
 
 from dgss_core.bags.bag import is_bag
 from dgss_core.datasets.sample import Sample
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, plural
 from dgss_core.images.compressed import decode_compressed, encode_jpeg
 from dgss_core.images.folder import images_in, unique_names
 from dgss_core.images.frames import read_image
@@ -56,7 +56,7 @@ class Unlabelled:
             for frame in track(frames, f'Reading {path}', total=None):
                 packed = encode_jpeg(frame.image, QUALITY)
                 self.readers.append((frame.name, partial(decode_compressed, packed)))
-        self.title = f'{path.name}, unlabelled, {len(self)} frames'
+        self.title = f'{path.name}, unlabelled, {plural(len(self), "frame")}'
         names = '\n'.join(name for name, _ in self.readers)
         self.fingerprint = hashlib.sha256(f'{path} {every}\n{names}'.encode()).hexdigest()
 

@@ -166,8 +166,8 @@ class Reading:
             self.report(
                 f'{self.count:06d}',
                 IncompleteError(
-                    f'{self.path} is damaged here, about {missing} frames are lost; copy or '
-                    'download it again.',
+                    f'{self.path} is damaged here and lacks about '
+                    f'{plural(missing, "frame")}; copy or download it again.',
                     missing,
                 ),
             )

@@ -18,7 +18,7 @@ from dgss_core.bags import Bag, BagMessage, BagRecorder, image_topic
 from dgss_core.bags.bag import opened
 from dgss_core.bags.stored import HEADED, raw_stamp_ns
 from dgss_core.commands.progress import say, with_progress
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, plural
 from dgss_core.evaluation.live import DIAGNOSTICS
 from dgss_ros.client.session import checked, ros_session, wait_until
 from dgss_ros.node import naming
@@ -84,8 +84,8 @@ def replay(
     console = Console(markup=False)
     if times.restamped:
         console.print(
-            f'{times.restamped} images had no stamp, or that of an image before them; they and '
-            'their masks have the time of their recording, or the next nanosecond.'
+            f'{plural(times.restamped, "image")} had no stamp, or that of an image before them; '
+            'they and their masks have the time of their recording, or the next nanosecond.'
         )
     for camera in times.cameras:
         of = f' of {camera.topic}' if len(times.cameras) > 1 else ''
@@ -95,13 +95,16 @@ def replay(
 
 def _tell(console: Console, camera: CameraTimes, of: str, output: Path, drive: Drive) -> None:
     where = f' in {output}' if drive.loops == 1 else f'; those of the first time are in {output}'
-    console.print(f'{len(camera.sent)} frames{of} sent, {len(camera.received)} masks{where}.')
+    console.print(
+        f'{plural(len(camera.sent), "frame")}{of} sent, '
+        f'{plural(len(camera.received), "mask")}{where}.'
+    )
     if camera.missing:
         slower = 'a faster machine' if drive.lossless else 'a lower --rate, or --lossless'
         why = camera.fault or f'A busy node takes only the newest image: use {slower}'
         console.print(
-            f'{camera.missing} frames got no mask. {why}; /diagnostics counts the dropped, '
-            'skipped and rejected images.'
+            f'{plural(camera.missing, "frame")} got no mask. {why}; /diagnostics counts the '
+            'dropped, skipped and rejected images.'
         )
     if camera.received:
         p50, p95, p99 = np.percentile(camera.latencies_ms, (50, 95, 99))

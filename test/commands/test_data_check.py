@@ -85,7 +85,7 @@ def test_bad_files_are_named(
     root = whole_gta5(tmp_path / 'copy', **{name: data})
     assert main(['data', 'check', str(own(tmp_path)), str(root), '--good', 'good.txt']) == 1
     out, problems = capsys.readouterr()
-    assert '1 problems' in out
+    assert '1 problem\n' in out
     assert name in problems
     assert says in problems
     assert len(problems.splitlines()) == 1

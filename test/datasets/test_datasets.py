@@ -96,7 +96,7 @@ def test_a_title_names_its_label_map(name: str, tmp_path: Path) -> None:
     root = write_folder(COPIES[name](), tmp_path)
     rein = build_dataset(name, root, 'val', mapping='mapillary_rein')
     assert np.array_equal(rein[0].labels, columns(*MAPILLARY_REIN))
-    assert 'val, map mapillary_rein, 1 frames' in rein.title
+    assert 'val, map mapillary_rein, 1 frame' in rein.title
     assert 'map mapillary_hrda' in build_dataset(name, root, 'val').title
     assert rein.fingerprint != build_dataset(name, root, 'val').fingerprint
     with pytest.raises(DgssError, match="no label map 'rhein'; use one of mapillary_hrda"):
@@ -113,7 +113,7 @@ def test_acdc_by_condition_and_its_clear_frames(tmp_path: Path) -> None:
     assert len(build_dataset('acdc', root, 'val')) == 4
     night = build_dataset('acdc', root, 'val', condition='night')
     assert [night[i].condition for i in range(len(night))] == ['night']
-    assert night.title == 'ACDC val, night, 1 frames'
+    assert night.title == 'ACDC val, night, 1 frame'
     clear = build_dataset('acdc', root, 'train_ref', labelled=False)
     assert {clear[i].condition for i in range(len(clear))} == {'day'}
     assert (clear[0].labels == IGNORE).all()

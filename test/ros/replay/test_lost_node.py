@@ -171,7 +171,7 @@ def test_a_slow_node_is_not_taken_for_a_dead_one(
     start_node(*CAMERA, bundle=probe_bundle, autostart=True, **slow)
     done = replay(drive, output, '--lossless')
     assert done.returncode == 0, done.stdout + done.stderr
-    assert '1 frames sent, 1 masks' in done.stdout
+    assert '1 frame sent, 1 mask' in done.stdout
 
 
 def test_a_network_that_hangs_is_told(
