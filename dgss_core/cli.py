@@ -10,7 +10,7 @@ from io import TextIOWrapper
 from typing import Any, get_type_hints
 
 from dgss_core import __version__
-from dgss_core.commands.interrupts import end_on_repeated_interrupts, end_with_threads
+from dgss_core.commands.interrupts import end_with_threads, ending_at_last_signal
 from dgss_core.commands.plain_parser import is_plain, parse_plain
 from dgss_core.errors import DgssError, explained, one_line, similar
 from dgss_core.files.home import name_user
@@ -196,7 +196,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')  # for a terminal without UTF-8
     try:
-        code = _main(arguments)
+        with ending_at_last_signal():
+            code = _main(arguments)
         sys.stdout.flush()
         sys.stderr.flush()
         return code
@@ -210,7 +211,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(given: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if given is None else given)
-    end_on_repeated_interrupts()
     # What a damaged picture means is said in a sentence of ours. OpenCV reads it when imported.
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'ERROR')
     name_user()

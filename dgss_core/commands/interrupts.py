@@ -7,7 +7,8 @@ import select
 import signal
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -18,9 +19,9 @@ WAITING = 'dgss: interrupted; what has begun is finished first. Two more Ctrl-C 
 """Printed if a verb without a handler of its own still runs so long after the first signal."""
 
 
-@cache
-def end_on_repeated_interrupts() -> None:
-    """End this process with code 130 at the third Ctrl-C, whatever the main thread does.
+@contextmanager
+def ending_at_last_signal() -> Iterator[None]:
+    """End this process with code 130 at the third Ctrl-C in the block, whatever it does.
 
     A third SIGTERM does the same, with code 143, where a verb takes SIGTERM by a handler.
 
@@ -28,13 +29,18 @@ def end_on_repeated_interrupts() -> None:
     it waits. The bytes of `signal.set_wakeup_fd` are written at once.
     """
     if threading.current_thread() is not threading.main_thread():
+        yield
         return
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    # Ctrl-C also reaches forked children, whose interrupts must not count here.
-    os.register_at_fork(after_in_child=_forget)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    _forget_in_forks()
     threading.Thread(target=_count, args=(reading,), name='interrupts', daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writing)  # which ends the thread
 
 
 def end_with_threads(code: int) -> None:
@@ -49,6 +55,12 @@ def end_with_threads(code: int) -> None:
         os._exit(code)
 
 
+@cache
+def _forget_in_forks() -> None:
+    """Ctrl-C also reaches forked children, whose interrupts must not count here."""
+    os.register_at_fork(after_in_child=_forget)
+
+
 def _forget() -> None:
     with suppress(ValueError):
         signal.set_wakeup_fd(-1)
@@ -60,6 +72,9 @@ def _count(reading: int) -> None:
         is_silent = len(found) == 1 and not select.select([reading], [], [], SILENT_S)[0]
         if is_silent and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             print(WAITING, file=sys.stderr, flush=True)
-        found += bytes(each for each in os.read(reading, 16) if each in ENDING)
+        if not (numbers := os.read(reading, 16)):
+            os.close(reading)
+            return
+        found += bytes(each for each in numbers if each in ENDING)
     print('dgss: ended at once; files in work are incomplete.', file=sys.stderr, flush=True)
     os._exit(128 + found[-1])

@@ -58,7 +58,7 @@ def test_labels_that_teach_nothing_are_refused(
         train(config, tmp_path, tmp_path / 'run', CPU)
     assert not (tmp_path / 'run').exists()
     assert main(['data', 'check', 'frames.yaml', 'frames']) == 1
-    assert '1 problems' in capsys.readouterr().out
+    assert '1 problem\n' in capsys.readouterr().out
 
 
 def test_void_beside_all_classes_is_no_problem(tmp_path: Path, capsys, monkeypatch) -> None:
