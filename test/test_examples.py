@@ -61,7 +61,7 @@ def test_a_bag_is_scored_per_condition(tmp_path: Path) -> None:
 def test_a_mistake_ends_in_one_sentence(tmp_path: Path) -> None:
     for script in ('segment_video.py', 'score_bag.py'):
         result = subprocess.run(
-            [sys.executable, EXAMPLES / script, tmp_path / 'nowhere', tmp_path / 'out'],
+            [sys.executable, EXAMPLES / script, tmp_path / 'nowhere', tmp_path / f'out-{script}'],
             capture_output=True,
             text=True,
         )

@@ -21,6 +21,7 @@ from pathlib import Path
 from dgss_core.errors import DgssError, cause, require_regular
 from dgss_core.files.renaming import EXCHANGE, NO_REPLACE
 from dgss_core.files.renaming import rename as _rename
+from dgss_core.files.trial import try_folder
 from dgss_core.paths import writing
 
 STAGING = '.dgss-staging-'
@@ -176,8 +177,7 @@ def refuse_unwritable(folder: Path) -> None:
     """
     there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
     try:
-        with staging_folder(there):
-            pass
+        try_folder(there)
     except OSError as error:
         raise DgssError(
             f'{folder} cannot be written ({there}: {cause(error)}); choose another output, in a '

@@ -26,21 +26,32 @@ def ros_session(name: str) -> Iterator[Node]:
     thread, even while that waits. SIGTERM raises it too.
     """
     prepare_process()
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    context = Context()
-    init_ros(context=context)
-    node = Node(name, context=context, start_parameter_services=False)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    thread = threading.Thread(target=_spin, args=(executor,), name=name, daemon=True)
-    thread.start()
+    with _interrupted_by_sigterm():
+        context = Context()
+        init_ros(context=context)
+        node = Node(name, context=context, start_parameter_services=False)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        thread = threading.Thread(target=_spin, args=(executor,), name=name, daemon=True)
+        thread.start()
+        try:
+            yield node
+        finally:
+            context.try_shutdown()
+            thread.join()
+            node.destroy_node()
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield node
+        yield
     finally:
-        context.try_shutdown()
-        thread.join()
-        node.destroy_node()
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
