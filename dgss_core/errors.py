@@ -191,6 +191,12 @@ def one_line(text: object, longest: int = 500, *, lines: bool = False) -> str:
     )
 
 
+def without_remedy(sentence: str) -> str:
+    """The first part of a sentence: what is wrong, without how to fix it and the full stop."""
+    whole = sentence.rstrip('.')
+    return whole.rpartition('; ')[0] or whole
+
+
 def what_it_is(head: bytes, *expected: str) -> str:
     """What a file with these first `HEAD` bytes is and what to do: 'empty; copy it again'.
 
@@ -257,9 +263,9 @@ def dead_link(path: Path) -> str:
     """A sentence about the link at or above `path` whose target is gone; '' if there is none."""
     with suppress(OSError, ValueError):
         if not path.exists():
-            for place in (path, *path.parents):
-                if place.is_symlink() and not place.exists():
-                    return _why_dead(place)
+            for each in (path, *path.parents):
+                if each.is_symlink() and not each.exists():
+                    return _why_dead(each)
     return ''
 
 
@@ -270,14 +276,6 @@ def _why_dead(link: Path) -> str:
         if error.errno == errno.ELOOP:
             return f'{link} is a link that leads back to itself; replace it by the file.'
     return link_sentence(link, os.readlink(link))
-
-
-def status_of(path: Path) -> os.stat_result:
-    """The status of a file, or of the link at `path` if its target is gone. Raises OSError."""
-    try:
-        return path.stat()
-    except FileNotFoundError:
-        return path.lstat()
 
 
 def link_sentence(path: Path, target: str) -> str:

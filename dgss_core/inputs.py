@@ -10,7 +10,7 @@ from dgss_core.bags.interfaces import IMAGES, VIDEOS
 from dgss_core.bags.metadata import METADATA, is_metadata, is_stored
 from dgss_core.bags.reader import image_topic, read_bag
 from dgss_core.errors import DgssError, IncompleteError, plural, read_head, shown
-from dgss_core.images.folder import image_source, why_no_file
+from dgss_core.images.folder import image_source
 from dgss_core.images.frames import Frame, FrameSource, OnError, raise_error
 from dgss_core.images.stills import IMAGE_SUFFIXES, format_of
 from dgss_core.images.video import video_source
@@ -46,8 +46,6 @@ def read_frames(
 def _open(
     path: Path, topic: str | None, labels: str | Path | None, fps: float | None, report: OnError
 ) -> FrameSource:
-    if path.is_symlink() and not path.exists():
-        raise DgssError(why_no_file(path))
     if not path.is_dir() and not path.is_file():
         raise missing('', path, 'give an image, a folder of images, a video or a bag')
     pictures = _pictures_in(path)

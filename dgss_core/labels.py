@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from dgss_core.documents import fault_of, is_file, read_yaml
+from dgss_core.documents import fault_of, read_yaml
 from dgss_core.errors import DgssError, shown, unknown
+from dgss_core.paths import is_file
 
 IGNORE = 255
 """Id of a pixel without a label, in every label set."""

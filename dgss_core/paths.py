@@ -7,12 +7,12 @@ import os
 import select
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dgss_core.errors import DgssError, cause, missing_error, place, require_regular
+from dgss_core.errors import DgssError, cause, dead_link, missing_error, place, require_regular
 
 PIPE_S = 30.0
 """Longest wait for the end of a pipe, which a shell makes for <(command)."""
@@ -32,6 +32,20 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):
         return False
+
+
+def status_of(path: Path) -> os.stat_result:
+    """The status of a file, or of the link at `path` if its target is gone. Raises OSError."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return path.lstat()
+
+
+def refuse_dead_links(paths: Iterable[Path]) -> None:
+    """Raise DgssError for the first of `paths` that is a link whose target is gone."""
+    if dead := next(filter(None, map(dead_link, paths)), ''):
+        raise DgssError(dead)
 
 
 def missing(what: str, path: Path, advice: str) -> DgssError:

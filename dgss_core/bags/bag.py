@@ -33,12 +33,12 @@ from dgss_core.bags.topics import (
 from dgss_core.errors import (
     DgssError,
     IncompleteError,
-    missing_error,
     plain,
     read_head,
     what_it_is,
     why_not,
 )
+from dgss_core.paths import missing
 
 TOLD = 5
 """Faults in a sentence; more are counted only."""
@@ -83,10 +83,8 @@ class Bag:
         self.path = Path(path)
         with _reading(self.path):
             if not self.path.exists():
-                raise missing_error(
-                    self.path,
-                    f'There is no bag {self.path}; give a bag folder or an .mcap or .db3 file.',
-                )
+                advice = 'give a bag folder or an .mcap or .db3 file'
+                raise missing('bag', self.path, advice)
             self._open()
 
     def _open(self) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from dgss_core.bags.bag import is_bag
 from dgss_core.bags.metadata import METADATA
-from dgss_core.errors import DgssError, dead_link
+from dgss_core.errors import DgssError
 from dgss_core.images.folder import natural
-from dgss_core.paths import is_folder
+from dgss_core.paths import is_folder, refuse_dead_links
 
 
 def bags_at(path: Path) -> list[Path]:
@@ -27,8 +27,7 @@ def _bags_in(folder: Path) -> list[Path]:
         return [folder]
     # A link to a bag is one; other links are not followed, as they may lead back.
     entries = sorted(folder.iterdir(), key=natural)
-    if dead := next(filter(None, (dead_link(e) for e in entries if not e.suffix)), ''):
-        raise DgssError(dead)
+    refuse_dead_links(entry for entry in entries if not entry.suffix)
     below = [entry for entry in entries if entry.is_dir()]
     found = [bag for entry in below for bag in _bags_below(entry)]
     if not is_bag(folder):

@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from dgss_core.documents import is_file
 from dgss_core.errors import one_line
+from dgss_core.paths import is_file
 
 IN_GROUP = re.compile(r"Group '(\w+)' does not accept option '([^']+)'")
 IN_ENTRY = re.compile(r"^(?:Parser key .+?)?Option '([^']+)' is not accepted")

@@ -10,9 +10,10 @@ from string import Formatter
 from typing import Any
 
 from dgss_core.datasets.schema import faults
-from dgss_core.documents import is_file, read_yaml
+from dgss_core.documents import read_yaml
 from dgss_core.errors import DgssError, one_line, unknown
 from dgss_core.labels import LabelSet
+from dgss_core.paths import is_file
 from dgss_core.synthetic import CONDITIONS
 
 CATALOG = Path(__file__).parent / 'catalog'

@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dgss_core.errors import DgssError, cause, dead_link, missing_error, status_of
-from dgss_core.paths import is_file, is_folder, missing
+from dgss_core.errors import DgssError, cause, dead_link, missing_error
+from dgss_core.paths import is_file, is_folder, missing, status_of
 
 LARGEST_FILE = 1 << 29
 """Bytes of an image, a label file or a list; a zip of a few kilobytes can hold more."""

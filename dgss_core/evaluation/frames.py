@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from dgss_core.errors import status_of
 from dgss_core.labels import LabelSet
+from dgss_core.paths import status_of
 
 UNKNOWN = 'unknown'
 """The condition of a frame of which nobody said it."""

@@ -30,6 +30,7 @@ from dgss_core.images.frames import (
     read_picture,
 )
 from dgss_core.images.stills import IMAGE_SUFFIXES, format_of, is_turned
+from dgss_core.paths import refuse_dead_links
 
 RECORDINGS = {
     'mp4': 'a video',
@@ -169,8 +170,7 @@ def folders_in(folder: Path, names: Iterable[str]) -> list[str]:
     Raises DgssError for one that is a link whose target is gone.
     """
     names = list(names)
-    if dead := next(filter(None, (dead_link(folder / name) for name in names)), ''):
-        raise DgssError(dead)
+    refuse_dead_links(folder / name for name in names)
     return [name for name in names if (folder / name).is_dir()]
 
 

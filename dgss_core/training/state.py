@@ -27,7 +27,7 @@ from torch.distributed.tensor import DTensor
 
 from dgss_core.datasets import Dataset
 from dgss_core.documents import load_json
-from dgss_core.errors import DgssError, one_line
+from dgss_core.errors import DgssError, one_line, without_remedy
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import write_tensors
 from dgss_core.networks.compilation import as_written
@@ -55,10 +55,9 @@ class SavedState:
         try:
             metadata = read_metadata(path)
         except DgssError as error:
-            fault = str(error).rpartition('; ')[0] or str(error).rstrip('.')
             raise DgssError(
-                f'{fault}, and --resume goes on from it; put a copy of it there, or train anew '
-                'with another --output.'
+                f'{without_remedy(str(error))}, and --resume goes on from it; put a copy of it '
+                'there, or train anew with another --output.'
             ) from error
         return cls.of(metadata, path)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dgss_core import plugins
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, without_remedy
 from dgss_core.libraries import libraries_for
 from dgss_core.runtime.backend import (
     Backend,
@@ -117,7 +117,7 @@ class _Failure(NamedTuple):
     @property
     def fault(self) -> str:
         """The reason without its remedy."""
-        return self.reason.rpartition('; ')[0] or self.reason
+        return without_remedy(self.reason)
 
     @property
     def remedy(self) -> str:
@@ -192,7 +192,7 @@ def _load_proven(bundle: Bundle, name: str, asked: _Asked) -> Backend:
     for network in chain([bundle], higher):
         for precision in _precisions(network, name):
             if refused:
-                report(f'{_Failure(name, refused).fault}. Trying a higher precision.')
+                report(f'{without_remedy(str(refused))}. Trying a higher precision.')
             options = BackendOptions(name, precision, asked.threads, folder, report, asked.lanes)
             try:
                 if asked.allow_unverified:

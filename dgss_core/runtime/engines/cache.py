@@ -42,6 +42,7 @@ BUILDING = '.building-'
 """Start of the name of what a stopped build of an earlier version left behind."""
 LARGEST_DOCUMENT = 1 << 20
 """Bytes of a description or a report in the cache."""
+ADVICE = 'give the folder of the engines as --cache-dir'
 LOCK_WAIT_S = 1800.0
 """Longest wait for the lock; longer than the longest build."""
 
@@ -110,13 +111,16 @@ class EngineCache:
         }
         return [path for path, is_engine in parts.items() if is_engine and path not in whole]
 
+    def _is_there(self) -> bool:
+        with reading(self.folder, ADVICE):
+            if self.folder.exists() and not self.folder.is_dir():
+                raise DgssError(f'{self.folder} is no folder; {ADVICE}.')
+            return self.folder.exists()
+
     def _own_folders(self) -> list[Path]:
-        advice = 'give the folder of the engines as --cache-dir'
-        with reading(self.folder, advice):
-            if not self.folder.exists():
-                return []
-            if not self.folder.is_dir():
-                raise DgssError(f'{self.folder} is no folder; {advice}.')
+        if not self._is_there():
+            return []
+        with reading(self.folder, ADVICE):
             return [path for path in sorted(self.folder.iterdir()) if _is_ours(path)]
 
     def load(self, key: EngineKey) -> tuple[bytes, Entry] | None:
@@ -174,7 +178,7 @@ class EngineCache:
 
         Other folders stay. Returns the removed ones. Raises DgssError if one cannot be removed.
         """
-        if not self._own_folders() and not self.folder.exists():
+        if not self._is_there():
             return []
         oldest = time.time() - days * 86400
         try:
