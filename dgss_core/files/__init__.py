@@ -67,9 +67,12 @@ def no_link(path: str | Path, flags: int) -> int:
     return handle
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Replace the file at `path` atomically: a reader gets the old or the new data."""
-    with replacing(path) as staged:
+def write_whole(path: Path, data: bytes, beside: Path | None = None) -> None:
+    """Replace the file at `path` atomically: a reader gets the old or the new data.
+
+    `beside`: as of `replacing`.
+    """
+    with replacing(path, beside=beside) as staged:
         staged.write_bytes(data)
 
 
@@ -94,16 +97,18 @@ def append_line(path: Path, line: str) -> None:
 
 
 @contextmanager
-def replacing(path: Path, new: bool = False) -> Iterator[Path]:
+def replacing(path: Path, new: bool = False, beside: Path | None = None) -> Iterator[Path]:
     """Yield a path of the same name; the file written there replaces `path` at once.
 
     A symbolic link at `path` is replaced, not followed. After an exception the old file is still
-    there. With `new`, an existing file is kept and FileExistsError raised.
+    there. With `new`, an existing file is kept and FileExistsError raised. The staging folder is
+    made beside `path`, or beside `beside`: a folder around it that must hold nothing else.
     """
-    if path.parent not in _tidied:
-        tidy(path.parent)
-        _tidied.add(path.parent)
-    with staging_folder(path.parent) as staging:
+    parent = (beside or path).parent
+    if parent not in _tidied:
+        tidy(parent)
+        _tidied.add(parent)
+    with staging_folder(parent) as staging:
         staged = staging / NEW / path.name
         yield staged
         staged.chmod((staging / LOCK).stat().st_mode & 0o777)  # Some libraries write 0600.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dgss_core.errors import DgssError
+from dgss_core.files import flush
 from dgss_core.runtime.backends import load_backend
 from dgss_core.runtime.bundle import EMBEDDED, MANIFEST, Bundle, ReferenceFrame, open_bundle
 from dgss_core.runtime.bundle.writing import update_manifest, write_bundle
@@ -108,6 +109,20 @@ def test_figures_and_the_source_are_added_later(probe_bundle: Bundle) -> None:
     again = open_bundle(probe_bundle.folder)
     assert again == updated
     assert (again.manifest.metrics, again.manifest.source) == ({'mIoU': 0.5}, source)
+
+
+def test_a_bundle_opens_while_its_manifest_is_changed(
+    probe_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def flush_slowly(path: Path) -> None:
+        opened.append(open_bundle(probe_bundle.folder).manifest.metrics)
+        flush(path)
+
+    monkeypatch.setattr('dgss_core.files.flush', flush_slowly)
+    update_manifest(probe_bundle, metrics={'mIoU': 0.5})
+    assert opened == [{}, {'mIoU': 0.5}]  # flushed before and after the rename
 
 
 def test_weights_beside_the_network_are_part_of_the_bundle(

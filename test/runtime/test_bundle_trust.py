@@ -106,11 +106,6 @@ def test_a_file_that_the_manifest_does_not_list_is_refused(folder: Path, name: s
         open_bundle(folder)
 
 
-def test_a_manifest_that_is_written_meanwhile_is_no_stranger(folder: Path) -> None:
-    (folder / f'.{MANIFEST}.abcd').write_bytes(b'{')
-    open_bundle(folder)
-
-
 @pytest.mark.parametrize('backend', BACKENDS)
 @pytest.mark.parametrize(
     'name', ['weights_bin', 'model_onnx_data', 'frames__w_bin', 'bf16__w_bin']

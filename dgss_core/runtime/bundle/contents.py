@@ -90,8 +90,7 @@ def check_files(folder: Path, files: Mapping[str, str], also: str) -> None:
         require_equal(path, found, sha256)
     paths = [path for path in folder.rglob('*') if path.is_symlink() or not path.is_dir()]
     unlisted = {path.relative_to(folder).as_posix() for path in paths} - files.keys() - {also}
-    # A new version of `also` is written beside it before it takes its place.
-    for name in sorted(name for name in unlisted if not name.startswith(f'.{also}.')):
+    for name in sorted(unlisted):
         raise DgssError(
             f'{folder} holds {name}, which its manifest does not list; remove it, or export the '
             'bundle again.'

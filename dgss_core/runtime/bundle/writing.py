@@ -76,7 +76,8 @@ BUNDLE = Kind('a bundle', _why_no_bundle)
 def update_manifest(bundle: Bundle, **changes: Any) -> Bundle:
     """Change fields of the manifest that are known only after export, such as `metrics`."""
     manifest = replace(bundle.manifest, **changes)
-    write_whole(bundle.folder / MANIFEST, _checked_text(manifest).encode())
+    text = _checked_text(manifest)
+    write_whole(bundle.folder / MANIFEST, text.encode(), beside=bundle.folder)
     return Bundle(bundle.folder, manifest)
 
 
