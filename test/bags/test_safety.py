@@ -26,6 +26,7 @@ from dgss_core.bags import (
 )
 from dgss_core.bags.interfaces import typestore
 from dgss_core.bags.recorder import STORAGES
+from dgss_core.commands.interrupts import WAITING
 from dgss_core.errors import DgssError
 from dgss_core.images.frames import FIRST_STAMP_NS, Frame
 
@@ -88,7 +89,7 @@ sys.exit(main(['bag', 'info', {str(file)!r}]))
         finally:
             process.kill()
     assert process.returncode == 130
-    assert error == 'dgss: interrupted\n'
+    assert error.removeprefix(f'{WAITING}\n') == 'dgss: interrupted\n'
 
 
 @pytest.mark.parametrize('content', ['[' * 5000, 'a: &a [*a]', '', 'k: !!python/name:os.system'])

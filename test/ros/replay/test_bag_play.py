@@ -20,6 +20,7 @@ from std_msgs.msg import String
 
 from dgss_core.bags import BagRecorder, read_messages, write_bag
 from dgss_core.bags.stored import raw_stamp_ns
+from dgss_core.commands.interrupts import WAITING
 from dgss_core.errors import DgssError
 from dgss_core.images.frames import Frame
 from dgss_ros.client.session import wait_until
@@ -125,7 +126,8 @@ def test_an_endless_play_ends_cleanly(ros: Node, bag: Path, signal_number: int) 
         out, err = process.communicate(timeout=TIMEOUT_S)
     finally:
         process.kill()
-    assert (process.returncode, err) == (0, '')
+    assert process.returncode == 0
+    assert err in ('', f'{WAITING}\n')  # acknowledgements are late on a busy machine
     assert 'Interrupted.' in out
 
 
