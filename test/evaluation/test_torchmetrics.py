@@ -6,12 +6,17 @@ import pytest
 from dgss_core.evaluation.counts import FrameCounts
 from dgss_core.evaluation.measures import measures
 
-tm = pytest.importorskip(
-    'torchmetrics.functional.classification', reason='needs pip install torch torchmetrics'
-)
 torch = pytest.importorskip('torch')
 
 CLASSES = 7
+
+
+@pytest.fixture(scope='module')
+def tm():
+    """Imported here: it takes seconds, which every process of the tests would pay."""
+    return pytest.importorskip(
+        'torchmetrics.functional.classification', reason='needs pip install torch torchmetrics'
+    )
 
 
 @pytest.fixture(scope='module')
@@ -27,7 +32,7 @@ def frame():
     return mask, labels, confidence, ood
 
 
-def test_the_scores_of_classes_equal_torchmetrics(frame):
+def test_the_scores_of_classes_equal_torchmetrics(tm, frame):
     mask, labels, confidence, _ = frame
     found = measures(FrameCounts.of(mask, labels, confidence, classes=CLASSES))
     pair = torch.from_numpy(mask).int(), torch.from_numpy(labels).int()
@@ -41,7 +46,7 @@ def test_the_scores_of_classes_equal_torchmetrics(frame):
     assert found['accuracy'] == pytest.approx(float(accuracy), abs=1e-6)
 
 
-def test_the_scores_of_confidence_equal_torchmetrics(frame):
+def test_the_scores_of_confidence_equal_torchmetrics(tm, frame):
     mask, labels, confidence, ood = frame
     found = measures(FrameCounts.of(mask, labels, confidence, classes=CLASSES, ood=ood))
     valid = (labels != 255) & (ood != 1)
@@ -64,7 +69,7 @@ def test_the_scores_of_confidence_equal_torchmetrics(frame):
     assert found['aupr_error'] == pytest.approx(error, abs=1e-6)
 
 
-def test_the_calibration_error_equals_torchmetrics_inside_its_bins(frame):
+def test_the_calibration_error_equals_torchmetrics_inside_its_bins(tm, frame):
     """torchmetrics puts the confidence 1 into a bin of its own, and rounds at the borders."""
     mask, labels, confidence, _ = frame
     confidence = np.where(confidence % 17 == 0, confidence // 2 + 1, confidence).astype(np.uint8)
