@@ -9,12 +9,12 @@ from __future__ import annotations
 import faulthandler
 import gc
 import importlib.util
-import itertools
 import os
 import signal
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,20 +39,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SHARED = os.environ.get('DGSS_SHARED', '')
-TESTS = Path(__file__).parent
 
 LONGEST = (
     'runtime/engines/test_engine_systems.py',
     'export/test_export_systems.py',
     'ros/demo',
     'ros/bench',
-    'evaluation/test_fleet_ray.py',
+    'ros',
     'training',
     'export',
 )
 """Files and folders that run first, so that no process has much left when the others are done."""
-LONG = 4
-"""Work in one of their files, where a file of the others has 1."""
 
 OPTIONAL = {
     *('accelerate', 'diffusers', 'huggingface_hub', 'hypothesis', 'jsonargparse'),
@@ -173,30 +170,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker, reason in reasons.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
-    turns = _turns({item.path: None for item in items})
-    items.sort(key=lambda item: turns[item.path])
+    items.sort(key=lambda item: _turn(item.path))
 
 
-def _turns(files: Iterable[Path]) -> dict[Path, float]:
-    """When each test file runs, from 0 to 1; the order within a file stays.
-
-    Most tests of nodes wait for messages. They are spread over the whole run, beside tests that
-    compute.
-    """
-    turns = {}
-    for is_waiting in (False, True):
-        group = [file for file in files if file.is_relative_to(TESTS / 'ros') == is_waiting]
-        group.sort(key=_place)
-        work = [LONG if _place(file) < len(LONGEST) else 1 for file in group]
-        done = itertools.accumulate(work, initial=0)
-        turns |= {file: before / sum(work) for file, before in zip(group, done, strict=False)}
-    return turns
-
-
-def _place(file: Path) -> int:
-    """The place of a test file in `LONGEST`, or its length."""
-    places = (i for i, name in enumerate(LONGEST) if file.is_relative_to(TESTS / name))
-    return next(places, len(LONGEST))
+@cache
+def _turn(file: Path) -> int:
+    """The place of a test file in `LONGEST`; the order within a file stays."""
+    folder = Path(__file__).parent
+    return next((i for i, n in enumerate(LONGEST) if file.is_relative_to(folder / n)), 99)
 
 
 def _missing(module: str, reason: str) -> str | None:
