@@ -19,6 +19,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
+from streams import images_at
 
 from dgss_core.images.paint import overlay
 from dgss_core.labels import LabelSet
@@ -94,8 +95,8 @@ def test_unusable_images_are_counted_and_the_next_good_one_is_answered(
         'frames', lambda s, _: s.level == DiagnosticStatus.WARN and 'infrared12' in s.message
     )
     assert 'infrared12' in node.log
-    camera.answer(flat(80))
-    diagnostics.wait('frames', lambda s, _: s.level == DiagnosticStatus.OK)
+    with images_at(camera, 20.0):
+        diagnostics.wait('frames', lambda s, _: s.level == DiagnosticStatus.OK)
 
 
 def test_under_overload_the_newest_frame_wins(

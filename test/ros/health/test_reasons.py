@@ -91,7 +91,8 @@ def test_images_that_are_lost_on_the_way_are_reported(
     assert 0.3 < float(values['lost_share']) < 0.4
     for number in range(60):
         camera.answer(flat(number))
-    diagnostics.wait('frames', lambda s, _: s.level == OK)
+    with images_at(camera, 20.0):
+        diagnostics.wait('frames', lambda s, _: s.level == OK)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
 from services import ParameterClient, ask
 from std_srvs.srv import Trigger
+from streams import images_at
 
 from dgss_core.errors import DgssError
 from dgss_core.images.paint import overlay
@@ -204,7 +205,8 @@ def test_a_network_that_fails_repeatedly_is_loaded_again(
     assert wait_until(lambda: node.log.count('Runs brittle@') == 2, TIMEOUT_S)
     assert 'loads it anew' in node.log
     assert np.unique(to_mask(camera.answer(flat(200))['mask'])).tolist() == [200 // 16]
-    diagnostics.wait('frames', lambda s, _: s.level == DiagnosticStatus.OK)
+    with images_at(camera, 20.0, flat(200)):
+        diagnostics.wait('frames', lambda s, _: s.level == DiagnosticStatus.OK)
 
 
 def test_a_bundle_whose_network_fails_or_gives_unknown_ids_is_refused_in_one_sentence(
