@@ -17,6 +17,7 @@ from dgss_core.errors import DgssError
 from dgss_core.export.network import DeployedNetwork
 from dgss_core.export.torch_backend import DTYPES, computing_in
 from dgss_core.networks.adapters.lora import merge_lora
+from dgss_core.networks.device import best_device
 from dgss_core.networks.encoders.registry import BASE, LARGE, SMALL
 from dgss_core.networks.systems import SegmentationModel, build_system
 
@@ -57,7 +58,7 @@ def heads(
         )
     if threads:
         torch.set_num_threads(threads)
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    device = best_device()
     chosen = ('fp16' if device == 'cuda' else 'fp32') if precision == 'auto' else precision
     images = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8, device=device)
     rows: list[dict[str, Any]] = []

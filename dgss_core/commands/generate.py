@@ -197,13 +197,12 @@ def _teacher(checkpoint: Path | None, bundle: Path | None) -> tuple[SegmentsImag
         return Segmenter(opened), opened.identity
     if bundle is not None:
         raise DgssError('A teacher is either a checkpoint or a bundle; leave one of them out.')
-    import torch
-
     from dgss_core.networks.checkpoint import load_checkpoint
+    from dgss_core.networks.device import best_device
     from dgss_core.networks.inference import Inference
     from dgss_core.training.evaluation import ModelSegmenter
 
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    device = best_device()
     model = load_checkpoint(checkpoint).to(device)
     return ModelSegmenter(model, Inference()), f'{checkpoint.name}@{sha256_of(checkpoint)[:8]}'
 

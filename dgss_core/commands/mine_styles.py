@@ -14,6 +14,7 @@ from dgss_core.datasets import Dataset, build_dataset
 from dgss_core.documents import read_yaml
 from dgss_core.errors import DgssError
 from dgss_core.files import Kind, refuse_file
+from dgss_core.networks.device import keep_freed_memory
 from dgss_core.networks.encoders import build_encoder
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.tensor_files import read_metadata
@@ -73,6 +74,8 @@ def mine_styles(
     if not count:
         raise DgssError(f'{frames.title} do not fill a batch of {batch}; give a smaller --batch.')
     words = read_styles(styles)
+    if torch.device(device).type == 'cpu':
+        keep_freed_memory()
     clip, tower = _clip(encoder, device)
     loader = _crops(frames, crop, batch, workers, seed)
     parts = with_progress(islice(loader, count), 'Mining', count)

@@ -19,6 +19,7 @@ from dgss_core.export.compiling import compile_network
 from dgss_core.export.network import DeployedNetwork
 from dgss_core.networks.adapters.lora import merge_lora
 from dgss_core.networks.checkpoint import load_checkpoint
+from dgss_core.networks.device import best_device
 from dgss_core.networks.systems import SegmentationModel
 from dgss_core.runtime.backend import BackendOptions, closed_error, first_line
 from dgss_core.runtime.backends.names import TorchName, parse_torch
@@ -57,13 +58,13 @@ class TorchBackend:
         if options.threads:
             _set_threads(options.threads)
         self.network = f'{options.name}@{self.sha256[:8]}'
-        self.device = 'GPU' if torch.cuda.is_available() else 'CPU'
+        self._device = torch.device(best_device())
+        self.device = 'GPU' if self._device.type == 'cuda' else 'CPU'
         self.precision = asked.precision
         self.key = _key(bundle, asked, self.sha256)
         place = torch.cuda.get_device_name() if self.device == 'GPU' else 'CPU'
         how = ', compiled' if asked.is_compiled else ''
         self.identity = f'PyTorch {torch.__version__}, {place}, {asked.precision}{how}'
-        self._device = torch.device('cuda' if self.device == 'GPU' else 'cpu')
         if asked.precision == 'fp32':  # TF32 keeps ten bits of a factor: too few for fp32.
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         merge_lora(model)

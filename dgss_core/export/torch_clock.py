@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dgss_core.errors import DgssError
 from dgss_core.export.torch_backend import DTYPES
+from dgss_core.networks.device import best_device
 from dgss_core.runtime.backend import first_line
 from dgss_core.runtime.roofline.chains import COPY, Chain, by_difference
 
@@ -19,7 +20,7 @@ class TorchClock:
     """Runs chains as PyTorch runs a network: operator by operator, on the GPU if there is one."""
 
     def __init__(self) -> None:
-        self._device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        self._device = best_device()
         place = torch.cuda.get_device_name() if self._device == 'cuda' else 'CPU'
         self.name = f'{place} in PyTorch'
 

@@ -41,6 +41,11 @@ def processor() -> Device:
     )
 
 
+def computes_bf16(cpu: Device) -> bool:
+    """Whether a CPU has instructions for bf16 with which PyTorch is faster than in fp32."""
+    return not {'avx512_bf16', 'amx_bf16'}.isdisjoint(cpu.capability.split())
+
+
 def nvidia_driver() -> str:
     """Version of the NVIDIA driver; 'built in' where the system holds it, as on a Jetson."""
     version = Path('/sys/module/nvidia/version')

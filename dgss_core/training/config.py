@@ -13,6 +13,7 @@ from dgss_core.datasets.protocols import load_protocol
 from dgss_core.datasets.registry import takes_protocol_map
 from dgss_core.errors import DgssError
 from dgss_core.networks.inference import Inference
+from dgss_core.runtime.key import computes_bf16, processor
 from dgss_core.training.augmentation import (
     CorruptionConfig,
     TrainingAugmentation,
@@ -219,8 +220,9 @@ class HardwareConfig:
 
     Attributes:
         accelerator: cpu, cuda, or auto for the best available
-        precision: precision of the forward pass; weights stay float32; auto is bf16 where it is
-            safe on a GPU, float32 on a CPU, most of which compute bf16 several times slower
+        precision: precision of the forward pass; weights stay float32; auto is bf16 on a
+            GPU and on a CPU with instructions for it, float32 on other CPUs, which compute bf16
+            several times slower
         at_once: images per pass and process; all images of the process when null
         workers: loader processes per process
         changes: where colours, noise, blur and corruptions are computed: in the loader, or in
@@ -265,7 +267,7 @@ class HardwareConfig:
         """The precision, chosen."""
         if self.precision != 'auto':
             return self.precision
-        return 'bf16-mixed' if self.gpu else '32-true'
+        return 'bf16-mixed' if self.gpu or computes_bf16(processor()) else '32-true'
 
     @property
     def leaves_changes(self) -> bool:

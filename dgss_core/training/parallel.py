@@ -11,6 +11,7 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 from dgss_core.errors import DgssError
+from dgss_core.networks.device import keep_freed_memory
 from dgss_core.networks.encoders import Encoder
 from dgss_core.training.config import HardwareConfig
 from dgss_core.training.fabric import Fabric, ModelParallelStrategy
@@ -18,6 +19,8 @@ from dgss_core.training.fabric import Fabric, ModelParallelStrategy
 
 def build_fabric(hardware: HardwareConfig) -> Fabric:
     """Fabric for the processes that torchrun started, or for one process.
+
+    On a CPU, this process keeps the memory that it frees from now on.
 
     Raises DgssError if a machine has fewer GPUs than processes.
     """
@@ -41,6 +44,8 @@ def build_fabric(hardware: HardwareConfig) -> Fabric:
         precision=hardware.computes_in,
     )
     fabric.launch()
+    if not hardware.gpu:
+        keep_freed_memory()
     return fabric
 
 

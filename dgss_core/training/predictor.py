@@ -12,6 +12,7 @@ from dgss_core.datasets.protocols import Protocol
 from dgss_core.evaluation.frames import FrameKey, FrameSet
 from dgss_core.evaluation.store import Predicted
 from dgss_core.networks.checkpoint import load_checkpoint
+from dgss_core.networks.device import best_device
 from dgss_core.networks.inference import Inference
 from dgss_core.runtime.bundle.contents import sha256_of
 from dgss_core.training.evaluation import ModelSegmenter, protocol_inference
@@ -29,7 +30,7 @@ class CheckpointPredictor:
         if threads:
             torch.set_num_threads(threads)
         model = load_checkpoint(checkpoint).eval()
-        model.to('cuda' if torch.cuda.is_available() else 'cpu')
+        model.to(best_device())
         self._segmenter = ModelSegmenter(model, protocol_inference(protocol, Inference()))
         self.labels = model.label_set
         self.identity = f'{checkpoint.name} {sha256_of(checkpoint)[:16]}'

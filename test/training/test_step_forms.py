@@ -19,6 +19,7 @@ from dgss_core.labels import LabelSet
 from dgss_core.networks.compilation import MANY, as_written
 from dgss_core.networks.losses.counts import Counts
 from dgss_core.networks.systems import SegmentationModel, build_system
+from dgss_core.runtime.key import Device
 from dgss_core.training.average import Average, AverageConfig, moving
 from dgss_core.training.compilation import Form, compile_blocks, compiling, has_batch_norms
 from dgss_core.training.config import HardwareConfig
@@ -124,10 +125,19 @@ def test_classes_of_patches_are_counted_together() -> None:
     assert 255 in singly.tolist()
 
 
-def test_a_cpu_computes_as_written_in_float32() -> None:
+@pytest.mark.parametrize(
+    ('instructions', 'precision'),
+    [('avx2 avx512f', '32-true'), ('avx512_bf16', 'bf16-mixed'), ('amx_bf16', 'bf16-mixed')],
+)
+def test_a_cpu_computes_as_written_in_what_it_has_instructions_for(
+    monkeypatch: pytest.MonkeyPatch, instructions: str, precision: str
+) -> None:
+    device = Device('a CPU', f'x86_64 {instructions}')
+    monkeypatch.setattr('dgss_core.training.config.processor', lambda: device)
     cpu = HardwareConfig(accelerator='cpu')
-    assert cpu.computes_in == '32-true'
+    assert cpu.computes_in == precision
     assert not cpu.leaves_changes
+    assert HardwareConfig(accelerator='cpu', precision='32-true').computes_in == '32-true'
     assert HardwareConfig(accelerator='cpu', precision='bf16-mixed').computes_in == 'bf16-mixed'
     assert HardwareConfig(accelerator='cpu', changes='device').leaves_changes
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from dgss_core.errors import DgssError
+from dgss_core.networks.device import best_device
 from dgss_core.training.generation.hub import library, load_pipeline
 
 Precision = Literal['auto', 'fp32', 'fp16', 'bf16']
@@ -48,7 +49,7 @@ class Painter:
 
     def __init__(self, drawing: Drawing) -> None:
         diffusers = library('diffusers')
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        device = best_device()
         precision = drawing.precision
         if precision == 'auto':
             precision = 'fp16' if device == 'cuda' else 'fp32'

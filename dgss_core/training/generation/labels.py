@@ -9,6 +9,7 @@ import torch
 
 from dgss_core.errors import DgssError
 from dgss_core.labels import IGNORE
+from dgss_core.networks.device import best_device
 from dgss_core.networks.losses.matching import Target
 from dgss_core.training.chance import seed_of
 from dgss_core.training.generation.sam import Sam
@@ -43,7 +44,7 @@ class Refiner:
     def __init__(
         self, config: RefinementConfig, num_classes: int, device: torch.device | str | None = None
     ) -> None:
-        device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        device = device or best_device()
         self.config, self.num_classes = config, num_classes
         self.sam = Sam(config.sam, device)
 

@@ -7,6 +7,7 @@ import re
 import torch
 
 from dgss_core.errors import DgssError
+from dgss_core.networks.device import best_device
 from dgss_core.training.chance import seed_of
 from dgss_core.training.generation.hub import library, load
 from dgss_core.training.generation.prompts import folded
@@ -30,7 +31,7 @@ class LanguageModel:
 
     def __init__(self, name: str, tokens: int = 96, temperature: float = 0.8) -> None:
         transformers = library('transformers')
-        cuda = torch.cuda.is_available()
+        cuda = best_device() == 'cuda'
         self.name, self.tokens, self.temperature = name, tokens, temperature
         self.tokenizer = load(transformers.AutoTokenizer, name)
         self.model = load(
