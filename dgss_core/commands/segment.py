@@ -21,6 +21,7 @@ from dgss_core.files import NEW, flush_tree, staging_folder, write_whole
 from dgss_core.images.compressed import encode_jpeg, encode_png
 from dgss_core.images.frames import Frame, FrameSource
 from dgss_core.images.paint import overlay, thumbnail
+from dgss_core.images.view import nearest
 from dgss_core.inputs import read_frames
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.pipeline import (
@@ -105,11 +106,9 @@ def segment_all(result: Result, output: Path, opacity: float) -> None:
         return entry[0], *segmenter.timed(entry[1])
 
     def write(staging: Path, frame: Frame, answer: Prediction) -> None:
-        height, width = frame.image.shape[:2]
-        shown = thumbnail(frame.image, min(width, OVERLAY_WIDTH))
-        small = answer.resized(height=shown.shape[0], width=shown.shape[1]).mask
-        painted = overlay(shown, small, segmenter.labels, opacity)
-        mask = answer.resized(height=height, width=width).mask
+        shown = thumbnail(frame.image, min(frame.image.shape[1], OVERLAY_WIDTH))
+        painted = overlay(shown, _fitted(answer.mask, shown), segmenter.labels, opacity)
+        mask = _fitted(answer.mask, frame.image)
         _write_frame(output, staging / NEW, frame, mask, painted)
         result.names.append(frame.name)
 
@@ -212,6 +211,11 @@ class Result:
     def _print_failed(self) -> None:
         for name, reason in self.failed:
             print(f'{name}: {reason}', file=sys.stderr)
+
+
+def _fitted(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """A mask of the network at the size of an image."""
+    return nearest(mask, width=image.shape[1], height=image.shape[0])
 
 
 def _write_frame(
