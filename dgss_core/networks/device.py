@@ -1,4 +1,4 @@
-"""The device that networks run on, and how a process on a CPU keeps its memory."""
+"""The device that networks run on, and its memory."""
 
 from __future__ import annotations
 
@@ -28,3 +28,12 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, -1)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether `error` says that the device, or the machine, has no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # The allocator of the CPU raises a plain RuntimeError, numpy and OpenCV their own.
+    words = ("can't allocate memory", 'not enough memory', 'Cannot allocate memory')
+    return any(word in str(error) for word in (*words, 'Insufficient memory', 'bad_alloc'))

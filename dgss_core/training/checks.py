@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-import torch
 
 from dgss_core.datasets import Dataset, Synthetic
 from dgss_core.datasets.contents import count_ids, has_own_ids, label_problem, spread
 from dgss_core.datasets.unlabelled import Unlabelled
 from dgss_core.errors import DgssError
 from dgss_core.labels import IGNORE, LabelSet
+from dgss_core.networks.device import is_out_of_memory
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.evaluation import ScoredSplit
 
@@ -95,17 +95,9 @@ def _explanation(error: Exception, config: TrainConfig, hardware: HardwareConfig
             'per channel; give batch and hardware.at_once at least 2. A larger '
             'augmentation.crop helps only a network without a mean over the whole crop.'
         )
-    if not _is_memory(error):
+    if not is_out_of_memory(error):
         return None
     return (
         f'The memory does not hold {crops}; lower hardware.at_once, set '
         'hardware.checkpointing to true, or lower augmentation.crop or batch.'
     )
-
-
-def _is_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    # The allocator of the CPU raises a plain RuntimeError, numpy and OpenCV their own.
-    words = ("can't allocate memory", 'not enough memory', 'Cannot allocate memory')
-    return any(word in str(error) for word in (*words, 'Insufficient memory', 'bad_alloc'))

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from dgss_core.datasets.protocols import Protocol
+from dgss_core.errors import DgssError
 from dgss_core.evaluation.frames import FrameKey, FrameSet
 from dgss_core.evaluation.store import Predicted
 from dgss_core.networks.checkpoint import load_checkpoint
-from dgss_core.networks.device import best_device
+from dgss_core.networks.device import best_device, is_out_of_memory
 from dgss_core.networks.inference import Inference
 from dgss_core.runtime.bundle.contents import sha256_of
 from dgss_core.training.evaluation import ModelSegmenter, protocol_inference
@@ -43,8 +44,16 @@ class CheckpointPredictor:
 
     def predict(self, key: FrameKey, prepared: np.ndarray) -> Predicted:
         started = time.perf_counter()
-        with torch.inference_mode():
-            answer = self._segmenter(prepared)
         size = prepared.shape[0], prepared.shape[1]
+        try:
+            with torch.inference_mode():
+                answer = self._segmenter(prepared)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise DgssError(
+                f'The memory does not hold {self.identity} on a frame of {size[1]}x{size[0]}; '
+                'choose a --protocol with windows or smaller images, or evaluate a bundle.'
+            ) from error
         seconds = time.perf_counter() - started
         return Predicted(answer.mask, answer.confidence, size, seconds)

@@ -42,3 +42,20 @@ def test_a_checkpoint_is_scored_as_the_model_answers(
     assert results['predictor']['kind'] == 'checkpoint'
     with np.load(output / 'counts.npz') as counts:
         np.testing.assert_array_equal(counts['confusion'].sum(0), matrix.counts)
+
+
+def test_a_frame_that_the_memory_does_not_hold_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_frames(tmp_path, count=3)
+    config = parse(recipe(tmp_path, 'dgss'))
+    path = tmp_path / 'model.safetensors'
+    save_model(config, build_model(config), [path])
+    monkeypatch.setattr(ModelSegmenter, '__call__', lambda *_: torch.empty(2**60))
+    output = tmp_path / 'out'
+    arguments = ['--checkpoint', path, '--data', data, '--root', tmp_path, '--output', output]
+    assert main(['evaluate', *map(str, arguments)]) != 0
+    said = capsys.readouterr().err
+    assert 'The memory does not hold model.safetensors ' in said
+    assert 'choose a --protocol with windows' in said
+    assert 'Traceback' not in said
