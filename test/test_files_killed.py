@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -159,7 +160,7 @@ def test_without_locks_results_are_written_and_nothing_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unsupported(lock: int, how: int) -> None:
-        raise OSError(files.errno.ENOLCK, 'No locks available')
+        raise OSError(errno.ENOLCK, 'No locks available')
 
     monkeypatch.setattr(fcntl, 'flock', unsupported)
     left = tmp_path / f'{STAGING}left'

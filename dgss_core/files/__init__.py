@@ -7,11 +7,9 @@ A staging folder is locked while it is in use; the next writer removes one that 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dgss_core.errors import DgssError, cause, require_regular
+from dgss_core.files.flushing import flush, flush_tree
 from dgss_core.files.renaming import EXCHANGE, NO_REPLACE
 from dgss_core.files.renaming import rename as _rename
 from dgss_core.files.trial import try_folder
@@ -42,18 +41,6 @@ class Kind:
 
     name: str
     why_not: Callable[[Path], str]
-
-
-def flush(path: Path) -> None:
-    """Wait until a file, or the entries of a folder, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # Some network file systems cannot flush a folder.
-            raise
-    finally:
-        os.close(handle)
 
 
 def no_link(path: str | Path, flags: int) -> int:
@@ -294,11 +281,3 @@ def _swap(new: Path, target: Path, old: Path) -> None:
         old.mkdir()
         os.rename(target, old / target.name)
         os.rename(new, target)
-
-
-def flush_tree(folder: Path) -> None:
-    for root, _, names in os.walk(folder):
-        for name in names:
-            if stat.S_ISREG(os.lstat(Path(root) / name).st_mode):
-                flush(Path(root) / name)
-        flush(Path(root))
