@@ -32,6 +32,8 @@ NODE = '/dgss'
 MASK_TOPIC = f'{NODE}/mask'
 ANSWER_S = 0.5
 LAST_ANSWER_S = 3.0
+STATE_S = 2.0
+"""Longest wait for the state of a node that answers no images."""
 
 
 def replay(
@@ -285,6 +287,7 @@ def _wait_for_answers(
             return
         check()
     silent = [topic for topic, of in answers.of.items() if not of.connected()]
+    wait_until(lambda: bool(answers.states), STATE_S)
     states = f'; {answers.states}' if answers.states else ''
     raise DgssError(
         f'Images on {", ".join(silent)} are not answered (waited {wait_s:g} s{states}); check the '
