@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +123,15 @@ def recipe(root: Path, name: str = 'dgss', **changes: Any) -> dict[str, Any]:
 
 def parse(values: dict[str, Any]) -> TrainConfig:
     """Parse a recipe as `dgss train --config` does."""
+    parser = _parser()
+    return parser.instantiate(parser.parse_object({'config': deepcopy(values)})).config
+
+
+@cache
+def _parser() -> ArgumentParser:
     parser = ArgumentParser()
     parser.add_class_arguments(TrainConfig, 'config')
-    return parser.instantiate(parser.parse_object({'config': deepcopy(values)})).config
+    return parser
 
 
 def write_recipe(path: Path, values: dict[str, Any]) -> Path:
