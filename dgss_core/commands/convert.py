@@ -18,6 +18,7 @@ from dgss_core.networks.importers.segformer import TRANSFORMERS_FORM
 from dgss_core.networks.systems import SYSTEMS, SegmentationModel, build_system
 from dgss_core.networks.systems.importers import import_system, load_system
 from dgss_core.networks.systems.rein import refined_blocks
+from dgss_core.networks.undrawn import Undrawn
 from dgss_core.networks.weight_files import Which
 from dgss_core.published.catalog import load_catalog, stated_licence
 from dgss_core.published.systems import CONVERTIBLE
@@ -115,7 +116,8 @@ def convert_file(
     given = sizes.pop('encoder_options', {})
     image_size = None if base is None else facts.image_size or _known_size(system, source)
     sizes['encoder_options'] = {**encoder_options(system, weights, image_size), **given}
-    model = build_system(system, label_set=label_set, **sizes)
+    with Undrawn():
+        model = build_system(system, label_set=label_set, **sizes)
     _check_classes(model, weights, source)
     load_system(model, weights, str(source))
     licence = facts.licence or stated_licence(system, source.name)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch.overrides import TorchFunctionMode
 
 from dgss_core.networks.systems import build_system, systems
+from dgss_core.networks.undrawn import Undrawn
 
 
 def models(*, json: bool = False) -> None:
@@ -42,24 +42,11 @@ def models(*, json: bool = False) -> None:
     Console(width=max(150, Console().width)).print(table)
 
 
-class NoValues(TorchFunctionMode):
-    """Leaves weights on the meta device without values: drawing them takes long even there."""
-
-    DRAWS = ('uniform_', 'normal_', 'trunc_normal_', 'erfinv_', 'clamp_', 'mul_', 'add_')
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func.__name__ in self.DRAWS and args and args[0].is_meta:
-            return args[0]
-        return func(*args, **(kwargs or {}))
-
-
 @cache
 def describe(name: str) -> dict[str, Any]:
     """The parts and sizes of a system; its network is built without memory for weights."""
     system = systems()[name]
-    with torch.device('meta'), NoValues():
+    with torch.device('meta'), Undrawn():
         model = build_system(name)
     return {
         'name': name,

@@ -21,6 +21,7 @@ from dgss_core.labels import LabelSet
 from dgss_core.networks.importers.keys import refuse_differences
 from dgss_core.networks.systems import SegmentationModel, build_system
 from dgss_core.networks.tensor_files import read_metadata, read_tensors
+from dgss_core.networks.undrawn import Undrawn
 from dgss_core.networks.weight_files import CHECKPOINT as SCHEMA
 from dgss_core.paths import is_file, missing
 
@@ -169,11 +170,11 @@ def load_checkpoint(path: str | Path) -> SegmentationModel:
     weights = read_tensors(path)[1]
     try:
         _check_numbers(about.sizes)
-        with torch.device('meta'):  # Takes no memory for what the file turns out not to hold.
-            refuse_differences(
-                build_system(about.system, label_set=label_set, **about.sizes), weights, str(path)
-            )
-        model = build_system(about.system, label_set=label_set, **about.sizes)
+        with Undrawn():
+            with torch.device('meta'):  # Takes no memory for what the file turns out not to hold.
+                planned = build_system(about.system, label_set=label_set, **about.sizes)
+            refuse_differences(planned, weights, str(path))
+            model = build_system(about.system, label_set=label_set, **about.sizes)
     except UNFIT as error:
         if any(frame.f_code.co_name == '<module>' for frame, _ in walk_tb(error.__traceback__)):
             raise  # A library that cannot be imported is no fault of the file.

@@ -16,6 +16,7 @@ from dgss_core.datasets import DATASETS, Synthetic
 from dgss_core.datasets.layout import load_layout
 from dgss_core.errors import DgssError
 from dgss_core.networks.systems import SegmentationModel, build_system
+from dgss_core.networks.undrawn import Undrawn
 from dgss_core.training.build import sizes
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.optimiser import build_optimiser
@@ -30,7 +31,7 @@ def read(path: Path) -> TrainConfig:
 
 
 def build(config: TrainConfig) -> SegmentationModel:
-    with torch.device('meta'):
+    with torch.device('meta'), Undrawn():
         return build_system(config.system, config.label_set, None, **sizes(config))
 
 

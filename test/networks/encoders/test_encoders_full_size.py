@@ -23,6 +23,7 @@ from dgss_core.networks.importers.encoders import (
     import_siglip,
     import_timm_stages,
 )
+from dgss_core.networks.undrawn import Undrawn
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,7 @@ def _seed():
 )
 def test_full_sizes_as_in_timm(name, timm_name, options):
     """Every tensor of timm's full-size model has a counterpart of the same shape."""
-    with torch.device('meta'):
+    with torch.device('meta'), Undrawn():
         encoder = build_encoder(name, **options)
         model = timm.create_model(timm_name, num_classes=0)
     importer = {
@@ -72,7 +73,7 @@ def test_full_sizes_as_in_timm(name, timm_name, options):
 def test_full_clip_resnets_as_in_open_clip(name, model):
     config = open_clip.get_model_config(model)
     vision = config['vision_cfg']
-    with torch.device('meta'):
+    with torch.device('meta'), Undrawn():
         encoder = build_encoder(name, embedding=config['embed_dim'])
         tower = ModifiedResNet(
             vision['layers'], config['embed_dim'], vision['width'] // 2, 224, vision['width']

@@ -33,6 +33,7 @@ from dgss_core.networks.importers.encoders import (
     import_siglip,
     import_timm_stages,
 )
+from dgss_core.networks.undrawn import Undrawn
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +82,7 @@ def test_dinov3_as_in_timm(qkv_bias, size):
 @pytest.mark.parametrize('name', ['dinov3-s', 'dinov3-b', 'dinov3-l', 'dinov3-convnext-t'])
 def test_dinov3_of_every_published_size_fits(name):
     entry = ENCODERS[name]
-    with torch.device('meta'):
+    with torch.device('meta'), Undrawn():
         theirs = timm.create_model(entry.pretrained.removeprefix('timm:').split('.')[0])
         ours = build_encoder(name)
     ours.load_pretrained(entry.importer(theirs.state_dict()), name)

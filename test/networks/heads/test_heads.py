@@ -12,6 +12,7 @@ from dgss_core.networks.heads.mask2former import Mask2FormerHead
 from dgss_core.networks.heads.mask2former.text_classifier import TextClassifier, geometric_ensemble
 from dgss_core.networks.heads.vit_conv import VitConvHead
 from dgss_core.networks.losses.set_criterion import SetCriterion
+from dgss_core.networks.undrawn import Undrawn
 
 PLAIN = ((16, 16), (16, 16))
 
@@ -28,7 +29,7 @@ class TestLightConvHead(HeadContract):
         assert head(self.features())[0].shape == (CLASSES, 64 // stride, 96 // stride)
 
     def test_is_light(self):
-        with torch.device('meta'):
+        with torch.device('meta'), Undrawn():
             head = LightConvHead((24, 32, 96, 320), (4, 8, 16, 32), 19)
         assert sum(p.numel() for p in head.parameters()) == 120_595
 
@@ -57,7 +58,7 @@ class TestVitConvHead(HeadContract):
         return VitConvHead(*PLAIN, CLASSES, width=32, groups=4)
 
     def test_has_the_published_size(self):
-        with torch.device('meta'):
+        with torch.device('meta'), Undrawn():
             head = VitConvHead((1024,) * 4, (16,) * 4, 19)
         assert sum(p.numel() for p in head.parameters()) == 6_825_491
 
@@ -110,7 +111,7 @@ class TestMask2FormerHead(HeadContract):
 
     @pytest.mark.parametrize(('linked', 'count'), [(True, 20_579_796), (False, 20_565_204)])
     def test_has_the_published_size(self, linked, count):
-        with torch.device('meta'):
+        with torch.device('meta'), Undrawn():
             head = Mask2FormerHead((1024,) * 4, (4, 8, 16, 32), 19, linked=linked)
         assert sum(p.numel() for p in head.parameters()) == count
 

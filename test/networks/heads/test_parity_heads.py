@@ -26,6 +26,7 @@ from dgss_core.networks.importers.keys import load_exactly, take_prefix
 from dgss_core.networks.inference import slide
 from dgss_core.networks.losses.matching import targets_of
 from dgss_core.networks.losses.set_criterion import SetCriterion
+from dgss_core.networks.undrawn import Undrawn
 
 MODEL = 1e-4
 """Largest difference of a whole model's scores from the recorded ones."""
@@ -230,7 +231,7 @@ def test_famix_deeplab_head(record):
 
 def test_published_rein_head_fits_the_full_size_model(shared):
     weights = take_prefix(layout(shared / 'parity' / 'rein_full_layout.txt'), 'decode_head.')
-    with torch.device('meta'):
+    with torch.device('meta'), Undrawn():
         head = Mask2FormerHead((1024,) * 4, (4, 8, 16, 32), 19, linked=True)
     load_exactly(head, mask2former_mmdet.mask2former_head(weights), 'the layout')
     assert sum(w.numel() for w in weights.values()) == 20_579_796

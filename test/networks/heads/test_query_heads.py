@@ -11,6 +11,7 @@ from dgss_core.networks.encoders.vits import dinov2, dinov3, eva02
 from dgss_core.networks.heads.eomt import EomtHead, split_off_head, take_last_blocks
 from dgss_core.networks.heads.query import QueryHead
 from dgss_core.networks.losses.set_criterion import SetCriterion
+from dgss_core.networks.undrawn import Undrawn
 
 PLAIN = ((16, 16), (16, 16))
 
@@ -81,7 +82,7 @@ class TestEomtHead(HeadContract):
             EomtHead(*PYRAMID, CLASSES)
 
     def test_has_the_published_size(self):
-        with torch.device('meta'):
+        with torch.device('meta'), Undrawn():
             head = EomtHead((1024,), (16,), 19)
         assert sum(p.numel() for p in head.parameters()) == pytest.approx(11.7e6, rel=0.01)
 
@@ -172,6 +173,6 @@ class TestQueryHead(HeadContract):
 
     def test_is_light(self):
         block = torch.nn.Identity()
-        with torch.device('meta'):
+        with torch.device('meta'), Undrawn():
             head = QueryHead((1024,), (16,), 19, block)
         assert sum(p.numel() for p in head.parameters()) == 5_110_292

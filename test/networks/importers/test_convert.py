@@ -19,6 +19,7 @@ from dgss_core.networks.importers.keys import load_exactly, take_prefix
 from dgss_core.networks.inference import slide
 from dgss_core.networks.systems import build_system
 from dgss_core.networks.systems.importers import import_system
+from dgss_core.networks.undrawn import Undrawn
 from dgss_core.published.catalog import load_catalog
 
 MODEL = 1e-4
@@ -30,7 +31,7 @@ def fits_exactly(
     """Load all weights into the full-size system; returns the parameter count of each part."""
     imported = import_system(system, weights, base)
     options = encoder_options(system, imported, image_size)
-    with torch.device('meta'):
+    with torch.device('meta'), Undrawn():
         model = build_system(system, encoder_options=options)
     fitted = model.encoder.resample(take_prefix(imported, 'encoder.'))
     whole = imported | {f'encoder.{key}': value for key, value in fitted.items()}

@@ -24,6 +24,7 @@ from dgss_core.errors import DgssError
 from dgss_core.networks.heads.eomt import EomtHead
 from dgss_core.networks.importers.eomt import import_eomt
 from dgss_core.networks.importers.keys import Weights
+from dgss_core.networks.undrawn import Undrawn
 
 CLASSES, QUERIES, BLOCKS = 7, 9, 2
 SMALL = {
@@ -88,7 +89,7 @@ def test_equals_the_network_of_its_authors(tmp_path: Path) -> None:
 @pytest.mark.parametrize('size', SIZES)
 def test_published_sizes_fit(size: str) -> None:
     names = {'s': 'small', 'b': 'base', 'l': 'large'}
-    with torch.device('meta'):
+    with torch.device('meta'), Undrawn():
         authors = AuthorsEomt(names[size], 19, 100, img_size=1024)
         library = of_transformers(*SIZES[size], image_size=1024, num_queries=100, num_labels=19)
     for weights in (as_file(authors), as_published(library)):

@@ -21,6 +21,7 @@ from dgss_core.networks.importers.keys import load_exactly
 from dgss_core.networks.systems import build_system
 from dgss_core.networks.systems.importers import import_system
 from dgss_core.networks.systems.rein import refined_blocks
+from dgss_core.networks.undrawn import Undrawn
 
 
 def reins(layers: int) -> Shapes:
@@ -64,7 +65,7 @@ def test_every_key_at_its_size(shared, layers):
     weights = import_system('rein-sam-h', head | meta(reins(layers)), base)
     options = encoder_options('rein-sam-h', weights)
     assert options['image_size'] == 1024
-    with torch.device('meta'):
+    with torch.device('meta'), Undrawn():
         model = build_system('rein-sam-h', encoder_options=options, **refined_blocks(weights))
     load_exactly(model, weights, 'the layout')
     refined = model.encoder.adapter.refined

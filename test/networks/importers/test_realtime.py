@@ -16,6 +16,7 @@ from dgss_core.networks.encoders import build_encoder
 from dgss_core.networks.importers.keys import load_exactly
 from dgss_core.networks.systems import SegmentationModel, build_system
 from dgss_core.networks.systems.importers import import_system, load_system
+from dgss_core.networks.undrawn import Undrawn
 from dgss_core.published.catalog import stated_licence
 from dgss_core.published.systems import CONVERTIBLE
 
@@ -64,7 +65,7 @@ def test_all_that_can_be_converted_is_in_a_layout():
 def test_every_key_at_its_size(layout, system):
     published = shapes(layout, system)
     state = {key: torch.empty(shape, device='meta') for key, shape in published.items()}
-    with torch.device('meta'):
+    with torch.device('meta'), Undrawn():
         model = build_system(system)
     load_exactly(model, import_system(system, state), 'the layout')
 
