@@ -167,7 +167,7 @@ def test_the_remedy_for_losses_is_one_that_has_an_effect(
 ) -> None:
     ros.create_publisher(Image, EYE, QoSProfile(depth=1, reliability=sent))
     _, taken = receive(reliability, override)
-    assert taken.loss_remedy() == remedy
+    assert wait_until(lambda: taken.loss_remedy() == remedy, TIMEOUT_S), taken.loss_remedy()
 
 
 def test_a_node_whose_subscription_is_refused_stops_and_can_be_configured_again(
