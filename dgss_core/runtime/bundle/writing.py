@@ -77,7 +77,7 @@ def update_manifest(bundle: Bundle, **changes: Any) -> Bundle:
     """Change fields of the manifest that are known only after export, such as `metrics`."""
     manifest = replace(bundle.manifest, **changes)
     text = _checked_text(manifest)
-    write_whole(bundle.folder / MANIFEST, text.encode(), beside=bundle.folder)
+    write_whole(bundle.folder / MANIFEST, text.encode(), beside=bundle.folder.resolve())
     return Bundle(bundle.folder, manifest)
 
 
