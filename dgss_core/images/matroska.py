@@ -17,7 +17,7 @@ class Structure:
     """Follows the elements of a file, as far as it is asked."""
 
     def __init__(self, path: Path) -> None:
-        self._at = 0
+        self._at = self._end = 0
         try:
             with path.open('rb') as file:
                 self._data: bytes | mmap.mmap = mmap.mmap(
@@ -27,9 +27,9 @@ class Structure:
             self._data = b''
 
     def is_cut(self) -> bool:
-        """Whether the last element reaches behind the end of the file."""
+        """Whether an element reaches behind the end of the file."""
         self.is_broken_before(len(self._data))
-        return self._at > len(self._data)
+        return max(self._at, self._end) > len(self._data)
 
     def is_broken_before(self, place: int) -> bool:
         """Whether no element began where one should, since the last question up to `place`."""
@@ -38,8 +38,12 @@ class Structure:
             element, size, start = _element(self._data, self._at)
             if element in PARENTS:
                 self._at = start
+                # One of unknown size holds something too.
+                self._end = max(self._end, start + (1 if size is None else size))
             elif size is not None and (element in KNOWN or _is_element(self._data, start + size)):
                 self._at = start + size
+            elif start >= len(self._data):  # A part of its name or its size is missing.
+                self._at = len(self._data) + 1
             else:
                 is_broken = True
                 cluster = self._data.find(CLUSTER, self._at)

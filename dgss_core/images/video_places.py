@@ -14,6 +14,7 @@ AFTER = 8
 BOXES = {b'moov', b'moof', b'mdat', b'mfra', b'ftyp', b'styp', b'sidx', b'free', b'skip', b'uuid'}
 """The parts of an MP4 file."""
 BOX_HEAD = 8
+FRAGMENT = b'moof'
 
 
 class Places:
@@ -64,8 +65,11 @@ class Places:
 
 
 def _ends_in_a_box(path: Path) -> bool:
-    """Whether the last box of an MP4 file says that it is longer than the file."""
-    at, end = 0, path.stat().st_size
+    """Whether the last box of an MP4 file says that it is longer than the file.
+
+    In a file of fragments, each a box `moof` before its data, also whether the next has begun.
+    """
+    at, end, name, has_fragments = 0, path.stat().st_size, b'', False
     with path.open('rb') as file:
         while at + BOX_HEAD <= end:
             file.seek(at)
@@ -76,4 +80,5 @@ def _ends_in_a_box(path: Path) -> bool:
             if size < BOX_HEAD or name not in BOXES:
                 return False  # It lasts to the end, or others have appended something.
             at += size
-    return at > end
+            has_fragments |= name == FRAGMENT
+    return at > end or name == FRAGMENT or (has_fragments and at < end)

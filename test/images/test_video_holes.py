@@ -163,9 +163,32 @@ def test_a_recording_without_a_length_that_is_cut_says_so(
     frames, failed = read(whole)
     assert (len(frames), failed) == (COUNT, [])
     data = whole.read_bytes()
-    for share in (0.5, 0.7, 0.9):
+    for start, size in packets(whole)[COUNT // 2 :: 5]:
         cut = tmp_path / f'cut{whole.suffix}'
-        cut.write_bytes(data[: int(share * len(data))])
+        cut.write_bytes(data[: start + size // 2])
         frames, failed = read(cut)
         assert 0 < len(frames) < COUNT
         assert 'it is cut short' in str(failed[-1][1])
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'part', 'offsets'),
+    [
+        # The name of a cluster, its size, the first elements in it, and the first block.
+        ('a.mkv', {'live': '1'}, b'\x1f\x43\xb6\x75', range(1, 26)),
+        # From the size of a fragment to its name.
+        ('a.mp4', {'movflags': 'frag_keyframe+empty_moov'}, b'moof', range(-3, 4)),
+        # From its data, which have not begun, to their name.
+        ('a.mp4', {'movflags': 'frag_keyframe+empty_moov'}, b'mdat', range(-4, 4)),
+    ],
+)
+def test_a_recording_that_is_cut_where_a_part_begins_says_so(
+    name: str, options: dict[str, str], part: bytes, offsets: range, tmp_path: Path
+) -> None:
+    data = write_video(tmp_path / name, 'h264', COUNT, options=options, draw=draw).read_bytes()
+    cut = tmp_path / f'cut{Path(name).suffix}'
+    for offset in offsets:
+        cut.write_bytes(data[: data.rindex(part) + offset])
+        frames, failed = read(cut)
+        assert 0 < len(frames) < COUNT
+        assert 'it is cut short' in str(failed[-1][1]), offset
