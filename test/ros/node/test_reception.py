@@ -37,6 +37,11 @@ def reception(ros: Node) -> set[ReliabilityPolicy]:
     }
 
 
+def offered(node: Node) -> list[ReliabilityPolicy]:
+    """How the publishers of /eye/image that a node knows send."""
+    return [peer.qos_profile.reliability for peer in node.get_publishers_info_by_topic(EYE)]
+
+
 def camera(ros: Node, reliability: ReliabilityPolicy) -> Camera:
     return Camera(ros, qos=QoSProfile(depth=5, reliability=reliability))
 
@@ -83,9 +88,9 @@ def receive(ros: Node) -> Iterator[Callable[..., tuple[Node, Reception]]]:
             given = [Parameter(reliability_override(EYE), value=override)] if override else []
             node = rclpy.create_node('receiver', context=ros.context, parameter_overrides=given)
             ends.callback(node.destroy_node)
-            # Those of the test before may still be known for a while.
-            own = sum(publisher.topic_name == EYE for publisher in ros.publishers)
-            assert wait_until(lambda: node.count_publishers(EYE) == own, TIMEOUT_S)
+            # Those of the test before may still be known for a while, those of this one not yet.
+            own = [p.qos_profile.reliability for p in ros.publishers if p.topic_name == EYE]
+            assert wait_until(lambda: offered(node) == own, TIMEOUT_S), offered(node)
             taken = Reception(node, Image, EYE, lambda _: None, reliability)
             ends.callback(taken.stop)
             taken.start()
