@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.ros
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 TOPIC = '/dgss/image'
 EYE = '/eye/image'
+NUMBERS = itertools.count()
 
 
 def reception(ros: Node) -> set[ReliabilityPolicy]:
@@ -35,11 +37,6 @@ def reception(ros: Node) -> set[ReliabilityPolicy]:
         for peer in ros.get_subscriptions_info_by_topic(TOPIC)
         if peer.node_name == 'dgss'
     }
-
-
-def offered(node: Node) -> list[ReliabilityPolicy]:
-    """How the publishers of /eye/image that a node knows send."""
-    return [peer.qos_profile.reliability for peer in node.get_publishers_info_by_topic(EYE)]
 
 
 def camera(ros: Node, reliability: ReliabilityPolicy) -> Camera:
@@ -80,18 +77,23 @@ def test_an_override_is_stronger_than_auto(start_node, ros: Node, probe_bundle: 
 
 
 @pytest.fixture
-def receive(ros: Node) -> Iterator[Callable[..., tuple[Node, Reception]]]:
-    """Start a reception of /eye/image in a node that nobody spins, so that it stays as it is."""
+def eye() -> str:
+    """The topic of this test: publishers of the one before may still be known for a while."""
+    return EYE.replace('eye', f'eye{next(NUMBERS)}')
+
+
+@pytest.fixture
+def receive(ros: Node, eye: str) -> Iterator[Callable[..., tuple[Node, Reception]]]:
+    """Start a reception of `eye` in a node that nobody spins, so that it stays as it is."""
     with ExitStack() as ends:
 
         def start(reliability: str, override: str = '') -> tuple[Node, Reception]:
-            given = [Parameter(reliability_override(EYE), value=override)] if override else []
+            given = [Parameter(reliability_override(eye), value=override)] if override else []
             node = rclpy.create_node('receiver', context=ros.context, parameter_overrides=given)
             ends.callback(node.destroy_node)
-            # Those of the test before may still be known for a while, those of this one not yet.
-            own = [p.qos_profile.reliability for p in ros.publishers if p.topic_name == EYE]
-            assert wait_until(lambda: offered(node) == own, TIMEOUT_S), offered(node)
-            taken = Reception(node, Image, EYE, lambda _: None, reliability)
+            known = ros.count_publishers(eye)
+            assert wait_until(lambda: node.count_publishers(eye) == known, TIMEOUT_S)
+            taken = Reception(node, Image, eye, lambda _: None, reliability)
             ends.callback(taken.stop)
             taken.start()
             return node, taken
@@ -99,16 +101,16 @@ def receive(ros: Node) -> Iterator[Callable[..., tuple[Node, Reception]]]:
         yield start
 
 
-def test_a_reception_that_is_about_to_adapt_is_no_mismatch(ros: Node, receive) -> None:
-    ros.create_publisher(Image, EYE, QoSProfile(depth=1, reliability=RELIABLE))
+def test_a_reception_that_is_about_to_adapt_is_no_mismatch(ros: Node, receive, eye: str) -> None:
+    ros.create_publisher(Image, eye, QoSProfile(depth=1, reliability=RELIABLE))
     node, taken = receive('auto')
     assert taken.adapts
     assert taken.is_reliable
-    ros.create_publisher(Image, EYE, QoSProfile(depth=1, reliability=BEST_EFFORT))
-    assert wait_until(lambda: node.count_publishers(EYE) == 2, TIMEOUT_S)
-    assert list(mismatched_peers(node, {EYE})) == []
+    ros.create_publisher(Image, eye, QoSProfile(depth=1, reliability=BEST_EFFORT))
+    assert wait_until(lambda: node.count_publishers(eye) == 2, TIMEOUT_S)
+    assert list(mismatched_peers(node, {eye})) == []
     (sentence,) = mismatched_peers(node)
-    assert 'cannot be heard on /eye/image' in sentence
+    assert f'cannot be heard on {eye}' in sentence
 
 
 def test_a_subscription_of_another_type_is_a_mismatch(ros: Node, receive) -> None:
@@ -169,11 +171,17 @@ OVERRIDE_REMEDY = 'set qos_overrides./eye/image.subscription.reliability to reli
     ],
 )
 def test_the_remedy_for_losses_is_one_that_has_an_effect(
-    ros: Node, receive, sent: ReliabilityPolicy, reliability: str, override: str, remedy: str
+    ros: Node,
+    receive,
+    eye: str,
+    sent: ReliabilityPolicy,
+    reliability: str,
+    override: str,
+    remedy: str,
 ) -> None:
-    ros.create_publisher(Image, EYE, QoSProfile(depth=1, reliability=sent))
+    ros.create_publisher(Image, eye, QoSProfile(depth=1, reliability=sent))
     _, taken = receive(reliability, override)
-    assert taken.loss_remedy() == remedy
+    assert taken.loss_remedy() == remedy.replace(EYE, eye)
 
 
 def test_a_node_whose_subscription_is_refused_stops_and_can_be_configured_again(
