@@ -54,12 +54,9 @@ def no_link(path: str | Path, flags: int) -> int:
     return handle
 
 
-def write_whole(path: Path, data: bytes, beside: Path | None = None) -> None:
-    """Replace the file at `path` atomically: a reader gets the old or the new data.
-
-    `beside`: as of `replacing`.
-    """
-    with replacing(path, beside=beside) as staged:
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace the file at `path` atomically: a reader gets the old or the new data."""
+    with replacing(path) as staged:
         staged.write_bytes(data)
 
 

@@ -106,13 +106,13 @@ def test_under_overload_the_newest_frame_wins(
     camera.subscribe('mask')
     camera.connect()
     sent = {}
-    for index in range(100):
+    for index in range(200):
         message = camera.send(flat(16 * (index % 16)))
         sent[stamp_ns(message.header)] = index
         time.sleep(0.004)
     masks = camera.received['mask']
     meanwhile = len(masks)
-    assert wait_until(lambda: sent.get(stamp_ns(masks[-1].header)) == 99, TIMEOUT_S), (
+    assert wait_until(lambda: sent.get(stamp_ns(masks[-1].header)) == 199, TIMEOUT_S), (
         'the last frame has no answer'
     )
     # Only the frame in work and the newest one are left; a queue would hold more.
@@ -122,13 +122,10 @@ def test_under_overload_the_newest_frame_wins(
     assert answered == sorted(set(answered))
     for index, mask in zip(answered, masks, strict=True):
         assert np.unique(to_mask(mask)).tolist() == [index % 16]
-    assert len(answered) < 90
+    assert len(answered) < 180
     values = diagnostics.wait(
         'frames',
-        lambda _, v: (
-            int(v['received']) == int(v['processed']) + int(v['dropped'])
-            and int(v['processed']) >= len(answered)
-        ),
+        lambda _, v: int(v['received']) == int(v['processed']) + int(v['dropped']) > 20,
     )
     assert int(values['dropped']) > 0
 

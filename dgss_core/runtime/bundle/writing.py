@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from dgss_core.errors import DgssError, cause
-from dgss_core.files import Kind, refuse_replacing, replacing_folder, write_whole
+from dgss_core.files import Kind, refuse_replacing, replacing, replacing_folder
 from dgss_core.runtime.bundle import CONFIDENCE, FRAMES, MASK, Bundle, ReferenceFrame, open_bundle
 from dgss_core.runtime.bundle.contents import sha256_of
 from dgss_core.runtime.manifest import MANIFEST, NETWORK, Manifest
@@ -77,7 +77,8 @@ def update_manifest(bundle: Bundle, **changes: Any) -> Bundle:
     """Change fields of the manifest that are known only after export, such as `metrics`."""
     manifest = replace(bundle.manifest, **changes)
     text = _checked_text(manifest)
-    write_whole(bundle.folder / MANIFEST, text.encode(), beside=bundle.folder.resolve())
+    with replacing(bundle.folder / MANIFEST, beside=bundle.folder.resolve()) as staged:
+        staged.write_text(text)
     return Bundle(bundle.folder, manifest)
 
 
