@@ -12,7 +12,7 @@ import numpy as np
 from dgss_core.errors import DgssError, shown
 from dgss_core.images.bitstream import Checker
 from dgss_core.images.chain import Chain, Coded
-from dgss_core.images.coded import DECODER, pyav, reason_of, to_rgb
+from dgss_core.images.coded import DECODER, ToRgb, pyav, reason_of
 
 CODECS = {
     'h264': 'h264',
@@ -59,6 +59,7 @@ class VideoMessages:
         self._count = 0
         self._checker = Checker('')
         self._chain = Chain()
+        self._to_rgb: ToRgb
 
     def take(self, place: Place, declared: str, data: Any) -> Iterator[Decoded]:
         """The pictures that are complete with the data of one more message.
@@ -112,7 +113,7 @@ class VideoMessages:
         decoder = av.CodecContext.create(codec, 'r')
         # Of libdav1d only the last option is known.
         decoder.options = DECODER if codec != 'libdav1d' else {'max_pixels': DECODER['max_pixels']}
-        self._checker = Checker(codec)
+        self._checker, self._to_rgb = Checker(codec), ToRgb()
         # Until the first key frame nothing can be decoded.
         self._chain = Chain(is_timed=False, is_broken=True)
         return decoder
@@ -131,6 +132,6 @@ class VideoMessages:
                 'again.'
             )
         try:
-            return to_rgb(coded.picture)
+            return self._to_rgb(coded.picture)
         except DgssError as error:
             return error

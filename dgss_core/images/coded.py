@@ -30,12 +30,27 @@ def reason_of(error: Exception) -> str:
     return one_line(getattr(error, 'strerror', None) or error, 80)
 
 
-def to_rgb(decoded: Any) -> np.ndarray:
-    """A frame of PyAV as RGB uint8 (H, W, 3), upright; DgssError for a size as in `check_size`."""
-    check_size(width=decoded.width, height=decoded.height)
-    image = decoded.to_ndarray(format='rgb24')
-    matrix = decoded.side_data.get('DISPLAYMATRIX')
-    return image if matrix is None else _upright(image, np.frombuffer(matrix, np.int32))
+class ToRgb:
+    """Converts the pictures of one stream, frames of PyAV, to RGB uint8 (H, W, 3), upright.
+
+    Raises DgssError for a size as in `check_size`.
+    """
+
+    def __init__(self) -> None:
+        # That of a frame starts threads of its own.
+        self._reformatter = pyav('The video').video.reformatter.VideoReformatter()
+        self._rotation: float | None = None
+        self._matrix: np.ndarray | None = None
+
+    def __call__(self, decoded: Any) -> np.ndarray:
+        check_size(width=decoded.width, height=decoded.height)
+        image = self._reformatter.reformat(decoded, format='rgb24').to_ndarray()
+        # A frame whose side data are read stays in memory until Python looks for cycles.
+        if decoded.rotation != self._rotation:
+            self._rotation = decoded.rotation
+            matrix = decoded.side_data.get('DISPLAYMATRIX')
+            self._matrix = None if matrix is None else np.frombuffer(bytes(matrix), np.int32)
+        return image if self._matrix is None else _upright(image, self._matrix)
 
 
 def _upright(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 from dgss_core.errors import DgssError, IncompleteError, plural
 from dgss_core.images.bitstream import ZEROS_TEXT, Checker
 from dgss_core.images.chain import Chain, Coded
-from dgss_core.images.coded import pyav, reason_of, to_rgb
+from dgss_core.images.coded import ToRgb, pyav, reason_of
 from dgss_core.images.frames import FIRST_STAMP_NS, FPS, Frame, OnError, period_ns
 from dgss_core.images.video_places import Places
 
@@ -55,7 +55,7 @@ class Reading:
 
     def frames(self, period: float | None) -> Iterator[Frame]:
         """The good frames; the others are reported. `period`: in ns, of even stamps."""
-        stamps = _Stamps(self.stream, period)
+        stamps, to_rgb = _Stamps(self.stream, period), ToRgb()
         for coded in self._coded():
             if coded.picture is None:
                 if coded.is_bad:

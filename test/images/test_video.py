@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -253,3 +254,16 @@ def test_changed_bytes_give_frames_or_one_sentence(
 def test_the_pictures_of_these_tests_differ() -> None:
     assert [row_of_bar(picture(index)) for index in range(30)] == [*range(30)]
     assert picture()[HEIGHT - 1, -1].tolist() == [*RIGHT]
+
+
+def test_pictures_and_their_threads_are_freed_without_a_search_for_cycles(tmp_path: Path) -> None:
+    code = """
+import gc, os, sys
+from dgss_core.inputs import read_frames
+gc.disable()
+threads = [len(os.listdir('/proc/self/task')) for _ in read_frames(sys.argv[1])]
+print(max(threads[1:]) - threads[1])
+"""
+    path = write_video(tmp_path / 'a.mp4', count=40)
+    command = [sys.executable, '-c', code, str(path)]
+    assert int(subprocess.run(command, check=True, capture_output=True).stdout) <= 2
