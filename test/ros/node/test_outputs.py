@@ -35,6 +35,8 @@ def painter(ros: Node) -> Iterator[LifecycleNode]:
     node.trigger_configure()
     yield node
     node.destroy_node()
+    # The services of the state machine keep the node, and with it the participant of the test.
+    node._state_machine = None
 
 
 Make = Callable[..., Outputs]

@@ -118,7 +118,8 @@ def test_a_node_that_was_killed_or_hangs_is_told(
 def test_a_node_that_is_killed_at_the_last_images_is_told(
     start_node, ros: Node, probe_bundle: Path, tmp_path: Path, short_silence: None
 ) -> None:
-    frames = [Frame(f'{i}', flat(i), START_NS + i * 100_000_000) for i in range(8)]
+    # Slow enough that the node is killed before its last images, and found to be after them.
+    frames = [Frame(f'{i}', flat(i), START_NS + i * 300_000_000) for i in range(8)]
     drive, output = write_bag(tmp_path / 'drive', frames).path, tmp_path / 'masks'
     node = start_node(*CAMERA, bundle=probe_bundle, autostart=True)
     done = replay_until(lambda: node.end(signal.SIGKILL), ros, drive, output)
