@@ -26,8 +26,8 @@ class FrameReport:
     `times_ms`: percentiles 50, 95 and 99 of the time per stage; of `latency`, from arrival until
     the mask is handed to the middleware, which is the sum of the stages; and of `age`, from the
     stamp until then. `last_latency_ms`: latency of the newest frame. `last_s`: time at which the
-    newest frame was ready; `last_in_time_s`: time at which the newest frame within the latency
-    limit was ready. Both are seconds of the monotonic clock, None before the first.
+    newest frame was ready, None before the first; `in_time_s`: times at which the last frames
+    within the latency limit were ready, oldest first. All are seconds of the monotonic clock.
     """
 
     processed: int = 0
@@ -38,9 +38,13 @@ class FrameReport:
     times_ms: dict[str, Percentiles] = field(default_factory=dict)
     last_latency_ms: float = 0.0
     last_s: float | None = None
-    last_in_time_s: float | None = None
+    in_time_s: tuple[float, ...] = ()
     too_old: int = 0
     last_skip: str = ''
+
+    @property
+    def last_in_time_s(self) -> float | None:
+        return self.in_time_s[-1] if self.in_time_s else None
 
 
 class Stopwatch:
@@ -67,7 +71,7 @@ class FrameCounters:
         self._times: dict[str, deque[float]] = {}
         self._last_latency_ms = 0.0
         self._last_s: float | None = None
-        self._last_in_time_s: float | None = None
+        self._in_time_s: deque[float] = deque(maxlen=WINDOW)
 
     def count_processed(
         self, stopwatch: Stopwatch, age_s: float | None = None, limit_ms: float = 0.0
@@ -88,7 +92,7 @@ class FrameCounters:
             self._last_latency_ms = 1e3 * latency_s
             self._last_s = time.monotonic()
             if not limit_ms or self._last_latency_ms <= limit_ms:
-                self._last_in_time_s = self._last_s
+                self._in_time_s.append(self._last_s)
 
     def count_skipped(self, reason: str = '', too_old: bool = False) -> None:
         with self._lock:
@@ -117,7 +121,7 @@ class FrameCounters:
                 self._last_error,
                 last_latency_ms=self._last_latency_ms,
                 last_s=self._last_s,
-                last_in_time_s=self._last_in_time_s,
+                in_time_s=tuple(self._in_time_s),
                 too_old=self._too_old,
                 last_skip=self._last_skip,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -33,14 +34,15 @@ class Watchdog:
     """Judges the frames of `camera`, once per period, like the detectors of Autoware.
 
     WARN if the last frame took longer than `watchdog.max_processing_time_ms`. ERROR if no frame
-    was in time for longer than `watchdog.max_delay_ms`, whether frames are slow or missing. A
-    camera that has sent nothing since the node was activated is a warning, not an error.
+    was in time for longer than `watchdog.max_delay_ms` at any time of the period, whether frames
+    are slow or missing. A camera that has sent nothing since the node was activated is a warning,
+    not an error.
     """
 
     def __init__(self, camera: CameraHealth, settings: Parameters) -> None:
         self._camera = camera
         self._settings = settings
-        self._begun_s = self._heard_s = self._counted_s = time.monotonic()
+        self._begun_s = self._heard_s = self._counted_s = self._judged_s = time.monotonic()
         self._has_begun = False
         self._before = self._counted = FrameReport()
         self._received_before = self._received_counted = 0
@@ -51,9 +53,9 @@ class Watchdog:
         now, received = time.monotonic(), self._camera.arrivals.received
         report = self._camera.counters.report()
         heard = received > self._received_before or report.skipped > self._before.skipped
-        self._has_begun = state == 'active' and (self._has_begun or heard)
-        if not self._has_begun:
+        if not self._has_begun or state != 'active':
             self._begun_s = now
+        self._has_begun = state == 'active' and (self._has_begun or heard)
         if state != 'active' or heard:
             self._heard_s = now
         if (elapsed := now - self._counted_s) >= RATE_WINDOW_S:
@@ -64,7 +66,7 @@ class Watchdog:
             self._rates_hz = (counts[0] / elapsed, counts[1] / elapsed)
             self._counted_s, self._received_counted, self._counted = now, received, report
         level, message = self._level(state, received, report, now)
-        self._before, self._received_before = report, received
+        self._before, self._received_before, self._judged_s = report, received, now
         return TaskStatus(level, message, self._values(received, report))
 
     def _level(
@@ -74,24 +76,36 @@ class Watchdog:
             return ERROR, report.last_error
         if state != 'active':
             return OK, f'no frames are taken while {state}'
-        delay_s = now - max(report.last_in_time_s or 0, self._begun_s)
-        limit_ms = self._settings['watchdog.max_delay_ms']
-        too_late = 0 < limit_ms < 1e3 * delay_s
+        delay_s, ago_s = self._delay(report, now)
+        too_late = self._is_too_long(delay_s)
         silent_s = now - self._heard_s
         if report.rejected > self._before.rejected:
             return (ERROR if too_late else WARN), report.last_error
-        if silent_s > SILENCE_S or (too_late and 1e3 * silent_s > limit_ms):
+        if silent_s > SILENCE_S or (too_late and self._is_too_long(silent_s)):
             silence = f'no image on {self._camera.topic()} for {silent_s:.1f} s'
             return (ERROR if too_late else WARN), f'{silence}. {self._camera.absence()}'
         reasons = list(self._reasons(report))
         if too_late:
-            reason = (reasons or [self._delay(received, report)])[0]
-            return ERROR, f'no mask in time for {delay_s:.1f} s; {reason}'
+            until = f', until {ago_s:.1f} s ago' if ago_s else ''
+            causes = reasons[:1] or ([] if ago_s else [self._cause(received, report)])
+            return ERROR, '; '.join([f'no mask in time for {delay_s:.1f} s{until}', *causes])
         if reasons:
             return WARN, reasons[0]
         return OK, f'{self._rates_hz[1]:.1f} Hz'
 
-    def _delay(self, received: int, report: FrameReport) -> str:
+    def _delay(self, report: FrameReport, now: float) -> tuple[float, float]:
+        """Return for how many seconds no frame was in time, and how long ago that ended.
+
+        That is up to now, or, if the time up to now is short enough, the longest that has ended
+        since the last judgement.
+        """
+        ready = [self._begun_s, *(s for s in report.in_time_s if s > self._begun_s), now]
+        *ended, present = ((end - start, now - end) for start, end in pairwise(ready))
+        if self._is_too_long(present[0]):
+            return present
+        return max((d for d in ended if now - d[1] > self._judged_s), default=present)
+
+    def _cause(self, received: int, report: FrameReport) -> str:
         """Return what delays the next mask where nothing else is wrong."""
         if report.last_s != report.last_in_time_s:
             return f'the last frame took {report.last_latency_ms:.0f} ms from arrival to mask'
@@ -124,9 +138,10 @@ class Watchdog:
 
     def _is_late(self, report: FrameReport) -> bool:
         """Return whether no frame was ready for `watchdog.max_delay_ms`."""
-        limit_ms = self._settings['watchdog.max_delay_ms']
-        delay_s = time.monotonic() - max(report.last_s or 0, self._begun_s)
-        return 0 < limit_ms < 1e3 * delay_s
+        return self._is_too_long(time.monotonic() - max(report.last_s or 0, self._begun_s))
+
+    def _is_too_long(self, delay_s: float) -> bool:
+        return 0 < self._settings['watchdog.max_delay_ms'] < 1e3 * delay_s
 
     def _values(self, received: int, report: FrameReport) -> dict[str, object]:
         values: dict[str, object] = {

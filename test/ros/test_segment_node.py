@@ -65,7 +65,9 @@ def test_unusable_images_are_counted_and_the_next_good_one_is_answered(
     start_node, probe_bundle: Path, camera: Camera, diagnostics: DiagnosticsReader
 ) -> None:
     # Reliable, as the camera is: best effort may lose an image on a busy machine.
-    node = start_node('-p', 'input.reliability:=auto', bundle=probe_bundle, autostart=True)
+    # Without a limit of the delay: the node looks once a second, and the last mask is as old then.
+    arguments = ('-p', 'input.reliability:=auto', '-p', 'watchdog.max_delay_ms:=0.0')
+    node = start_node(*arguments, bundle=probe_bundle, autostart=True)
     camera.subscribe('mask')
     camera.connect()
 

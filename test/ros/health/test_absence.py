@@ -42,7 +42,8 @@ def test_images_that_come_rarely_are_not_blamed_on_the_network(
     start_node('-p', 'watchdog.max_delay_ms:=100.0', bundle=probe_bundle, autostart=True)
     camera.subscribe('mask')
     camera.connect()
-    # At 2 Hz the node, which looks once a second, may always look just after an image.
+    # At 2 Hz the node, which looks once a second, may always look just after an image, when the
+    # delay is over and its reason gone.
     with images_at(camera, 1.7):
         diagnostics.wait(
             'frames',
