@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# One more than there are cores, up to eight: many tests wait for messages between processes.
-WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n + 1 : 8)))
+# Two more than there are cores, up to eight: many tests wait for messages between processes.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 7 ? n + 2 : 8)))
 DURATIONS ?= 10
 
 # A sourced ROS 2 serves everything; only where there is none do its wheels stand in.

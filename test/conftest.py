@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # One thread per test process: several that spin for the same cores wait for each other.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+# PyTorch believes the CPU, instead of compiling a program for each of its sets of instructions.
+os.environ.setdefault('TORCHINDUCTOR_VEC_ISA_OK', '1')
 
 # Nearly all objects of a test run are those of its libraries, and they stay: to look through them
 # takes a tenth of the time.

@@ -19,8 +19,8 @@ def pyav(what: object) -> Any:
         import av
     except ImportError as error:
         raise DgssError(
-            f'{what} is read through PyAV, which is not installed; install it with pip install '
-            'av, or save the frames as images.'
+            f'{what} is read through PyAV, which is not installed; run pip install av, or save '
+            'the frames as images.'
         ) from error
     return av
 
