@@ -42,7 +42,7 @@ class Watchdog:
     def __init__(self, camera: CameraHealth, settings: Parameters) -> None:
         self._camera = camera
         self._settings = settings
-        self._begun_s = self._heard_s = self._counted_s = self._judged_s = time.monotonic()
+        self._begun_s = self._heard_s = self._counted_s = time.monotonic()
         self._has_begun = False
         self._before = self._counted = FrameReport()
         self._received_before = self._received_counted = 0
@@ -66,7 +66,7 @@ class Watchdog:
             self._rates_hz = (counts[0] / elapsed, counts[1] / elapsed)
             self._counted_s, self._received_counted, self._counted = now, received, report
         level, message = self._level(state, received, report, now)
-        self._before, self._received_before, self._judged_s = report, received, now
+        self._before, self._received_before = report, received
         return TaskStatus(level, message, self._values(received, report))
 
     def _level(
@@ -99,11 +99,10 @@ class Watchdog:
         That is up to now, or, if the time up to now is short enough, the longest that has ended
         since the last judgement.
         """
-        ready = [self._begun_s, *(s for s in report.in_time_s if s > self._begun_s), now]
+        begun_s = max(self._before.last_in_time_s or 0, self._begun_s)
+        ready = [begun_s, *(s for s in report.in_time_s if s > begun_s), now]
         *ended, present = ((end - start, now - end) for start, end in pairwise(ready))
-        if self._is_too_long(present[0]):
-            return present
-        return max((d for d in ended if now - d[1] > self._judged_s), default=present)
+        return present if self._is_too_long(present[0]) else max(ended, default=present)
 
     def _cause(self, received: int, report: FrameReport) -> str:
         """Return what delays the next mask where nothing else is wrong."""
