@@ -6,6 +6,7 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -20,7 +21,6 @@ from dgss_core.export import export_bundle, torch_backend
 from dgss_core.export.network import DeployedNetwork
 from dgss_core.export.torch_backend import (
     TorchBackend,
-    _compiled,
     _key,
     computing_in,
     digest_of_code,
@@ -189,11 +189,13 @@ def test_other_threads_are_refused_beside_a_compiled_network(
     load_backend(tiny.bundle, name, 0, cache_dir=tiny.cache)
 
 
-def test_threads_are_free_again_when_a_compiled_network_is_closed(tiny: Tiny) -> None:
+def test_threads_are_free_again_when_a_compiled_network_is_closed(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
     backend = tiny.load()
     assert isinstance(backend, TorchBackend)
-    backend.threads = 1  # as if it was compiled
-    _compiled.add(backend)
+    backend.threads = 1  # as if it was compiled, and no other network is
+    monkeypatch.setattr(torch_backend, '_compiled', WeakSet({backend}))
     with pytest.raises(DgssError, match='is compiled for 1 threads'):
         load_backend(tiny.bundle, backend.name, 2)
     backend.close()
