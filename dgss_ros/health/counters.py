@@ -44,6 +44,7 @@ class FrameReport:
 
     @property
     def last_in_time_s(self) -> float | None:
+        """The last of `in_time_s`, None before the first."""
         return self.in_time_s[-1] if self.in_time_s else None
 
 
