@@ -111,7 +111,7 @@ def make_report(scores: list[Score], times: CameraTimes, bundle: str) -> dict[st
                 'label_set': s.leg.scored_in,
                 'sent': s.total,
                 'received': s.received,
-                'miou': None if s.miou is None else round(s.miou, 4),
+                'miou': s.miou,
             }
             for s in scores
         ],
