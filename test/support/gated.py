@@ -4,11 +4,12 @@
 decided by files in FOLDER, for a bundle NAME:
 
     hold-load-NAME, hold-run-NAME   the load, or a run, waits while the file exists
+    hold-red-NAME                   a run of an image waits whose red is at least the file's
     refuse-run-NAME, crash-run-NAME a run raises DgssError, or RuntimeError
     refuse-warm-up-NAME             the first run of a load raises DgssError
 
 and what it has done so far stands in FOLDER/events, a line for each: `load NAME`, `loaded NAME`,
-`run NAME`, `ran NAME`, `close NAME`.
+`run NAME`, `held NAME` (by its red), `ran NAME`, `close NAME`.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Gated:
         if self._warm:
             self._note('run')
             self._hold('run')
+            self._hold_red(images)
             if (self._folder / f'refuse-run-{self._bundle}').exists():
                 raise DgssError('The device refuses the network.')
             if (self._folder / f'crash-run-{self._bundle}').exists():
@@ -61,6 +63,13 @@ class Gated:
     def _hold(self, step):
         while (self._folder / f'hold-{step}-{self._bundle}').exists():
             time.sleep(0.01)
+
+    def _hold_red(self, images):
+        gate = self._folder / f'hold-red-{self._bundle}'
+        if gate.exists() and images[..., 0].max() >= int(gate.read_text()):
+            self._note('held')
+            while gate.exists():
+                time.sleep(0.01)
 
     def _note(self, event):
         with open(self._folder / 'events', 'a') as file:
@@ -84,9 +93,9 @@ class Gates:
         monkeypatch.setenv('PYTHONPATH', str(package), prepend=':')
         self.backend = f'gated:{self.folder}'
 
-    def close(self, gate: str) -> None:
+    def close(self, gate: str, red: int | None = None) -> None:
         """Make runs or loads wait or fail from now on, as in `hold-run-first`."""
-        (self.folder / gate).touch()
+        (self.folder / gate).write_text('' if red is None else str(red))
 
     def open(self, gate: str) -> None:
         (self.folder / gate).unlink()

@@ -116,13 +116,22 @@ def test_a_node_that_was_killed_or_hangs_is_told(
 
 
 def test_a_node_that_is_killed_at_the_last_images_is_told(
-    start_node, ros: Node, probe_bundle: Path, tmp_path: Path, short_silence: None
+    gates: Gates, start_node, probe_bundle: Path, tmp_path: Path, short_silence: None
 ) -> None:
-    # Slow enough that the node is killed before its last images, and found to be after them.
-    frames = [Frame(f'{i}', flat(i), START_NS + i * 300_000_000) for i in range(8)]
+    # Their red is above that of the grey images that a replay sends first.
+    frames = [Frame(f'{i}', flat(240 + i), START_NS + i * 100_000_000) for i in range(8)]
     drive, output = write_bag(tmp_path / 'drive', frames).path, tmp_path / 'masks'
-    node = start_node(*CAMERA, bundle=probe_bundle, autostart=True)
-    done = replay_until(lambda: node.end(signal.SIGKILL), ros, drive, output)
+    node = start_node(*CAMERA, bundle=probe_bundle, backend=gates.backend, autostart=True)
+    gates.close('hold-red-probe', red=245)
+
+    def kill() -> None:
+        gates.wait('held probe')
+        node.end(signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    done = replay(drive, output)
+    killer.join()
     check_kept(done, output)
     assert 'The node /dgss has ended or hangs' in done.stderr
 
