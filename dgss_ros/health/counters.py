@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,13 @@ WINDOW = 300
 """Number of last frames that the reported times cover."""
 LATENCY, AGE = 'latency', 'age'
 Percentiles = tuple[float, float, float]
+
+
+class ReadyFrame(NamedTuple):
+    """When a frame was ready, in seconds of the monotonic clock, and its latency."""
+
+    ready_s: float
+    latency_ms: float
 
 
 @dataclass(frozen=True)
@@ -26,8 +34,8 @@ class FrameReport:
     `times_ms`: percentiles 50, 95 and 99 of the time per stage; of `latency`, from arrival until
     the mask is handed to the middleware, which is the sum of the stages; and of `age`, from the
     stamp until then. `last_latency_ms`: latency of the newest frame. `last_s`: time at which the
-    newest frame was ready, None before the first; `in_time_s`: times at which the last frames
-    within the latency limit were ready, oldest first. All are seconds of the monotonic clock.
+    newest frame was ready, None before the first, in seconds of the monotonic clock. `in_time`,
+    `late`: the last frames within the latency limit and beyond it, oldest first.
     """
 
     processed: int = 0
@@ -38,14 +46,15 @@ class FrameReport:
     times_ms: dict[str, Percentiles] = field(default_factory=dict)
     last_latency_ms: float = 0.0
     last_s: float | None = None
-    in_time_s: tuple[float, ...] = ()
+    in_time: tuple[ReadyFrame, ...] = ()
+    late: tuple[ReadyFrame, ...] = ()
     too_old: int = 0
     last_skip: str = ''
 
     @property
     def last_in_time_s(self) -> float | None:
-        """The last of `in_time_s`, None before the first."""
-        return self.in_time_s[-1] if self.in_time_s else None
+        """Time at which the last of `in_time` was ready, None before the first."""
+        return self.in_time[-1].ready_s if self.in_time else None
 
 
 class Stopwatch:
@@ -72,7 +81,8 @@ class FrameCounters:
         self._times: dict[str, deque[float]] = {}
         self._last_latency_ms = 0.0
         self._last_s: float | None = None
-        self._in_time_s: deque[float] = deque(maxlen=WINDOW)
+        self._in_time: deque[ReadyFrame] = deque(maxlen=WINDOW)
+        self._late: deque[ReadyFrame] = deque(maxlen=WINDOW)
 
     def count_processed(
         self, stopwatch: Stopwatch, age_s: float | None = None, limit_ms: float = 0.0
@@ -92,8 +102,9 @@ class FrameCounters:
                 self._times.setdefault(name, deque(maxlen=WINDOW)).append(1e3 * seconds)
             self._last_latency_ms = 1e3 * latency_s
             self._last_s = time.monotonic()
-            if not limit_ms or self._last_latency_ms <= limit_ms:
-                self._in_time_s.append(self._last_s)
+            is_in_time = not limit_ms or self._last_latency_ms <= limit_ms
+            frames = self._in_time if is_in_time else self._late
+            frames.append(ReadyFrame(self._last_s, self._last_latency_ms))
 
     def count_skipped(self, reason: str = '', too_old: bool = False) -> None:
         with self._lock:
@@ -122,7 +133,8 @@ class FrameCounters:
                 self._last_error,
                 last_latency_ms=self._last_latency_ms,
                 last_s=self._last_s,
-                in_time_s=tuple(self._in_time_s),
+                in_time=tuple(self._in_time),
+                late=tuple(self._late),
                 too_old=self._too_old,
                 last_skip=self._last_skip,
             )

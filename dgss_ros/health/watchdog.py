@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from dgss_ros.health.camera import CameraHealth
-from dgss_ros.health.counters import FrameReport
+from dgss_ros.health.counters import FrameReport, ReadyFrame
 from dgss_ros.parameters.values import Parameters
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -28,6 +28,22 @@ class TaskStatus(NamedTuple):
     level: bytes
     message: str
     values: dict[str, object]
+
+
+class Delay(NamedTuple):
+    """A time without a frame in time, in seconds of the monotonic clock."""
+
+    begun_s: float
+    end_s: float
+
+    @property
+    def length_s(self) -> float:
+        return self.end_s - self.begun_s
+
+    def slowest_ms(self, frames: Iterable[ReadyFrame]) -> float:
+        """Latency of the slowest frame that was ready in it or ended it; 0 without one."""
+        within = (frame for frame in frames if self.begun_s < frame.ready_s <= self.end_s)
+        return max((frame.latency_ms for frame in within), default=0.0)
 
 
 class Watchdog:
@@ -76,8 +92,8 @@ class Watchdog:
             return ERROR, report.last_error
         if state != 'active':
             return OK, f'no frames are taken while {state}'
-        delay_s, ago_s = self._delay(report, now)
-        too_late = self._is_too_long(delay_s)
+        delay = self._delay(report, now)
+        too_late = self._is_too_long(delay.length_s)
         silent_s = now - self._heard_s
         if report.rejected > self._before.rejected:
             return (ERROR if too_late else WARN), report.last_error
@@ -86,32 +102,41 @@ class Watchdog:
             return (ERROR if too_late else WARN), f'{silence}. {self._camera.absence()}'
         reasons = list(self._reasons(report))
         if too_late:
-            until = f', until {ago_s:.1f} s ago' if ago_s else ''
-            causes = reasons[:1] or ([] if ago_s else [self._cause(received, report)])
-            return ERROR, '; '.join([f'no mask in time for {delay_s:.1f} s{until}', *causes])
+            until = '' if delay.end_s == now else f', until {now - delay.end_s:.1f} s ago'
+            cause = reasons[0] if reasons else self._cause(delay, received, report, not until)
+            return ERROR, f'no mask in time for {delay.length_s:.1f} s{until}; {cause}'
         if reasons:
             return WARN, reasons[0]
         return OK, f'{self._rates_hz[1]:.1f} Hz'
 
-    def _delay(self, report: FrameReport, now: float) -> tuple[float, float]:
-        """Return for how many seconds no frame was in time, and how long ago that ended.
+    def _delay(self, report: FrameReport, now: float) -> Delay:
+        """Return the time up to now in which no frame was in time.
 
-        That is up to now, or, if the time up to now is short enough, the longest that has ended
-        since the last judgement.
+        If that is short enough, return the longest that has ended since the last judgement.
         """
         begun_s = max(self._before.last_in_time_s or 0, self._begun_s)
-        ready = [begun_s, *(s for s in report.in_time_s if s > begun_s), now]
-        *ended, present = ((end - start, now - end) for start, end in pairwise(ready))
-        return present if self._is_too_long(present[0]) else max(ended, default=present)
+        ready = [frame.ready_s for frame in report.in_time if frame.ready_s > begun_s]
+        *ended, present = (Delay(start, end) for start, end in pairwise([begun_s, *ready, now]))
+        if self._is_too_long(present.length_s):
+            return present
+        return max(ended, default=present, key=lambda delay: delay.length_s)
 
-    def _cause(self, received: int, report: FrameReport) -> str:
-        """Return what delays the next mask where nothing else is wrong."""
-        if report.last_s != report.last_in_time_s:
-            return f'the last frame took {report.last_latency_ms:.0f} ms from arrival to mask'
+    def _cause(self, delay: Delay, received: int, report: FrameReport, lasts: bool) -> str:
+        """Return what delays the next mask, or delayed it, where nothing else is wrong."""
+        late_ms, ending_ms = delay.slowest_ms(report.late), delay.slowest_ms(report.in_time)
+        # Without a limit of the latency, the frame that ends the delay may be slow as well.
+        if late_ms or (ending_ms and not self._is_too_long(delay.length_s - ending_ms / 1e3)):
+            return f'a frame took {late_ms or ending_ms:.0f} ms from arrival to mask'
+        images = f'images on {self._camera.topic()}'
+        if not lasts:
+            return (
+                f'{images} came too rarely: their publisher paused, or they were lost on the way; '
+                f'{self._camera.loss_remedy()}'
+            )
         done = report.processed + report.too_old + report.rejected + report.failed
         if received > done + self._camera.arrivals.dropped:
             return 'the last image is still in work'
-        return f'images on {self._camera.topic()} come too rarely. {self._camera.absence()}'
+        return f'{images} come too rarely. {self._camera.absence()}'
 
     def _reasons(self, report: FrameReport) -> Iterator[str]:
         """Yield what keeps masks of images that arrive from being there in time."""

@@ -46,3 +46,5 @@ def test_a_frame_in_time_is_distinguished_from_a_late_one() -> None:
     late = counters.report()
     assert late.last_in_time_s == in_time.last_in_time_s < late.last_s
     assert late.last_latency_ms == pytest.approx(300.0)
+    assert (in_time.late, late.late) == ((), ((late.last_s, late.last_latency_ms),))
+    assert late.in_time == in_time.in_time

@@ -24,7 +24,8 @@ class Stream:
     dropped: int = 0
 
     def __post_init__(self) -> None:
-        self.health = CameraHealth('', lambda: '/eye', self)
+        remedy = 'look at the cable'
+        self.health = CameraHealth('', lambda: '/eye', self, loss_remedy=lambda: remedy)
 
     def answer(self, *times_s: float, latency_s: float = 0.01) -> None:
         for self.now_s in times_s:
@@ -59,7 +60,11 @@ def test_a_delay_that_ended_before_the_node_looked_is_told_once(stream: Stream) 
     assert judge.at(101.0).level == OK
     stream.answer(101.1, 101.7, 101.9)
     status = judge.at(102.0)
-    assert (status.level, status.message) == (ERROR, 'no mask in time for 0.6 s, until 0.3 s ago')
+    assert (status.level, status.message) == (
+        ERROR,
+        'no mask in time for 0.6 s, until 0.3 s ago; images on /eye came too rarely: their '
+        'publisher paused, or they were lost on the way; look at the cable',
+    )
     stream.answer(102.2, 102.5, 102.8)
     assert judge.at(103.0).level == OK
 
@@ -79,9 +84,26 @@ def test_late_frames_are_none_in_time(stream: Stream) -> None:
     judge = Judge(stream)
     stream.answer(100.9)
     judge.at(101.0)
-    stream.answer(101.3, 101.5, latency_s=0.3)
+    stream.answer(101.3, latency_s=0.35)
+    stream.answer(101.5, latency_s=0.3)
     stream.answer(101.8)
-    assert judge.at(102.0).message == 'no mask in time for 0.8 s, until 0.2 s ago'
+    cause = 'a frame took 350 ms from arrival to mask'
+    expected = f'no mask in time for 0.8 s, until 0.2 s ago; {cause}'
+    assert judge.at(102.0).message == expected
+    stream.answer(102.1, 102.6)
+    assert 'came too rarely' in judge.at(102.8).message
+
+
+def test_slow_frames_are_told_where_no_frame_is_late(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SETTINGS, 'watchdog.max_processing_time_ms', 0.0)
+    judge = Judge(stream)
+    stream.answer(100.9)
+    judge.at(101.0)
+    stream.answer(101.6, latency_s=0.6)
+    cause = 'a frame took 600 ms from arrival to mask'
+    assert judge.at(101.9).message == f'no mask in time for 0.6 s, until 0.3 s ago; {cause}'
 
 
 def test_the_time_before_the_first_image_and_while_inactive_is_no_delay(stream: Stream) -> None:
