@@ -163,8 +163,8 @@ def _pillow(name: str) -> Any:
             register_heif_opener()
     except ImportError as error:
         raise DgssError(
-            f'{name} is read through {error.name}, which is not installed; install it with pip, '
-            'or save the image as JPEG or PNG.'
+            f'{name} is read through {error.name}, which is not installed; run pip install pillow'
+            f'{" pi-heif" if name == "HEIF" else ""}, or save the image as JPEG or PNG.'
         ) from error
     warnings.filterwarnings('ignore', module=r'PIL\.')  # What matters is raised as well.
     return Image

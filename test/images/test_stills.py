@@ -145,13 +145,17 @@ def test_what_is_no_picture_is_named(data: bytes, message: str, tmp_path: Path) 
         read_image(tmp_path / 'a.png')
 
 
-@pytest.mark.parametrize(('suffix', 'module'), [('.heic', 'pi_heif'), ('.tiff', 'PIL')])
+@pytest.mark.parametrize(
+    ('suffix', 'module', 'packages'),
+    [('.heic', 'pi_heif', 'pillow pi-heif'), ('.tiff', 'PIL', 'pillow')],
+)
 def test_without_a_library_one_sentence_says_what_to_install(
-    suffix: str, module: str, monkeypatch: pytest.MonkeyPatch
+    suffix: str, module: str, packages: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = encoded(suffix)
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(DgssError, match=f'{module}, which is not installed'):
+    remedy = f'{module}, which is not installed; run pip install {packages}, or save'
+    with pytest.raises(DgssError, match=remedy):
         decode_still(data)
 
 
