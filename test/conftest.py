@@ -12,9 +12,9 @@ import importlib.util
 import os
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
-from functools import cache
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +45,13 @@ SHARED = os.environ.get('DGSS_SHARED', '')
 LONGEST = (
     'runtime/engines/test_engine_systems.py',
     'export/test_export_systems.py',
-    'ros/demo',
-    'ros/bench',
-    'ros',
     'training',
     'export',
+    'networks',
 )
 """Files and folders that run first, so that no process has much left when the others are done."""
+WAITING = ('ros/demo', 'ros/bench', 'evaluation/test_fleet_ray.py', 'ros')
+"""Files and folders whose tests wait more than they compute: they run beside the others."""
 
 OPTIONAL = {
     *('accelerate', 'diffusers', 'huggingface_hub', 'hypothesis', 'jsonargparse'),
@@ -138,6 +138,12 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     return OptionalFile.from_parent(parent, path=module_path)
 
 
+def pytest_sessionfinish() -> None:
+    """Look for garbage once: pytest does it five times at its end."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption('--slow', action='store_true', help='run tests that take over a minute too')
 
@@ -172,14 +178,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker, reason in reasons.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
-    items.sort(key=lambda item: _turn(item.path))
+    turns = _turns(dict.fromkeys(item.path for item in items))
+    items.sort(key=lambda item: turns[item.path])
 
 
-@cache
-def _turn(file: Path) -> int:
-    """The place of a test file in `LONGEST`; the order within a file stays."""
+def _turns(files: Collection[Path]) -> dict[Path, int]:
+    """The turn of each file: one of `WAITING`, one of the others, until one kind is done."""
     folder = Path(__file__).parent
-    return next((i for i, n in enumerate(LONGEST) if file.is_relative_to(folder / n)), 99)
+
+    def place(file: Path, names: tuple[str, ...]) -> int:
+        within = (i for i, name in enumerate(names) if file.is_relative_to(folder / name))
+        return next(within, len(names))
+
+    waiting = [file for file in files if place(file, WAITING) < len(WAITING)]
+    others = [file for file in files if file not in waiting]
+    waiting.sort(key=lambda file: place(file, WAITING))
+    others.sort(key=lambda file: place(file, LONGEST))
+    by_turns = chain.from_iterable(zip_longest(others, waiting))
+    return {file: turn for turn, file in enumerate(by_turns) if file is not None}
 
 
 def _missing(module: str, reason: str) -> str | None:
