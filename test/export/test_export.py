@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -34,8 +35,10 @@ from dgss_core.runtime.manifest import PRECISIONS
 from dgss_core.runtime.monitoring.domain_shift import describe
 from dgss_core.synthetic import CONDITIONS
 
-FRAMES, IMAGES = street_frames(), street_images()
-ABOUT = {'name': 'test', 'licence': 'Apache-2.0', 'frames': FRAMES, **STREET}
+
+def about() -> dict[str, Any]:
+    """Arguments of `export_bundle` that it requires."""
+    return {'name': 'test', 'licence': 'Apache-2.0', 'frames': street_frames(), **STREET}
 
 
 @pytest.fixture
@@ -55,10 +58,10 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, export_root: Path) -> dict
                 street_model(),
                 folder / precision,
                 precision=precision,
-                calibration=FRAMES,
-                source=IMAGES,
+                calibration=street_frames(),
+                source=street_images(),
                 metrics={'mIoU': 0.5},
-                **ABOUT,
+                **about(),
             )
             for precision in PRECISIONS
         }
@@ -66,12 +69,12 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, export_root: Path) -> dict
 
 
 def test_the_bundle_equals_the_model_for_any_number_of_images(bundles: dict) -> None:
-    network = DeployedNetwork(street_model()).eval()
+    network, images = DeployedNetwork(street_model()).eval(), street_images()
     with torch.no_grad():
-        expected = [answer.numpy() for answer in network(torch.from_numpy(IMAGES))]
+        expected = [answer.numpy() for answer in network(torch.from_numpy(images))]
     backend = OnnxRuntimeBackend(bundles['fp32'])
-    for start, end in ((0, len(IMAGES)), (0, 1), (3, 6)):
-        found = backend.run(IMAGES[start:end])
+    for start, end in ((0, len(images)), (0, 1), (3, 6)):
+        found = backend.run(images[start:end])
         assert list(found) == [MASK, CONFIDENCE, UNCERTAINTY, STATISTICS]
         mask, confidence, uncertainty, statistics = (answer[start:end] for answer in expected)
         assert (found[MASK] == mask).mean() >= 0.9999
@@ -101,7 +104,7 @@ def test_the_manifest_describes_the_model(bundles: dict) -> None:
 
 
 def test_frames_and_source_are_the_answers_of_the_model_in_fp32(bundles: dict) -> None:
-    network = DeployedNetwork(street_model()).eval()
+    network, images = DeployedNetwork(street_model()).eval(), street_images()
     for bundle in bundles.values():
         frames = bundle.frames()
         assert {frame.condition for frame in frames} == set(CONDITIONS)
@@ -111,8 +114,8 @@ def test_frames_and_source_are_the_answers_of_the_model_in_fp32(bundles: dict) -
             assert np.array_equal(frame.mask, found.mask)
             assert np.array_equal(frame.confidence, found.confidence)
         source = bundle.manifest.source
-        assert source.frames == len(IMAGES)
-        described = describe(IMAGES[0], predict(network, IMAGES[0]), len(bundle.labels))
+        assert source.frames == len(images)
+        described = describe(images[0], predict(network, images[0]), len(bundle.labels))
         assert {name: len(values) for name, values in source.mean.items()} == {
             name: len(values) for name, values in described.items()
         }
@@ -172,7 +175,7 @@ def test_weights_too_large_for_one_file_are_stored_beside_it(
     smallest: SegmentationModel, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setattr(graph, 'LARGEST_FILE', 1e3)
-    bundle = export_bundle(smallest, tmp_path / 'bundle', **ABOUT)
+    bundle = export_bundle(smallest, tmp_path / 'bundle', **about())
     data = bundle.folder / 'model.onnx.data'
     assert data.stat().st_size > 1e3
     assert 'model.onnx.data' in bundle.manifest.files
@@ -204,7 +207,7 @@ def test_an_operator_without_counterpart_is_named(
     with pytest.raises(
         DgssError, match=r'dgss_test\.unmapped \(node %unmapped\) has no counterpart'
     ):
-        export_bundle(smallest, tmp_path / 'bundle', **ABOUT)
+        export_bundle(smallest, tmp_path / 'bundle', **about())
     assert not (tmp_path / 'bundle').exists()
 
 
@@ -218,7 +221,7 @@ def test_a_graph_that_depends_on_values_is_refused_with_its_line(
 ) -> None:
     smallest.head.classify.append(Branch())
     with pytest.raises(DgssError, match=r'cannot be exported as one graph at .*test_export\.py'):
-        export_bundle(smallest, tmp_path / 'bundle', **ABOUT)
+        export_bundle(smallest, tmp_path / 'bundle', **about())
 
 
 @pytest.mark.parametrize(
@@ -234,7 +237,7 @@ def test_invalid_arguments_are_refused(
     smallest: SegmentationModel, tmp_path: Path, changes: dict, message: str
 ) -> None:
     with pytest.raises(DgssError, match=message):
-        export_bundle(smallest, tmp_path / 'bundle', **ABOUT | changes)
+        export_bundle(smallest, tmp_path / 'bundle', **about() | changes)
 
 
 def test_a_graph_that_onnx_runtime_cannot_run_is_one_sentence(tmp_path: Path) -> None:
@@ -248,7 +251,7 @@ def test_an_existing_folder_is_refused_before_the_export(
     smallest: SegmentationModel, tmp_path: Path
 ) -> None:
     with pytest.raises(DgssError, match='already exists'):
-        export_bundle(smallest, tmp_path, **ABOUT)
+        export_bundle(smallest, tmp_path, **about())
 
 
 def test_frames_below_the_smallest_of_the_street_are_scaled() -> None:
