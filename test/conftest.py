@@ -138,7 +138,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     return OptionalFile.from_parent(parent, path=module_path)
 
 
-def pytest_sessionfinish() -> None:
+def pytest_unconfigure() -> None:
     """Look for garbage once: pytest does it five times at its end."""
     gc.collect()
     gc.freeze()
