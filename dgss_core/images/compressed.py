@@ -27,6 +27,9 @@ STREAMED = {
 JPEG_HEAD = 4096
 """Bytes in which the segments of EXIF and of Adobe begin, where a JPEG has them."""
 
+PNG_CHUNK = 12
+"""Bytes of a chunk of a PNG beside its content: length, kind and checksum."""
+
 UNCHANGED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
 RGB = getattr(cv2, 'IMREAD_COLOR_RGB', None)
 """Decodes to RGB at the price of BGR. Older OpenCV decodes to BGR alone."""
@@ -107,7 +110,7 @@ def decode_pixels(data: Any, flags: int, max_pixels: int = MAX_PIXELS) -> np.nda
     width, height = _compressed_size(content)
     check_size(width=width, height=height, max_pixels=max_pixels)
     image = None
-    if not _is_cut_jpeg(content):
+    if not _is_cut_jpeg(content) and not _is_cut_png(content):
         with suppress(cv2.error):
             image = cv2.imdecode(buffer, flags)
     # An orientation in the file may exchange the sides.
@@ -233,3 +236,21 @@ def _is_cut_jpeg(content: memoryview) -> bool:
         return False
     # The end marker of an embedded thumbnail comes before the last start of scan.
     return data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda')
+
+
+def _is_cut_png(content: memoryview) -> bool:
+    """Whether the data is a PNG whose chunks do not end with IEND within it.
+
+    OpenCV makes room for a chunk before it reads it: 4 GiB for a file of a few bytes.
+    """
+    signature = STREAMED['PNG'][0]
+    if content[: len(signature)] != signature:
+        return False
+    at, has_pixels = len(signature), False
+    while at + PNG_CHUNK <= len(content):
+        length, kind = struct.unpack_from('>I4s', content, at)
+        at += PNG_CHUNK + length
+        has_pixels |= kind == b'IDAT'
+        if kind == b'IEND' and has_pixels:
+            return at > len(content)
+    return True

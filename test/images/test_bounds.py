@@ -100,6 +100,36 @@ def test_a_picture_beyond_the_bounds_is_refused_before_it_is_decoded(
         read(path)
 
 
+def with_long_chunk(place: str, length: int) -> bytes:
+    """A PNG with a chunk that says it has `length` bytes."""
+    whole, chunk = png(width=8, height=8), struct.pack('>I', length)
+    header, rest, end = whole[:33], whole[33:], whole[-12:]
+    return {
+        'text': header + chunk + b'tEXt' + rest,
+        'pixels': header + chunk + rest[4:],
+        'end': whole[:-12] + chunk + end[4:],
+        'after an end before the pixels': header + end + chunk + b'tEXt' + rest,
+    }[place]
+
+
+@pytest.mark.parametrize('length', [100, (1 << 31) - 1, (1 << 32) - 1])
+@pytest.mark.parametrize('place', ['text', 'pixels', 'end', 'after an end before the pixels'])
+def test_a_chunk_that_is_longer_than_its_file_takes_no_memory(
+    place: str, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # OpenCV makes room for a chunk before it reads it.
+    monkeypatch.setattr(cv2, 'imdecode', lambda *_: pytest.fail('the image was decoded'))
+    with pytest.raises(DgssError, match='is damaged or cut short'):
+        decode_compressed(with_long_chunk(place, length))
+
+
+def test_a_whole_png_is_read_whatever_follows_it() -> None:
+    data = encode_png(np.full((8, 8, 3), 90, np.uint8))
+    text = struct.pack('>I', 1) + b'tEXta' + struct.pack('>I', zlib.crc32(b'tEXta'))
+    for whole in (data, data[:33] + text + data[33:], data + bytes(5), data + b'\xff' * 40):
+        assert np.array_equal(decode_compressed(whole), np.full((8, 8, 3), 90))
+
+
 def test_a_message_with_a_side_beyond_the_bounds_is_refused() -> None:
     data = bytes(1 << 23)
     for width, height in ((1 << 23, 1), (1, 1 << 23)):

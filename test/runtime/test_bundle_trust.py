@@ -9,6 +9,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -200,6 +201,30 @@ def test_an_exchanged_reference_frame_is_refused(folder: Path, kind: str) -> Non
     (folder / path).write_bytes((other / path).read_bytes())
     with pytest.raises(DgssError, match=f'{path.name} is not the file its manifest describes'):
         bundle.frames()
+
+
+@pytest.mark.parametrize('kind', ['', '.mask', '.confidence'])
+def test_a_damaged_reference_frame_takes_no_memory(
+    folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / 'frames' / f'day_0{kind}.png'
+    data = path.read_bytes()
+    # A chunk of 2 GiB before the pixels.
+    path.write_bytes(data[:33] + b'\x7f\xff\xff\xfftEXt' + data[33:])
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest['files'][f'frames/{path.name}'] = sha256(path.read_bytes())
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    decode = cv2.imdecode
+    sizes: list[int] = []
+
+    def counted(data: np.ndarray, flags: int) -> np.ndarray:
+        sizes.append(data.size)
+        return decode(data, flags)
+
+    monkeypatch.setattr(cv2, 'imdecode', counted)
+    with pytest.raises(DgssError, match=f'{path.name} is damaged; export the bundle again'):
+        open_bundle(folder).frames()
+    assert path.stat().st_size not in sizes
 
 
 @pytest.mark.parametrize('name', ['model.onnx', 'frames/day_0.png', 'frames'])

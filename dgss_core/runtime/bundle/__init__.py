@@ -17,12 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from dgss_core.documents import refuse_other_kind
 from dgss_core.errors import DgssError, missing_error
-from dgss_core.images.compressed import decode_compressed
+from dgss_core.images.compressed import UNCHANGED, decode_compressed, decode_pixels
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.bundle.contents import (
     check_files,
@@ -157,10 +156,13 @@ class Bundle:
                 f'The reference frame {self.folder / path} is not {self.width}x{self.height} as '
                 'the network is; export the bundle again.'
             )
-        if channels == 3:
-            return decode_compressed(data)
-        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if array is None or array.ndim != 2 or array.dtype != np.uint8:
+        try:
+            array = decode_compressed(data) if channels == 3 else decode_pixels(data, UNCHANGED)
+        except DgssError as error:
+            raise DgssError(
+                f'{self.folder / path} is damaged; export the bundle again.'
+            ) from error
+        if channels == 1 and (array.ndim != 2 or array.dtype != np.uint8):
             raise DgssError(
                 f'{self.folder / path} is not an 8-bit PNG of one channel; export the bundle '
                 'again.'
