@@ -126,10 +126,11 @@ def _missing_optional(error: BaseException | None) -> str:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
-    """A test or fixture that imports a missing package of `OPTIONAL` skips."""
+    """A test or fixture that imports a missing package of `OPTIONAL` skips, or whose verb does."""
     outcome = yield
     report = outcome.get_result()
-    if call.excinfo is not None and (reason := _missing_optional(call.excinfo.value)):
+    error = call.excinfo.value if call.excinfo is not None else None
+    if reason := _missing_optional(error) or _missing_optional(getattr(error, '__cause__', None)):
         report.outcome = 'skipped'
         report.longrepr = (str(item.path), 0, reason)
 

@@ -9,6 +9,8 @@ import pytest
 
 from dgss_core.cli import main
 
+pytest.importorskip('torch', reason='needs torch: runs networks')
+
 SMALLEST = ('--encoder', 'tiny', '--width', '64', '--height', '32', '--seconds', '0.01')
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ RECIPE = {'system': 'dgss-mobilenetv2', 'sources': [{'dataset': 'synthetic'}]}
 SPEC = {'class_path': 'canary_module.Call', 'init_args': {}}
 TRAIN = ['train', '--output', 'run', '--config', 'recipe.yaml']
 BENCH = ['bench', 'train', '--config', 'recipe.yaml']
+TRAINS = pytest.mark.skipif(find_spec('torch') is None, reason='needs torch: trains')
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -50,6 +52,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     ],
     ids=str,
 )
+@TRAINS
 def test_a_recipe_that_names_a_class_is_refused(
     part: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture,
     canary: Canary, monkeypatch: pytest.MonkeyPatch,
@@ -130,6 +133,7 @@ def test_a_recipe_beside_a_module_of_its_name_is_read_and_the_module_is_not(
     assert not canary.sang
 
 
+@TRAINS
 def test_no_command_runs_in_a_real_process(tmp_path: Path) -> None:
     mark = tmp_path / 'mark'
     popen = {'class_path': 'subprocess.Popen', 'init_args': {'args': f'touch {mark}'}}
@@ -165,6 +169,7 @@ def test_no_command_runs_in_a_real_process(tmp_path: Path) -> None:
     ],
     ids=range(11),
 )  # fmt: skip
+@TRAINS
 def test_a_recipe_that_is_no_plain_yaml(
     text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -175,6 +180,7 @@ def test_a_recipe_that_is_no_plain_yaml(
     assert says in error
 
 
+@TRAINS
 def test_sections_may_be_files_and_mappings(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +217,7 @@ def test_sections_may_be_files_and_mappings(
     ],
     ids=str,
 )
+@TRAINS
 def test_an_unknown_key_is_named_with_its_file_and_its_place(
     part: dict[str, Any], sentence: str, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,

@@ -16,7 +16,7 @@ import pytest
 
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.store import THUMBNAIL, Predicted, PredictionStore
-from dgss_core.images.compressed import decode_compressed
+from dgss_core.images.compressed import PLANE, decode_compressed
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (90, 1200, 3), np.uint8)
 
@@ -120,6 +120,7 @@ def test_a_killed_writer_leaves_whole_frames(tmp_path: Path) -> None:
         store.put('more', IMAGE, answer())
 
 
+@pytest.mark.skipif(not PLANE, reason='OpenCV before 4.12 packs masks less')
 def test_labels_and_masks_are_small(tmp_path: Path) -> None:
     """A street at 512x1024 takes some 20 KB."""
     mask = cv2.resize(answer().mask, (1024, 512), interpolation=cv2.INTER_NEAREST)

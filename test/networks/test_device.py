@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytest.importorskip('torch', reason='needs torch: the memory of networks')
+
 FAULTS = """
 import resource
 import sys
