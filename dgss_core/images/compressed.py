@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -27,6 +27,7 @@ STREAMED = {
 JPEG_HEAD = 4096
 """Bytes in which the segments of EXIF and of Adobe begin, where a JPEG has them."""
 
+SIGNATURE = STREAMED['PNG'][0]
 PNG_CHUNK = 12
 """Bytes of a chunk of a PNG beside its content: length, kind and checksum."""
 
@@ -231,9 +232,9 @@ def _is_cut_jpeg(content: memoryview) -> bool:
 
     Older OpenCV decodes such a file to an image with grey lower rows.
     """
-    data = bytes(content)
-    if not data.startswith(b'\xff\xd8'):
+    if content[:2] != STREAMED['JPEG'][0]:
         return False
+    data = bytes(content)
     # The end marker of an embedded thumbnail comes before the last start of scan.
     return data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda')
 
@@ -243,14 +244,24 @@ def _is_cut_png(content: memoryview) -> bool:
 
     OpenCV makes room for a chunk before it reads it: 4 GiB for a file of a few bytes.
     """
-    signature = STREAMED['PNG'][0]
-    if content[: len(signature)] != signature:
+    if content[: len(SIGNATURE)] != SIGNATURE:
         return False
-    at, has_pixels = len(signature), False
-    while at + PNG_CHUNK <= len(content):
-        length, kind = struct.unpack_from('>I4s', content, at)
-        at += PNG_CHUNK + length
+    has_pixels = False
+    for kind, _, end in png_chunks(content):
         has_pixels |= kind == b'IDAT'
         if kind == b'IEND' and has_pixels:
-            return at > len(content)
+            return end > len(content)
     return True
+
+
+def png_chunks(content: memoryview | bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and end of every chunk of a PNG; its body is from start + 8 to end - 4.
+
+    The last end may lie outside `content`. What is no PNG has no chunks.
+    """
+    at = len(SIGNATURE) if content[: len(SIGNATURE)] == SIGNATURE else len(content)
+    while at + PNG_CHUNK <= len(content):
+        length, kind = struct.unpack_from('>I4s', content, at)
+        end = at + PNG_CHUNK + length
+        yield kind, at, end
+        at = end

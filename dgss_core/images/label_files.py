@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from dgss_core.errors import HEAD, DgssError
-from dgss_core.images.compressed import STREAMED, UNCHANGED, decode_compressed, decode_pixels
+from dgss_core.images.compressed import (
+    SIGNATURE,
+    STREAMED,
+    UNCHANGED,
+    decode_compressed,
+    decode_pixels,
+    png_chunks,
+)
 from dgss_core.images.stills import format_of, open_rare
 
-SIGNATURE = STREAMED['PNG'][0]
 GREY, PALETTE = 0, 3
 RED = 2
 """Index of the red channel in the channel order of OpenCV."""
@@ -94,7 +100,7 @@ def _refuse_jpeg(data: bytes) -> None:
 
 def palette_of(data: bytes) -> np.ndarray | None:
     """RGB palette of a palette PNG, uint8 (N, 3); None for any other file."""
-    for kind, start, end in _chunks(data):
+    for kind, start, end in png_chunks(data):
         if kind == b'PLTE':
             return np.frombuffer(data[start + 8 : end - 4], np.uint8).reshape(-1, 3)
     return None
@@ -120,14 +126,7 @@ def _declared_grey(data: bytes) -> bytes:
     """A palette PNG as a grey PNG of its indices; OpenCV would apply palette and transparency."""
     header = b'IHDR' + data[16:25] + bytes([GREY]) + data[26:29]
     kept = [SIGNATURE, data[8:12], header, struct.pack('>I', zlib.crc32(header))]
-    kept += [data[start:end] for kind, start, end in _chunks(data) if kind in (b'IDAT', b'IEND')]
+    kept += [
+        data[start:end] for kind, start, end in png_chunks(data) if kind in (b'IDAT', b'IEND')
+    ]
     return b''.join(kept)
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of every chunk; its body is from start + 8 to end - 4."""
-    at = len(SIGNATURE) if data.startswith(SIGNATURE) else len(data)
-    while at + 12 <= len(data):
-        end = at + 12 + int.from_bytes(data[at : at + 4], 'big')
-        yield data[at + 4 : at + 8], at, end
-        at = end
