@@ -33,9 +33,8 @@ class FrameReport:
 
     `times_ms`: percentiles 50, 95 and 99 of the time per stage; of `latency`, from arrival until
     the mask is handed to the middleware, which is the sum of the stages; and of `age`, from the
-    stamp until then. `last_latency_ms`: latency of the newest frame. `last_s`: time at which the
-    newest frame was ready, None before the first, in seconds of the monotonic clock. `in_time`,
-    `late`: the last frames within the latency limit and beyond it, oldest first.
+    stamp until then. `in_time`, `late`: the last frames within the latency limit and beyond it,
+    oldest first.
     """
 
     processed: int = 0
@@ -44,12 +43,15 @@ class FrameReport:
     failed: int = 0
     last_error: str = ''
     times_ms: dict[str, Percentiles] = field(default_factory=dict)
-    last_latency_ms: float = 0.0
-    last_s: float | None = None
     in_time: tuple[ReadyFrame, ...] = ()
     late: tuple[ReadyFrame, ...] = ()
     too_old: int = 0
     last_skip: str = ''
+
+    @property
+    def last(self) -> ReadyFrame | None:
+        """The newest frame, None before the first."""
+        return max((*self.in_time[-1:], *self.late[-1:]), default=None)
 
     @property
     def last_in_time_s(self) -> float | None:
@@ -79,8 +81,6 @@ class FrameCounters:
         self._too_old = 0
         self._last_error = self._last_skip = ''
         self._times: dict[str, deque[float]] = {}
-        self._last_latency_ms = 0.0
-        self._last_s: float | None = None
         self._in_time: deque[ReadyFrame] = deque(maxlen=WINDOW)
         self._late: deque[ReadyFrame] = deque(maxlen=WINDOW)
 
@@ -100,11 +100,9 @@ class FrameCounters:
             self._processed += 1
             for name, seconds in times.items():
                 self._times.setdefault(name, deque(maxlen=WINDOW)).append(1e3 * seconds)
-            self._last_latency_ms = 1e3 * latency_s
-            self._last_s = time.monotonic()
-            is_in_time = not limit_ms or self._last_latency_ms <= limit_ms
-            frames = self._in_time if is_in_time else self._late
-            frames.append(ReadyFrame(self._last_s, self._last_latency_ms))
+            ready = ReadyFrame(time.monotonic(), 1e3 * latency_s)
+            is_in_time = not limit_ms or ready.latency_ms <= limit_ms
+            (self._in_time if is_in_time else self._late).append(ready)
 
     def count_skipped(self, reason: str = '', too_old: bool = False) -> None:
         with self._lock:
@@ -131,8 +129,6 @@ class FrameCounters:
                 self._rejected,
                 self._failed,
                 self._last_error,
-                last_latency_ms=self._last_latency_ms,
-                last_s=self._last_s,
                 in_time=tuple(self._in_time),
                 late=tuple(self._late),
                 too_old=self._too_old,

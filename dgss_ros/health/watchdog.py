@@ -102,8 +102,9 @@ class Watchdog:
             return (ERROR if too_late else WARN), f'{silence}. {self._camera.absence()}'
         reasons = list(self._reasons(report))
         if too_late:
-            until = '' if delay.end_s == now else f', until {now - delay.end_s:.1f} s ago'
-            cause = reasons[0] if reasons else self._cause(delay, received, report, not until)
+            lasts = delay.end_s == now
+            until = '' if lasts else f', until {now - delay.end_s:.1f} s ago'
+            cause = reasons[0] if reasons else self._cause(delay, received, report, lasts)
             return ERROR, f'no mask in time for {delay.length_s:.1f} s{until}; {cause}'
         if reasons:
             return WARN, reasons[0]
@@ -157,12 +158,14 @@ class Watchdog:
                 f'{lost:.0%} of the images on {topic} are lost on the way, as the gaps between '
                 f'their stamps show; {self._camera.loss_remedy()}'
             )
-        if 0 < self._settings['watchdog.max_processing_time_ms'] < report.last_latency_ms:
-            yield f'the last frame took {report.last_latency_ms:.0f} ms from arrival to mask'
+        latency_ms = report.last.latency_ms if report.last else 0.0
+        if 0 < self._settings['watchdog.max_processing_time_ms'] < latency_ms:
+            yield f'the last frame took {latency_ms:.0f} ms from arrival to mask'
 
     def _is_late(self, report: FrameReport) -> bool:
         """Return whether no frame was ready for `watchdog.max_delay_ms`."""
-        return self._is_too_long(time.monotonic() - max(report.last_s or 0, self._begun_s))
+        ready_s = report.last.ready_s if report.last else 0.0
+        return self._is_too_long(time.monotonic() - max(ready_s, self._begun_s))
 
     def _is_too_long(self, delay_s: float) -> bool:
         return 0 < self._settings['watchdog.max_delay_ms'] < 1e3 * delay_s

@@ -41,10 +41,10 @@ def test_a_frame_in_time_is_distinguished_from_a_late_one() -> None:
     counters = FrameCounters()
     counters.count_processed(stopwatch_of(0.1), limit_ms=200.0)
     in_time = counters.report()
-    assert in_time.last_s == in_time.last_in_time_s is not None
+    assert in_time.last.ready_s == in_time.last_in_time_s is not None
     counters.count_processed(stopwatch_of(0.3), limit_ms=200.0)
     late = counters.report()
-    assert late.last_in_time_s == in_time.last_in_time_s < late.last_s
-    assert late.last_latency_ms == pytest.approx(300.0)
-    assert (in_time.late, late.late) == ((), ((late.last_s, late.last_latency_ms),))
+    assert late.last_in_time_s == in_time.last_in_time_s < late.last.ready_s
+    assert late.last.latency_ms == pytest.approx(300.0)
+    assert (in_time.late, late.late) == ((), (late.last,))
     assert late.in_time == in_time.in_time
