@@ -112,16 +112,18 @@ class OptionalFile(pytest.Module):
         try:
             return super().collect()
         except self.CollectError as error:
-            if not (reason := _missing_optional(error.__cause__)):
+            if not (reason := _missing_optional(error)):
                 raise
             pytest.skip(reason, allow_module_level=True)
 
 
 def _missing_optional(error: BaseException | None) -> str:
-    """Why a test skips that ended with `error`; empty if it does not skip."""
-    module = (error.name if isinstance(error, ModuleNotFoundError) else None) or ''
-    is_optional = module.partition('.')[0] in OPTIONAL
-    return f'needs {module}, which make test installs' if is_optional else ''
+    """Why a test skips that ended with `error`, or with what it caused; empty if it does not."""
+    for each in (error, getattr(error, '__cause__', None)):
+        module = (each.name if isinstance(each, ModuleNotFoundError) else None) or ''
+        if module.partition('.')[0] in OPTIONAL:
+            return f'needs {module}, which make test installs'
+    return ''
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -129,8 +131,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
     """A test or fixture that imports a missing package of `OPTIONAL` skips, or whose verb does."""
     outcome = yield
     report = outcome.get_result()
-    error = call.excinfo.value if call.excinfo is not None else None
-    if reason := _missing_optional(error) or _missing_optional(getattr(error, '__cause__', None)):
+    if call.excinfo is not None and (reason := _missing_optional(call.excinfo.value)):
         report.outcome = 'skipped'
         report.longrepr = (str(item.path), 0, reason)
 

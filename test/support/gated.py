@@ -68,8 +68,7 @@ class Gated:
         gate = self._folder / f'hold-red-{self._bundle}'
         if gate.exists() and images[..., 0].max() >= int(gate.read_text()):
             self._note('held')
-            while gate.exists():
-                time.sleep(0.01)
+            self._hold('red')
 
     def _note(self, event):
         with open(self._folder / 'events', 'a') as file:

@@ -51,12 +51,23 @@ def replay_until(
 ) -> CompletedProcess:
     """Replay the drive; call `act` once some masks were received."""
     masks: list[bytes] = []
-    is_over = threading.Event()
     ros.create_subscription(Image, '/dgss/mask', masks.append, QoSProfile(depth=50), raw=True)
+    # The first answers are to images without a stamp.
+    return replay_when(lambda: sum(map(has_stamp, masks)) > 3, act, drive, output, *options)
+
+
+def replay_when(
+    is_time: Callable[[], bool],
+    act: Callable[[], object],
+    drive: Path,
+    output: Path,
+    *options: str,
+) -> CompletedProcess:
+    """Replay the drive; call `act` once it is time."""
+    is_over = threading.Event()
 
     def wait_and_act() -> None:
-        # The first answers are to images without a stamp.
-        wait_until(lambda: is_over.is_set() or sum(map(has_stamp, masks)) > 3, TIMEOUT_S)
+        wait_until(lambda: is_over.is_set() or is_time(), TIMEOUT_S)
         if not is_over.is_set():
             act()
 
@@ -123,15 +134,9 @@ def test_a_node_that_is_killed_at_the_last_images_is_told(
     drive, output = write_bag(tmp_path / 'drive', frames).path, tmp_path / 'masks'
     node = start_node(*CAMERA, bundle=probe_bundle, backend=gates.backend, autostart=True)
     gates.close('hold-red-probe', red=245)
-
-    def kill() -> None:
-        gates.wait('held probe')
-        node.end(signal.SIGKILL)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    done = replay(drive, output)
-    killer.join()
+    done = replay_when(
+        lambda: gates.count('held probe') > 0, lambda: node.end(signal.SIGKILL), drive, output
+    )
     check_kept(done, output)
     assert 'The node /dgss has ended or hangs' in done.stderr
 
