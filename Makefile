@@ -60,7 +60,7 @@ format: $(VENV)/.test-ready
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf build demo dist install log runs *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf build demo *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
 	@echo 'Making $(VENV)'

@@ -14,6 +14,7 @@ import signal
 import subprocess
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
+from importlib.machinery import PathFinder
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,7 +122,9 @@ def _missing_optional(error: BaseException | None) -> str:
     """Why a test skips that ended with `error`, or with what it caused; empty if it does not."""
     for each in (error, getattr(error, '__cause__', None)):
         module = (each.name if isinstance(each, ModuleNotFoundError) else None) or ''
-        if module.partition('.')[0] in OPTIONAL:
+        top = module.partition('.')[0]
+        # Not `find_spec`, which takes a module that a test hides for missing.
+        if top in OPTIONAL and PathFinder.find_spec(top) is None:
             return f'needs {module}, which make test installs'
     return ''
 

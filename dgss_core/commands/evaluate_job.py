@@ -219,18 +219,15 @@ def _dataset(spec: str, root: Path | None, ways: Protocol) -> DatasetFrames:
 
 def refuse_repeated(sources: Sequence[Source]) -> None:
     """Raise DgssError if one of the sources is there twice: its frames would count twice."""
-    seen = set[Source]()
+    seen, parents = set[Source](), set[Source]()
     for source in sources:
-        if isinstance(source, Path):
-            key: Source = source.resolve()
-            # A recording, and the folder that it is the recording of.
-            same = {key, source.resolve().parent} if source.is_file() else {key}
-        else:
-            key = source.rstrip(':')
-            same = {key}
-        if same & seen:
+        key: Source = source.resolve() if isinstance(source, Path) else source.rstrip(':')
+        # A recording, and the folder that it is the recording of.
+        parent = {key.parent} if isinstance(key, Path) and key.is_file() else set()
+        if key in seen | parents or parent & seen:
             raise DgssError(f'{source} is given twice; name everything once.')
         seen |= {key}
+        parents |= parent
 
 
 def refuse_folder_of_masks(predictions: Path) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,14 @@ class BagFrames:
     def fingerprint(self) -> str:
         return f'{self._topic} {files_hash(self.path, self.path.glob("*"))}'
 
+    @property
+    def labels_fingerprint(self) -> str:
+        where, found = self._labels_topic or '', ''
+        if self._files:
+            where = str(self._files[0].parent)
+            found = files_hash(self._files[0].parent, self._files)
+        return f'{where} {found} {self._pairs} {self.label_set.to_dict()} {self.keys}'
+
     def images(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         places = set(wanted)
         for index, message in enumerate(self._bag.messages({self._topic}, told)):
@@ -102,11 +111,18 @@ class BagFrames:
                 if index in self._pairs:
                     yield index, partial(read_labels, self._files[self._pairs[index]])
             return
-        places = set(wanted)
-        image_of = {number: index for index, number in self._pairs.items() if index in places}
+        image_of = {self._pairs[index]: index for index in wanted if index in self._pairs}
+        in_order = iter(sorted(image_of.values()))
+        due = next(in_order, None)
+        # Labels may be recorded in another order than their images.
+        early: dict[int, Callable[[], np.ndarray]] = {}
         for number, message in enumerate(self._bag.messages({self._labels_topic}, told)):
             if number in image_of:
-                yield image_of[number], partial(_ids, message)
+                early[image_of[number]] = partial(_ids, message)
+            while due is not None and due in early:
+                yield due, early.pop(due)
+                due = next(in_order, None)
+        yield from sorted(early.items(), key=itemgetter(0))
 
     def _keys(self, options: BagOptions) -> list[FrameKey]:
         changes = Changes(*condition_changes(self._bag, sibling(self._topic, 'condition')))

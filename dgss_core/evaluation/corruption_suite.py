@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dgss_core import __version__
 from dgss_core.corruptions import CORRUPTIONS, EVALUATED, SEVERITIES, corrupt
 from dgss_core.errors import DgssError, cause, unknown
 from dgss_core.evaluation.conditions import IGNORE
@@ -125,7 +126,9 @@ class _Bench:
             for predictor in self.predictors
         ]
         facts = (
+            __version__,
             frames.fingerprint,
+            frames.labels_fingerprint,
             *(predictor.identity for predictor in self.predictors),
             label_set.to_dict(),
             options.seed,

@@ -32,6 +32,11 @@ class DatasetFrames:
     def fingerprint(self) -> str:
         return f'{self.dataset.fingerprint} {self.view}'
 
+    @property
+    def labels_fingerprint(self) -> str:
+        # That of a data set changes with its labels and maps too.
+        return f'{self.fingerprint} {self.label_set.to_dict()} {self.keys}'
+
     @cached_property
     def keys(self) -> list[FrameKey]:
         dataset = self.dataset

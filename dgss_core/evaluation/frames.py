@@ -100,7 +100,8 @@ class FrameSet(Protocol):
     """Frames in the order of their drive, with their labels.
 
     `title`: printed with every score. `label_set`: of the labels. `is_film`: neighbours in `keys`
-    follow each other within a second. `fingerprint`: changes with the images.
+    follow each other within a second. `fingerprint` changes with the images, `labels_fingerprint`
+    with the labels, what their ids mean, their frames and the conditions of these.
     """
 
     title: str
@@ -114,6 +115,9 @@ class FrameSet(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
+    @property
+    def labels_fingerprint(self) -> str: ...
+
     def images(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """The images at the places `wanted` (ascending), RGB uint8 (H, W, 3).
 
@@ -122,9 +126,10 @@ class FrameSet(Protocol):
         ...
 
     def labels(self, wanted: Sequence[int]) -> Iterator[tuple[int, Callable[[], np.ndarray]]]:
-        """For each place in `wanted` that has labels, what reads them, uint8 (H, W).
+        """What reads the labels, uint8 (H, W), for each place in `wanted` that has some.
 
-        The calls may run in other threads; they raise DgssError for labels that cannot be read.
+        They come in the order of `wanted`. The calls may run in other threads; they raise
+        DgssError for labels that cannot be read.
         """
         ...
 

@@ -111,11 +111,24 @@ def in_threads(
     count = threads or os.cpu_count() or 1
     source = iter(items)
     pool = ThreadPoolExecutor(count, thread_name_prefix='in-threads')
+    waiting: deque[Future[Made]] = deque()
+    failure: Exception | None = None
+
+    def begin(most: int) -> None:
+        nonlocal failure
+        try:
+            waiting.extend(pool.submit(call, item) for item in islice(source, most))
+        except Exception as error:
+            failure = error
+
     try:
-        waiting = deque(pool.submit(call, item) for item in islice(source, 2 * count))
+        begin(2 * count)
         while waiting:
             yield waiting.popleft().result()
-            waiting.extend(pool.submit(call, item) for item in islice(source, 1))
+            if failure is None:
+                begin(1)
+        if failure is not None:
+            raise failure
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -59,8 +59,7 @@ def _evaluation(recipe: Mapping[str, Any]) -> dict[str, Any]:
 def origin(seed: int, hardware: HardwareConfig) -> dict[str, Any]:
     """The origin of results: code, versions, command, hardware, seed."""
     return {
-        'commit': _git('rev-parse', 'HEAD'),
-        'changes': _git('diff', 'HEAD'),
+        **source_of(Path(__file__).parents[1]),
         'command': sys.argv,
         'python': sys.version.split()[0],
         'versions': {name: version(name) for name in PACKAGES},
@@ -92,8 +91,19 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _git(*arguments: str) -> str | None:
-    command = ['git', '-C', str(Path(__file__).parent), *arguments]
+def source_of(package: Path) -> dict[str, str | None]:
+    """The commit of the code in a folder and its changes since; None if no repository holds it."""
+    # A package that is installed may lie in a repository of somebody else.
+    if not _git(package, 'ls-files', '.'):
+        return {'commit': None, 'changes': None}
+    return {
+        'commit': _git(package, 'rev-parse', 'HEAD'),
+        'changes': _git(package, 'diff', 'HEAD', '--', '.'),
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ['git', '-C', str(folder), *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

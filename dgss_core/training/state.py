@@ -197,8 +197,8 @@ def described(
 
 def _meaning(dataset: Dataset) -> dict[str, Any]:
     pairs = getattr(getattr(dataset, 'dataset', dataset), 'pairs', ())
-    tables = {pair.labels.map.table.tobytes() for pair in pairs if pair.labels}
-    digest = hashlib.sha256(b''.join(sorted(tables))).hexdigest()[:16]
+    maps = {pair.labels.map.key for pair in pairs if pair.labels}
+    digest = hashlib.sha256(b''.join(sorted(maps))).hexdigest()[:16]
     return {'classes': dataset.label_set.names, 'maps': digest}
 
 

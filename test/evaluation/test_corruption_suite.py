@@ -18,6 +18,8 @@ from dgss_core.evaluation.counts import FrameCounts
 from dgss_core.evaluation.dataset_frames import DatasetFrames
 from dgss_core.evaluation.predictors import SegmenterPredictor
 from dgss_core.evaluation.suite_summary import suite_results
+from dgss_core.images.compressed import encode_png
+from dgss_core.images.frames import read_labels
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.segmenter import Segmenter
 
@@ -84,6 +86,21 @@ def test_a_run_goes_on_where_it_was(frames, predictor, tmp_path):
     other = SuiteOptions(OPTIONS.names, OPTIONS.severities, seed=4)
     third = run_suite(frames, {'ours': predictor}, frames.label_set, tmp_path / 'kept', other)
     assert suite_results(third['ours']) != suite_results(whole['ours'])
+
+
+def test_corrected_labels_are_counted_anew(frames, predictor, tmp_path):
+    def confusion():
+        opened = DatasetFrames(build_dataset(str(file), tmp_path / 'data' / 'street'))
+        found = run_suite(
+            opened, {'ours': predictor}, frames.label_set, tmp_path / 'kept', OPTIONS
+        )
+        return found['ours'][CLEAN].confusion
+
+    file = next((tmp_path / 'data').glob('*.yaml'))
+    before = confusion()
+    labels = next((tmp_path / 'data' / 'street').rglob('labels/*.png'))
+    labels.write_bytes(encode_png(np.full_like(read_labels(labels), 255)))
+    assert confusion().sum() < before.sum()
 
 
 def test_two_predictors_see_the_same_images(frames, predictor, tmp_path):

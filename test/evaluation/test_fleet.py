@@ -181,6 +181,12 @@ def test_a_bag_counts_once(
     )  # fmt: skip
     assert code == 2
     assert f'{recording.name} is given twice' in err
+    code, _, err = evaluate(
+        capsys, '--bundle', probe_bundle.folder, '--bag', recording, drives / 'drive1', drives,
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 2
+    assert 'is given twice' in err
 
 
 def test_a_folder_of_masks_belongs_to_one_bag(

@@ -100,3 +100,15 @@ def test_an_exception_in_a_thread_comes_after_the_results_before_it() -> None:
     with pytest.raises(ZeroDivisionError):
         next(results)
     assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize('length', [0, 3, 8, 9, 30])
+def test_a_source_that_breaks_off_loses_no_result_before_it(length: int) -> None:
+    def source() -> Iterator[int]:
+        yield from range(length)
+        raise ValueError('cut off')
+
+    found: list[int] = []
+    with pytest.raises(ValueError, match='cut off'):
+        found.extend(in_threads(lambda number: 2 * number, source(), threads=4))
+    assert found == [2 * number for number in range(length)]

@@ -6,10 +6,12 @@ import json
 import os
 import resource
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from shutil import which
 
 import pytest
 import torch
@@ -21,6 +23,7 @@ from tiny_training import CPU, parse, recipe, write_frames
 
 from dgss_core.errors import DgssError
 from dgss_core.training.loop import train
+from dgss_core.training.recipe import source_of
 from dgss_core.training.record import Record
 
 
@@ -167,6 +170,30 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
         other.kill()
         other.join()
     train(parse(values), tmp_path, tmp_path / 'run', CPU, resume=True)
+
+
+@pytest.mark.skipif(which('git') is None, reason='needs git')
+def test_the_origin_is_the_repository_that_holds_the_code(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(['git', '-C', tmp_path, *arguments], check=True, capture_output=True)
+
+    package, other = tmp_path / 'src' / 'package', tmp_path / 'venv' / 'package'
+    for folder in (package, other):
+        folder.mkdir(parents=True)
+        (folder / 'code.py').write_text('x = 1\n')
+    (tmp_path / '.gitignore').write_text('venv/\n')
+    (tmp_path / 'secret.txt').write_text('theirs\n')
+    git('init', '-q')
+    git('add', '.')
+    git('-c', 'user.name=n', '-c', 'user.email=n@example.org', 'commit', '-qm', 'Begin')
+    (tmp_path / 'secret.txt').write_text('their change\n')
+    assert source_of(other) == {'commit': None, 'changes': None}
+    assert source_of(package)['changes'] == ''
+    (package / 'code.py').write_text('x = 2\n')
+    found = source_of(package)
+    assert len(found['commit'] or '') == 40
+    assert '+x = 2' in (found['changes'] or '')
+    assert 'their' not in (found['changes'] or '')
 
 
 def test_a_link_in_the_folder_is_not_followed(tmp_path: Path, begun: dict) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from dgss_core.datasets import Dataset
-from dgss_core.errors import DgssError
+from dgss_core.errors import cause
 from dgss_core.files import write_whole
 from dgss_core.files.home import cache_folder
 from dgss_core.training.progress import in_threads
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,21 +37,25 @@ def class_statistics(dataset: Dataset, cache: Path | None = None) -> ClassStatis
     """Count the labels of `dataset`, or read the cached counts of the same content.
 
     The cache is a safetensors file under `cache`, by default $XDG_CACHE_HOME/dgss/statistics,
-    named after the fingerprint of the dataset. Raises DgssError if it cannot be written.
+    named after the fingerprint of the dataset. If it cannot be written, a warning tells so.
     """
     folder = cache or cache_folder('statistics')
     path = folder / f'{dataset.fingerprint[:32]}.safetensors'
     with suppress(OSError, SafetensorError, KeyError):
-        return ClassStatistics(load_file(path)['counts'])
+        kept = load_file(path)['counts']
+        if kept.shape == (len(dataset), len(dataset.label_set)):
+            return ClassStatistics(kept)
     counts = _count(dataset)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, save({'counts': counts}))
     except OSError as error:
-        raise DgssError(
-            f'Class statistics cannot be kept in {folder} ({error.strerror}); set XDG_CACHE_HOME '
-            'to a folder you can write to.'
-        ) from error
+        _log.warning(
+            'The pixels of each class cannot be kept in %s (%s) and are counted again next time; '
+            'set XDG_CACHE_HOME to a folder you can write to.',
+            folder,
+            cause(error),
+        )
     return ClassStatistics(counts)
 
 
