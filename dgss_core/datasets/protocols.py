@@ -9,13 +9,18 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from dgss_core.datasets.sample import Sample
 from dgss_core.documents import read_yaml
 from dgss_core.errors import unknown
 from dgss_core.labels import IGNORE
 
-RESAMPLE = {'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
+SMOOTHING = {
+    'pillow_linear': Image.Resampling.BILINEAR,
+    'pillow_cubic': Image.Resampling.BICUBIC,
+}
+"""Filters of Pillow, which are wider where an image shrinks; OpenCV's `linear` is not."""
 
 
 @dataclass(frozen=True)
@@ -44,29 +49,26 @@ class ProtocolView:
         if self.only and image.shape[1::-1] != tuple(self.only):
             return None
         if self.halve:
-            image, labels = (self._resized(x, 0.5) for x in (image, labels))
-        factor = self._factor(width=image.shape[1], height=image.shape[0])
-        image = self._resized(image, factor)
-        labels = self._resized(labels, factor) if self.labels else labels
-        if size := (self.square, self.square) if self.square else self.cut:
-            image, labels = _centred(image, size, 0), _centred(labels, size, IGNORE)
+            half = image.shape[1] // 2, image.shape[0] // 2
+            image, labels = (_resized(x, half, 'pillow_cubic') for x in (image, labels))
+        size = self._size(width=image.shape[1], height=image.shape[0])
+        image = _resized(image, size, self.resample)
+        labels = _resized(labels, size, self.resample) if self.labels else labels
+        if cut := (self.square, self.square) if self.square else self.cut:
+            image, labels = _centred(image, cut, 0), _centred(labels, cut, IGNORE)
         return replace(sample, image=image, labels=labels)
 
-    def _factor(self, *, width: int, height: int) -> float:
+    def _size(self, *, width: int, height: int) -> tuple[int, int]:
+        """(width, height) after the resize, rounded as in the code of the papers."""
         short, long = sorted((width, height))
+        factor = 1.0
         if self.within:
-            return min(self.within[0] / long, self.within[1] / short)
-        if self.short:
-            return self.short / short
-        return self.height / height if self.height else 1.0
-
-    def _resized(self, pixels: np.ndarray, factor: float) -> np.ndarray:
-        height, width = pixels.shape[:2]
-        size = (int(width * factor + 0.5), int(height * factor + 0.5))
-        if size == (width, height):
-            return pixels
-        how = RESAMPLE[self.resample] if pixels.ndim == 3 else cv2.INTER_NEAREST_EXACT
-        return cv2.resize(pixels, size, interpolation=how)
+            factor = min(self.within[0] / long, self.within[1] / short)
+        elif self.short:
+            factor = self.short / short
+        elif self.height:
+            return int(width / height * self.height), self.height
+        return int(width * factor + 0.5), int(height * factor + 0.5)
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,17 @@ def _view(options: dict[str, Any]) -> ProtocolView:
         k: tuple(v) if isinstance(v, list) else v for k, v in options.items()
     }
     return ProtocolView(**fields)
+
+
+def _resized(pixels: np.ndarray, size: tuple[int, int], resample: str) -> np.ndarray:
+    """An image (H,W,3), or labels (H,W) by the nearest pixel, at `size` (width, height)."""
+    if size == pixels.shape[1::-1]:
+        return pixels
+    if pixels.ndim == 2:
+        return cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    if resample in SMOOTHING:
+        return np.asarray(Image.fromarray(pixels).resize(size, SMOOTHING[resample]))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)
 
 
 def _centred(pixels: np.ndarray, size: tuple[int, int], fill: int) -> np.ndarray:

@@ -77,10 +77,11 @@ def differences(
     """Ours minus theirs for every score, in the form `results.Differences`.
 
     The same frames in the same order, scored in two runs: every resample takes the same units of
-    both. `p` is two-sided: twice the smaller share of resamples whose difference is at most, or
-    at least, 0, at least 2 / (resamples + 1) (Davison and Hinkley, "Bootstrap Methods and their
-    Application", 1997, sec. 4.2). It is also at least 2^(1 - units), the least p of a sign test:
-    that two drives are both better proves nothing. `p` and the interval are None if there are
+    both. `p` is that of a permutation test, two-sided: if the runs were alike, each unit could
+    as well come from the other one. It is the share of ways to swap units whose difference is as
+    large (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, sec. 4.3): of all
+    ways where `resamples` suffice for them, otherwise of as many random ones and the one that was
+    seen. Two drives that are both better have 1/2. `p` and the interval are None if there are
     fewer than two units or a score is not defined. Raises ValueError for another number of frames.
     """
     if not len(ours) == len(theirs) == len(drives) or not ours:
@@ -91,15 +92,39 @@ def differences(
     # The first row is the whole set.
     weights = np.concatenate([np.ones((1, len(first)), np.int32), drawn])
     left, right = (measures(_resampled(units, weights)) for units in (first, second))
-    least = 2.0 ** (1 - len(first))
-    iou = zip(labels.names, left.pop('iou').T, right.pop('iou').T, strict=True)
+    kept = _kept(len(first), resamples, seed)
+    ours_of, theirs_of = (
+        measures(_resampled(first, way) + _resampled(second, 1 - way)) for way in (kept, 1 - kept)
+    )
+    found = {
+        name: _differences(left[name] - right[name], ours_of[name] - theirs_of[name])
+        for name in left
+    }
+    iou = found.pop('iou')
     return {
         'unit': unit,
         'units': len(first),
         'resamples': resamples,
-        'iou': {name: _difference(a, b, least) for name, a, b in iou},
-        **{name: _difference(values, right[name], least) for name, values in left.items()},
+        'iou': dict(zip(labels.names, iou, strict=True)),
+        **{name: one for name, (one,) in found.items()},
     }
+
+
+def _kept(units: int, resamples: int, seed: int) -> np.ndarray:
+    """Which units stay in their run, 1 or 0, int32 (ways, units); the first way keeps all.
+
+    No ways for a single unit: nothing can be said of it.
+    """
+    if units < 2:
+        return np.ones((0, units), np.int32)
+    # A swap of every unit changes the sign alone, so that the first one need not move.
+    if units - 1 < 31 and 2 ** (units - 1) <= resamples:
+        ways = np.arange(2 ** (units - 1))
+        swapped = (ways[:, None] >> np.arange(units)) & 1
+    else:
+        drawn = np.random.default_rng(seed).integers(0, 2, (resamples, units))
+        swapped = np.concatenate([np.zeros((1, units), int), drawn])
+    return (1 - swapped).astype(np.int32)
 
 
 def _weights(units: int, resamples: int, seed: int) -> np.ndarray:
@@ -147,16 +172,21 @@ def _pair(low: float | None, high: float | None) -> list[float] | None:
     return None if low is None or high is None else [low, high]
 
 
-def _difference(ours: np.ndarray, theirs: np.ndarray, least: float) -> dict[str, Any]:
-    """Both (1 + resamples,); the first value is that of the whole set. `least`: p."""
-    difference = ours - theirs
-    drawn = difference[1:]
-    defined = drawn[~np.isnan(drawn)]
-    smaller = min((defined <= 0).sum(), (defined >= 0).sum())
-    sure = defined.size > 0
-    p = max(least, min(1.0, 2 * float(smaller + 1) / (defined.size + 1)))
+def _differences(drawn: np.ndarray, swapped: np.ndarray) -> list[dict[str, Any]]:
+    """One for each class, or one. `drawn` (1 + resamples, ...): the first is of the whole set.
+
+    `swapped` (ways, ...): with units swapped; the first way is none.
+    """
+    columns = (values.reshape(len(values), -1).T for values in (drawn, swapped))
+    return [_difference(*pair) for pair in zip(*columns, strict=True)]
+
+
+def _difference(drawn: np.ndarray, swapped: np.ndarray) -> dict[str, Any]:
+    ways = swapped[~np.isnan(swapped)]
+    sure = not np.isnan(drawn[0]) and not np.isnan(drawn[1:]).all() and len(ways) > 0
+    as_large = np.abs(ways) >= np.abs(drawn[0]) * (1 - 1e-9)
     return {
-        'difference': number(difference[0]),
-        'interval': _pair(*map(number, _bounds(drawn))) if sure else None,
-        'p': p if sure else None,
+        'difference': number(drawn[0]),
+        'interval': _pair(*map(number, _bounds(drawn[1:]))) if sure else None,
+        'p': float(as_large.mean()) if sure else None,
     }

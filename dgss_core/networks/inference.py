@@ -151,8 +151,8 @@ def augmented(
     """Mean scores (B,C,H,W) over image scales and, with `flip`, their mirror images.
 
     `predict` maps images to scores of the same size, for example `whole` or `slide` of a model.
-    FAMix scales its images with `align_corners=True`. Raises DgssError unless all ratios are
-    above 0.
+    FAMix scales images, and scores back, with `align_corners=True`. Raises DgssError unless all
+    ratios are above 0.
     """
     if not ratios or min(ratios) <= 0:
         raise DgssError(f'image scales must be above zero, not {ratios}; for example 0.5 1.0.')
@@ -166,7 +166,7 @@ def augmented(
         for mirrored in (False, True) if flip else (False,):
             scores = predict(scaled.flip(-1) if mirrored else scaled)
             scores = scores.flip(-1) if mirrored else scores
-            total, count = total + activate(resize(scores, size)), count + 1
+            total, count = total + activate(resize(scores, size, align_corners)), count + 1
     return total / count
 
 
@@ -223,7 +223,7 @@ class Inference:
         flip: also average with the mirror image.
         multiple: the model's input sides must be multiples of it.
         batch: windows per call of the model.
-        align_corners: option of the resize that scales images.
+        align_corners: option of the resizes that scale images, and their scores back.
     """
 
     window: Size | None = None

@@ -19,7 +19,7 @@ class AverageConfig:
 
     Attributes:
         decay: share of the average that an update keeps, once it has warmed up
-        start: until this step the average equals the model
+        start: until this step the average equals the model; after it there is no warm-up
         every: steps between updates
     """
 
@@ -40,11 +40,11 @@ class Average:
 
     Frozen weights are not copied. The model stays on its device and keeps its tensors. With
     `warms_up` update n keeps at most (1 + n) / (10 + n) of the average, as in the averages of
-    TensorFlow: a short training does not keep its random start.
+    TensorFlow: a short training does not keep its random start. A late start needs none.
     """
 
     def __init__(self, model: nn.Module, config: AverageConfig, warms_up: bool = False) -> None:
-        self.config, self.warms_up = config, warms_up
+        self.config, self.warms_up = config, warms_up and config.start == 0
         self.state = {name: x.detach().clone() for name, x in moving(model).items()}
         self._known: tuple[nn.Module, list[Tensor], list[Tensor]] | None = None
 

@@ -170,6 +170,7 @@ def run_steps(fabric: Fabric, training: Training) -> None:
             restore(fabric, training)
         while state.step < config.steps:
             set_rates(state.optimiser, config.optimiser, state.step, config.steps)
+            training.segmenter.model.head.anneal(state.step / config.steps)
             losses.add(state.step + 1, *take_step(fabric, training, images, meter))
             state.step += 1
             meter.images += config.batch

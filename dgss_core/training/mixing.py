@@ -58,6 +58,7 @@ def mixed_styles(
 ) -> Iterator[None]:
     """Inside the block the first stage of `encoder` returns its maps in mixed styles.
 
+    With `checkpointing` it does so again in the backward pass, which may follow the block.
     `labels` (B,H,W) belong to the images that will be encoded. Height and width of the labels and
     of the map must be multiples of `config.side`; otherwise it raises DgssError.
     """
@@ -82,11 +83,20 @@ def mixed_styles(
             return mix(output)
         return mixed_tokens(output, mix, height=inputs[1].height, width=inputs[1].width)
 
-    handle = encoder.first_stage().register_forward_hook(hook)
+    @contextmanager
+    def hooked() -> Iterator[None]:
+        handle = encoder.first_stage().register_forward_hook(hook)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    before, encoder.recomputed_in = encoder.recomputed_in, hooked
     try:
-        yield
+        with hooked():
+            yield
     finally:
-        handle.remove()
+        encoder.recomputed_in = before
 
 
 def styles_of(low: Tensor, classes: Tensor, side: int) -> StyleBank:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from dgss_core.datasets import DATASETS, Sample
 from dgss_core.datasets.protocols import load_protocol
@@ -36,7 +38,7 @@ def sample(width: int, height: int) -> Sample:
         ('vltseg', 'acdc', (960, 540), (1920, 1080)),
         ('clouds', 'cityscapes', (2048, 1024), (2048, 1024)),
         ('clouds', 'bdd100k', (1820, 1024), (1820, 1024)),
-        ('soma', 'mapillary', (1365, 1024), (4000, 3000)),
+        ('soma', 'mapillary', (1365, 1024), (2000, 1500)),
     ],
 )
 def test_sizes_are_those_of_the_papers_code(
@@ -53,6 +55,29 @@ def test_sizes_are_those_of_the_papers_code(
         assert (
             np.abs(seen.image[..., 0][inside] // 16 - seen.labels[inside].astype(int)).max() <= 1
         )
+
+
+@pytest.mark.parametrize('protocol', ['famix', 'rein', 'clouds', 'soma'])
+def test_images_shrink_as_in_the_papers_code(protocol: str) -> None:
+    """PIL's filters widen where an image shrinks; stripes of two pixels become grey."""
+    image = np.tile(np.array([0, 0, 255, 255], np.uint8), (3001, 1001))[..., None].repeat(3, 2)
+    ids = (image[..., 0] // 255).copy()
+    seen = load_protocol(protocol).view('mapillary')(Sample('x', image, ids, 'day'))
+    pillow = Image.fromarray(image)
+    if protocol == 'famix':
+        width = int(4004 / 3001 * 1536)
+        left = (width - 1536) // 2
+        whole = np.asarray(pillow.resize((width, 1536), Image.Resampling.BICUBIC))
+        expected = whole[:, left : left + 1536]
+    elif protocol == 'clouds':
+        expected = np.asarray(pillow.resize((1366, 1024), Image.Resampling.BILINEAR))
+    else:
+        half = np.asarray(pillow.resize((2002, 1500), Image.Resampling.BICUBIC))
+        size = (683, 512) if protocol == 'rein' else (1367, 1024)
+        expected = cv2.resize(half, size, interpolation=cv2.INTER_LINEAR)
+        theirs = Image.fromarray(ids).resize((2002, 1500), Image.Resampling.NEAREST)
+        np.testing.assert_array_equal(seen.labels, np.asarray(theirs))
+    np.testing.assert_array_equal(seen.image, expected)
 
 
 def test_famix_pads_and_leaves_out() -> None:

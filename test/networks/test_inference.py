@@ -117,9 +117,13 @@ def test_mirrored_and_scaled_scores_are_mapped_back_to_the_image():
 def test_famix_averages_the_logits_of_both_scales():
     images = torch.rand(1, 3, 24, 40)
     scale = torch.nn.functional.interpolate(images, (12, 20), mode='bilinear', align_corners=True)
-    expected = (pixelwise(images) + resize(pixelwise(scale), (24, 40))) / 2
+    expected = (pixelwise(images) + resize(pixelwise(scale), (24, 40), True)) / 2
     ensemble = Inference(ratios=(1.0, 0.5), align_corners=True)
     assert torch.allclose(ensemble(pixelwise, images), expected, atol=1e-6)
+    # The way there and back moves nothing.
+    ramp = torch.linspace(0, 1, 40).expand(1, 3, 24, 40)
+    small = Inference(ratios=(0.5,), align_corners=True)
+    assert torch.allclose(small(lambda x: x, ramp), ramp, atol=1e-5)
 
 
 def test_probabilities_are_averaged_on_request():

@@ -140,7 +140,7 @@ def test_any_encoder_can_mix_the_styles_of_a_batch(name: str) -> None:
         torch.manual_seed(0)
         with mixed_styles(encoder, labels.long(), None, config, seed=1):
             maps.append(encoder(x))
-            sum(y.square().mean() for y in maps[-1]).backward()
+        sum(y.square().mean() for y in maps[-1]).backward()
     torch.testing.assert_close(maps[0], maps[1])
     assert not torch.allclose(maps[0][-1], encoder(x)[-1])
     never = MixingConfig(side=3, probability=0.0)

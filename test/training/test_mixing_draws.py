@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ STYLES = 9
 
 class OneStage(nn.Module):
     ends_in_relu = False
+    recomputed_in = nullcontext
 
     def __init__(self) -> None:
         super().__init__()

@@ -150,6 +150,11 @@ def test_an_average_starts_late_and_updates_at_intervals() -> None:
         average.update(network, step)
         seen.append(average.state['weight'].item())
     assert seen == [1, 2, 2, 2, 3.5, 3.5, 3.5, 5.75]
+    late = Average(network, AverageConfig(0.999, start=2), warms_up=True)
+    for step in range(1, 4):
+        nn.init.constant_(network.weight, step)
+        late.update(network, step)
+    assert late.state['weight'].item() == pytest.approx(2.001)
     with pytest.raises(DgssError, match='An average cannot keep'):
         AverageConfig(decay=1.0)
 

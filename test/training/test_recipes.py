@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from tiny_training import CPU, RECIPES, exact_system, parse, recipe, write_frames
+from tiny_training import CPU, RECIPES, VIT, exact_system, parse, recipe, write_frames
 
 from dgss_core.networks.checkpoint import load_checkpoint, read_about
 from dgss_core.training.loop import train
@@ -44,6 +44,29 @@ def test_a_recipe_learns(name: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert chosen['runs']['device']
     assert {'commit', 'changes', 'command', 'versions', 'hardware'} <= set(origin)
     assert list(output.glob('events.*'))
+
+
+def test_styles_are_mixed_again_where_blocks_are_recomputed(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    values = recipe(tmp_path, 'dgss', steps=2, mixing={'side': 2, 'probability': 1.0})
+    for name, hardware in (('stored', CPU), ('again', replace(CPU, checkpointing=True))):
+        train(parse(values), tmp_path, tmp_path / name, hardware)
+    stored, again = (load_file(tmp_path / n / 'model.safetensors') for n in ('stored', 'again'))
+    for name, x in stored.items():
+        torch.testing.assert_close(again[name], x, msg=name)
+
+
+def test_a_trained_eomt_needs_no_masks(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    sizes = {
+        'encoder_options': {**VIT, 'taps': [1], 'registers': 4},
+        'options': {'blocks': 2, 'queries': 8},
+    }
+    values = recipe(tmp_path, 'dgss', system='eomt-dinov2-s', steps=5, **sizes)
+    del values['mixing'], values['average']
+    train(parse(values), tmp_path, tmp_path / 'run', CPU)
+    shares = load_file(tmp_path / 'run' / 'model.safetensors')['head.masked_share']
+    assert shares.tolist() == [0, 0]
 
 
 @pytest.mark.slow

@@ -47,6 +47,22 @@ def test_a_coarse_label_is_satisfied_by_any_class_it_merges() -> None:
     assert loss('person') > 10
 
 
+@pytest.mark.parametrize('name', ['car', 'bicycle'])
+@pytest.mark.parametrize('gap', [5.0, 30.0, 300.0])
+def test_merged_loss_corrects_what_is_surely_wrong(name: str, gap: float) -> None:
+    scores = torch.zeros(1, 19, 1, 1)
+    scores[0, CITYSCAPES.names.index('sky')] = gap
+    scores.requires_grad_()
+    criterion = MergedLoss(CITYSCAPES, [CAMVID])
+    label = CITYSCAPES.names.index('car')
+    if name == 'bicycle':
+        label = criterion.offset['camvid11'] + CAMVID.names.index('bicyclist')
+    loss = criterion(scores, torch.full((1, 1, 1), label))
+    loss.backward()
+    assert loss.item() == pytest.approx(gap, abs=4)
+    assert scores.grad.abs().sum().item() == pytest.approx(2, abs=0.2)
+
+
 def test_merged_loss_is_zero_where_nothing_is_labelled() -> None:
     labels = torch.full((1, 4, 4), IGNORE)
     scores = torch.randn(1, 19, 4, 4, requires_grad=True)

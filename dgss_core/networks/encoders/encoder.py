@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from math import ceil, log2
 from typing import Any
 
@@ -69,6 +70,7 @@ class Encoder(nn.Module, ABC):
         self.mean, self.std = tuple(mean), tuple(std)
         self.adapter: nn.Module | None = None
         self.checkpointing = False
+        self.recomputed_in: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def forward(self, x: Tensor) -> list[Tensor]:
         height, width = x.shape[-2:]
@@ -123,9 +125,15 @@ class Encoder(nn.Module, ABC):
         return self
 
     def run(self, block: nn.Module, *inputs: object) -> Tensor:
-        """Run a block. With `checkpointing`, only its inputs are kept for the backward pass."""
+        """Run a block. With `checkpointing`, only its inputs are kept for the backward pass.
+
+        The block then runs again in the backward pass, inside the `recomputed_in` of now.
+        """
         if self.checkpointing and torch.is_grad_enabled():
-            return checkpoint(block, *inputs, use_reentrant=False)
+            again = self.recomputed_in
+            return checkpoint(
+                block, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), again())
+            )
         return block(*inputs)
 
     def adapt(self, x: Tensor, index: int) -> Tensor:

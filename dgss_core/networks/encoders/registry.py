@@ -18,6 +18,7 @@ from dgss_core.networks.encoders.mobilenetv2 import MobileNetV2, form_of
 from dgss_core.networks.encoders.pidnet import PIDNet
 from dgss_core.networks.encoders.stages import StagedEncoder
 from dgss_core.networks.encoders.swin import SwinTransformer
+from dgss_core.networks.encoders.vit import VisionTransformer
 from dgss_core.networks.encoders.vits import clip_vit, dinov2, dinov3, eva02, sam, siglip
 from dgss_core.networks.encoders.weights import read_weights
 from dgss_core.networks.importers.bisenetv2 import import_bisenetv2
@@ -31,6 +32,7 @@ from dgss_core.networks.importers.encoders import (
     import_sam,
     import_siglip,
     import_timm_stages,
+    last_norm,
 )
 from dgss_core.networks.importers.keys import Weights, named, take_prefix
 from dgss_core.networks.importers.mobilenetv2 import import_mobilenetv2
@@ -82,6 +84,8 @@ class EncoderEntry:
             state = self.importer(published, **self.import_options(options))
         encoder = self.network(**{**self.sizes, **self.form(published), **options})
         encoder.load_pretrained(state, str(source))
+        if isinstance(encoder, VisionTransformer):
+            encoder.last_norm = last_norm(published)
         return encoder
 
 
@@ -123,6 +127,11 @@ def _dinov2_reg4(size: str, sizes: Options) -> EncoderEntry:
 def _dinov3(size: str, sizes: Options) -> EncoderEntry:
     weights = f'timm:vit_{size}_patch16_dinov3.lvd1689m'
     return EncoderEntry(dinov3, import_dinov3, weights, DINOV3, sizes, _head_width)
+
+
+def _stages(name: str, tag: str, size_multiple: int) -> EncoderEntry:
+    sizes = {'name': name, 'size_multiple': size_multiple}
+    return EncoderEntry(StagedEncoder, import_timm_stages, f'timm:{name}.{tag}', APACHE, sizes)
 
 
 def _dinov3_convnext(size: str) -> EncoderEntry:
@@ -222,20 +231,8 @@ ENCODERS: dict[str, EncoderEntry] = {
     'sam-b': EncoderEntry(sam, import_sam, 'timm:samvit_base_patch16.sa1b', APACHE, BASE),
     'sam-l': EncoderEntry(sam, import_sam, 'timm:samvit_large_patch16.sa1b', APACHE, LARGE),
     'sam-h': EncoderEntry(sam, import_sam, 'timm:samvit_huge_patch16.sa1b', APACHE, HUGE),
-    'resnet50': EncoderEntry(
-        StagedEncoder,
-        import_timm_stages,
-        'timm:resnet50.a1_in1k',
-        APACHE,
-        {'name': 'resnet50', 'size_multiple': 1},
-    ),
-    'resnet101': EncoderEntry(
-        StagedEncoder,
-        import_timm_stages,
-        'timm:resnet101.a1_in1k',
-        APACHE,
-        {'name': 'resnet101', 'size_multiple': 1},
-    ),
+    'resnet50': _stages('resnet50', 'a1_in1k', 1),
+    'resnet101': _stages('resnet101', 'a1_in1k', 1),
     'mit-b0': _mit((2, 2, 2, 2), 32),
     'mit-b1': _mit((2, 2, 2, 2)),
     'mit-b2': _mit((3, 4, 6, 3)),
@@ -246,20 +243,8 @@ ENCODERS: dict[str, EncoderEntry] = {
     'swin-s': _swin('small_patch4_window7_224.ms_in1k', 96, 18, 3, 7),
     'swin-b': _swin('base_patch4_window12_384.ms_in22k', 128, 18, 4, 12),
     'swin-l': _swin('large_patch4_window12_384.ms_in22k', 192, 18, 6, 12),
-    'convnext-b': EncoderEntry(
-        StagedEncoder,
-        import_timm_stages,
-        'timm:convnext_base.fb_in22k_ft_in1k',
-        APACHE,
-        {'name': 'convnext_base', 'size_multiple': 32},
-    ),
-    'convnext-l': EncoderEntry(
-        StagedEncoder,
-        import_timm_stages,
-        'timm:convnext_large.fb_in22k_ft_in1k',
-        APACHE,
-        {'name': 'convnext_large', 'size_multiple': 32},
-    ),
+    'convnext-b': _stages('convnext_base', 'fb_in22k_ft_in1k', 32),
+    'convnext-l': _stages('convnext_large', 'fb_in22k_ft_in1k', 32),
     'mobilenetv2': EncoderEntry(
         MobileNetV2,
         import_mobilenetv2,

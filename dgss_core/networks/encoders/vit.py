@@ -184,7 +184,8 @@ class PatchEmbedding(nn.Module):
 class VisionTransformer(Encoder):
     """Patch embedding and blocks; the patch tokens after the blocks `taps` become maps.
 
-    There is no final norm. `pyramid` resizes the taps to several scales. `rotation` rotates
+    There is no final norm; `last_norm` holds that of the pre-trained weights, for heads that
+    continue with it. `pyramid` resizes the taps to several scales. `rotation` rotates
     queries and keys (EVA-02). `first_norm` is CLIP's norm before the blocks. With `keep_prefix`
     the class token and the registers of the last tap (B,prefix,C) follow the maps.
     """
@@ -220,6 +221,7 @@ class VisionTransformer(Encoder):
         self.rotation = rotation
         self.blocks = nn.ModuleList(blocks)
         self.taps, self.pyramid, self.keep_prefix = tuple(taps), pyramid, keep_prefix
+        self.last_norm: dict[str, Tensor] = {}
         self.apply(_initialise)
 
     def maps(self, x: Tensor) -> list[Tensor]:

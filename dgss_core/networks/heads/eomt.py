@@ -79,7 +79,7 @@ class EomtHead(VitQueryHead):
         self.register_buffer('masked_share', torch.ones(len(blocks)))
 
     def anneal(self, progress: float) -> None:
-        """Set the share of masked queries in each block for the training progress in [0,1].
+        """Set the share of masked queries in each block.
 
         Training has (blocks + 2) equal parts. Block i goes from all queries to none in part i + 1
         (both counted from 0), as (1 - t)^0.9. In the first and the last part nothing changes.
@@ -143,10 +143,10 @@ def split_off_head(
 
     The encoder must have a single tap, directly before these blocks, and no pyramid; otherwise
     DgssError is raised. `keep_prefix=True` of the encoder gives the head its class token and its
-    registers too, as published.
+    registers too, as published. The head begins with the pre-trained last norm of the ViT.
     """
     taken = take_last_blocks(encoder, blocks)
-    return EomtHead(
+    head = EomtHead(
         encoder.channels,
         encoder.strides,
         num_classes,
@@ -156,6 +156,9 @@ def split_off_head(
         criterion,
         encoder.embed.prefix if encoder.keep_prefix else 0,
     )
+    if encoder.last_norm:
+        head.norm.load_state_dict(encoder.last_norm)
+    return head
 
 
 def take_last_blocks(encoder: VisionTransformer, count: int) -> list[nn.Module]:

@@ -55,6 +55,9 @@ class Head(nn.Module, ABC):
         """Scores (B,num_classes,*size) for a (height, width), resized as in the head's paper."""
         return resize(self(features), size, self.align_corners)
 
+    def anneal(self, progress: float) -> None:
+        """Follow the progress of a training in [0,1], before each step; here nothing changes."""
+
     def to_probabilities(self, scores: Tensor) -> Tensor:
         """Scores of this head (B,C,...) to probabilities, which sum to 1 over the classes."""
         if self.probabilities:

@@ -74,6 +74,17 @@ EVA02: Rules = (
 )
 
 
+def last_norm(weights: Weights) -> Weights:
+    """`weight` and `bias` of the norm behind the last block of a plain ViT; empty if it has none.
+
+    The encoders here have no such norm; EoMT reads its predictions behind it.
+    """
+    keys = {part: f'norm.{part}' for part in ('weight', 'bias')}
+    if not weights.keys() >= {*keys.values()}:
+        return {}
+    return {part: weights[key] for part, key in keys.items()}
+
+
 def import_dinov2(weights: Weights) -> Weights:
     """DINOv2: the official files, timm's files, or Rein's converted base file (same names).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,20 +23,17 @@ class MergedLoss(nn.Module):
     `align_corners` is that of the head.
     """
 
-    members: Tensor
-
     def __init__(
         self, label_set: LabelSet, others: Sequence[LabelSet], align_corners: bool = False
     ) -> None:
         super().__init__()
         self.align_corners = align_corners
         self.offset = {label_set.name: 0}
-        rows = [torch.eye(len(label_set))]
+        self.members: list[list[int]] = []
         for other in others:
-            self.offset[other.name] = sum(len(row) for row in rows)
-            merged = torch.from_numpy(label_set.merge_to(other)[: len(label_set)].astype('int64'))
-            rows.append((merged[None] == torch.arange(len(other))[:, None]).float())
-        self.register_buffer('members', torch.cat(rows))
+            self.offset[other.name] = len(label_set) + len(self.members)
+            merged = label_set.merge_to(other)[: len(label_set)]
+            self.members += [np.flatnonzero(merged == i).tolist() for i in range(len(other))]
 
     def forward(self, scores: Tensor, labels: Tensor, counts: Counts | None = None) -> Tensor:
         """Mean loss of logits (B, C, h, w), resized to labels (B, H, W) long; 255 is ignored.
@@ -44,11 +42,14 @@ class MergedLoss(nn.Module):
         """
         # Contiguous: on the CPU, the backward of a resize needs a contiguous gradient.
         scores = resize(scores.float().contiguous(), labels.shape[-2:], self.align_corners)
-        probabilities = self.members @ scores.softmax(1).flatten(2)
-        loss = F.nll_loss(
-            probabilities.clamp_min(1e-7).log(),
-            labels.flatten(1),
-            ignore_index=IGNORE,
-            reduction='sum',
-        )
+        likely = scores.log_softmax(1)
+        # A label that stands for no class teaches nothing.
+        coarse = [
+            torch.stack([likely[:, i] for i in classes]).logsumexp(0)
+            if classes
+            else torch.zeros_like(likely[:, 0])
+            for classes in self.members
+        ]
+        likely = torch.cat((likely, *(plane[:, None] for plane in coarse)), dim=1)
+        loss = F.nll_loss(likely, labels, ignore_index=IGNORE, reduction='sum')
         return share(loss, (labels != IGNORE).sum() if counts is None else counts.pixels)

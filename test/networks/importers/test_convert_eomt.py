@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from authors_eomt import AuthorsEomt
 from formula_weights import image
@@ -19,11 +20,13 @@ from library_systems import (
     recorded,
     sampled,
 )
+from safetensors.torch import save_file
 
 from dgss_core.errors import DgssError
 from dgss_core.networks.heads.eomt import EomtHead
 from dgss_core.networks.importers.eomt import import_eomt
 from dgss_core.networks.importers.keys import Weights
+from dgss_core.networks.systems import build_system
 from dgss_core.networks.undrawn import Undrawn
 
 CLASSES, QUERIES, BLOCKS = 7, 9, 2
@@ -84,6 +87,19 @@ def test_equals_the_network_of_its_authors(tmp_path: Path) -> None:
     assert (answer(ours, 64, 64) - scores).abs().max() <= 1e-4
     assert ours.head.queries.shape == (QUERIES, 32)
     assert ours.encoder.embed.grid == (4, 4)
+
+
+def test_a_training_continues_with_the_last_norm_of_the_vit(tmp_path: Path) -> None:
+    sizes = {'embed_dim': 32, 'depth': 4, 'num_heads': 2, 'img_size': 64}
+    vit = timm.create_model('vit_small_patch14_reg4_dinov2', num_classes=0, **sizes)
+    torch.nn.init.normal_(vit.norm.weight)
+    torch.nn.init.normal_(vit.norm.bias)
+    save_file(vit.state_dict(), tmp_path / 'vit.safetensors')
+    options = {'width': 32, 'depth': 4, 'heads': 2, 'taps': (1,), 'patch': 14, 'image_size': 64}
+    model = build_system(
+        'eomt-dinov2-s', weights=tmp_path / 'vit.safetensors', encoder_options=options, blocks=2
+    )
+    torch.testing.assert_close(model.head.norm.state_dict(), vit.norm.state_dict())
 
 
 @pytest.mark.parametrize('size', SIZES)
