@@ -187,7 +187,7 @@ class Segmenter:
 
 
 def resize_to_network(image: np.ndarray, *, height: int, width: int) -> np.ndarray:
-    """Resize an image (H, W[, C]) in the way the networks were trained on."""
+    """Resize an image (H, W[, C]) to the size of a network: by areas where it is far larger."""
     # Linear interpolation reads every pixel only up to a factor of two; halving by areas before
     # it keeps thin objects. INTER_AREA for the whole way takes six times as long and gives no
     # better masks.

@@ -1,7 +1,7 @@
 """Local style mixing (FAMix, CVPR 2024, section 3.3) inside any encoder.
 
-The styles come from a mined bank. Without a bank they come from the other patches of the batch,
-as in MixStyle (Zhou et al., ICLR 2021), but class by class as in FAMix.
+The styles come from a mined bank. Without a bank they come from the patches of the batch, as in
+MixStyle (Zhou et al., ICLR 2021), but class by class as in FAMix: a patch may draw its own.
 """
 
 from __future__ import annotations

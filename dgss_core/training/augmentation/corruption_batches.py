@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -128,7 +129,19 @@ def pixelate(images: Tensor, chances: Chances, factor: float) -> Tensor:
     rows, columns = (
         area_weights(side, max(1, int(side * factor)), images) for side in (height, width)
     )
-    return F.interpolate(rows @ images @ columns.T, (height, width), mode='nearest-exact')
+    coarse = rows @ images @ columns.T
+    down, across = (
+        nearest_cells(len(weights), side).to(images.device)
+        for weights, side in ((rows, height), (columns, width))
+    )
+    return coarse.index_select(-2, down).index_select(-1, across)
+
+
+def nearest_cells(cells: int, side: int) -> Tensor:
+    """The cell nearest to every pixel, int64 (side,), with ties as OpenCV decides them."""
+    table = np.arange(cells, dtype=np.float32)[None]
+    found = cv2.resize(table, (side, 1), interpolation=cv2.INTER_NEAREST_EXACT)
+    return torch.from_numpy(found[0].astype(np.int64))
 
 
 def area_weights(side: int, cells: int, like: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from dgss_core.training.augmentation import CorruptionConfig, training_augmentat
 from dgss_core.training.augmentation.blur import Blurred
 from dgss_core.training.augmentation.changes import Change, changed, changed_batch
 from dgss_core.training.augmentation.corruption import Corrupted
-from dgss_core.training.augmentation.corruption_batches import BATCHED
+from dgss_core.training.augmentation.corruption_batches import BATCHED, pixelate
 from dgss_core.training.augmentation.exposure import Exposed, Exposure
 from dgss_core.training.augmentation.jitter import (
     CHANNELS,
@@ -172,6 +172,17 @@ def test_exposure_draws_from_its_ranges() -> None:
     # Noise in 60 %, each colour in 30 %, contrast at one of two places, blur in 20 %.
     expected = [0.6, 0.3, 0.15, 0.3, 0.3, 0.15, 0.3, 0.2]
     assert np.abs(np.array(shares) - expected).max() < 0.05
+
+
+@pytest.mark.parametrize('factor', CORRUPTIONS['pixelate'].constants)
+@pytest.mark.parametrize('size', [(768, 768), (384, 512), (321, 240), (97, 131)])
+def test_pixels_between_two_cells_take_the_one_that_opencv_takes(
+    size: tuple[int, int], factor: float
+) -> None:
+    image = np.random.default_rng(0).random((*size, 3), np.float32)
+    together = pixelate(torch.from_numpy(image).permute(2, 0, 1)[None], None, factor)
+    single = CORRUPTIONS['pixelate'].function(image, None, factor)
+    np.testing.assert_allclose(together[0].permute(1, 2, 0).numpy(), single, atol=1e-4)
 
 
 @pytest.mark.parametrize('device', DEVICES)

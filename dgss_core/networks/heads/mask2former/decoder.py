@@ -132,10 +132,15 @@ class MaskDecoder(nn.Module):
         self.classifier = classifier
 
     def reset_parameters(self) -> None:
-        for layer in self.layers.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
+        for module in self.layers.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        for module in self.layers.modules():
+            if isinstance(module, QueryAttention):
+                # The published code draws the three as one matrix with three times the outputs.
+                for layer in (module.query, module.key, module.value):
+                    nn.init.xavier_uniform_(layer.weight, gain=2**-0.5)
 
     def start(self, queries: Tensor | None) -> tuple[Tensor, Tensor]:
         """Initial content and position of the queries, both (N,D)."""

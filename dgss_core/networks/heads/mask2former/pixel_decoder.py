@@ -83,6 +83,11 @@ class PixelDecoder(nn.Module):
                 nn.init.kaiming_uniform_(conv.weight, a=1)
                 if conv.bias is not None:
                     nn.init.zeros_(conv.bias)
+        for layer in self.layers.modules():
+            if isinstance(layer, EncoderLayer):
+                for linear in layer.mlp:
+                    if isinstance(linear, nn.Linear):
+                        nn.init.xavier_uniform_(linear.weight)
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Mask feature at the size of the finest map, and the memories from coarse to fine."""
