@@ -51,7 +51,8 @@ def _open(
     pictures = _pictures_in(path)
     if is_bag(path) and (_is_whole_bag(path) or not pictures):
         _refuse(
-            labels is not None, f'labels= is for images, and {path} is a bag; it brings its own.'
+            labels is not None,
+            f'Labels can be given for images only, and {path} is a bag; it brings its own.',
         )
         _refuse(fps is not None, f'{path} is a bag and brings its own stamps; leave fps out.')
         bag = Bag(path)

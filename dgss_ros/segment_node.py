@@ -219,10 +219,14 @@ class SegmentNode(LifecycleNode):
         then cannot run the timer that usually publishes them.
         """
 
+        self._latest_load = this = object()
+
         def report(line: str) -> None:
             if not self.context.ok():
                 raise ExternalShutdownException  # SIGTERM: stops the build of an engine
             self.get_logger().info(line)
+            if self._latest_load is not this:
+                return  # It was given up, and another began.
             self._reloader.note_progress()
             self.diagnostics.set_progress(line)
             if publish:
@@ -231,7 +235,8 @@ class SegmentNode(LifecycleNode):
         try:
             return load_segmenter(folder, self._settings, report)
         finally:
-            self.diagnostics.set_progress('')
+            if self._latest_load is this:
+                self.diagnostics.set_progress('')
 
     def _swap(self, segmenter: Segmenter) -> Segmenter:
         """Run the next batches with another segmenter; returns the old one."""

@@ -20,11 +20,12 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin
 
 from dgss_core.bags.interfaces import typestore
+from dgss_core.bags.metadata import METADATA, is_metadata
 from dgss_core.bags.storage import Writer
 from dgss_core.errors import DgssError, cause, unknown
 from dgss_core.files import STAGING, Kind, refuse_replacing, replacing_folder
 
-STORED = ('.mcap', '.db3', '.zstd')
+BEGIN = ('.mcap', '.db3', '.zstd')
 """How suffixes of storage files begin: sqlite3 also leaves .db3-wal and .db3-shm."""
 STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 
@@ -117,11 +118,11 @@ class BagRecorder:
 
 
 def _why_no_bag(folder: Path) -> str:
-    metadata = folder / 'metadata.yaml'
-    if not metadata.is_file() or b'rosbag2_bagfile_information' not in metadata.read_bytes():
-        return 'it has no metadata.yaml of rosbag2'
+    metadata = folder / METADATA
+    if not is_metadata(metadata):
+        return f'it has no {METADATA} of rosbag2'
     for path in folder.iterdir():
-        stored = path.name == metadata.name or path.suffix.startswith(STORED)
+        stored = path.name == metadata.name or path.suffix.startswith(BEGIN)
         if not stored and not path.name.startswith(STAGING):
             return f'it holds {path.name}'
     return ''

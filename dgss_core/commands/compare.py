@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from dgss_core.commands.limits import at_least
 from dgss_core.documents import read_json
 from dgss_core.errors import DgssError, cause, one_line
 from dgss_core.evaluation.assembly import provenance
@@ -50,8 +51,8 @@ def compare(
     """
     if len(runs) < 2:
         raise DgssError('Give two or more outputs of dgss evaluate; the first is the baseline.')
-    if resamples < 2:
-        raise DgssError(f'--resamples is {resamples}; give at least 2.')
+    at_least(2, resamples=resamples)
+    at_least(0, seed=seed)
     if output is not None:
         refuse_replacing(output, RESULT, overwrite=overwrite, inputs=runs)
     found = {

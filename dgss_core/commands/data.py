@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from dgss_core.commands.limits import at_least
 from dgss_core.commands.progress import with_progress
 from dgss_core.datasets.check import CheckReport, examine_all, report_on
 from dgss_core.datasets.contents import class_shares
@@ -62,6 +63,7 @@ def check(
     """
     if name in (SYNTHETIC, UNLABELLED):
         raise DgssError(f'{name} is no copy of a dataset; there is nothing to check.')
+    at_least(0, sample=sample, threads=threads)
     layout, storage = load_layout(name), Storage(root)
     datasets = _open(layout, storage, split, mapping)
     refuse_file(sheet, SHEET)

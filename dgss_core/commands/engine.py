@@ -137,17 +137,17 @@ def verify_engine(
         cache_dir: folder of the engines; ~/.cache/dgss/engines when left out
     """
     check_backend(backend)
+    if labels is not None and frames is None:
+        raise DgssError('--labels needs --frames, the images that they belong to.')
     opened, cache = open_bundle(bundle), EngineCache(cache_dir)
+    kept = [(frame, None) for frame in opened.frames()] if frames is None else []
+    if frames is None and not kept:
+        raise DgssError(f'{opened.identity} has no reference frames; give some by --frames.')
     loaded = load_backend(
         opened, backend, cache_dir=cache_dir, allow_unverified=True, report=ERRORS.print
     )
     if frames is None:
-        if labels is not None:
-            raise DgssError('--labels needs --frames, the images that they belong to.')
-        origin, pairs = 'recorded in the bundle', [(frame, None) for frame in opened.frames()]
-        if not pairs:
-            raise DgssError(f'{opened.identity} has no reference frames; give some by --frames.')
-        report = verify(loaded, opened, pairs, cache, ERRORS.print, origin)
+        report = verify(loaded, opened, kept, cache, ERRORS.print, 'recorded in the bundle')
     else:
         reference = OnnxRuntimeBackend([opened, *higher_precisions(opened)][-1], 0, (CPU,))
         report = verify(

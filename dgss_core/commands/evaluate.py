@@ -19,6 +19,7 @@ from dgss_core.commands.evaluate_job import (
 )
 from dgss_core.commands.evaluate_models import labels_of_masks, open_masks
 from dgss_core.commands.evaluate_output import print_results
+from dgss_core.commands.limits import at_least
 from dgss_core.datasets.protocols import load_protocol
 from dgss_core.errors import DgssError
 from dgss_core.evaluation import revisit
@@ -128,13 +129,10 @@ def evaluate(
         raise DgssError('Give one of --bundle, --checkpoint and --predictions.')
     if not data and not bag:
         raise DgssError('Give what to score on: --data DATASET:SPLIT, or --bag BAG.')
-    for name, value, least in (
-        ('band', band, 1),
-        ('resamples', resamples, 2),
-        ('workers', workers, 0),
-    ):
-        if value < least:
-            raise DgssError(f'--{name} is {value}; give at least {least}.')
+    at_least(0, workers=workers, threads=threads)
+    at_least(0, seed=seed, tolerance=tolerance, label_next=label_next)
+    at_least(1, band=band)
+    at_least(2, resamples=resamples)
     given = (root, bundle, against, checkpoint, predictions, conditions, criteria, ood)
     read = [*given, Path(labels) if labels else None, *(bag or [])]
     inputs = [path for path in read if path and os.path.exists(path)]

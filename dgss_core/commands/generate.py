@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import cv2
 import numpy as np
 
+from dgss_core.commands.limits import at_least
 from dgss_core.commands.progress import say, with_progress
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.evaluate import SegmentsImages
@@ -49,6 +50,7 @@ def prompts(*, output: Path, model: str | None = None, count: int = 100, seed: i
         count: number of prompts; CLOUDS was published with 100
         seed: seed of all random numbers
     """
+    at_least(0, count=count, seed=seed)
     journal = Journal(output, {'writer': model or 'phrases', 'seed': seed})
     done = len(journal.entries)
     writer = None
@@ -100,11 +102,11 @@ def images(
         batch: pictures made at once
         seed: seed of all random numbers
     """
+    at_least(0, count=count, seed=seed)
+    at_least(1, steps=steps, batch=batch)
     from dgss_core.training.generation.images import Drawing
 
     drawing = Drawing(model, steps, guidance, size, precision)
-    if batch < 1:
-        raise DgssError(f'A batch cannot be {batch} pictures; give at least 1.')
     _refuse_others(output, 'images.jsonl', (IMAGES,))
     wanted = _pictures(_read_prompts(prompts), count, seed)
     journal = Journal(output / 'images.jsonl', {**asdict(drawing), 'size': [*size], 'seed': seed})

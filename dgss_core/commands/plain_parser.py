@@ -98,10 +98,10 @@ def each(
     """The arguments with each value of an option in `lists` as one argument, --data+=VALUE.
 
     `--data A B --data C` gives it three values. --label_set is taken for --label-set, if that is
-    one of the `options`.
+    one of the `options`. Raises DgssError for an option in `lists` without a value.
     """
     several = ''
-    for argument in arguments:
+    for argument, following in zip_longest(arguments, arguments[1:], fillvalue='--'):
         name, given, value = argument.partition('=')
         if not argument.startswith('--'):
             yield f'{several}+={argument}' if several else argument
@@ -113,6 +113,8 @@ def each(
             yield f'{name}{given}{value}'
         elif given:
             yield f'{several}+={value}'
+        elif following.startswith('--'):
+            raise DgssError(f'{several} needs a value, or several.')
 
 
 def described(text: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 from rich.progress import track
 
 from dgss_core.bags.bag import is_bag
@@ -53,7 +54,10 @@ class Unlabelled:
             self.readers = [(name, partial(read_image, file)) for name, file in named]
         else:
             frames = islice(read_frames(path, topic), 0, None, every)
-            for frame in track(frames, f'Reading {path}', total=None):
+            bar = Console(stderr=True)
+            for frame in track(
+                frames, f'Reading {path}', None, console=bar, disable=not bar.is_terminal
+            ):
                 packed = encode_jpeg(frame.image, QUALITY)
                 self.readers.append((frame.name, partial(decode_compressed, packed)))
         self.title = f'{path.name}, unlabelled, {plural(len(self), "frame")}'

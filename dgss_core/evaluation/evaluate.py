@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
+from rich.console import Console
 from rich.progress import track
 
 from dgss_core.confusion import ConfusionMatrix
@@ -32,7 +33,8 @@ def evaluate(
     """
     merge = segmenter.labels.merge_to(dataset.label_set)
     matrix = ConfusionMatrix(dataset.label_set)
-    for index in track(range(len(dataset)), title):
+    bar = Console(stderr=True)
+    for index in track(range(len(dataset)), title, console=bar, disable=not bar.is_terminal):
         sample = dataset[index]
         matrix.add(merge[segmenter(sample.image).mask], sample.labels)
     return matrix

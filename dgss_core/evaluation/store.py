@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -97,14 +97,16 @@ class PredictionStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             is_new = not path.exists() or path.stat().st_size == 0
             self._database = sqlite3.connect(path, check_same_thread=False)
+        with ExitStack() as unless_ours, _told(path):
+            unless_ours.callback(self._database.close)
             if is_new:
                 self._create(predictor)
-            found = self._about()
-        if found != predictor:
-            raise DgssError(
-                f'{path} holds predictions of {found!r}; name another folder for those of '
-                f'{predictor!r}.'
-            )
+            if (found := self._about()) != predictor:
+                raise DgssError(
+                    f'{path} holds predictions of {found!r}; name another folder for those of '
+                    f'{predictor!r}.'
+                )
+            unless_ours.pop_all()
 
     def __enter__(self) -> PredictionStore:
         return self

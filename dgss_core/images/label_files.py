@@ -99,10 +99,19 @@ def _refuse_jpeg(data: bytes) -> None:
 
 
 def palette_of(data: bytes) -> np.ndarray | None:
-    """RGB palette of a palette PNG, uint8 (N, 3); None for any other file."""
+    """RGB palette of a palette PNG, uint8 (N, 3); None for any other file.
+
+    Raises DgssError for a damaged palette.
+    """
     for kind, start, end in png_chunks(data):
         if kind == b'PLTE':
-            return np.frombuffer(data[start + 8 : end - 4], np.uint8).reshape(-1, 3)
+            colors = data[start + 8 : end - 4]
+            if len(colors) % 3:
+                raise DgssError(
+                    f'The palette of the PNG is damaged: its {len(colors)} bytes are no whole '
+                    'number of colours; save the labels again.'
+                )
+            return np.frombuffer(colors, np.uint8).reshape(-1, 3)
     return None
 
 

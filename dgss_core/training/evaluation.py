@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import track
 
 from dgss_core.confusion import ConfusionMatrix
@@ -83,8 +84,10 @@ def score(
     merge = segmenter.labels.merge_to(split.dataset.label_set)
     matrix = ConfusionMatrix(split.dataset.label_set)
     total = len(range(rank, len(split.dataset), world))
-    show = fabric.is_global_zero
-    for sample in track(split.frames(rank, world), split.title, total, disable=not show):
+    bar = Console(stderr=True)
+    hidden = not (fabric.is_global_zero and bar.is_terminal)
+    frames = split.frames(rank, world)
+    for sample in track(frames, split.title, total, console=bar, disable=hidden):
         mask = segmenter(sample.image, size=sample.labels.shape).mask
         matrix.add(merge[mask], sample.labels)
     if world > 1:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Literal
 
+from dgss_core.commands.sizes import parse_size
 from dgss_core.errors import DgssError, cause
 from dgss_core.files import Kind, refuse_file, write_whole
 from dgss_core.runtime.bundle import open_bundle
@@ -49,10 +49,13 @@ def node(
         raise DgssError(f'The rate is {rate:g}; give frames per second above 0.')
     if minutes is not None and frames is not None:
         raise DgssError('Give frames or minutes, not both.')
-    frames = frames or usual.frames if minutes is None else int(60 * minutes * rate)
+    if minutes is not None:
+        frames = int(60 * minutes * rate)
+    elif frames is None:
+        frames = usual.frames
     if frames < 2 * TURNS:
         raise DgssError(f'{frames} frames are too few; give at least {2 * TURNS}.')
-    width, height = _parse_size(size or usual.size)
+    width, height = parse_size(size or usual.size)
     opened = open_bundle(bundle)
     if output is not None:
         refuse_file(output, FIGURES)
@@ -87,10 +90,3 @@ def _why_no_figures(path: Path) -> str:
 
 
 FIGURES = Kind('a result of dgss bench node', _why_no_figures)
-
-
-def _parse_size(size: str) -> tuple[int, int]:
-    """Return (width, height)."""
-    if not (match := re.fullmatch(r'([1-9][0-9]*)x([1-9][0-9]*)', size)):
-        raise DgssError(f'{size!r} is not a size; write it as WIDTHxHEIGHT, like 640x360.')
-    return int(match[1]), int(match[2])

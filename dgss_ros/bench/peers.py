@@ -17,6 +17,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from dgss_core.errors import DgssError
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.bench.streams import paced
@@ -43,7 +44,12 @@ def peer(target: Callable[..., None], *arguments: Any) -> Iterator[Peer]:
     process.start()
     theirs.close()
     try:
-        ours.recv()
+        try:
+            ours.recv()
+        except EOFError as error:
+            raise DgssError(
+                'A process that is measured ended at its start; see what it said, and repeat.'
+            ) from error
         assert process.pid is not None, 'it has started'
         yield Peer(process.pid, ours)
     finally:
@@ -107,5 +113,5 @@ def _answer(
 
 
 def _serve(target: Callable[..., None], connection: Connection, *arguments: Any) -> None:
-    with suppress(EOFError, KeyboardInterrupt):
+    with suppress(EOFError, OSError, KeyboardInterrupt):
         target(connection, *arguments)

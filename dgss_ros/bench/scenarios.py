@@ -147,7 +147,7 @@ def cameras(load: Load) -> BenchReport:
         }
         for stream in streams.values():
             stream.connect()
-        _finish(play([*streams.values()], int(load.rate), load.rate))  # warm-up
+        _finish(play([*streams.values()], max(1, int(load.rate)), load.rate))  # warm-up
         for stream in streams.values():
             stream.sent.clear()
         shown = with_progress(

@@ -13,6 +13,8 @@ from dgss_core.errors import DgssError
 from dgss_ros.client.session import call, wait_until
 
 DIAGNOSTICS_WAIT_S = 1.5
+CONFIGURE_S = 1800.0
+"""A node may build an engine, or compile a network, when it is configured."""
 SHUTDOWNS = {
     State.PRIMARY_STATE_UNCONFIGURED: Transition.TRANSITION_UNCONFIGURED_SHUTDOWN,
     State.PRIMARY_STATE_INACTIVE: Transition.TRANSITION_INACTIVE_SHUTDOWN,
@@ -24,8 +26,9 @@ class LifecycleClient:
     """Configure, activate, deactivate, clean up and shut down the node `target`.
 
     `node` must be spinning on another thread, as in `ros_session`. Each call waits up to
-    `timeout_s` for the node and as long again for its answer. It raises DgssError when there is no
-    answer, or when the node refuses; the message quotes the reason from its diagnostics, if any.
+    `timeout_s` for the node and as long again for its answer; `configure` waits half an hour for
+    it. It raises DgssError when there is no answer, or when the node refuses; the message quotes
+    the reason from its diagnostics, if any.
     `check` raises when it is futile to wait.
     """
 
@@ -50,7 +53,7 @@ class LifecycleClient:
         return self._get_state().label
 
     def configure(self) -> None:
-        self._transition('configure', Transition.TRANSITION_CONFIGURE)
+        self._transition('configure', Transition.TRANSITION_CONFIGURE, CONFIGURE_S)
 
     def activate(self) -> None:
         self._transition('activate', Transition.TRANSITION_ACTIVATE)
@@ -67,10 +70,10 @@ class LifecycleClient:
             raise DgssError(f'{self._target} cannot shut down while it is {state.label}.')
         self._transition('shut down', SHUTDOWNS[state.id])
 
-    def _transition(self, verb: str, transition_id: int) -> None:
+    def _transition(self, verb: str, transition_id: int, answer_s: float | None = None) -> None:
         request = ChangeState.Request(transition=Transition(id=transition_id))
         self._reason = ''
-        if call(self._change, request, self._timeout_s, self._check).success:
+        if call(self._change, request, self._timeout_s, self._check, answer_s).success:
             return
         wait_until(lambda: self._reason != '', DIAGNOSTICS_WAIT_S)
         raise DgssError(

@@ -24,6 +24,8 @@ from dgss_ros.client.session import ros_session
 
 STOP_S = 10.0
 PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+"""Loaded at the import: a child that is just forked from threads must not wait for the loader."""
 
 
 @contextmanager
@@ -131,7 +133,7 @@ def cpu_seconds(pid: int) -> float:
     """
     clock = ctypes.c_int()
     # To the nanosecond; /proc/PID/stat counts in hundredths of a second.
-    if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
+    if _libc.clock_getcpuclockid(pid, ctypes.byref(clock)):
         raise _ended(pid)
     try:
         return time.clock_gettime(clock.value)
@@ -147,4 +149,4 @@ def _ended(pid: int) -> DgssError:
 
 def end_with_parent() -> None:
     """Let this process, a child, get SIGTERM when its parent ends (Linux only)."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -75,12 +75,18 @@ def checked(condition: Callable[[], bool], check: Callable[[], None]) -> Callabl
 
 
 def call(
-    client: Client, request: Any, timeout_s: float, check: Callable[[], None] = lambda: None
+    client: Client,
+    request: Any,
+    timeout_s: float,
+    check: Callable[[], None] = lambda: None,
+    answer_s: float | None = None,
 ) -> Any:
     """Call a service; raises DgssError when it is absent or does not answer in time.
 
+    It waits `timeout_s` for the service and `answer_s`, by default as long, for the answer.
     `check` raises when it is futile to wait.
     """
+    answer_s = timeout_s if answer_s is None else answer_s
     name = client.srv_name
     # Not client.wait_for_service, which looks only four times a second.
     if not wait_until(checked(client.service_is_ready, check), timeout_s):
@@ -89,8 +95,8 @@ def call(
             'both sides have the same ROS_DOMAIN_ID.'
         )
     future = client.call_async(request)
-    if not wait_until(checked(future.done, check), timeout_s):
-        raise DgssError(f'{name} did not answer within {timeout_s:g} s; check its node.')
+    if not wait_until(checked(future.done, check), answer_s):
+        raise DgssError(f'{name} did not answer within {answer_s:g} s; check its node.')
     return future.result()
 
 

@@ -48,9 +48,9 @@ class Arrival(NamedTuple):
 class Camera:
     """Prepares the frames of one camera for the network, and publishes its masks.
 
-    The pipeline uses `prepare`, `admits` and `answers`. `labels`: the label set that was published
-    last; an answer with another one is dropped. `name` is empty for the camera of a node
-    that has one camera without a name.
+    The pipeline uses `prepare`, `admits`, `answers`, `slot` and `health`. `labels`: the label set
+    that was published last; an answer with another one is dropped. `name` is empty for the camera
+    of a node that has one camera without a name.
     """
 
     def __init__(

@@ -37,6 +37,11 @@ def nodes(cameras: str, node: str = NODE) -> list[NodeCameras]:
     A single node is named `node`; several are named after their cameras too. Raises DgssError
     for names that ROS does not take, or that occur twice.
     """
+    if not re.fullmatch(f'/?{NAME}(/{NAME})*', node, re.ASCII):
+        raise DgssError(
+            f'{shown(node)} is not the name of a node; join letters, digits and _ by /, as in '
+            '/vehicle/dgss.'
+        )
     if not cameras:
         return [NodeCameras(node, [])]
     groups = [group.split(',') for group in cameras.split(':')]

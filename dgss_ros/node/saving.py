@@ -20,6 +20,7 @@ DESCRIPTION = '.json'
 def write_frame(folder: Path, stem: str, contents: Mapping[str, bytes]) -> list[Path]:
     """Write one frame as files named `stem` and a key of `contents`; all of them or none.
 
+    The description, which is counted, is the last: a kill may leave files of a frame without one.
     If the stem is taken, as by a camera that does not stamp, `_2`, `_3`, ... is appended. Raises
     DgssError if the folder is full, or cannot be written.
     """

@@ -23,6 +23,8 @@ from dgss_ros.client.session import ros_session, wait_until
 from dgss_ros.replay.clock import CLOCK, BagClock
 from dgss_ros.replay.message_types import message_class
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as of a shell."""
 FLUSH_S = 4.0
 """Slightly more than the 3 s after which a writer asks again for missing acknowledgements."""
 
@@ -59,8 +61,10 @@ def play(
         wait_for_subscribers: start when the topics have this many subscribers in total
 
     Returns:
-        0, or 1 if the bag holds less than it promises, or nothing that can be published.
+        0, or 1 if the bag holds less than it promises, or nothing that can be published; 130
+        after Ctrl-C without --loop.
     """
+    check_rate(rate)
     console = Console(markup=False, highlight=False)
     names, pairs = (text.split(',') if text else () for text in (topics, remap))
     with ros_session('dgss_bag_play') as node:
@@ -75,24 +79,33 @@ def play(
         )
         for topic, reason in player.skipped.items():
             console.print(f'Leaves out {plain(topic)}: {reason}.')
-        start = time.monotonic()
+        start, interrupted = time.monotonic(), False
         try:
             with console.status(f'Waiting for {wait_for_subscribers} subscribers ...'):
                 while not player.wait_for_subscribers(wait_for_subscribers, timeout_s=1.0):
                     pass
             start = time.monotonic()
-            while True:
+            before = -1
+            while (loop or before < 0) and player.published > before:
+                before = player.published
                 for _ in with_progress(player.play(rate), f'Playing {bag}', player.count):
                     pass
-                if not loop:
-                    break
         except KeyboardInterrupt:
             console.print('Interrupted.')
+            interrupted = not loop
         player.flush()
     seconds = time.monotonic() - start
     part = f' of {player.count}' if player.is_short else ''
     console.print(f'Published {player.published}{part} messages of {bag} in {seconds:.1f} s.')
+    if interrupted:
+        return INTERRUPTED
     return 1 if player.is_short or (player.skipped and not player.published) else 0
+
+
+def check_rate(rate: float) -> None:
+    """Raise DgssError for a speed of a bag that is not above zero and finite."""
+    if not 0 < rate < float('inf'):
+        raise DgssError(f'{rate} is not a rate to play at; give a number above zero.')
 
 
 class BagPlayer:
@@ -173,8 +186,7 @@ class BagPlayer:
         wait for the next one. Pauses of more than an hour are skipped. Raises
         DgssError for a rate that is not above zero and finite.
         """
-        if not 0 < rate < float('inf'):
-            raise DgssError(f'{rate} is not a rate to play at; give a number above zero.')
+        check_rate(rate)
         self._clock.begin(rate)
         for message in self._bag.messages(self._publishers.keys(), self._tell_short):
             if message.msgtype != self._types[message.topic]:

@@ -33,7 +33,7 @@ class BagClock:
         self.begin(1.0)
 
     def begin(self, rate: float) -> None:
-        """Wait for the first message no more, and pass `rate` times as fast as the time."""
+        """Start anew: the next message is due at once, and time passes `rate` times as fast."""
         self._rate = rate
         self._first_ns = self._last_ns = 0
         self._start: float | None = None

@@ -17,6 +17,7 @@ from rich.console import Console
 from dgss_core.bags import Bag, BagMessage, BagRecorder, image_topic
 from dgss_core.bags.bag import opened
 from dgss_core.bags.stored import HEADED, raw_stamp_ns
+from dgss_core.commands.limits import at_least
 from dgss_core.commands.progress import say, with_progress
 from dgss_core.errors import DgssError, plural
 from dgss_core.evaluation.live import DIAGNOSTICS
@@ -24,7 +25,7 @@ from dgss_ros.client.session import checked, ros_session, wait_until
 from dgss_ros.node import naming
 from dgss_ros.node.naming import CameraTopics
 from dgss_ros.replay.answers import Answers
-from dgss_ros.replay.bag_play import BagPlayer, Published
+from dgss_ros.replay.bag_play import BagPlayer, Published, check_rate
 from dgss_ros.replay.greeting import COMPRESSED, greeting
 from dgss_ros.replay.stamps import Stamps
 
@@ -76,8 +77,8 @@ def replay(
     Returns:
         0, or 1 if frames got no mask, or the bag holds less than it promises.
     """
-    if loops < 1:
-        raise DgssError(f'--loops is {loops}; give at least 1.')
+    at_least(1, loops=loops)
+    check_rate(rate)
     drive_bag = Bag(bag)
     with ros_session('dgss_bag_replay') as ros:
         played = by_topic(drive_bag, image, cameras, node)

@@ -84,6 +84,8 @@ def test_lists_switches_and_dashes() -> None:
         (['a', 'b', '--output', 'o', '--data', '1', 'x'], "'x' is not a whole number"),
         (['a', 'b', '--output', 'o', '--overwrite=yes'], "'yes' is neither true nor false"),
         (['a', 'b', '--output', 'o', '--kind', 'png'], 'raw'),
+        (['a', 'b', '--output', 'o', '--data'], '--data needs a value'),
+        (['a', 'b', '--data', '--output', 'o'], '--data needs a value'),
         (['a', 'b', '--outputs', 'o'], 'required: --output'),
         (['a', 'b', '--output', 'o', '--over'], 'unrecognized arguments: --over'),
         (['a', 'b', '--output', 'o', '--x\x1b[31m\n'], 'unrecognized arguments'),

@@ -146,6 +146,11 @@ def test_a_mistake_of_all_drives_is_one_sentence(
 
 MISTAKES = {
     'fewer than none': (('--workers', -1), '--workers is -1'),
+    'a seed below 0': (('--seed', -1), '--seed is -1; give at least 0'),
+    'a tolerance below 0': (('--tolerance', -5), '--tolerance is -5.0'),
+    'no tolerance': (('--tolerance', 'nan'), '--tolerance is nan'),
+    'frames to label below 0': (('--label-next', -3), '--label-next is -3'),
+    'corruptions without one': (('--corruptions',), '--corruptions needs a value'),
     'GPUs of nobody': (('--gpus', 1), 'give its --address too'),
     'no number of GPUs': (('--gpus', 'nan', '--address', 'local'), '--gpus is nan'),
     'too small a part': (('--gpus', 1e-5, '--address', 'local'), 'such as 0.5'),

@@ -2,7 +2,9 @@
 
 import cv2
 import numpy as np
+import pytest
 
+from dgss_core.errors import DgssError
 from dgss_core.images.label_files import decode_ids, palette_of
 from dgss_core.images.palette import encode_palette_png
 
@@ -20,6 +22,16 @@ def test_every_index_and_its_colour_come_back():
 def test_only_the_used_part_of_the_palette_is_written():
     data = encode_palette_png(np.array([[0, 3]], np.uint8), PALETTE)
     np.testing.assert_array_equal(palette_of(data), PALETTE[:4])
+
+
+def test_a_palette_of_a_part_of_a_colour_is_refused():
+    data = encode_palette_png(np.array([[0, 3]], np.uint8), PALETTE)
+    start = data.index(b'PLTE')
+    damaged = (
+        data[: start - 4] + b'\x00\x00\x00\x0b' + data[start : start + 15] + data[start + 16 :]
+    )
+    with pytest.raises(DgssError, match='palette of the PNG is damaged'):
+        palette_of(damaged)
 
 
 def test_a_palette_png_of_a_mask_is_smaller_than_a_colour_png():

@@ -47,7 +47,7 @@ def build_page(
     ]
     body[2].set('class', 'body')
     style, script = (_part(f'report.{kind}') for kind in ('css', 'js'))
-    # In a script element a tag could end it, and these two end a line of JavaScript.
+    # A `</script>` in a name would end the element.
     text = json.dumps(data, separators=(',', ':'), allow_nan=False).replace('<', r'\u003c')
     return Template(_part('report.html.in')).substitute(
         title=to_html(harmless(title)),

@@ -20,7 +20,8 @@ BLURRED = 0.5
 """Largest blur. Sharp frames have 0.10 to 0.36 by day, night, fog, rain and snow; with a Gaussian
 blur of 0.6 % of their width (sigma) they have 0.55 or more."""
 FROZEN = 5
-"""Repeats of a bit-identical frame in a row; the noise of a working sensor prevents them."""
+"""Repeats of a frame in a row, seen in grey at the width of the check and at its rate; the noise
+of a working sensor prevents them."""
 
 
 @dataclass(frozen=True)

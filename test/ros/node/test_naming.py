@@ -51,3 +51,9 @@ def test_names_that_ros_does_not_take_are_refused(
 ) -> None:
     with pytest.raises(DgssError, match=reason):
         topics(cameras, image, namespace)
+
+
+@pytest.mark.parametrize('node', ['/a b', '', '/', 'a/', '/a//b', '1st'])
+def test_a_name_that_no_node_can_have_is_refused(node: str) -> None:
+    with pytest.raises(DgssError, match='is not the name of a node'):
+        topics('', '/camera', node=node)

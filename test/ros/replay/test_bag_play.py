@@ -131,6 +131,28 @@ def test_an_endless_play_ends_cleanly(ros: Node, bag: Path, signal_number: int) 
     assert 'Interrupted.' in out
 
 
+def test_a_play_that_is_interrupted_says_so_by_its_exit_code(ros: Node, bag: Path) -> None:
+    received = collect(ros, '/camera/camera_info', CameraInfo)
+    slow = [*PLAY, str(bag), '--rate=0.1', '--topics=/camera/camera_info']
+    process = subprocess.Popen(slow, stdout=subprocess.PIPE, text=True)
+    try:
+        assert wait_until(lambda: len(received) > 1, TIMEOUT_S)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=TIMEOUT_S)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert 'Interrupted.' in out
+
+
+def test_an_endless_play_of_nothing_ends(tmp_path: Path) -> None:
+    with BagRecorder(tmp_path / 'times') as recorder:
+        recorder.record('/clock', 'rosgraph_msgs/msg/Clock', 1, b'\x00\x01\x00\x00' + bytes(8))
+    done = dgss('bag', 'play', str(tmp_path / 'times'), '--loop', '--clock')
+    assert done.returncode == 1
+    assert 'Published 0' in done.stdout
+
+
 def test_wrong_requests_are_refused_in_one_sentence(ros: Node, bag: Path, tmp_path: Path) -> None:
     with pytest.raises(DgssError, match='There is no bag'):
         BagPlayer(ros, tmp_path / 'nothing')
@@ -141,6 +163,10 @@ def test_wrong_requests_are_refused_in_one_sentence(ros: Node, bag: Path, tmp_pa
     for rate in (0.0, -1.0, float('nan'), float('inf')):
         with pytest.raises(DgssError, match='is not a rate'):
             next(BagPlayer(ros, bag).play(rate))
+    for verb in (['play', str(bag)], ['replay', str(bag), '--output', str(tmp_path / 'masks')]):
+        done = dgss('bag', *verb, '--rate', '0')
+        assert done.returncode == 2
+        assert '0.0 is not a rate to play at' in done.stderr
     done = dgss('bag', 'play', str(tmp_path / 'nothing'))
     assert done.returncode == 2
     assert done.stderr.startswith('dgss: error: There is no bag')
