@@ -87,9 +87,9 @@ MEASURES = {
     'rate_hz': Measure(('live', 'rate_hz'), 'a replay through the node', False),
     **{
         f'{name}_{percentile}_ms': Measure(
-            ('live', f'{name}_ms', percentile), 'a replay through the node', False
+            ('live', f'{name}_ms', percentile), f'a replay through the node{clock}', False
         )
-        for name in ('latency', 'age')
+        for name, clock in (('latency', ''), ('age', ' with --clock and use_sim_time'))
         for percentile in ('p50', 'p95', 'p99')
     },
     'corruption_mean': Measure(('corruptions', 'benchmark', 'mean'), 'the corruption suite'),

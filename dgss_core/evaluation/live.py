@@ -7,7 +7,7 @@ masks: `labels`, their label set, and `replay`, when each image was sent and eac
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ LARGEST = 1 << 30
 PERCENTILES = (50, 95, 99)
 MEASURED = ('cpu_percent', 'memory_mib')
 """Values of the status `model` of the node; each is averaged."""
+OLDEST_MS = 3.6e6
+"""Older masks compare the time of a recording with a clock that does not follow it."""
 
 
 def pack(sent: Mapping[int, float], received: Mapping[int, float]) -> str:
@@ -59,7 +61,7 @@ def live_results(bag: str | Path | Bag, mask_topic: str) -> dict[str, Any] | Non
             for p in PERCENTILES
         },
         'latencies_ms': latencies.round(2).tolist(),
-        **_of_node(recording),
+        **_of_node(recording, mask_topic),
     }
 
 
@@ -92,19 +94,40 @@ def _unpack(text: str, origin: str) -> tuple[dict[int, float], dict[int, float]]
     return sent, received
 
 
-def _of_node(bag: Bag) -> dict[str, float | None]:
-    """Means of what the node says of its process."""
-    found: dict[str, list[float]] = {key: [] for key in MEASURED}
+def _of_node(bag: Bag, mask_topic: str) -> dict[str, Any]:
+    """What the node of the masks says of itself: means of its process, and its last ages."""
+    said: dict[str, dict[str, list[str]]] = {}
     for message in _messages(bag, DIAGNOSTICS):
         if message.msgtype != ARRAY:
             continue
         for status in deserialized(message).status:
-            values = {entry.key: entry.value for entry in status.values}
-            for key in MEASURED:
-                if status.name.endswith(': model') and key in values:
-                    with suppress(ValueError):  # Another node may say anything.
-                        found[key].append(float(values[key]))
-    return {key: sum(v) / len(v) if v else None for key, v in found.items()}
+            node, _, name = status.name.partition(': ')
+            if name == 'model' or name.endswith('frames'):
+                of_node = said.setdefault(node, {})
+                for entry in status.values:
+                    of_node.setdefault(f'{name} {entry.key}', []).append(entry.value)
+    nodes = [node for node in said if mask_topic.startswith(f'/{node}/')]
+    # Masks may be remapped out of the names of their node.
+    node = max(nodes, key=len) if nodes else next(iter(said)) if len(said) == 1 else ''
+    camera = ' '.join(mask_topic.removeprefix(f'/{node}/').split('/')[:-1])
+    values = {key: _numbers(texts) for key, texts in said.get(node, {}).items()}
+    means = {key: values.get(f'model {key}', []) for key in MEASURED}
+    ages = {
+        f'p{p}': values.get(f'{camera} frames age_ms_p{p}'.strip(), [])[-1:] for p in PERCENTILES
+    }
+    known = all(age and age[0] < OLDEST_MS for age in ages.values())
+    return {
+        **{key: sum(found) / len(found) if found else None for key, found in means.items()},
+        **({'age_ms': {p: age[0] for p, age in ages.items()}} if known else {}),
+    }
+
+
+def _numbers(texts: Iterable[str]) -> list[float]:
+    found = []
+    for text in texts:
+        with suppress(ValueError):  # Another node may say anything.
+            found.append(float(text))
+    return found
 
 
 def _messages(bag: Bag, topic: str) -> Iterator[BagMessage]:

@@ -160,8 +160,15 @@ class Percentiles(TypedDict):
 class Live(TypedDict, total=False):
     """What a replay through the running node measured."""
 
+    sent: int
+    """Images."""
+    received: int
+    """Masks."""
+    latencies_ms: list[float]
+    """From sending an image to its mask."""
     latency_ms: Percentiles
     age_ms: Percentiles
+    """From the stamp to the mask, by a node that follows the clock of the bag: its last frames."""
     rate_hz: float | None
     drop_rate: float | None
     """The share of frames without a mask."""
