@@ -19,12 +19,13 @@ from dgss_core.commands.evaluate_job import (
 )
 from dgss_core.commands.evaluate_models import labels_of_masks, open_masks
 from dgss_core.commands.evaluate_output import print_results
-from dgss_core.commands.limits import at_least
+from dgss_core.commands.limits import at_least, refuse_useless
+from dgss_core.commands.progress import say
 from dgss_core.datasets.protocols import load_protocol
 from dgss_core.errors import DgssError
 from dgss_core.evaluation import revisit
 from dgss_core.evaluation.assembly import FORMAT, Settings, arrays, provenance
-from dgss_core.evaluation.bag_frames import BagOptions
+from dgss_core.evaluation.bag_frames import BagFrames, BagOptions
 from dgss_core.evaluation.conditions import TimeRanges
 from dgss_core.evaluation.criteria import Criterion, exit_code, judge, load_criteria
 from dgss_core.evaluation.exports.write import Format, check_exports, write_exports
@@ -133,6 +134,14 @@ def evaluate(
     at_least(0, seed=seed, tolerance=tolerance, label_next=label_next)
     at_least(1, band=band)
     at_least(2, resamples=resamples)
+    refuse_useless(
+        ('bag', bag),
+        {'topic': topic, 'labels': labels, 'conditions': conditions, 'tolerance': tolerance},
+    )
+    refuse_useless(('data', data), {'root': root})
+    refuse_useless(
+        ('predictions', predictions), {'mask-topic': mask_topic, 'mask-labels': mask_labels}
+    )
     given = (root, bundle, against, checkpoint, predictions, conditions, criteria, ood)
     read = [*given, Path(labels) if labels else None, *(bag or [])]
     inputs = [path for path in read if path and os.path.exists(path)]
@@ -163,6 +172,9 @@ def evaluate(
     )
     fleet = Fleet(workers, address, gpus)
     sets = [] if fleet.is_asked else [reading.frames(source) for source in sources]
+    labelled = any(isinstance(frames, BagFrames) and frames.has_labels for frames in sets)
+    if labelled and of_bags is not None and asked is None:
+        say(f'Labels in bags are read as {of_bags.name}; give --label-set if they differ.')
     found = reading.label_sets(sources) if fleet.is_asked else [one.label_set for one in sets]
     scored_in = common_label_set(found, asked)
     unusual = OodFolder(ood) if ood is not None else None

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dgss_core.errors import DgssError
+
+
+def refuse_useless(needed: tuple[str, object], options: Mapping[str, object]) -> None:
+    """Raise DgssError for one of `options` that is given without the option it belongs to."""
+    name, value = needed
+    for option, given in options.items():
+        if given and not value:
+            raise DgssError(f'--{option} has no effect without --{name}; leave it out.')
 
 
 def at_least(least: int, **options: float) -> None:

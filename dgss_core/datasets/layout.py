@@ -39,7 +39,8 @@ class Split:
 class Layout:
     """A dataset file.
 
-    `conditions`: by field of the path, the condition of each value. `sizes`: usual sizes of the
+    `condition`: of all frames; '' if nobody said it, and samples then have 'day'. `conditions`: by
+    field of the path, the condition of each value. `sizes`: usual sizes of the
     images, (width, height). `gaps`: the published dataset has frames without labels, which are
     skipped. `stretch`: labels of another size are resized to their image. `palette`: labels are
     palette PNGs with the colours of their classes. `protocol_map`: the label map in use is that
@@ -52,7 +53,7 @@ class Layout:
     label_set: LabelSet
     splits: Mapping[str, Split]
     frame_name: str = '{name}'
-    condition: str = 'day'
+    condition: str = ''
     conditions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     sizes: tuple[tuple[int, int], ...] = ()
     gaps: bool = False
@@ -62,7 +63,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         named = {
-            self.condition,
+            *([self.condition] if self.condition else []),
             *(c for values in self.conditions.values() for c in values.values()),
         }
         if odd := named - {*CONDITIONS}:
@@ -70,6 +71,12 @@ class Layout:
                 f'{self.title} has the unknown condition {min(odd)!r}; '
                 f'use {", ".join(CONDITIONS)}.'
             )
+
+    @property
+    def tells_conditions(self) -> bool:
+        """Whether the conditions of the frames are known."""
+        paths = [path for split in self.splits.values() for path in split.images]
+        return bool(self.condition or self.conditions) or any('{condition}' in p for p in paths)
 
     def split(self, name: str | None) -> Split:
         """The split of that name, or the first one; DgssError lists the known ones."""

@@ -221,7 +221,7 @@ def _condition(layout: Layout, fields: Mapping[str, str]) -> str:
     for field, conditions in layout.conditions.items():
         if fields.get(field) in conditions:
             return conditions[fields[field]]
-    return fields.get('condition', layout.condition)
+    return fields.get('condition', layout.condition or 'day')
 
 
 def paths_of(line: str) -> Iterator[str]:

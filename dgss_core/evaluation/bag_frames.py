@@ -85,6 +85,10 @@ class BagFrames:
             self._pairs = {}
 
     @property
+    def has_labels(self) -> bool:
+        return bool(self._pairs)
+
+    @property
     def fingerprint(self) -> str:
         return f'{self._topic} {files_hash(self.path, self.path.glob("*"))}'
 
@@ -109,7 +113,8 @@ class BagFrames:
         if self._labels_topic is None:
             for index in wanted:
                 if index in self._pairs:
-                    yield index, partial(read_labels, self._files[self._pairs[index]])
+                    file = self._files[self._pairs[index]]
+                    yield index, partial(self._checked, partial(read_labels, file))
             return
         image_of = {self._pairs[index]: index for index in wanted if index in self._pairs}
         in_order = iter(sorted(image_of.values()))
@@ -118,11 +123,16 @@ class BagFrames:
         early: dict[int, Callable[[], np.ndarray]] = {}
         for number, message in enumerate(self._bag.messages({self._labels_topic}, told)):
             if number in image_of:
-                early[image_of[number]] = partial(_ids, message)
+                early[image_of[number]] = partial(self._checked, partial(_ids, message))
             while due is not None and due in early:
                 yield due, early.pop(due)
                 due = next(in_order, None)
         yield from sorted(early.items(), key=itemgetter(0))
+
+    def _checked(self, read: Callable[[], np.ndarray]) -> np.ndarray:
+        labels = read()
+        self.label_set.check_ids(labels, 'The labels')
+        return labels
 
     def _keys(self, options: BagOptions) -> list[FrameKey]:
         changes = Changes(*condition_changes(self._bag, sibling(self._topic, 'condition')))

@@ -19,7 +19,7 @@ from dgss_core.errors import DgssError, missing_error, one_line
 from dgss_core.evaluation.bootstrap import RESAMPLES, differences
 from dgss_core.evaluation.counts import LEVELS, UNREADABLE, FrameCounts, from_arrays
 from dgss_core.evaluation.folder import COUNTS, read_results
-from dgss_core.evaluation.frames import Problems
+from dgss_core.evaluation.frames import Problems, short_drives
 from dgss_core.evaluation.measures import class_mean, measures
 from dgss_core.evaluation.results import ALL
 from dgss_core.evaluation.scores import by_class, number
@@ -70,7 +70,8 @@ def read_run(folder: Path) -> Run:
             },
             f'The label set of {folder}',
         )
-        frames = [_Place.of(entry) for entry in results['frames']]
+        short = short_drives(str(entry['drive']) for entry in results['frames'])
+        frames = [_Place.of(entry, short) for entry in results['frames']]
         str(results['predictor']['identity']), str(results['protocol'])
     except (KeyError, TypeError, AttributeError) as error:
         raise DgssError(
@@ -98,8 +99,8 @@ class _Place:
     is_labelled: bool
 
     @classmethod
-    def of(cls, entry: Mapping[str, Any]) -> _Place:
-        key = (str(entry['drive']), str(entry['name']))
+    def of(cls, entry: Mapping[str, Any], drives: Mapping[str, str]) -> _Place:
+        key = (drives[str(entry['drive'])], str(entry['name']))
         return cls(key, str(entry['condition']), bool(entry['labelled']))
 
 
@@ -231,10 +232,10 @@ def _common(first: Run, other: Run, problems: Problems) -> list[Key]:
             *(name for drive, name in shared if (drive, name) not in {*equal}),
         )
     if not equal:
-        reason = f'{len(shared)} have the same name, but other labels' if shared else 'none'
+        reason = f' ({len(shared)} have the same name, but other labels)' if shared else ''
         raise DgssError(
             f'{first.folder} ({len(first.counts)} labelled frames) and {other.folder} '
-            f'({len(other.counts)}) have no labelled frame in common ({reason}); evaluate both on '
+            f'({len(other.counts)}) have no labelled frame in common{reason}; evaluate both on '
             'the same data.'
         )
     return equal

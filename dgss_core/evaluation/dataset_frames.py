@@ -41,8 +41,11 @@ class DatasetFrames:
     def keys(self) -> list[FrameKey]:
         dataset = self.dataset
         if isinstance(dataset, Pairs):
+            known = dataset.layout.tells_conditions
             return [
-                FrameKey(pair.name, _drive(dataset, pair.image), pair.condition)
+                FrameKey(
+                    pair.name, _drive(dataset, pair.image), pair.condition if known else UNKNOWN
+                )
                 for pair in dataset.pairs
             ]
         if isinstance(dataset, Synthetic):

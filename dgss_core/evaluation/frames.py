@@ -42,6 +42,22 @@ def flat_name(name: str, taken: set[str]) -> str:
     return free
 
 
+def short_drives(drives: Iterable[str]) -> dict[str, str]:
+    """Drives by the fewest last parts of their paths that tell them apart.
+
+    The path of a bag may be written in several ways, and differs between machines.
+    """
+    parts = {drive: Path(drive).parts for drive in drives}
+    short = {}
+    for drive, own in parts.items():
+        others = [other for name, other in parts.items() if name != drive]
+        least = 1
+        while least < len(own) and any(other[-least:] == own[-least:] for other in others):
+            least += 1
+        short[drive] = '/'.join(own[-least:])
+    return short
+
+
 @dataclass(frozen=True)
 class FrameKey:
     """The place of a frame.

@@ -106,6 +106,7 @@ class FolderMasks:
         if not _is_named(file):
             return None
         mask = read_labels(file)
+        self.labels.check_ids(mask, 'The masks')
         beside = file.with_name(f'{file.stem}_confidence.png')
         confidence = _read_confidence(beside, mask) if _is_named(beside) else None
         return Predicted(mask, confidence, prepared)
@@ -158,6 +159,7 @@ class BagMasks:
         mask = self._masks.take(key.name)
         if mask is None:
             return None
+        self.labels.check_ids(mask, 'The masks')
         confidence = self._confidences.take(key.name) if self._confidences else None
         return Predicted(mask, confidence, prepared)
 

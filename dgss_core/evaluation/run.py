@@ -177,7 +177,9 @@ def merged(
     problems = problems_of([*(part.problems for part in parts), of_all])
     if not scored:
         reason = problems[0]['what'] if problems else 'the data holds none.'
-        raise DgssError(f'No frame could be evaluated: {reason}')
+        few = problems[0]['frames'][:3] if problems else []
+        named = f' The first such frames are called {", ".join(few)}.' if few else ''
+        raise DgssError(f'No frame could be evaluated: {reason}{named}')
     results = {
         'sources': [part.source for part in parts],
         **assemble(scored, label_set, settings),

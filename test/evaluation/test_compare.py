@@ -12,6 +12,7 @@ from dgss_core.errors import DgssError
 from dgss_core.evaluation.bootstrap import differences
 from dgss_core.evaluation.compare import compare_runs, read_run
 from dgss_core.evaluation.folder import EvaluationFolder
+from dgss_core.evaluation.frames import short_drives
 from dgss_core.evaluation.report.comparison import build_comparison
 
 WORSE = {'day': 0.05, 'night': 0.55, 'fog': 0.25}
@@ -44,6 +45,17 @@ def found(before, after):
 def only(pairs):
     (pair,) = pairs
     return pair
+
+
+def test_drives_are_compared_however_their_paths_are_written():
+    assert short_drives(['/w/a/drive', '/w/b/drive', '/w/b/other', '']) == {
+        '/w/a/drive': 'a/drive',
+        '/w/b/drive': 'b/drive',
+        '/w/b/other': 'other',
+        '': '',
+    }
+    for path in ('drive', '/data/drive', 'data/drive/'):
+        assert short_drives([path]) == {path: 'drive'}
 
 
 def test_the_differences_are_those_of_the_paired_bootstrap(before, after, found):

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from evaluated import evaluate, results
-from streets import film
+from streets import film, write_street
 
 from dgss_core.bags import write_bag
 from dgss_core.corruptions import corrupt
 from dgss_core.datasets import build_dataset
+from dgss_core.evaluation.dataset_frames import DatasetFrames
 from dgss_core.evaluation.estimation import WINDOW, ConditionModel, estimates
 from dgss_core.synthetic import CONDITIONS, StreetDrive
 
@@ -80,3 +81,18 @@ def test_a_bag_without_conditions_is_scored_by_the_estimate(
     assert [*found['conditions']] == ['all', 'night']
     assert found['estimated'] == {'night': {'night': 4}}
     assert 'Estimated conditions' in (tmp_path / 'out' / 'report.html').read_text()
+
+
+def test_a_data_set_that_tells_no_condition_has_unknown_ones(tmp_path: Path) -> None:
+    file = write_street(tmp_path, {'day': 1})
+    (told,) = DatasetFrames(build_dataset(str(file), tmp_path / 'street')).keys
+    assert told.condition == 'day'
+    file.write_text(
+        "images: 'day/images/{name}.png'\nlabels: 'day/labels/{name}.png'\n"
+        'label_set: cityscapes19\n'
+    )
+    (untold,) = DatasetFrames(build_dataset(str(file), tmp_path / 'street')).keys
+    assert untold.condition == 'unknown'
+    file.write_text(file.read_text() + 'condition: rain\n')
+    (named,) = DatasetFrames(build_dataset(str(file), tmp_path / 'street')).keys
+    assert named.condition == 'rain'

@@ -13,7 +13,7 @@ from streets import blocks, film, picture, write_street
 
 from dgss_core.bags import BagRecorder, read_messages, write_bag
 from dgss_core.bags.interfaces import STRING, typestore
-from dgss_core.evaluation.live import pack
+from dgss_core.evaluation.live import ARRAY, live_results, pack
 from dgss_core.images.frames import Frame
 
 STREET = {'day': 4, 'night': 2}
@@ -148,6 +148,65 @@ def test_a_recorded_replay_tells_latency_and_drops(
     assert live['latencies_ms'] == [10, 20, 30, 40, 50, 60]
     assert 'fail: drop_rate <= 0.2' in out
     assert 'pass: latency_p99_ms' in out
+
+
+def test_the_usage_is_that_of_the_node_that_sent_the_masks(tmp_path: Path) -> None:
+    with BagRecorder(tmp_path / 'masks') as recorder:
+        text = pack({1: 0.0}, {1: 0.1})
+        data = typestore().serialize_cdr(typestore().types[STRING](data=text), STRING)
+        recorder.record('/veh/dgss/front/replay', STRING, 1, data)
+        for node, cpu, age in (('veh/dgss', 50, 40.0), ('lidar_net', 9999, 7.0)):
+            values = {'cpu_percent': cpu}
+            frames = {f'age_ms_p{p}': age + p for p in (50, 95, 99)}
+            array = diagnostics(
+                {f'{node}: model': values, f'{node}: front frames': frames, 'other': values}
+            )
+            recorder.record('/diagnostics', ARRAY, 2, array)
+    live = live_results(tmp_path / 'masks', '/veh/dgss/front/mask')
+    assert live is not None
+    assert live['cpu_percent'] == 50
+    assert live['age_ms'] == {'p50': 90, 'p95': 135, 'p99': 139}
+    assert live['memory_mib'] is None
+
+
+def diagnostics(statuses: dict[str, dict[str, object]]) -> memoryview:
+    types = typestore().types
+    stamp = types['builtin_interfaces/msg/Time'](sec=0, nanosec=0)
+    header = types['std_msgs/msg/Header'](stamp=stamp, frame_id='')
+    entry, status = (types[f'diagnostic_msgs/msg/{n}'] for n in ('KeyValue', 'DiagnosticStatus'))
+    made = [
+        status(
+            level=0,
+            name=name,
+            message='',
+            hardware_id='',
+            values=[entry(key=key, value=str(value)) for key, value in values.items()],
+        )
+        for name, values in statuses.items()
+    ]
+    return typestore().serialize_cdr(types[ARRAY](header=header, status=made), ARRAY)
+
+
+@pytest.mark.parametrize('where', ['labels', 'masks'])
+def test_ids_outside_the_label_set_are_a_problem(
+    where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = film(3)
+    wrong = replace(frames[1], labels=np.full_like(frames[1].labels, 200))
+    drives = {
+        name: [frames[0], wrong if name == where else frames[1], frames[2]]
+        for name in ('labels', 'masks')
+    }
+    write_bag(tmp_path / 'drive', drives['labels'])
+    masks = masks_bag(tmp_path / 'masks', drives['masks'])
+    code, _, _ = evaluate(
+        capsys, '--bag', tmp_path / 'drive', '--predictions', masks, '--label-set',
+        'cityscapes19', '--output', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 1
+    (problem,) = results(tmp_path / 'out')['problems']
+    assert problem['frames'] == ['000001']
+    assert f'The {where} hold the id 200, which is no class of label set' in problem['what']
 
 
 def test_masks_that_are_links_without_a_target_are_problems(

@@ -151,6 +151,8 @@ MISTAKES = {
     'no tolerance': (('--tolerance', 'nan'), '--tolerance is nan'),
     'frames to label below 0': (('--label-next', -3), '--label-next is -3'),
     'corruptions without one': (('--corruptions',), '--corruptions needs a value'),
+    'labels of no bag': (('--labels', 'nope'), '--labels has no effect without --bag'),
+    'ids of no masks': (('--mask-labels', 'camvid11'), 'no effect without --predictions'),
     'GPUs of nobody': (('--gpus', 1), 'give its --address too'),
     'no number of GPUs': (('--gpus', 'nan', '--address', 'local'), '--gpus is nan'),
     'too small a part': (('--gpus', 1e-5, '--address', 'local'), 'such as 0.5'),
