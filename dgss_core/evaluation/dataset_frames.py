@@ -52,7 +52,12 @@ class DatasetFrames:
             return [
                 FrameKey(name, name.split('_')[1], name.split('_')[0]) for name in dataset.names
             ]
-        return [FrameKey(f'{index:06d}', '', UNKNOWN) for index in range(len(dataset))]
+        # A data set of a plugin tells names and conditions with its samples alone.
+        samples = (dataset[index] for index in range(len(dataset)))
+        told = [(sample.name, sample.condition) for sample in samples]
+        if len({name for name, _ in told}) < len(told):
+            raise DgssError(f'Several frames of {dataset.title} share a name; give each its own.')
+        return [FrameKey(name, '', condition) for name, condition in told]
 
     def images(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         for index in wanted:

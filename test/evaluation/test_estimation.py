@@ -12,9 +12,11 @@ from streets import film, write_street
 
 from dgss_core.bags import write_bag
 from dgss_core.corruptions import corrupt
-from dgss_core.datasets import build_dataset
+from dgss_core.datasets import Sample, build_dataset
+from dgss_core.errors import DgssError
 from dgss_core.evaluation.dataset_frames import DatasetFrames
 from dgss_core.evaluation.estimation import WINDOW, ConditionModel, estimates
+from dgss_core.labels import LabelSet
 from dgss_core.synthetic import CONDITIONS, StreetDrive
 
 MODEL = ConditionModel.load()
@@ -96,3 +98,30 @@ def test_a_data_set_that_tells_no_condition_has_unknown_ones(tmp_path: Path) -> 
     file.write_text(file.read_text() + 'condition: rain\n')
     (named,) = DatasetFrames(build_dataset(str(file), tmp_path / 'street')).keys
     assert named.condition == 'rain'
+
+
+class Foreign:
+    """Two frames, as a plugin gives them."""
+
+    title, label_set, fingerprint = 'foreign', LabelSet.load('cityscapes19'), 'f'
+    names = ('dawn_7', 'dusk_8')
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Sample:
+        plane = self.labels(index)
+        return Sample(self.names[index], np.dstack([plane] * 3), plane, ('night', 'dusk')[index])
+
+    def labels(self, index: int) -> np.ndarray:
+        return np.zeros((4, 6), np.uint8)
+
+
+def test_a_data_set_of_a_plugin_tells_names_and_conditions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = DatasetFrames(Foreign()).keys
+    assert [(key.name, key.condition) for key in keys] == [('dawn_7', 'night'), ('dusk_8', 'dusk')]
+    monkeypatch.setattr(Foreign, 'names', ('one', 'one'))
+    with pytest.raises(DgssError, match='share a name'):
+        len(DatasetFrames(Foreign()).keys)
