@@ -30,8 +30,9 @@ help:
 demo: $(VENV)/.run-ready
 	$(BIN)/dgss demo --output demo
 
+# Containers often forbid to keep compiled modules; hundreds of processes load the same ones here.
 test: $(VENV)/.test-ready
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 \
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 \
 		--durations $(DURATIONS) $(PYTEST_ARGS)
 
 # In a sourced workspace, with its Python: what is not installed skips.

@@ -37,7 +37,7 @@ from dgss_core.training.config import HardwareConfig, SourceConfig, TrainConfig
 from dgss_core.training.fabric import Fabric
 from dgss_core.training.memory import free_memory
 from dgss_core.training.objective import subsample
-from dgss_core.training.progress import in_threads
+from dgss_core.training.progress import read_in_threads
 
 PREFETCHED = 4
 """Batches that each process of a loader makes ahead."""
@@ -70,7 +70,7 @@ class InMemory:
     def __init__(self, dataset: Dataset, show: bool) -> None:
         self.dataset = dataset
         title = f'Reading {dataset.title}'
-        self.samples = in_threads(dataset.__getitem__, len(dataset), title, show)
+        self.samples = read_in_threads(dataset.__getitem__, len(dataset), title, show)
         self.label_set, self.title = dataset.label_set, dataset.title
         self.fingerprint = dataset.fingerprint
 

@@ -23,7 +23,7 @@ LOG_EVERY = 20
 Part = TypeVar('Part')
 
 
-def in_threads(
+def read_in_threads(
     read: Callable[[int], Part], count: int, title: str, show: bool = True
 ) -> list[Part]:
     """What `read` returns for 0 to `count` - 1, by all cores; `title` stands before the bar.

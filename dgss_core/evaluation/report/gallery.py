@@ -98,7 +98,7 @@ def _url(kind: str, data: bytes) -> str:
     return f'data:image/{kind};base64,{b64encode(data).decode()}'
 
 
-def palette_of(label_set: Mapping[str, Any]) -> np.ndarray:
+def class_palette(label_set: Mapping[str, Any]) -> np.ndarray:
     """RGB uint8 (256, 3) by class; other ids are black."""
     palette = np.zeros((IGNORE + 1, 3), np.uint8)
     for place, entry in enumerate(label_set['classes']):

@@ -8,7 +8,13 @@ from typing import Any
 
 from dgss_core.evaluation.report import conditions, figures, sections
 from dgss_core.evaluation.report.elements import NOT_MEASURED, Content, count_of, element
-from dgss_core.evaluation.report.gallery import Encoded, Picture, encode_all, gallery, palette_of
+from dgss_core.evaluation.report.gallery import (
+    Encoded,
+    Picture,
+    class_palette,
+    encode_all,
+    gallery,
+)
 from dgss_core.evaluation.report.page import Section, build_page
 from dgss_core.evaluation.report.timeline import MOST_DRIVES, SERIES, Drive, drives, timelines
 from dgss_core.evaluation.results import ALL, told
@@ -37,7 +43,7 @@ def build_report(
     shown, left_out = drives(results)
     bare = len(_page(results, (), 0, shown, left_out).encode())
     encoded, missing = encode_all(
-        pictures, palette_of(results['label_set']), largest - bare - 2_000 * (1 + len(pictures))
+        pictures, class_palette(results['label_set']), largest - bare - 2_000 * (1 + len(pictures))
     )
     return _page(results, encoded, missing, shown, left_out)
 

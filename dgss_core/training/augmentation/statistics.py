@@ -15,7 +15,7 @@ from dgss_core.datasets import Dataset
 from dgss_core.errors import cause
 from dgss_core.files import write_whole
 from dgss_core.files.home import cache_folder
-from dgss_core.training.progress import in_threads
+from dgss_core.training.progress import read_in_threads
 
 _log = logging.getLogger(__name__)
 
@@ -65,5 +65,5 @@ def _count(dataset: Dataset) -> np.ndarray:
     def count(index: int) -> np.ndarray:
         return np.bincount(dataset.labels(index).ravel(), minlength=256)[:classes]
 
-    rows = in_threads(count, len(dataset), f'Counting {dataset.title}')
+    rows = read_in_threads(count, len(dataset), f'Counting {dataset.title}')
     return np.stack(rows).astype(np.int64)
