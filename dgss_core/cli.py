@@ -198,8 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with ending_at_last_signal():
             code = _main(arguments)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # closed before the start
+                stream.flush()
         return code
     except BrokenPipeError:
         # Python flushes both once more at its end.

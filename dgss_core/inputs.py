@@ -16,6 +16,11 @@ from dgss_core.images.stills import IMAGE_SUFFIXES, format_of
 from dgss_core.images.video import video_source
 from dgss_core.paths import missing, reading
 
+NEXT_JPEG = b'\xff\xd9\xff\xd8\xff'
+"""The end of a JPEG and the start of another, as in a stream of MJPEG."""
+FILM_HEAD = 1 << 25
+"""Bytes in which a stream begins its second picture."""
+
 
 def read_frames(
     source: str | Path,
@@ -93,8 +98,11 @@ def _beside(path: Path, pictures: list[Path]) -> IncompleteError:
 
 
 def _is_picture(path: Path) -> bool:
-    """Whether a file is a picture by its first bytes, whatever its name."""
-    return format_of(read_head(path)) is not None
+    """Whether a file is a picture by its content, whatever its name."""
+    if (kind := format_of(read_head(path))) is None:
+        return False
+    with open(path, 'rb') as file:
+        return kind != 'JPEG' or NEXT_JPEG not in file.read(FILM_HEAD)
 
 
 def _refuse(wrong: bool, message: str) -> None:

@@ -122,6 +122,26 @@ for number in range(10**6):
     assert os.listdir(tmp_path) == ['file']
 
 
+def test_what_others_put_beside_a_file_is_not_followed(tmp_path: Path) -> None:
+    victim, shared = tmp_path / 'victim', tmp_path / 'shared'
+    victim.mkdir()
+    (victim / 'key').write_text('secret')
+    staging = shared / f'{files.STAGING}evil'
+    staging.mkdir(parents=True)
+    (staging / files.LOCK).touch()
+    (staging / files.OLD).symlink_to(victim)
+    tidy(shared)
+    assert (victim / 'key').read_text() == 'secret'
+    if os.geteuid() == 0:
+        foreign = shared / f'{files.STAGING}foreign'
+        (foreign / files.OLD).mkdir(parents=True)
+        (foreign / files.LOCK).touch()
+        (foreign / files.OLD / 'theirs').touch()
+        os.chown(foreign, 4321, 4321)
+        tidy(shared)
+        assert (foreign / files.OLD / 'theirs').exists()
+
+
 def test_a_running_writer_keeps_its_staging(tmp_path: Path) -> None:
     with replacing_folder(tmp_path / 'one', BOX) as staged:
         fill(tmp_path / 'two', 'two')

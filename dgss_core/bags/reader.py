@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from operator import itemgetter
@@ -26,16 +26,15 @@ from dgss_core.bags.interfaces import (
     typestore,
 )
 from dgss_core.bags.stored import CDR, BagMessage
+from dgss_core.bags.topics import VIDEO, why_no_images
 from dgss_core.bags.video_messages import Decoded, Place, VideoMessages, codec_of
-from dgss_core.errors import HEAD, DgssError, IncompleteError, plain, shown, what_it_is
+from dgss_core.errors import HEAD, DgssError, IncompleteError, plain, plural, shown, what_it_is
 from dgss_core.images.compressed import decode_compressed, shareable_jpeg
 from dgss_core.images.encodings import decode_image, open_image
 from dgss_core.images.frames import Frame, OnError
 
 WAITING = 4
 """At most so many images wait for their labels, in a bag with labels."""
-VIDEO = ('Video', 'FFMPEGPacket')
-"""How the names of types of compressed video end."""
 LAST_STAMP_NS = 10**9 << 31
 """The seconds of a stamp are an int32."""
 
@@ -52,11 +51,12 @@ def image_topic(
     """
     bag = opened(bag)
     path = bag.path
-    images = [t for t in bag.topics if t.msgtype in kinds and t.encoding == CDR]
+    found_images = (t for t in bag.topics if t.msgtype in kinds and t.encoding == CDR)
+    images = sorted(found_images, key=lambda topic: kinds.index(topic.msgtype))
     cameras = [t for t in images if not t.name.endswith('/labels')]
     known = ', '.join(plain(t.name) for t in images)
     if not images:
-        raise DgssError(f'{path} {_why_no_images(bag)}.')
+        raise DgssError(f'{path} {why_no_images(bag.topics, bag.faults)}.')
     if topic is not None:
         found = next((t for t in images if t.name == topic), None)
         if found is None:
@@ -64,7 +64,7 @@ def image_topic(
         return found
     for default in (IMAGE_TOPIC, f'{IMAGE_TOPIC}/compressed'):
         cameras = [t for t in cameras if t.name == default] or cameras
-    if len(cameras) != 1:
+    if len({t.name for t in cameras}) != 1:
         raise DgssError(f'{path} has several image topics; name one of {known}.')
     return cameras[0]
 
@@ -90,9 +90,13 @@ def read_bag(
     decoder = _Images()
     images = 0
     short: list[IncompleteError] = []
+    others: Counter[str] = Counter()
     for message in bag.messages(topics, short.append):
         is_image = message.topic == chosen.name
         if message.msgtype != (chosen.msgtype if is_image else IMAGE):
+            # Messages of another kind may share the topic of the images.
+            if message.msgtype in (*IMAGES, *VIDEOS):
+                others[f'{plain(message.topic)} of type {message.msgtype}'] += 1
             continue
         name = f'{images:06d}' if is_image else f'{message.topic} at {message.stamp_ns} ns'
         images += is_image
@@ -106,32 +110,16 @@ def read_bag(
         yield from pairs.complete(on_error)
     pairs.add(decoder.rest(), conditions, on_error)
     yield from pairs.complete(on_error, last=True)
+    for what, count in others.items():
+        left_out = IncompleteError(
+            f'{plural(count, "message")} on {what} of {bag.path} were left out, because the topic '
+            f'has {chosen.msgtype} too; record the two on topics of their own.',
+            count,
+        )
+        _report(on_error, chosen.name, left_out)
     for shortfall in short:
         missing = max(chosen.count - images, 0)
         _report(on_error, chosen.name, IncompleteError(str(shortfall), missing))
-
-
-def _why_no_images(bag: Bag) -> str:
-    """What the bag holds instead, and what to do."""
-    if bag.faults:
-        return f'holds no images that can be read: {"; ".join(bag.faults)}'
-    for topic in bag.topics:
-        kind = shown(topic.msgtype)
-        if topic.encoding == 'ros1':
-            return (
-                'holds ROS 1 messages; convert the .bag that it was made from with rosbags-convert'
-            )
-        if topic.msgtype.endswith(VIDEO):
-            return (
-                f'holds compressed video ({kind}), of which not every message is an image; write '
-                'it as images first, with dgss bag write BAG --output IMAGES'
-            )
-        if topic.encoding != CDR and 'image' in topic.msgtype.lower():
-            return (
-                f'holds images as {kind} in {shown(topic.encoding)}, not as ROS 2 messages; '
-                f'record {IMAGE} or {COMPRESSED}'
-            )
-    return 'holds no images; give a bag that was recorded from a camera'
 
 
 class _Pairs:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from dgss_core.bags.interfaces import COMPRESSED, IMAGE
 from dgss_core.bags.stored import CDR, StorageFile, StoredTopic
-from dgss_core.errors import plain
+from dgss_core.errors import plain, shown
+
+VIDEO = ('Video', 'FFMPEGPacket')
+"""How the names of types of compressed video end."""
 
 
 @dataclass(frozen=True)
@@ -92,3 +96,26 @@ def why_short(missing: Iterable[tuple[str, int, int]], faults: Collection[str]) 
     if reasons and not faults:
         reasons[0] += ', the rest was never written, or ros2 bag reindex counts anew'
     return [*reasons, *faults]
+
+
+def why_no_images(topics: Iterable[BagTopic], faults: Sequence[str]) -> str:
+    """What the bag holds instead, and what to do."""
+    if faults:
+        return f'holds no images that can be read: {"; ".join(faults)}'
+    for topic in topics:
+        kind = shown(topic.msgtype)
+        if topic.encoding == 'ros1':
+            return (
+                'holds ROS 1 messages; convert the .bag that it was made from with rosbags-convert'
+            )
+        if topic.msgtype.endswith(VIDEO):
+            return (
+                f'holds compressed video ({kind}), of which not every message is an image; write '
+                'it as images first, with dgss bag write BAG --output IMAGES'
+            )
+        if topic.encoding != CDR and 'image' in topic.msgtype.lower():
+            return (
+                f'holds images as {kind} in {shown(topic.encoding)}, not as ROS 2 messages; '
+                f'record {IMAGE} or {COMPRESSED}'
+            )
+    return 'holds no images; give a bag that was recorded from a camera'

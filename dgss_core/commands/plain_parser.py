@@ -155,6 +155,8 @@ def _reading(kind: Any) -> dict[str, Any]:
     name, read = SIMPLE[kind]
 
     def value(text: str) -> Any:
+        if kind is Path and not text:
+            raise ArgumentTypeError('an empty text is no path; is a variable of the shell unset?')
         try:
             return read(text)
         except ValueError:

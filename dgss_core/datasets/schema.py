@@ -50,8 +50,8 @@ LABELS: Kinds = {
 }
 OPTIONAL = {'listing', 'count', 'map'}
 """Keys that may be null."""
-MOST_FIELDS = 12
-"""Fields and stars of a path; a search for files takes longer with each."""
+MOST_FIELDS, MOST_IN_NAME = 12, 4
+"""Fields and stars of a path, and of one name in it; a search for files takes longer with each."""
 MOST_COLORS = 255
 IDS = {str(stored) for stored in range(256)}
 
@@ -192,6 +192,8 @@ def _template(path: Any) -> Iterator[str]:
         yield f'{shown(path)} has a field twice'
     if len(fields) + path.count('*') > MOST_FIELDS:
         yield f'{shown(path)} has more than {MOST_FIELDS} fields and stars'
+    elif max(name.count('{') + name.count('*') for name in path.split('/')) > MOST_IN_NAME:
+        yield f'{shown(path)} has more than {MOST_IN_NAME} fields and stars in one name'
 
 
 def _items(value: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import lzma
 import os
 import re
@@ -159,6 +160,10 @@ class Storage:
         return self.__dict__ | {'_open': {}}
 
 
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""A folder that is not there any more, or is no folder."""
+
+
 def _walk(
     folder: Path,
     dead: list[Path],
@@ -183,8 +188,13 @@ def _walk(
             return
         with os.scandir(folder) as scan:
             entries = [entry for entry in scan if not entry.name.startswith('.')]
-    except OSError:
-        return
+    except OSError as error:
+        if error.errno in GONE:
+            return
+        raise DgssError(
+            f'{folder} cannot be read ({cause(error)}); get the rights to read it, or mount it '
+            'again: its frames would be left out.'
+        ) from error
     below = []
     for entry in entries:
         with suppress(OSError):

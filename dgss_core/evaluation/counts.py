@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -148,7 +150,10 @@ class Unpacked(Sequence[FrameCounts]):
         return found.unpacked() if isinstance(found, PackedCounts) else Unpacked(found)
 
 
-UNREADABLE = (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile)
+UNREADABLE = (
+    *(OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
 """What a damaged or foreign file of counts raises, in numpy and in `from_arrays`."""
 
 

@@ -15,7 +15,7 @@ from dgss_core.documents import read_json
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.assembly import FORMAT
 from dgss_core.evaluation.counts import pack_arrays
-from dgss_core.evaluation.store import SUFFIX
+from dgss_core.evaluation.store import SUFFIX, is_store
 from dgss_core.files import is_empty, refuse_inputs, refuse_unwritable, write_whole
 from dgss_core.paths import is_file, missing, reading, writing
 
@@ -56,6 +56,12 @@ class EvaluationFolder:
                 )
         if os.path.lexists(path / RESULTS):
             _check_results(path / RESULTS)
+        elif not any(map(is_store, (path / PREDICTIONS).glob(f'*{SUFFIX}'))):
+            for name in (COUNTS, REPORT, JUNIT, LINES):
+                if os.path.lexists(path / name):
+                    raise DgssError(
+                        f'{path} holds {name}, but no evaluation; choose another folder.'
+                    )
 
     def store(self, identity: str) -> Path:
         """The file of the predictions of `identity`, a line that names predictor and frames."""

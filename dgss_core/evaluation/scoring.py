@@ -22,6 +22,8 @@ from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.runtime.manifest import SourceStatistics
 from dgss_core.runtime.pipeline import in_threads
 
+SAME_SHAPE = 0.05
+"""Largest difference of the aspect ratios of an image and its labels, as a share."""
 Read = Callable[[], np.ndarray]
 """Reads the labels of a frame, uint8 (H, W)."""
 
@@ -180,10 +182,19 @@ def count_frame(
     band: int = BAND,
     ood: np.ndarray | None = None,
 ) -> FrameCounts:
-    """The counts of one frame at the size of its labels, both uint8 (H, W); one may be missing."""
+    """The counts of one frame at the size of its labels, both uint8 (H, W); one may be missing.
+
+    Raises DgssError for labels that are no scaled picture of the image.
+    """
     if labels is None:
         assert ood is not None
         labels = np.full_like(ood, IGNORE)
+    height, width = predicted.size
+    if abs(labels.shape[1] / labels.shape[0] / (width / height) - 1) > SAME_SHAPE:
+        raise DgssError(
+            f'The labels are {labels.shape[1]}x{labels.shape[0]} and their image is '
+            f'{width}x{height}; give labels of the whole image, turned as it is.'
+        )
     merged = replace(predicted, mask=cv2.LUT(predicted.mask, classes.masks))
     answer = merged.at_size(*labels.shape)
     return FrameCounts.of(

@@ -13,12 +13,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import cv2
 import numpy as np
 
 from dgss_core.documents import load_json
-from dgss_core.errors import DgssError, cause
+from dgss_core.errors import DgssError, cause, read_head
 from dgss_core.evaluation.flicker import FlickerCounts
 from dgss_core.images.compressed import decode_pixels, encode_jpeg, encode_png
 from dgss_core.images.paint import thumbnail
@@ -39,6 +40,10 @@ CREATE TABLE frames (
 ) WITHOUT ROWID;
 CREATE TABLE flicker (name TEXT PRIMARY KEY, counts TEXT) WITHOUT ROWID;
 """
+
+_NUMBER, _PLANE = (float, int, type(None)), (bytes, type(None))
+_KINDS: tuple[Any, ...] = (int, int, bytes, _PLANE, bytes, _NUMBER, _NUMBER, str)
+"""Of the columns of a frame, in the order of `PredictionStore.get`."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,12 @@ class Stored:
         )
         assert mask is not None
         return Predicted(mask, confidence, self.size, self.seconds, self.descriptors)
+
+
+def is_store(path: Path) -> bool:
+    """Whether a file was written by `PredictionStore`, by the mark in its header."""
+    # https://www.sqlite.org/fileformat.html, section 1.3: the application id is at byte 68.
+    return read_head(path)[68:72] == APPLICATION.to_bytes(4, 'big')
 
 
 class PredictionStore:
@@ -150,8 +161,13 @@ class PredictionStore:
             ).fetchone()
         if row is None:
             raise KeyError(name)
-        height, width, mask, confidence, thumbnail, certainty, seconds, described = row
+        if not all(isinstance(value, kinds) for value, kinds in zip(row, _KINDS, strict=True)):
+            raise self._damaged()
+        *size, mask, confidence, thumbnail, certainty, seconds, described = row
         descriptors = load_json(described, str(self.path))
+        if not isinstance(descriptors, dict):
+            raise self._damaged()
+        height, width = size
         return Stored(
             (height, width), mask, confidence, thumbnail, certainty, seconds, descriptors
         )
@@ -169,13 +185,19 @@ class PredictionStore:
         """What was kept."""
         with _told(self.path):
             rows = self._database.execute('SELECT name, counts FROM flicker').fetchall()
-        return {
-            name: {
-                int(stride): FlickerCounts(*counts)
-                for stride, counts in load_json(text, str(self.path)).items()
+        try:
+            return {
+                name: {
+                    int(stride): FlickerCounts(*map(int, counts))
+                    for stride, counts in load_json(text, str(self.path)).items()
+                }
+                for name, text in rows
             }
-            for name, text in rows
-        }
+        except (TypeError, ValueError, AttributeError) as error:
+            raise self._damaged() from error
+
+    def _damaged(self) -> DgssError:
+        return DgssError(f'{self.path} is damaged; remove it to predict its frames again.')
 
     def _create(self, predictor: str) -> None:
         """Make the tables as a whole, or find them made by another process at the same time."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import torch
+from onnx.defs import onnx_opset_version
 
 from dgss_core import __version__
 from dgss_core.errors import DgssError
@@ -150,6 +151,8 @@ def refuse_unfit(*, height: int, width: int, precision: str, opset: int = OPSET)
         raise DgssError(f'There is no precision {precision!r}; choose one of {", ".join(HIGHER)}.')
     if opset < OPSET:
         raise DgssError(f'A network needs ONNX opset {OPSET} or later, not {opset}.')
+    if opset > (latest := onnx_opset_version()):
+        raise DgssError(f'ONNX opset {opset} is unknown here; give at most {latest}.')
     if not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in (height, width)):
         raise DgssError(
             f'A network cannot have {width}x{height} pixels; give sides of {SMALLEST_SIDE} to '

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -243,9 +244,11 @@ def _make_staging(parent: Path) -> tuple[Path, int]:
 
 
 def _remove_abandoned(staging: Path) -> None:
-    """Remove a staging folder that nobody holds. Raises nothing."""
+    """Remove a staging folder of this user that nobody holds. Raises nothing."""
     with suppress(OSError):
-        if staging.is_symlink() or not staging.is_dir():
+        status = staging.lstat()
+        # Others may write to the parent, and make folders of this name.
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
             return
         if not os.path.lexists(staging / LOCK):
             staging.rmdir()  # Only an empty one: its owner has not written yet.
@@ -261,7 +264,7 @@ def _remove_abandoned(staging: Path) -> None:
 def _remove_staging(staging: Path) -> None:
     """Put back an old folder whose place is empty, and remove the rest; the lock goes last."""
     with suppress(OSError):
-        for old in (staging / OLD).iterdir():
+        for old in [] if (staging / OLD).is_symlink() else (staging / OLD).iterdir():
             if not os.path.lexists(staging.parent / old.name):
                 os.rename(old, staging.parent / old.name)
     for name in (NEW, OLD):

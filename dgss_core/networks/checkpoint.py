@@ -157,6 +157,12 @@ def _check_numbers(sizes: Any) -> None:
             raise ValueError(f'a size of {shown(value)}')
 
 
+def refuse_import_errors(error: BaseException) -> None:
+    """Raise an error again that a library raised when it was imported: no fault of options."""
+    if any(frame.f_code.co_name == '<module>' for frame, _ in walk_tb(error.__traceback__)):
+        raise error
+
+
 def load_checkpoint(path: str | Path) -> SegmentationModel:
     """The model of a checkpoint, in eval mode.
 
@@ -176,11 +182,26 @@ def load_checkpoint(path: str | Path) -> SegmentationModel:
             refuse_differences(planned, weights, str(path))
             model = build_system(about.system, label_set=label_set, **about.sizes)
     except UNFIT as error:
-        if any(frame.f_code.co_name == '<module>' for frame, _ in walk_tb(error.__traceback__)):
-            raise  # A library that cannot be imported is no fault of the file.
+        refuse_import_errors(error)
         raise DgssError(
             f'{path} was written with options this version does not know ({one_line(error)}); '
             'convert the published file again.'
         ) from error
+    _check_values(model, weights, path)
     model.load_state_dict(weights)
     return model.eval()
+
+
+def _check_values(model: SegmentationModel, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Raise DgssError for weights that are no numbers, or whole ones in the place of others."""
+    for name, own in model.state_dict().items():
+        value = weights[name]
+        if own.is_floating_point() and not value.is_floating_point():
+            what = f'is {str(value.dtype).removeprefix("torch.")}'
+        elif not value.isfinite().all():
+            what = 'is not finite everywhere'
+        else:
+            continue
+        raise DgssError(
+            f'{path} is no usable checkpoint: {name} {what}; train again from a state before that.'
+        )

@@ -9,8 +9,14 @@ from typing import Any
 
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
-from dgss_core.errors import DgssError
-from dgss_core.networks.checkpoint import About, load_checkpoint, save_checkpoint
+from dgss_core.errors import DgssError, one_line
+from dgss_core.networks.checkpoint import (
+    UNFIT,
+    About,
+    load_checkpoint,
+    refuse_import_errors,
+    save_checkpoint,
+)
 from dgss_core.networks.losses.merged import MergedLoss
 from dgss_core.networks.systems import SegmentationModel, build_system, systems
 from dgss_core.training.compilation import Form, fit_to_device
@@ -31,18 +37,31 @@ def build_model(
 ) -> SegmentationModel:
     """The model at the start, or with random weights the one whose state is `saved`.
 
-    `say` takes a line about classes that a checkpoint does not know.
+    `say` takes a line about classes that a checkpoint does not know. Raises DgssError for options
+    that the system or its encoder does not take.
     """
     if saved is not None:
-        return build_system(config.system, config.label_set, None, **sizes(config, saved.form))
+        return _built(config, None, saved.form)
     if config.start is None:
-        return build_system(config.system, config.label_set, config.weights, **sizes(config))
+        return _built(config, config.weights)
     known = load_checkpoint(config.start)
-    options = sizes(config, known.encoder.form)
-    model = build_system(config.system, config.label_set, None, **options)
+    model = _built(config, None, known.encoder.form)
     if line := start_from(known, model, str(config.start)):
         say(line)
     return model
+
+
+def _built(
+    config: TrainConfig, weights: str | Path | None, form: Mapping[str, Any] = NO_FORM
+) -> SegmentationModel:
+    try:
+        return build_system(config.system, config.label_set, weights, **sizes(config, form))
+    except UNFIT as error:
+        refuse_import_errors(error)
+        raise DgssError(
+            f'{config.system} cannot be built with the options and encoder_options of the recipe '
+            f'({one_line(error)}); correct them.'
+        ) from error
 
 
 def sizes(config: TrainConfig, form: Mapping[str, Any] = NO_FORM) -> dict[str, Any]:

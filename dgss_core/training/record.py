@@ -138,7 +138,7 @@ class Record:
                 f'{self.folder} holds a training already ({results[0]}); go on with it by '
                 '--resume, or choose another --output.'
             )
-        theirs = results or ([self.recipe.name] if self.recipe.exists() else [])
+        theirs = results or [p.name for p in (self.recipe, self.labels) if p.exists()]
         if theirs and not self.origin.exists() and not self.state.exists():
             raise DgssError(
                 f'{self.folder} holds {theirs[0]}, but no training; choose another --output.'

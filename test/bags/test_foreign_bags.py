@@ -109,6 +109,15 @@ def test_a_topic_of_two_types_is_read_as_the_images(tmp_path: Path) -> None:
     assert values(tmp_path / 'a.mcap') == [*range(6)]
 
 
+def test_images_of_another_type_on_the_topic_are_told(tmp_path: Path) -> None:
+    path = Mcap(tmp_path / 'a.mcap').add(images())
+    path.add(images(2), kind='sensor_msgs/msg/CompressedImage').close()
+    said: list[str] = []
+    frames = read_frames(tmp_path / 'a.mcap', on_error=lambda name, error: said.append(str(error)))
+    assert len([*frames]) == 6
+    assert '2 messages on /camera/image_raw of type sensor_msgs/msg/CompressedImage' in said[0]
+
+
 @pytest.mark.parametrize(
     ('listed', 'found'),
     [('old_0.mcap', 'new.mcap'), ('some/folder/a.mcap', 'a.mcap'), ('a.mcap', 'a.mcap.zstd'),

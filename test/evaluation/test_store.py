@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from dgss_core.errors import DgssError
+from dgss_core.evaluation.flicker import FlickerCounts
 from dgss_core.evaluation.store import THUMBNAIL, Predicted, PredictionStore
 from dgss_core.images.compressed import PLANE, decode_compressed
 
@@ -154,6 +156,28 @@ def test_a_full_disk_is_no_reason_to_remove_predictions(tmp_path: Path) -> None:
             store.put('2', IMAGE, answer())
         assert 'remove' not in str(told.value)
         assert store.names() == {'1'}
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        'UPDATE frames SET mask = NULL',
+        "UPDATE frames SET certainty = 'abc'",
+        "UPDATE frames SET descriptors = '[1]'",
+        "UPDATE flicker SET counts = '[1]'",
+        """UPDATE flicker SET counts = '{"x": [1]}'""",
+    ],
+)
+def test_a_store_of_other_values_is_removed(change: str, tmp_path: Path) -> None:
+    with PredictionStore(tmp_path / 'p.sqlite', 'model') as store:
+        store.put('1', IMAGE, answer())
+        store.put_flicker({'1': {1: FlickerCounts(1, 2, 3)}})
+    with closing(sqlite3.connect(tmp_path / 'p.sqlite')) as database, database:
+        database.execute(change)
+    with PredictionStore(tmp_path / 'p.sqlite', 'model') as store:
+        read = store.flicker if 'flicker' in change else lambda: store.get('1').unpacked()
+        with pytest.raises(DgssError, match='is damaged; remove it to predict its frames again'):
+            read()
 
 
 def test_a_damaged_store_is_removed(tmp_path: Path) -> None:

@@ -77,6 +77,17 @@ def test_frames_that_are_shown_again_are_not_missing(tmp_path: Path) -> None:
     assert not failed
 
 
+def test_a_stream_of_jpegs_is_no_picture(tmp_path: Path) -> None:
+    path = write_video(tmp_path / 'a.avi', 'mjpeg', 5)
+    with av.open(path) as container:
+        stream = b''.join(bytes(packet) for packet in container.demux(video=0))
+    (tmp_path / 'cam.mjpeg').write_bytes(stream)
+    assert len([*read_frames(tmp_path / 'cam.mjpeg')]) == 5
+    one = stream[: stream.index(b'\xff\xd9') + 2]
+    (tmp_path / 'photo').write_bytes(one)
+    assert read_frames(tmp_path / 'photo').kind == 'image'
+
+
 def test_frames_that_an_edit_list_leaves_out_are_not_missing(tmp_path: Path) -> None:
     path = write_video(tmp_path / 'a.mp4', count=90)
     data = bytearray(path.read_bytes())

@@ -39,6 +39,22 @@ def test_the_checkpoint_of_these_tests_is_read(metadata: tuple[Path, dict[str, s
     load_checkpoint(metadata[0])
 
 
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), torch.int32])
+def test_weights_that_are_no_numbers_are_named(
+    value: float | torch.dtype, metadata: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    weights = load_file(metadata[0])
+    name = next(key for key, x in weights.items() if x.is_floating_point())
+    if isinstance(value, float):
+        weights[name].view(-1)[0] = value
+    else:
+        weights[name] = weights[name].to(value)
+    save_file(weights, tmp_path / 'bad.safetensors', metadata[1])
+    with pytest.raises(DgssError, match=f'is no usable checkpoint: {name} is') as caught:
+        load_checkpoint(tmp_path / 'bad.safetensors')
+    assert ('int32' if value is torch.int32 else 'not finite') in str(caught.value)
+
+
 @pytest.mark.parametrize(
     'changes',
     [

@@ -49,6 +49,25 @@ def test_frames_are_read_after_everything_that_is_refused(
     assert 'into memory' not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ('key', 'options', 'reason'),
+    [
+        ('options', {'typo': 1}, "unexpected keyword argument 'typo'"),
+        ('encoder_options', {'typo': 1}, "unexpected keyword argument 'typo'"),
+        ('options', {'width': -1}, 'cannot be built with the options'),
+    ],
+)
+def test_an_option_that_a_system_does_not_take(
+    key: str, options: dict, reason: str, tmp_path: Path
+) -> None:
+    write_frames(tmp_path)
+    values = recipe(tmp_path)
+    values[key] = {**values[key], **options}
+    with pytest.raises(DgssError, match=reason) as caught:
+        run(tmp_path, values)
+    assert '\n' not in str(caught.value)
+
+
 def test_a_missing_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_frames(tmp_path)
     monkeypatch.setenv('LOCAL_WORLD_SIZE', '1000')

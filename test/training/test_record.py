@@ -127,7 +127,9 @@ def test_a_failed_start_blocks_nothing(tmp_path: Path) -> None:
         assert [next(iter(json.loads(line))) for line in lines] == ['commit', 'commit', 'runs']
 
 
-@pytest.mark.parametrize('name', ['model.safetensors', 'best.safetensors', 'config.yaml'])
+@pytest.mark.parametrize(
+    'name', ['model.safetensors', 'best.safetensors', 'config.yaml', 'labels.yaml']
+)
 @pytest.mark.parametrize('resume', [False, True])
 def test_files_of_others_stay(tmp_path: Path, name: str, resume: bool) -> None:
     write_frames(tmp_path)

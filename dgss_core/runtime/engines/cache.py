@@ -251,13 +251,11 @@ def _read_entry(folder: Path) -> Entry | None:
 
 def _is_ours(folder: Path) -> bool:
     """Whether a folder of the cache is an engine, a proof, or what a stopped build left behind."""
-    if folder.is_symlink() or not folder.is_dir():
-        return False
-    return folder.name.startswith(BUILDING) or not _why_no_engine(folder)
+    return not folder.is_symlink() and folder.is_dir() and not _why_no_engine(folder)
 
 
 def _why_no_engine(folder: Path) -> str:
-    if not re.fullmatch('[^.].*-[a-z_]+-[0-9a-f]{16}', folder.name):
+    if not re.fullmatch(f'[^.].*-[a-z_]+-[0-9a-f]{{16}}|{re.escape(BUILDING)}.*', folder.name):
         return 'its name is not that of an engine'
     for path in folder.iterdir():
         if path.name not in (ENGINE, KEY, REPORT, INDUCTOR) and not path.name.startswith(STAGING):
