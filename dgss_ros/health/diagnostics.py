@@ -13,7 +13,7 @@ from dgss_core.labels import IGNORE
 from dgss_core.runtime.backends import runs_a_bundle
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.health.camera import CameraHealth
-from dgss_ros.health.connections import mismatched_peers, rivals
+from dgss_ros.health.connections import mismatched_peers, mixed_images, rivals
 from dgss_ros.health.updater import Status, start_updater
 from dgss_ros.health.usage import Usage
 from dgss_ros.health.watchdog import ERROR, OK, WARN, TaskStatus, Watchdog, resting
@@ -127,8 +127,10 @@ class Diagnostics:
     def _connections(self) -> TaskStatus:
         adapting = {camera.topic() for camera in self._cameras if camera.adapts()}
         mismatched = list(mismatched_peers(self._node, adapting))
-        elsewhere = [camera.where_images() for camera in self._cameras]
-        doubtful = [*rivals(self._node), *(filter(None, elsewhere) if self._is_active else ())]
+        doubtful = [*rivals(self._node)]
+        for camera in self._cameras if self._is_active else ():
+            images = camera.where_images(), mixed_images(self._node, camera.topic())
+            doubtful += filter(None, [*images, camera.calibration()])
         found = [*mismatched, *doubtful]
         for sentence in found:
             if sentence not in self._known:
@@ -145,14 +147,14 @@ class Diagnostics:
     def _frames(self, watchdog: Watchdog) -> TaskStatus:
         return watchdog.judge(self._state())
 
-    def _input_quality(self, camera: CameraHealth) -> TaskStatus:
-        report = camera.watch.report
     def _while_active(
         self, task: Callable[[CameraHealth], TaskStatus], camera: CameraHealth
     ) -> TaskStatus:
         """Return the status of a task, unless no frames are taken that it could judge."""
         return task(camera) if self._is_active else TaskStatus(OK, resting(self._state()), {})
 
+    def _input_quality(self, camera: CameraHealth) -> TaskStatus:
+        report = camera.watch.report
         if report.quality is None:
             return TaskStatus(OK, 'no frames yet', {})
         values: dict[str, object] = {
