@@ -51,6 +51,11 @@ def generate_launch_description() -> LaunchDescription:
                 'node for the names after it. Empty for one camera without a name.',
             ),
             DeclareLaunchArgument(
+            DeclareLaunchArgument(
+                'backend',
+                default_value='',
+                description='Backend that runs the network; empty for what params_file says.',
+            ),
                 'bundle',
                 default_value='',
                 description='Folder of the bundle; empty for the bundle in params_file.',
@@ -161,7 +166,11 @@ class NodesFailedEvent(Event):
 
 def parameters(cameras: list[str], argument: Callable[[str], str]) -> dict[str, object]:
     """Return the parameters that override the file; an empty argument overrides nothing."""
-    given = {'bundle': argument('bundle'), 'cameras': cameras}
+    given = {
+        'bundle': argument('bundle'),
+        'backend': argument('backend'),
+        'cameras': cameras,
+    }
     chosen = {name: value for name, value in given.items() if value}
     if argument('use_sim_time'):
         chosen['use_sim_time'] = argument('use_sim_time') == 'true'

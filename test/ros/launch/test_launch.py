@@ -20,8 +20,8 @@ from dgss_ros.client.session import wait_until
 from dgss_ros.node.messages import to_mask
 
 pytestmark = [pytest.mark.ros, pytest.mark.ros_apt]
-SEGMENT = ('image', 'cameras', 'bundle', 'params_file', 'namespace', 'use_sim_time', 'autostart',
-           'respawn', 'log_level')  # fmt: skip
+SEGMENT = ('image', 'cameras', 'bundle', 'backend', 'params_file', 'namespace', 'use_sim_time',
+           'autostart', 'respawn', 'log_level')  # fmt: skip
 # fmt: off
 ARGUMENTS = {
     'segment': SEGMENT,
