@@ -17,12 +17,12 @@ from launch.actions import (
 from launch.event_handlers import OnShutdown
 from launch.events import Shutdown
 from launch.events.process import ProcessExited
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
-from launch_ros.substitutions import FindPackageShare
 
 from dgss_core.errors import DgssError
 from dgss_core.files.home import expand
+from dgss_ros.client.launching import BOOLEANS, is_true, spellings
 from dgss_ros.node import naming
 from dgss_ros.node.transport import environment
 from launch import Action, Event, EventHandler, LaunchContext, LaunchDescription
@@ -33,9 +33,6 @@ RESPAWN_DELAY_S = 2.0
 
 
 def generate_launch_description() -> LaunchDescription:
-    default_parameters = PathJoinSubstitution(
-        [FindPackageShare('dgss_ros'), 'config', 'segment.yaml']
-    )
     return LaunchDescription(
         [
             DeclareLaunchArgument(
@@ -62,8 +59,9 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument(
                 'params_file',
-                default_value=default_parameters,
-                description='Parameter file of the node.',
+                default_value='',
+                description='Parameter file of the node; empty for the defaults, or for what '
+                'the launch file that includes this one sets.',
             ),
             DeclareLaunchArgument(
                 'namespace', default_value='', description='Namespace of the node.'
@@ -109,9 +107,10 @@ def segment_nodes(context: LaunchContext) -> list[Action]:
 
     image, namespace = argument('image'), argument('namespace')
     naming.topics(argument('cameras'), image, namespace)
-    file = expand(argument('params_file'))
-    if not file.is_file():
-        raise DgssError(f'There is no parameter file {file}; give another params_file:=.')
+    files = [expand(file) for file in [argument('params_file')] if file]
+    for file in files:
+        if not file.is_file():
+            raise DgssError(f'There is no parameter file {file}; give another params_file:=.')
     failures = Failures()
     nodes = [
         LifecycleNode(
@@ -119,7 +118,7 @@ def segment_nodes(context: LaunchContext) -> list[Action]:
             executable='segment_node',
             name=node.name,
             namespace=namespace,
-            parameters=[str(file), parameters(node.cameras, argument)],
+            parameters=[*map(str, files), parameters(node.cameras, argument)],
             remappings=remappings(node.cameras, image),
             arguments=['--ros-args', '--log-level', argument('log_level')],
             respawn=argument('respawn') == 'true',
