@@ -27,8 +27,7 @@ from dgss_ros.node import naming
 from dgss_ros.node.transport import environment
 from launch import Action, Event, EventHandler, LaunchContext, LaunchDescription
 
-BOOLEANS = ['true', 'false']
-LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal']
+LOG_LEVELS = spellings('debug', 'info', 'warn', 'error', 'fatal')
 RESPAWN_DELAY_S = 2.0
 
 
@@ -48,14 +47,14 @@ def generate_launch_description() -> LaunchDescription:
                 'node for the names after it. Empty for one camera without a name.',
             ),
             DeclareLaunchArgument(
+                'bundle',
+                default_value='',
+                description='Folder of the bundle; empty for the bundle in params_file.',
+            ),
             DeclareLaunchArgument(
                 'backend',
                 default_value='',
                 description='Backend that runs the network; empty for what params_file says.',
-            ),
-                'bundle',
-                default_value='',
-                description='Folder of the bundle; empty for the bundle in params_file.',
             ),
             DeclareLaunchArgument(
                 'params_file',
@@ -121,7 +120,7 @@ def segment_nodes(context: LaunchContext) -> list[Action]:
             parameters=[*map(str, files), parameters(node.cameras, argument)],
             remappings=remappings(node.cameras, image),
             arguments=['--ros-args', '--log-level', argument('log_level')],
-            respawn=argument('respawn') == 'true',
+            respawn=is_true(argument('respawn')),
             respawn_delay=RESPAWN_DELAY_S,
             output='screen',
             on_exit=failures.note,
@@ -172,8 +171,8 @@ def parameters(cameras: list[str], argument: Callable[[str], str]) -> dict[str, 
     }
     chosen = {name: value for name, value in given.items() if value}
     if argument('use_sim_time'):
-        chosen['use_sim_time'] = argument('use_sim_time') == 'true'
-    return {'autostart': argument('autostart') == 'true', **chosen}
+        chosen['use_sim_time'] = is_true(argument('use_sim_time'))
+    return {'autostart': is_true(argument('autostart')), **chosen}
 
 
 def remappings(cameras: list[str], image: str) -> list[tuple[str, str]]:
