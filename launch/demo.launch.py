@@ -23,7 +23,7 @@ from launch_ros.substitutions import FindPackageShare
 from dgss_core.errors import DgssError
 from dgss_core.files.home import expand
 from dgss_core.libraries import libraries_for
-from dgss_ros.client.launching import dgss, ended_badly
+from dgss_ros.client.launching import BOOLEANS, dgss, ended_badly, is_true
 from dgss_ros.node import naming
 from dgss_ros.parameters.files import value_in
 from launch import Action, LaunchContext, LaunchDescription
@@ -31,7 +31,6 @@ from launch import Action, LaunchContext, LaunchDescription
 # A plain path, not a substitution, so that --show-args can read the file.
 SEGMENT = str(Path(__file__).with_name('segment.launch.py'))
 FRAMES = '30'
-BOOLEANS = ['true', 'false']
 BESIDE = ('camera_info', 'labels', 'condition')
 """What the synthetic drive holds in /camera, beside the images."""
 SHOWN = ('overlay', 'color_mask', 'confidence')
@@ -86,7 +85,7 @@ class Demo:
         self._given = given
         # The arguments of segment.launch.py have their defaults only after it.
         names, image = given.get('cameras', ''), given.get('image', naming.IMAGE)
-        namespace = given.get('namespace', '')
+        namespace = naming.joined(given.get('ros_namespace', ''), given.get('namespace', ''))
         self._cameras = naming.topics(names, image, namespace)
         self._bag = expand(given['bag']) if given['bag'] else None
         file = given.get('params_file', '')
@@ -99,7 +98,7 @@ class Demo:
         if self._bag is not None:
             node = '/'.join([f'/{namespace.strip("/")}' if namespace else '', naming.NODE])
             replay.by_topic(self._bag, image, names, node)
-        if given['rviz'] == 'true':
+        if is_true(given['rviz']):
             try:
                 get_package_prefix('rviz2')
             except PackageNotFoundError as error:
@@ -153,7 +152,7 @@ class Demo:
         ]
 
     def _player(self, bag: str, *options: str, clock: bool) -> Action:
-        if clock and self._given['use_sim_time'] == 'true':
+        if clock and is_true(self._given['use_sim_time']):
             options = (*options, '--clock')
         return dgss('bag', 'play', bag, '--loop', *options, then=_end)
 

@@ -29,13 +29,12 @@ from dgss_core.errors import DgssError
 from dgss_core.files import is_empty
 from dgss_core.files.home import expand
 from dgss_core.libraries import libraries_for
-from dgss_ros.client.launching import dgss, ended_badly, options
+from dgss_ros.client.launching import BOOLEANS, dgss, ended_badly, is_true, options
 from dgss_ros.node import naming
 from launch import Action, LaunchContext, LaunchDescription
 
 # A plain path, not a substitution, so that --show-args can read the file.
 SEGMENT = str(Path(__file__).with_name('segment.launch.py'))
-BOOLEANS = ['true', 'false']
 MASKS, SCORES = 'masks', 'evaluation'
 INCOMPLETE = 1
 """The exit code of a verb that did its work, but found something missing or not passed."""
@@ -112,7 +111,7 @@ class Evaluation:
                 raise DgssError(f'There is no {path}; give another {name}:=.')
         # The arguments of segment.launch.py have their defaults only after it.
         names, image = given.get('cameras', ''), given.get('image', naming.IMAGE)
-        namespace = given.get('namespace', '')
+        namespace = naming.joined(given.get('ros_namespace', ''), given.get('namespace', ''))
         naming.topics(names, image, namespace)
         self._node = '/'.join([f'/{namespace.strip("/")}' if namespace else '', naming.NODE])
         self._replayed = ['--image', image, '--cameras', names, '--node', self._node]
@@ -124,9 +123,9 @@ class Evaluation:
     def begin(self, context: LaunchContext) -> list[Action]:
         self._given = dict(context.launch_configurations)
         arguments = options(rate=self._given['rate'], wait=self._given['wait'])
-        if self._given['lossless'] == 'true':
+        if is_true(self._given['lossless']):
             arguments.append('--lossless')
-        if self._given['use_sim_time'] == 'true':
+        if is_true(self._given['use_sim_time']):
             arguments.append('--clock')
         replay = dgss(
             *('bag', 'replay', str(self._bag), '--output', str(self._output / MASKS)),
@@ -138,7 +137,7 @@ class Evaluation:
     def _end_of_node(self, event: ProcessExited, context: LaunchContext) -> None:
         """Raises DgssError for a node that fails while the bag is played."""
         failed = is_node(event.action) and event.returncode and not context.is_shutdown
-        if failed and self._given['respawn'] != 'true':
+        if failed and not is_true(self._given['respawn']):
             raise ended_badly(f'The node {event.process_name}', event.returncode)
 
     def _end_of_replay(self, code: int) -> list[Action]:

@@ -17,25 +17,21 @@ from launch.actions import (
 from launch.event_handlers import OnShutdown
 from launch.events import Shutdown
 from launch.events.process import ProcessExited
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
-from launch_ros.substitutions import FindPackageShare
 
 from dgss_core.errors import DgssError
 from dgss_core.files.home import expand
+from dgss_ros.client.launching import BOOLEANS, is_true, spellings
 from dgss_ros.node import naming
 from dgss_ros.node.transport import environment
 from launch import Action, Event, EventHandler, LaunchContext, LaunchDescription
 
-BOOLEANS = ['true', 'false']
-LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal']
+LOG_LEVELS = spellings('debug', 'info', 'warn', 'error', 'fatal')
 RESPAWN_DELAY_S = 2.0
 
 
 def generate_launch_description() -> LaunchDescription:
-    default_parameters = PathJoinSubstitution(
-        [FindPackageShare('dgss_ros'), 'config', 'segment.yaml']
-    )
     return LaunchDescription(
         [
             DeclareLaunchArgument(
@@ -56,9 +52,15 @@ def generate_launch_description() -> LaunchDescription:
                 description='Folder of the bundle; empty for the bundle in params_file.',
             ),
             DeclareLaunchArgument(
+                'backend',
+                default_value='',
+                description='Backend that runs the network; empty for what params_file says.',
+            ),
+            DeclareLaunchArgument(
                 'params_file',
-                default_value=default_parameters,
-                description='Parameter file of the node.',
+                default_value='',
+                description='Parameter file of the node; empty for the defaults, or for what '
+                'the launch file that includes this one sets.',
             ),
             DeclareLaunchArgument(
                 'namespace', default_value='', description='Namespace of the node.'
@@ -104,9 +106,10 @@ def segment_nodes(context: LaunchContext) -> list[Action]:
 
     image, namespace = argument('image'), argument('namespace')
     naming.topics(argument('cameras'), image, namespace)
-    file = expand(argument('params_file'))
-    if not file.is_file():
-        raise DgssError(f'There is no parameter file {file}; give another params_file:=.')
+    files = [expand(file) for file in [argument('params_file')] if file]
+    for file in files:
+        if not file.is_file():
+            raise DgssError(f'There is no parameter file {file}; give another params_file:=.')
     failures = Failures()
     nodes = [
         LifecycleNode(
@@ -114,10 +117,10 @@ def segment_nodes(context: LaunchContext) -> list[Action]:
             executable='segment_node',
             name=node.name,
             namespace=namespace,
-            parameters=[str(file), parameters(node.cameras, argument)],
+            parameters=[*map(str, files), parameters(node.cameras, argument)],
             remappings=remappings(node.cameras, image),
             arguments=['--ros-args', '--log-level', argument('log_level')],
-            respawn=argument('respawn') == 'true',
+            respawn=is_true(argument('respawn')),
             respawn_delay=RESPAWN_DELAY_S,
             output='screen',
             on_exit=failures.note,
@@ -161,11 +164,15 @@ class NodesFailedEvent(Event):
 
 def parameters(cameras: list[str], argument: Callable[[str], str]) -> dict[str, object]:
     """Return the parameters that override the file; an empty argument overrides nothing."""
-    given = {'bundle': argument('bundle'), 'cameras': cameras}
+    given = {
+        'bundle': argument('bundle'),
+        'backend': argument('backend'),
+        'cameras': cameras,
+    }
     chosen = {name: value for name, value in given.items() if value}
     if argument('use_sim_time'):
-        chosen['use_sim_time'] = argument('use_sim_time') == 'true'
-    return {'autostart': argument('autostart') == 'true', **chosen}
+        chosen['use_sim_time'] = is_true(argument('use_sim_time'))
+    return {'autostart': is_true(argument('autostart')), **chosen}
 
 
 def remappings(cameras: list[str], image: str) -> list[tuple[str, str]]:

@@ -10,8 +10,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dgss_core.errors import HEAD, DgssError, shown, what_it_is
-from dgss_core.images.encodings import ENCODINGS, LONGEST_NAME, MAX_PIXELS, Picture, check_size
+from dgss_core.errors import HEAD, DgssError, what_it_is
+from dgss_core.images.encodings import (
+    DEPTHS,
+    ENCODINGS,
+    MAX_PIXELS,
+    Picture,
+    check_size,
+    no_colours,
+)
 
 ALONE = (0xFF01, *range(0xFFD0, 0xFFD8))
 """JPEG markers without a length: TEM, RST0 to RST7."""
@@ -44,9 +51,6 @@ PLANE = (
 room, and a quarter of the time to read. OpenCV's strategy for runs halves the room, but takes
 three times as long to read. OpenCV before 4.12 cannot choose the filter: it is left alone."""
 
-DEPTHS = ('16UC1', '32FC1', '64FC1', '16SC1', '32SC1')
-"""Encodings whose samples are distances."""
-
 
 def decode_compressed(
     data: Any, max_pixels: int = MAX_PIXELS, *, upright: bool = False, declared: str = ''
@@ -72,10 +76,7 @@ def open_compressed(
     """
     encoding, _, kind = (part.strip() for part in declared.partition(';'))
     if 'compresseddepth' in declared.lower() or encoding in DEPTHS:
-        raise DgssError(
-            f'The compressed image is a depth image ({shown(declared, LONGEST_NAME)}), which has '
-            'no colours; name the topic of a camera.'
-        )
+        raise no_colours('compressed image', declared)
     if encoding.startswith('bayer_') and encoding in ENCODINGS:
         pixels = decode_pixels(data, UNCHANGED, max_pixels)
         if pixels.ndim == 2:

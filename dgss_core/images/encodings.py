@@ -6,6 +6,7 @@ Takes plain values, for live messages, bags and files alike.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,8 @@ MAX_PIXELS = 1 << 26
 """More pixels than this count as a damaged header."""
 MAX_SIDE = 65_500
 """Pixels; the longest side of a JPEG, in which overlays are written."""
+DEPTHS = ('16UC1', '32FC1', '64FC1', '16SC1', '32SC1')
+"""Encodings whose samples are distances."""
 LONGEST_NAME = 32
 """Characters of an encoding that a message shows."""
 
@@ -145,9 +148,9 @@ def open_image(
     next, at least the bytes of a row. 16-bit samples are scaled to 8 bits; 8UC3 and 8UC4 are BGR
     and YUV is BT.601 in video range, both as in OpenCV.
 
-    Raises DgssError for an unknown encoding, a size that is zero, above `MAX_PIXELS` or
-    impossible in the encoding, a step that is too small, and data that is shorter than the image
-    or a row longer.
+    Raises DgssError for an unknown encoding, a depth image, a size that is zero, above
+    `MAX_PIXELS` or impossible in the encoding, a step that is too small, and data that is shorter
+    than the image or a row longer.
     """
     layout = _layout(encoding)
     _check_layout(layout, encoding, width=width, height=height, step=step)
@@ -178,11 +181,30 @@ def open_image(
 def _layout(encoding: str) -> Encoding:
     if encoding in ENCODINGS:
         return ENCODINGS[encoding]
-    near = difflib.get_close_matches(encoding[:LONGEST_NAME], ENCODINGS, n=1)
+    if encoding in DEPTHS:
+        raise no_colours('image', encoding)
+    # Another number of bits is another layout, not a misspelling.
+    bits = _bits(encoding)
+    alike = [name for name, each in ENCODINGS.items() if bits in ('', str(8 * each.depth))]
+    near = difflib.get_close_matches(encoding[:LONGEST_NAME], alike, n=1)
     hint = f'; did you mean {near[0]}?' if near else '.'
     raise DgssError(
         f'Unknown image encoding {shown(encoding, LONGEST_NAME)}{hint} '
         f'Supported are {", ".join(ENCODINGS)}.'
+    )
+
+
+def _bits(encoding: str) -> str:
+    """The bits per sample that a name tells; empty if it tells none."""
+    found = re.search(r'^\d+(?=[USF]C)|(?<=[a-z])(8|10|12|14|16|32|64)$', encoding[:LONGEST_NAME])
+    return found.group() if found else ''
+
+
+def no_colours(what: str, encoding: str) -> DgssError:
+    """The error for a depth image. `what`: the kind of image."""
+    return DgssError(
+        f'The {what} is a depth image ({shown(encoding, LONGEST_NAME)}), which has no colours; '
+        'name the topic of a camera.'
     )
 
 

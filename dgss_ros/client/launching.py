@@ -1,4 +1,7 @@
-"""What our launch files share: verbs of dgss as processes, whose failure fails the launch."""
+"""What our launch files share: values of arguments, and verbs of dgss as processes.
+
+The failure of a verb fails the launch.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,20 @@ from dgss_core.errors import DgssError
 
 Then = Callable[[int], list[Any]]
 """The actions that follow a process, by its exit code; may raise DgssError."""
+
+
+def spellings(*names: str) -> list[str]:
+    """The values of an argument, also capitalised as Python and rcl write them."""
+    return [each for name in names for each in (name, name.capitalize(), name.upper())]
+
+
+BOOLEANS = spellings('true', 'false')
+
+
+def is_true(value: str) -> bool:
+    """Whether an argument that takes `BOOLEANS` says yes."""
+    return value.lower() == 'true'
+
 
 PATIENCE_S = '60'
 """How long an interrupted verb may finish its files before it is ended."""

@@ -15,7 +15,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from dgss_core.errors import DgssError
-from dgss_ros.node.transport import init_ros, prepare_process
+from dgss_ros.node.transport import init_ros, prepare_process, starting_ros
 
 
 @contextmanager
@@ -23,13 +23,14 @@ def ros_session(name: str) -> Iterator[Node]:
     """Yield a node whose callbacks run on a separate thread.
 
     Its context is private and handles no signals, so Ctrl-C raises KeyboardInterrupt in the main
-    thread, even while that waits. SIGTERM raises it too.
+    thread, even while that waits. SIGTERM raises it too. Raises DgssError if ROS 2 cannot start.
     """
     prepare_process()
     with _interrupted_by_sigterm():
         context = Context()
         init_ros(context=context)
-        node = Node(name, context=context, start_parameter_services=False)
+        with starting_ros():
+            node = Node(name, context=context, start_parameter_services=False)
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
         thread = threading.Thread(target=_spin, args=(executor,), name=name, daemon=True)

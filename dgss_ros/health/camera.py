@@ -27,8 +27,9 @@ class CameraHealth:
     `where_images`: returns on which other topic there are images, and what to set; empty if
     unknown. `absence`: returns why images may not arrive, and what to do. `loss_remedy`: returns
     what to do about images that are lost on the way. `adapts`: returns whether the reliability of
-    the reception follows the publishers. `watch` and `gaps`: replaced by new ones on each
-    activation.
+    the reception follows the publishers. `calibration`: returns why that of the masks cannot be
+    published, and what to do; empty if it is, or is not wanted. `watch` and `gaps`: replaced by
+    new ones on each activation.
     """
 
     name: str
@@ -39,6 +40,7 @@ class CameraHealth:
     absence: Callable[[], str] = str
     loss_remedy: Callable[[], str] = str
     adapts: Callable[[], bool] = bool
+    calibration: Callable[[], str] = str
     counters: FrameCounters = field(default_factory=FrameCounters)
     watch: CameraWatch = field(default_factory=CameraWatch)
     gaps: StampGaps = field(default_factory=StampGaps)

@@ -5,15 +5,21 @@ It reads the graph, because the events of the middleware name no peer and do not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from dgss_core.errors import similar
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks  # type: ignore[no-redef]
 
 SHARED = {'diagnostics', 'rosout', 'parameter_events', 'bond'}
 """Last parts of the topics on which every node may publish."""
@@ -23,6 +29,17 @@ adds work to the executor for every image."""
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 LABELS = {'labels': 'std_msgs/msg/String', 'label_info': 'vision_msgs/msg/LabelInfo'}
 """Types of the topics, by their last parts, on which a segmentation node says its classes."""
+MATCHING = {
+    'reliability': 'best effort',
+    'durability': 'volatile',
+    'deadline': 'no deadline',
+    'liveliness': 'automatic liveliness without a lease',
+}
+"""What a reader of our topics may ask for, by the policy."""
+UNLIMITED_S = 2**31 - 1
+"""Seconds from which a duration has no end; middlewares write the infinite one differently."""
+PARTICIPANT = 12
+"""Bytes of the id of a publisher that those of one process share (DDSI-RTPS 2.5, 8.2.4.1)."""
 
 
 def mismatched_peers(node: Node, adapting: Collection[str] = ()) -> Iterator[str]:
@@ -40,10 +57,11 @@ def mismatched_peers(node: Node, adapting: Collection[str] = ()) -> Iterator[str
                     f'{_name(peer)} takes {peer.topic_type} on {topic}, but this node publishes '
                     f'{given}: remap one of the two'
                 )
-            elif reason := _mismatch(publisher.qos_profile, peer.qos_profile):
+            elif missing := _mismatch(publisher.qos_profile, peer.qos_profile):
+                ask = ' and '.join(MATCHING[policy] for policy in missing)
                 yield (
-                    f'{_name(peer)} cannot hear {topic} ({reason}): let it ask for best effort '
-                    'and volatile'
+                    f'{_name(peer)} cannot hear {topic} ({" and ".join(missing.values())}): let '
+                    f'it ask for {ask}'
                 )
 
 
@@ -62,7 +80,9 @@ def unheard(node: Node, topic: str, *, adapts: bool = False) -> Iterator[str]:
                     f'{_name(peer)} publishes {peer.topic_type} on {topic}, but this node takes '
                     f'{taken}: set image_transport, or remap'
                 )
-            elif not adapts and (reason := _mismatch(peer.qos_profile, subscription.qos_profile)):
+            elif not adapts and (missing := _mismatch(peer.qos_profile, subscription.qos_profile)):
+                reason = ' and '.join(missing.values())
+                # Nothing but the reliability of our subscriptions can be set.
                 yield (
                     f'{_name(peer)} cannot be heard on {topic} ({reason}): set '
                     f'qos_overrides.{topic}.subscription.reliability to best_effort'
@@ -90,6 +110,27 @@ def rivals(node: Node) -> Iterator[str]:
                 'of the two, or name it differently (-r __node:=NAME)'
             )
             return
+
+
+def mixed_images(node: Node, topic: str) -> str:
+    """Return which nodes publish images on `topic` together, and what to do; empty for one node.
+
+    Publishers of another type than `node` takes are left out.
+    """
+    taken = {_type_name(each.msg_type) for each in node.subscriptions if each.topic_name == topic}
+    # By the process too, because a driver may be started twice under one name.
+    sources = {
+        (_name(peer), bytes(peer.endpoint_gid[:PARTICIPANT]))
+        for peer in node.get_publishers_info_by_topic(topic)
+        if peer.topic_type in taken
+    }
+    if len(sources) < 2:
+        return ''
+    names = ', '.join(sorted(name for name, _ in sources))
+    return (
+        f'{len(sources)} nodes publish images on {topic} ({names}), so that their masks mix: '
+        'end all but one, or remap the images of each to a topic of its own'
+    )
 
 
 def where_images(node: Node, topic: str, name: str, *, is_compressed: bool) -> str:
@@ -124,24 +165,37 @@ def where_images(node: Node, topic: str, name: str, *, is_compressed: bool) -> s
     return f'Nobody publishes {topic}, but there is {there}: {fix}'
 
 
-def _mismatch(offered: QoSProfile, asked: QoSProfile) -> str:
-    """Return what is requested but not offered; empty if the two match.
+def _mismatch(offered: QoSProfile, asked: QoSProfile) -> dict[str, str]:
+    """Return what is asked for but not offered, by the policy; empty if the two match.
 
-    Reliability and durability only: the check of rclpy treats the infinite deadlines that the
-    graph reports as finite.
+    The check of rclpy treats the infinite durations that the graph reports as finite.
     """
-    missing = []
+    missing = {}
     if (offered.reliability, asked.reliability) == (
         ReliabilityPolicy.BEST_EFFORT,
         ReliabilityPolicy.RELIABLE,
     ):
-        missing.append('it is best effort, not reliable')
+        missing['reliability'] = 'it is best effort, not reliable'
     if (offered.durability, asked.durability) == (
         DurabilityPolicy.VOLATILE,
         DurabilityPolicy.TRANSIENT_LOCAL,
     ):
-        missing.append('it is volatile, not transient local')
-    return ' and '.join(missing)
+        missing['durability'] = 'it is volatile, not transient local'
+    if (limit_s := _seconds(asked.deadline)) < _seconds(offered.deadline):
+        missing['deadline'] = f'it promises no deadline of {limit_s:g} s'
+    lease_s = _seconds(asked.liveliness_lease_duration)
+    by_topic = LivelinessPolicy.MANUAL_BY_TOPIC
+    if asked.liveliness == by_topic != offered.liveliness:
+        missing['liveliness'] = 'its liveliness is automatic, not manual by topic'
+    elif lease_s < _seconds(offered.liveliness_lease_duration):
+        missing['liveliness'] = f'it promises no lease of {lease_s:g} s'
+    return missing
+
+
+def _seconds(duration: Duration) -> float:
+    """Return the length of a duration; math.inf for one without end, and for 0, the default."""
+    seconds = duration.nanoseconds / 1e9
+    return seconds if 0 < seconds < UNLIMITED_S else math.inf
 
 
 def _segmenting(node: Node, topics: Mapping[str, Collection[str]]) -> set[str]:

@@ -13,10 +13,10 @@ from dgss_core.labels import IGNORE
 from dgss_core.runtime.backends import runs_a_bundle
 from dgss_core.runtime.segmenter import Segmenter
 from dgss_ros.health.camera import CameraHealth
-from dgss_ros.health.connections import mismatched_peers, rivals
+from dgss_ros.health.connections import mismatched_peers, mixed_images, rivals
 from dgss_ros.health.updater import Status, start_updater
 from dgss_ros.health.usage import Usage
-from dgss_ros.health.watchdog import ERROR, OK, WARN, TaskStatus, Watchdog
+from dgss_ros.health.watchdog import ERROR, OK, WARN, TaskStatus, Watchdog, resting
 from dgss_ros.parameters.values import Parameters
 
 ONE_CLASS_FRAMES = 10
@@ -55,9 +55,12 @@ class Diagnostics:
         for camera in cameras:
             watchdog = Watchdog(camera, settings)
             self._add(f'{camera.name} frames', partial(self._frames, watchdog))
-            self._add(f'{camera.name} input quality', partial(self._input_quality, camera))
-            self._add(f'{camera.name} mask', partial(self._mask, camera))
-            self._add(f'{camera.name} domain shift', partial(self._domain_shift, camera))
+            for name, task in (
+                ('input quality', self._input_quality),
+                ('mask', self._mask),
+                ('domain shift', self._domain_shift),
+            ):
+                self._add(f'{camera.name} {name}', partial(self._while_active, task, camera))
 
     @property
     def error(self) -> str:
@@ -124,8 +127,10 @@ class Diagnostics:
     def _connections(self) -> TaskStatus:
         adapting = {camera.topic() for camera in self._cameras if camera.adapts()}
         mismatched = list(mismatched_peers(self._node, adapting))
-        elsewhere = [camera.where_images() for camera in self._cameras]
-        doubtful = [*rivals(self._node), *(filter(None, elsewhere) if self._is_active else ())]
+        doubtful = [*rivals(self._node)]
+        for camera in self._cameras if self._is_active else ():
+            images = camera.where_images(), mixed_images(self._node, camera.topic())
+            doubtful += filter(None, [*images, camera.calibration()])
         found = [*mismatched, *doubtful]
         for sentence in found:
             if sentence not in self._known:
@@ -141,6 +146,12 @@ class Diagnostics:
 
     def _frames(self, watchdog: Watchdog) -> TaskStatus:
         return watchdog.judge(self._state())
+
+    def _while_active(
+        self, task: Callable[[CameraHealth], TaskStatus], camera: CameraHealth
+    ) -> TaskStatus:
+        """Return the status of a task, unless no frames are taken that it could judge."""
+        return task(camera) if self._is_active else TaskStatus(OK, resting(self._state()), {})
 
     def _input_quality(self, camera: CameraHealth) -> TaskStatus:
         report = camera.watch.report

@@ -15,6 +15,9 @@ TOLERANCE = 0.2
 """Largest distance of an interval from a whole number of periods, in periods."""
 RECENT = 10
 """Number of last images of which more than half without a stamp of their own are reported."""
+PAUSE = 10.0
+"""Length of an interval, in medians of all, from which the camera paused or its clock was set: as
+many images are hardly ever lost in a row while half of the others arrive."""
 REGULAR = 0.9
 """Share of the intervals that must be whole numbers of periods; a triggered camera has none."""
 
@@ -23,7 +26,7 @@ class StampGaps:
     """What the stamps of one camera say: the share of its images that is missing, and faults.
 
     The period of the camera is the mean of the shortest intervals between stamps. A longer
-    interval hides as many images as it has further periods.
+    interval hides as many images as it has further periods, unless it is a pause of the camera.
     """
 
     def __init__(self) -> None:
@@ -53,6 +56,9 @@ class StampGaps:
         """The share of the images that is missing, 0 to 1; 0 for irregular or few stamps."""
         # A copy, because another thread may add a stamp.
         intervals = np.diff(np.array(self._stamps.copy(), np.int64))
+        intervals = (
+            intervals[intervals <= PAUSE * np.median(intervals)] if len(intervals) else intervals
+        )
         if len(intervals) < LEAST:
             return 0.0
         short = intervals[intervals < 1.5 * np.percentile(intervals, 10)]

@@ -30,6 +30,11 @@ class TaskStatus(NamedTuple):
     values: dict[str, object]
 
 
+def resting(state: str) -> str:
+    """Return the message of a task about frames in a lifecycle state without frames."""
+    return f'no frames are taken while {state}'
+
+
 class Delay(NamedTuple):
     """A time without a frame in time, in seconds of the monotonic clock."""
 
@@ -91,7 +96,7 @@ class Watchdog:
         if report.failed > self._before.failed:
             return ERROR, report.last_error
         if state != 'active':
-            return OK, f'no frames are taken while {state}'
+            return OK, resting(state)
         delay = self._delay(report, now)
         too_late = self._is_too_long(delay.length_s)
         silent_s = now - self._heard_s

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
@@ -13,6 +15,9 @@ from dgss_core.images.view import View
 from dgss_ros.health.connections import NO_EVENTS
 from dgss_ros.node.qos import subscribe
 
+PATIENCE_S = 2.0
+"""How long images may come before their `camera_info`, or before one that fits."""
+
 
 class InfoRelay:
     """Publishes a matching `~/camera_info` for masks that differ in size from their images."""
@@ -21,6 +26,7 @@ class InfoRelay:
         self._node = node
         self._prefix = prefix
         self._info: CameraInfo | None = None
+        self._unfit: tuple[float, int, int] | None = None
         self._subscription: Subscription | None = None
         self._publisher = node.create_lifecycle_publisher(
             CameraInfo,
@@ -47,6 +53,7 @@ class InfoRelay:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
+        self._unfit = None
 
     def destroy(self) -> None:
         self.deactivate()
@@ -67,10 +74,37 @@ class InfoRelay:
         info = self._info
         width, height = image_size
         if info is None or not fits(info, width=width, height=height):
+            begun_s = self._unfit[0] if self._unfit else time.monotonic()
+            self._unfit = begun_s, width, height
             return
+        self._unfit = None
         region = view.region(width=width, height=height)
         message = scaled(info, header, region, width=mask_size[0], height=mask_size[1])
         self._publisher.publish(message)
+
+    def fault(self) -> str:
+        """Return why the calibration of the masks is not published, and what to do.
+
+        Empty while it is, before the first image, and for `PATIENCE_S` after the first that it
+        does not fit.
+        """
+        unfit, info = self._unfit, self._info
+        if unfit is None or time.monotonic() - unfit[0] < PATIENCE_S:
+            return ''
+        _, width, height = unfit
+        if info is None:
+            return (
+                f'no camera_info on {self.topic}, so that masks at network size have no '
+                f'calibration: let the camera driver publish it there, or remap {self.topic}'
+            )
+        if fits(info, width=width, height=height):
+            return ''  # it came after the last image
+        described = '{}x{}'.format(*described_size(info))
+        return (
+            f'the camera_info on {self.topic} is for {described}, but the images are '
+            f'{width}x{height}, so that masks at network size have no calibration: let the camera '
+            'driver publish that of its images'
+        )
 
     def _take(self, message: CameraInfo) -> None:
         self._info = message
@@ -80,6 +114,12 @@ def fits(info: CameraInfo, *, width: int, height: int) -> bool:
     """Return whether `info` describes images of this size, after binning and ROI (REP-104)."""
     whole = (info.roi.width or info.width, info.roi.height or info.height)
     return whole == (width * max(1, info.binning_x), height * max(1, info.binning_y))
+
+
+def described_size(info: CameraInfo) -> tuple[int, int]:
+    """Return (width, height) of the images that `info` describes, as in `fits`."""
+    width, height = info.roi.width or info.width, info.roi.height or info.height
+    return width // max(1, info.binning_x), height // max(1, info.binning_y)
 
 
 def scaled(

@@ -68,6 +68,7 @@ class Camera:
             self._absence,
             self._loss_remedy,
             self._adapts,
+            lambda: self._info.fault() if self._info is not None else '',
         )
         self._last_age_s: float | None = None
         self.answers: Answers[Answer] = Answers(self._publish)

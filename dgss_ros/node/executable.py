@@ -21,7 +21,7 @@ from rclpy.utilities import remove_ros_args
 from dgss_core.errors import DgssError
 from dgss_core.files.home import name_user
 from dgss_ros.node.ending import Deadline
-from dgss_ros.node.transport import init_ros, prepare_process
+from dgss_ros.node.transport import init_ros, prepare_process, starting_ros
 
 NodeT = TypeVar('NodeT', bound=Node)
 
@@ -67,7 +67,7 @@ def run(make: Callable[[], NodeT], begin: Callable[[NodeT], None], args: list[st
 def start(make: Callable[[], NodeT], args: list[str]) -> tuple[NodeT, SingleThreadedExecutor]:
     """Make a node with the ROS arguments of a command line, and its executor.
 
-    Raises DgssError for wrong arguments.
+    Raises DgssError for wrong arguments, and if ROS 2 cannot start.
     """
     try:
         if unknown := remove_ros_args(args)[1:]:
@@ -78,7 +78,8 @@ def start(make: Callable[[], NodeT], args: list[str]) -> tuple[NodeT, SingleThre
         init_ros(args=args, signal_handler_options=SignalHandlerOptions.NO)
         # Before rclpy handles signals: no executor can be made for a context that is shut down.
         executor = SingleThreadedExecutor()
-        node = make()
+        with starting_ros():
+            node = make()
         executor.add_node(node)
         early: list[int] = []
         for number in SIGNALS:

@@ -84,6 +84,15 @@ def check_namespace(namespace: str) -> None:
         )
 
 
+def joined(outer: str, namespace: str) -> str:
+    """The namespace of a node in a launch group. `outer`: of the group; empty for none.
+
+    As in launch_ros, a namespace that begins with / is whole.
+    """
+    whole = namespace if namespace.startswith('/') else f'{outer.rstrip("/")}/{namespace}'
+    return whole.rstrip('/')
+
+
 def _topics(groups: list[NodeCameras], image: str, namespace: str) -> Iterator[CameraTopics]:
     for group in groups:
         node = '/'.join(['', *([namespace] if namespace else []), group.name])

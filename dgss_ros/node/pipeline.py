@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
 from rclpy.node import Node
@@ -14,8 +15,10 @@ from dgss_core.runtime.segmenter import Prediction, Segmenter
 from dgss_ros.node.cameras import Arrival, Camera
 from dgss_ros.node.frames import Answer, CameraFrame
 from dgss_ros.node.mailbox import Mailbox, Workers
+from dgss_ros.node.pace import Pace
 
 LOG_PERIOD_S = 5.0
+"""Between two messages of one kind about one camera."""
 STOP_S, END_S = 10.0, 2.0
 """Longest wait for the batches in work when the workers stop; `END_S` when the process ends."""
 Frames = list[tuple[Camera, CameraFrame]]
@@ -38,7 +41,7 @@ class Pipeline:
     camera is prepared. A newer image of that camera replaces the prepared one.
 
     An error is logged and counted at the cameras of its frames; the next image is answered.
-    `recover` gets the segmenter that fails.
+    The log names the topic of each. `recover` gets the segmenter that fails.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Pipeline:
         self._recover = recover
         self._failures = 0
         self._stuck = False
+        self._log_paces: defaultdict[tuple[str, str], Pace] = defaultdict(Pace)
         self._workers = Workers(mailbox)
         self._network = threading.Semaphore()
 
@@ -133,7 +137,8 @@ class Pipeline:
         except DgssError as error:
             reason = one_line(str(error))
             arrival.camera.health.counters.count_rejected(reason)
-            self._node.get_logger().warning(reason, throttle_duration_sec=LOG_PERIOD_S)
+            if topic := self._due('refused', [arrival.camera]):
+                self._node.get_logger().warning(f'{topic}: {reason}')
         except Exception as error:
             self._lose([arrival], error)
         return None
@@ -183,4 +188,17 @@ class Pipeline:
             text = one_line(''.join(traceback.format_exception(error)), LOGGED, lines=True)
         for camera in cameras:
             camera.health.counters.count_failed(reason)
-        self._node.get_logger().error(text, throttle_duration_sec=LOG_PERIOD_S)
+        if topics := self._due('failed', cameras):
+            self._node.get_logger().error(f'{topics}: {text}')
+
+    def _due(self, occasion: str, cameras: list[Camera]) -> str:
+        """Return the topics of the cameras whose `occasion` may be logged again; empty for none.
+
+        Not the limit of the logger: one camera would keep the messages of another from the log.
+        """
+        now_s = time.monotonic()
+        paces = [self._log_paces[occasion, camera.name] for camera in cameras]
+        due = [pace.admits(now_s, 1 / LOG_PERIOD_S) for pace in paces]
+        return ', '.join(
+            camera.topic for camera, is_due in zip(cameras, due, strict=True) if is_due
+        )

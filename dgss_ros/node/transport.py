@@ -11,12 +11,12 @@ import ctypes
 import gc
 import os
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, one_line
 
 SHARED_MEMORY = Path('/dev/shm')
 ROOMY = 256 << 20
@@ -42,20 +42,44 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def init_ros(**options: Any) -> None:
-    """Call rclpy.init. Raises DgssError if ROS 2 cannot write its logs, as without a home."""
+    """Call rclpy.init. Raises DgssError if ROS 2 cannot start, as `starting_ros` does."""
     import rclpy
-    from rclpy._rclpy_pybind11 import RCLError
+
+    with starting_ros():
+        rclpy.init(**options)
+
+
+@contextmanager
+def starting_ros() -> Iterator[None]:
+    """Raise DgssError if ROS 2 cannot start in the block, for its environment or its folders.
+
+    The errors of rclpy for ROS arguments pass.
+    """
+    from rclpy._rclpy_pybind11 import RCLError, RCLInvalidROSArgsError, UnknownROSArgsError
 
     try:
-        rclpy.init(**options)
+        yield
+    except (RCLInvalidROSArgsError, UnknownROSArgsError):
+        raise
     except RCLError as error:
-        if 'initialize logging' not in str(error):
-            raise
         # rcl appends the locations in its C code.
-        reason = str(error).split(', at /')[0]
-        raise DgssError(
-            f'ROS 2 cannot start ({reason}); set ROS_LOG_DIR to a folder that you can write to.'
-        ) from error
+        reason = one_line(str(error).split(', at /')[0].strip())
+        raise DgssError(f'ROS 2 cannot start ({reason}); {_start_remedy(reason)}.') from error
+
+
+def _start_remedy(reason: str) -> str:
+    if 'initialize logging' in reason:
+        return 'set ROS_LOG_DIR to a folder that you can write to'
+    if 'ROS_DOMAIN_ID' in reason:
+        return 'set ROS_DOMAIN_ID to a number from 0 to 101'
+    if 'resolve peer' in reason:
+        return 'name hosts that exist in ROS_STATIC_PEERS'
+    if os.environ.get('ROS_SECURITY_ENABLE') == 'true':
+        return (
+            'set ROS_SECURITY_KEYSTORE to a keystore with the enclave of the node '
+            '(docs/security.md), or unset ROS_SECURITY_ENABLE'
+        )
+    return 'check the variables ROS_* and RMW_IMPLEMENTATION'
 
 
 def prepare_process() -> None:

@@ -161,7 +161,12 @@ def test_last_row_may_come_without_its_padding():
     ('change', 'message'),
     [
         ({'encoding': 'rgb88'}, "Unknown image encoding 'rgb88'; did you mean rgb8"),
-        ({'encoding': '32FC1'}, 'Supported are rgb8, bgr8'),
+        ({'encoding': 'infrared'}, 'Supported are rgb8, bgr8'),
+        (
+            {'encoding': '16UC1'},
+            r"is a depth image \('16UC1'\), which has no colours; name the topic",
+        ),
+        ({'encoding': '32FC1'}, 'name the topic of a camera'),
         ({'width': 0}, 'says it is 0x4'),
         ({'height': 0}, 'says it is 4x0'),
         ({'height': -4}, 'says it is 4x-4'),
@@ -181,6 +186,13 @@ def test_a_wrong_header_is_named(change, message):
     arguments = good | change
     with pytest.raises(DgssError, match=message):
         decode_image(arguments.pop('data'), **arguments)
+
+
+@pytest.mark.parametrize('encoding', ['16UC3', '32FC3', 'mono12', 'bayer_rggb12'])
+def test_another_number_of_bits_is_no_misspelling(encoding):
+    with pytest.raises(DgssError, match='Unknown image encoding') as caught:
+        decode_image(b'', width=1, height=1, step=1, encoding=encoding)
+    assert 'did you mean' not in str(caught.value)
 
 
 @given(

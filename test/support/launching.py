@@ -13,13 +13,15 @@ from pathlib import Path
 from camera import TIMEOUT_S
 
 
-def launch(file: str, **arguments: object) -> list[str]:
+def launch(file: str | Path, **arguments: object) -> list[str]:
+    """The command for one of our launch files by its name, or for another by its path."""
     named = [f'{name}:={value}' for name, value in arguments.items()]
-    return ['ros2', 'launch', 'dgss_ros', f'{file}.launch.py', *named]
+    found = [str(file)] if isinstance(file, Path) else ['dgss_ros', f'{file}.launch.py']
+    return ['ros2', 'launch', *found, *named]
 
 
 @contextmanager
-def launched(log: Path, file: str = 'segment', **arguments: object) -> Iterator[None]:
+def launched(log: Path, file: str | Path = 'segment', **arguments: object) -> Iterator[None]:
     with open(log, 'w') as output:
         process = subprocess.Popen(
             launch(file, **arguments),
@@ -38,7 +40,7 @@ def launched(log: Path, file: str = 'segment', **arguments: object) -> Iterator[
     assert 'process has finished cleanly' in log.read_text()
 
 
-def finished(file: str, **arguments: object) -> subprocess.CompletedProcess:
+def finished(file: str | Path, **arguments: object) -> subprocess.CompletedProcess:
     """Run a launch file to its end; no process of it is left, and nothing is a traceback."""
     done = subprocess.run(
         launch(file, **arguments),

@@ -18,9 +18,9 @@ def ask(ros: Node, name: str) -> Trigger.Response:
 
 
 class ParameterClient:
-    def __init__(self, ros: Node) -> None:
-        self._set = ros.create_client(SetParameters, '/dgss/set_parameters')
-        self._get = ros.create_client(GetParameters, '/dgss/get_parameters')
+    def __init__(self, ros: Node, node: str = '/dgss') -> None:
+        self._set = ros.create_client(SetParameters, f'{node}/set_parameters')
+        self._get = ros.create_client(GetParameters, f'{node}/get_parameters')
 
     def set_message(self, message: ParameterMessage) -> str:
         """Return the reason of a refusal; empty if the node accepts."""

@@ -43,6 +43,23 @@ def test_few_irregular_and_repeated_stamps_say_nothing() -> None:
     assert lost(camera(60)[::2] + camera(10)) == 0
 
 
+@pytest.mark.parametrize('seconds', [0.5, 3.0, 3600.0])
+@pytest.mark.parametrize('before', [1, LEAST, 60])
+@pytest.mark.parametrize('after', [LEAST, LEAST + 5, 40])
+def test_a_pause_or_a_step_of_the_clock_is_no_loss(
+    seconds: float, before: int, after: int
+) -> None:
+    later = [stamp + int(before * PERIOD_NS + seconds * 1e9) for stamp in camera(after)]
+    assert lost([*camera(before), *later]) == 0
+
+
+def test_losses_around_a_pause_are_still_found() -> None:
+    draw = random.Random(1)
+    stamps = [*camera(60), *(stamp + 200 * PERIOD_NS for stamp in camera(60))]
+    arrived = [stamp for stamp in stamps if draw.random() >= 0.5]
+    assert lost(arrived) == pytest.approx(0.5, abs=0.15)
+
+
 def test_a_slow_camera_is_no_loss() -> None:
     assert lost(camera(300)[::6]) == 0
 

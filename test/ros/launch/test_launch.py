@@ -14,14 +14,15 @@ import pytest
 from camera import TIMEOUT_S, Camera, flat
 from launching import finished, launch, launched
 from rclpy.node import Node
+from services import ParameterClient
 
 from dgss_ros.client.lifecycle import LifecycleClient
 from dgss_ros.client.session import wait_until
 from dgss_ros.node.messages import to_mask
 
 pytestmark = [pytest.mark.ros, pytest.mark.ros_apt]
-SEGMENT = ('image', 'cameras', 'bundle', 'params_file', 'namespace', 'use_sim_time', 'autostart',
-           'respawn', 'log_level')  # fmt: skip
+SEGMENT = ('image', 'cameras', 'bundle', 'backend', 'params_file', 'namespace', 'use_sim_time',
+           'autostart', 'respawn', 'log_level')  # fmt: skip
 # fmt: off
 ARGUMENTS = {
     'segment': SEGMENT,
@@ -117,6 +118,60 @@ def test_wrong_arguments_are_reported() -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=240)
         assert done.returncode != 0
         assert reason in done.stdout + done.stderr
+
+
+GROUP = """
+from launch import LaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription
+from launch_ros.actions import PushRosNamespace, SetParameter
+
+def generate_launch_description():
+    include = IncludeLaunchDescription('{file}', launch_arguments={arguments}.items())
+    set_before = SetParameter('overlay_opacity', 0.25)
+    return LaunchDescription([GroupAction([PushRosNamespace('fleet'), set_before, include])])
+"""
+
+
+def group(folder: Path, name: str, **arguments: object) -> Path:
+    """A launch file of a vehicle that puts one of ours into a namespace and sets a parameter."""
+    file = Path(__file__).parents[3] / 'launch' / f'{name}.launch.py'
+    given = {key: str(value) for key, value in arguments.items()}
+    path = folder / 'group.launch.py'
+    path.write_text(GROUP.format(file=file, arguments=given))
+    return path
+
+
+def test_a_group_sets_the_namespace_and_parameters(
+    ros: Node, probe_bundle: Path, tmp_path: Path
+) -> None:
+    file = group(tmp_path, 'segment', bundle=probe_bundle, namespace='veh')
+    camera = Camera(ros, '/camera/image_raw', '/fleet/veh/dgss')
+    camera.subscribe('mask')
+    with launched(tmp_path / 'log', file):
+        camera.connect()
+        assert ParameterClient(ros, '/fleet/veh/dgss').get('overlay_opacity') == 0.25
+
+
+def test_an_evaluation_in_a_group_finds_its_node(
+    probe_bundle: Path, drive: Path, tmp_path: Path
+) -> None:
+    given = {'bag': drive, 'output': tmp_path / 'out', 'bundle': probe_bundle, 'lossless': 'True'}
+    done = finished(group(tmp_path, 'evaluate', **given))
+    assert done.returncode == 0, done.stdout
+    assert '10 frames sent, 10 masks' in done.stdout
+
+
+def test_capitalised_values_and_a_backend_reach_the_node(
+    ros: Node, probe_bundle: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / 'log'
+    given = {'autostart': 'False', 'use_sim_time': 'TRUE', 'log_level': 'WARN'}
+    with launched(log, bundle=probe_bundle, backend='null:10', **given):
+        assert LifecycleClient(ros).state == 'unconfigured'
+        client = ParameterClient(ros)
+        assert client.get('backend') == 'null:10'
+        assert client.get('use_sim_time') is True
+    assert 'Runs ' not in log.read_text()
 
 
 @pytest.mark.parametrize('file', ARGUMENTS)

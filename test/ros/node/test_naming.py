@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dgss_core.errors import DgssError
-from dgss_ros.node.naming import name_of, nodes, topics
+from dgss_ros.node.naming import joined, name_of, nodes, topics
 
 
 def test_a_comma_parts_cameras_and_a_colon_parts_nodes() -> None:
@@ -51,6 +51,25 @@ def test_names_that_ros_does_not_take_are_refused(
 ) -> None:
     with pytest.raises(DgssError, match=reason):
         topics(cameras, image, namespace)
+
+
+@pytest.mark.parametrize(
+    ('outer', 'namespace', 'whole'),
+    [
+        ('', '', ''),
+        ('', 'veh', '/veh'),
+        ('', '/veh/a', '/veh/a'),
+        ('/fleet', '', '/fleet'),
+        ('/fleet', 'veh', '/fleet/veh'),
+        ('/fleet', '/veh', '/veh'),
+        ('/', 'veh', '/veh'),
+        ('/', '', ''),
+    ],
+)
+def test_a_namespace_is_joined_to_that_of_its_launch_group(
+    outer: str, namespace: str, whole: str
+) -> None:
+    assert joined(outer, namespace) == whole
 
 
 @pytest.mark.parametrize('node', ['/a b', '', '/', 'a/', '/a//b', '1st'])

@@ -42,7 +42,7 @@ class Pair:
     """A node with two cameras and one worker; the network can be held."""
 
     def __init__(self, start_node, ros: Node, gates: Gates, bundle: Path) -> None:
-        start_node(
+        self.node = start_node(
             *('-p', 'cameras:=[front, rear]'),
             bundle=bundle,
             backend=gates.backend,
@@ -140,3 +140,18 @@ def test_an_unusable_newer_image_does_not_take_the_prepared_one_with_it(
             int(v['received']) == int(v['processed']) + int(v['dropped']) + int(v['rejected'])
         ),
     )
+
+
+def test_the_log_names_each_bad_camera(pair: Pair) -> None:
+    """The bad images of one camera do not keep those of another from the log."""
+
+    def named() -> bool:
+        for camera in (pair.front, pair.rear):
+            camera.send(flat(80), 'infrared12')
+        log = pair.node.log
+        return all(
+            f"/dgss/{name}/image: Unknown image encoding 'infrared12'" in log
+            for name in ('front', 'rear')
+        )
+
+    assert wait_until(named, 3.0)

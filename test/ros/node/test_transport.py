@@ -75,3 +75,35 @@ def test_a_user_without_a_home_gets_one_sentence(tmp_path: Path, command: list[s
     assert done.returncode == 2
     assert 'Traceback' not in done.stderr
     assert 'set ROS_LOG_DIR to a folder that you can write to' in done.stderr
+
+
+@pytest.mark.parametrize('command', [['dgss_ros.segment_node'], ['dgss_core', 'bag', 'play']])
+@pytest.mark.parametrize(
+    ('variables', 'remedy'),
+    [
+        ({'ROS_DOMAIN_ID': 'abc'}, 'set ROS_DOMAIN_ID to a number'),
+        ({'ROS_STATIC_PEERS': 'no.such.host.invalid'}, 'hosts that exist in ROS_STATIC_PEERS'),
+        (
+            {'ROS_SECURITY_ENABLE': 'true', 'ROS_SECURITY_STRATEGY': 'Enforce'},
+            'set ROS_SECURITY_KEYSTORE to a keystore',
+        ),
+    ],
+    ids=['domain', 'peers', 'security'],
+)
+def test_an_environment_in_which_ros_cannot_start_gets_one_sentence(
+    tmp_path: Path, command: list[str], variables: dict[str, str], remedy: str
+) -> None:
+    pytest.importorskip('rclpy')
+    write_bag(tmp_path / 'bag', [Frame('0', np.zeros((4, 4, 3), np.uint8), 1)])
+    arguments = [str(tmp_path / 'bag')] if 'bag' in command else []
+    done = subprocess.run(
+        [sys.executable, '-m', *command, *arguments],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 2, done.stderr
+    assert 'Traceback' not in done.stderr
+    assert 'ROS 2 cannot start (' in done.stderr
+    assert remedy in done.stderr
