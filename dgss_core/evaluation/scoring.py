@@ -180,10 +180,15 @@ def count_frame(
     band: int = BAND,
     ood: np.ndarray | None = None,
 ) -> FrameCounts:
-    """The counts of one frame at the size of its labels, both uint8 (H, W); one may be missing."""
+    """The counts of one frame at the size of its labels, both uint8 (H, W); one may be missing.
+
+    Pixels outside the region that was segmented count as unlabelled.
+    """
     if labels is None:
         assert ood is not None
         labels = np.full_like(ood, IGNORE)
+    labels = predicted.without_outside(labels)
+    ood = None if ood is None else predicted.without_outside(ood)
     merged = replace(predicted, mask=cv2.LUT(predicted.mask, classes.masks))
     answer = merged.at_size(*labels.shape)
     return FrameCounts.of(
