@@ -42,10 +42,12 @@ class Coverage:
 
     `roi`: region of interest (x, y, width, height) in pixels of the image; None for the whole
     image. `is_cut`: the masks cover the region alone, at any size; otherwise the whole image.
+    `has_changed`: other masks of the same recording cover another part.
     """
 
     roi: Region | None = None
     is_cut: bool = False
+    has_changed: bool = False
 
 
 def pack(
@@ -118,7 +120,7 @@ def _last_text(bag: Bag, topic: str) -> tuple[str | None, str]:
 def recorded_coverage(bag: str | Path | Bag, mask_topic: str) -> Coverage:
     """What recorded masks cover: the whole image, unless the recording says otherwise.
 
-    Raises DgssError if it is damaged.
+    Raises DgssError if it is damaged, or if masks of one recording cover different parts.
     """
     text, origin = _last_text(opened(bag), sibling(mask_topic, REPLAY))
     with _read(origin):
@@ -127,6 +129,8 @@ def recorded_coverage(bag: str | Path | Bag, mask_topic: str) -> Coverage:
         x, y, width, height = map(int, roi or (0, 0, 1, 1))
         if min(x, y) < 0 or min(width, height) < 1:
             raise ValueError(f'{roi} is no region')
+        if said.get('has_changed'):
+            raise ValueError('the roi has changed meanwhile')
         return Coverage((x, y, width, height) if roi else None, bool(said.get('is_cut')))
 
 
@@ -146,7 +150,8 @@ def _read(origin: str) -> Iterator[None]:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DgssError(
-            f'{origin} holds no times of a replay ({fault_of(error)}); record the replay again.'
+            f'{origin} holds no replay that can be scored ({fault_of(error)}); record the replay '
+            'again.'
         ) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from rclpy.node import Node
 
@@ -81,7 +82,8 @@ def check_coverage(ros: Node, answers: Answers) -> None:
     """Raise DgssError if masks of one recording cover different parts of the images."""
     for of in answers.of.values():
         now = _told_coverage(ros, answers, of.camera) if of.coverage else None
-        if now != of.coverage and now is not None:
+        if of.coverage is not None and now is not None and now != of.coverage:
+            of.coverage = replace(of.coverage, has_changed=True)
             raise DgssError(
                 f'The roi of {of.camera.node} has changed during the replay, so that its masks '
                 'cannot be scored; leave it as it is, and repeat.'

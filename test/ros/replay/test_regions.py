@@ -17,6 +17,7 @@ from streets import film
 
 from dgss_core.bags import BagRecorder, read_messages, write_bag
 from dgss_core.bags.stored import raw_stamp_ns
+from dgss_core.errors import DgssError
 from dgss_core.evaluation.live import Coverage, recorded_coverage
 from dgss_core.images.frames import Frame
 
@@ -105,3 +106,5 @@ def test_a_region_that_changes_is_no_recording_to_score(
     done = dgss('bag', 'replay', str(drive), '--output', str(masks), '--lossless')
     assert done.returncode == 2
     assert 'The roi of /dgss has changed during the replay' in done.stderr
+    with pytest.raises(DgssError, match='the roi has changed meanwhile'):
+        recorded_coverage(masks, '/dgss/mask')
