@@ -200,7 +200,7 @@ def play_through_node(
             check_coverage(ros, answers)
             answers.record_times(sent)
         except BaseException:
-            _keep(answers, sent, masks)
+            keep_rest(answers, sent, masks)
             raise
     times = [
         CameraTimes(
@@ -218,7 +218,7 @@ def play_through_node(
     return Replay(tuple(times), restamped, player.is_short)
 
 
-def _keep(answers: Answers, sent: Mapping[str, Mapping[int, float]], masks: Path) -> None:
+def keep_rest(answers: Answers, sent: Mapping[str, Mapping[int, float]], masks: Path) -> None:
     """Write what is left after an error, which stays the one that is raised."""
     try:
         kept = answers.record_times(sent)
