@@ -1,14 +1,16 @@
 """What a replay through the running node measured, as its recording tells.
 
 The recording holds the masks, the diagnostics of the node, and a message on two topics beside the
-masks: `labels`, their label set, and `replay`, when each image was sent and each mask received.
+masks: `labels`, their label set, and `replay`: when each image was sent and each mask received,
+and the part of the images that the masks cover.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from dgss_core.bags.interfaces import STRING, sibling
 from dgss_core.bags.reader import deserialized
 from dgss_core.documents import fault_of, load_json
 from dgss_core.errors import DgssError
+from dgss_core.evaluation.store import Region
 from dgss_core.labels import LabelSet
 
 REPLAY, LABELS, DIAGNOSTICS = 'replay', 'labels', '/diagnostics'
@@ -33,9 +36,40 @@ OLDEST_MS = 3.6e6
 """Older masks compare the time of a recording with a clock that does not follow it."""
 
 
-def pack(sent: Mapping[int, float], received: Mapping[int, float]) -> str:
-    """The times of a replay as text. Both are in seconds, by the stamp of the image."""
-    return json.dumps({'sent': [*sent.items()], 'received': [*received.items()]})
+@dataclass(frozen=True)
+class Coverage:
+    """The part of the images that masks cover.
+
+    `roi`: region of interest (x, y, width, height) in pixels of the image; None for the whole
+    image. `is_cut`: the masks cover the region alone, at any size; otherwise the whole image.
+    `has_changed`: other masks of the same recording cover another part.
+    """
+
+    roi: Region | None = None
+    is_cut: bool = False
+    has_changed: bool = False
+
+
+def pack(
+    sent: Mapping[int, float],
+    received: Mapping[int, float],
+    *,
+    resent: Collection[int] = (),
+    coverage: Coverage | None = None,
+) -> str:
+    """The times of a replay as text. `sent`, `received`: in seconds, by the stamp of the image.
+
+    `resent`: stamps of images that were sent more than once, which have no latency. `coverage`:
+    of the masks; None if it is not known.
+    """
+    content: dict[str, Any] = {
+        'sent': [*sent.items()],
+        'received': [*received.items()],
+        'resent': sorted(resent),
+    }
+    if coverage is not None:
+        content['coverage'] = asdict(coverage)
+    return json.dumps(content)
 
 
 def live_results(bag: str | Path | Bag, mask_topic: str) -> dict[str, Any] | None:
@@ -47,14 +81,17 @@ def live_results(bag: str | Path | Bag, mask_topic: str) -> dict[str, Any] | Non
     text, origin = _last_text(recording, sibling(mask_topic, REPLAY))
     if text is None:
         return None
-    sent, received = _unpack(text, origin)
-    latencies = np.array([1e3 * (received[s] - sent[s]) for s in sent if s in received])
+    sent, received, resent = _unpack(text, origin)
+    answered = [stamp for stamp in sent if stamp in received]
+    timed = [stamp for stamp in answered if stamp not in resent]
+    latencies = np.array([1e3 * (received[s] - sent[s]) for s in timed])
     arrived = sorted(received.values())
     span = arrived[-1] - arrived[0] if arrived else 0
     return {
         'sent': len(sent),
-        'received': len(latencies),
-        'drop_rate': 1 - len(latencies) / len(sent) if sent else None,
+        'received': len(answered),
+        'resent': len(resent),
+        'drop_rate': 1 - len(answered) / len(sent) if sent else None,
         'rate_hz': (len(arrived) - 1) / span if span else None,
         'latency_ms': {
             f'p{p}': float(np.percentile(latencies, p)) if latencies.size else None
@@ -80,18 +117,42 @@ def _last_text(bag: Bag, topic: str) -> tuple[str | None, str]:
     return deserialized(texts[-1]).data if texts else None, f'{topic} of {bag.path}'
 
 
-def _unpack(text: str, origin: str) -> tuple[dict[int, float], dict[int, float]]:
+def recorded_coverage(bag: str | Path | Bag, mask_topic: str) -> Coverage:
+    """What recorded masks cover: the whole image, unless the recording says otherwise.
+
+    Raises DgssError if it is damaged, or if masks of one recording cover different parts.
+    """
+    text, origin = _last_text(opened(bag), sibling(mask_topic, REPLAY))
+    with _read(origin):
+        said = (load_json(text, origin, LARGEST) if text else {}).get('coverage') or {}
+        roi = said.get('roi')
+        x, y, width, height = map(int, roi or (0, 0, 1, 1))
+        if min(x, y) < 0 or min(width, height) < 1:
+            raise ValueError(f'{roi} is no region')
+        if said.get('has_changed'):
+            raise ValueError('the roi has changed meanwhile')
+        return Coverage((x, y, width, height) if roi else None, bool(said.get('is_cut')))
+
+
+def _unpack(text: str, origin: str) -> tuple[dict[int, float], dict[int, float], set[int]]:
     content = load_json(text, origin, LARGEST)
-    try:
+    with _read(origin):
         sent, received = (
             {int(stamp): float(time) for stamp, time in content[key]}
             for key in ('sent', 'received')
         )
-    except (KeyError, TypeError, ValueError) as error:
+        return sent, received, {*map(int, content.get('resent', ()))}
+
+
+@contextmanager
+def _read(origin: str) -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DgssError(
-            f'{origin} holds no times of a replay ({fault_of(error)}); record the replay again.'
+            f'{origin} holds no replay that can be scored ({fault_of(error)}); record the replay '
+            'again.'
         ) from error
-    return sent, received
 
 
 def _of_node(bag: Bag, mask_topic: str) -> dict[str, Any]:

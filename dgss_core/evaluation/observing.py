@@ -39,13 +39,19 @@ class Second:
         """The share of pixels to which both predictors give the same class.
 
         `stored`: of the first predictor, at the size of whose mask it is measured. A pixel without
-        a class in both is left out. None if the second has not predicted the frame.
+        a class in both is left out, and one outside the region of either. None if the second has
+        not predicted the frame.
         """
         if name not in self._names:
             return None
-        mask = stored.unpacked().mask
-        ours = self.ours[mask]
-        theirs = self.theirs[self.store.get(name).unpacked().at_size(*mask.shape).mask]
+        first, second = stored.unpacked(), self.store.get(name).unpacked()
+        ours, theirs = (
+            first.without_outside(second.without_outside(ids))
+            for ids in (
+                self.ours[first.mask],
+                self.theirs[second.at_size(*first.mask.shape).mask],
+            )
+        )
         counted = (ours != IGNORE) | (theirs != IGNORE)
         return float((ours == theirs)[counted].mean()) if counted.any() else None
 

@@ -15,11 +15,13 @@ from dgss_core.bags.reader import decode_labels
 from dgss_core.errors import DgssError, dead_link, missing_error
 from dgss_core.evaluation.bag_frames import message_times, told
 from dgss_core.evaluation.frames import FrameKey, FrameSet, files_hash
+from dgss_core.evaluation.live import recorded_coverage
 from dgss_core.evaluation.pairing import pair
 from dgss_core.evaluation.store import Predicted
 from dgss_core.images.compressed import decode_pixels
 from dgss_core.images.frames import read_labels
-from dgss_core.labels import LabelSet
+from dgss_core.images.view import View
+from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.runtime.monitoring.domain_shift import describe
 from dgss_core.runtime.segmenter import Segmenter
 
@@ -116,7 +118,8 @@ class BagMasks:
     """The masks of a bag, as the node publishes them, paired with the images by their stamps.
 
     `topic`: of the masks; None for the only topic that is called mask. The topic `confidence`
-    beside it is read too. Raises DgssError if there is no such topic.
+    beside it is read too. Masks of a region alone are put at its place in the image. Raises
+    DgssError if there is no such topic.
     """
 
     lanes = 1
@@ -134,6 +137,7 @@ class BagMasks:
         beside = sibling(self.topic, 'confidence')
         has_confidence = beside in _planes(self._bag) and beside != self.topic
         self._confidence = beside if has_confidence else None
+        self._coverage = recorded_coverage(self._bag, self.topic)
         path = self._bag.path
         files = files_hash(path, path.glob('*'))
         self.identity = f'masks {path.resolve()} {self.topic} {files}'
@@ -161,7 +165,19 @@ class BagMasks:
             return None
         self.labels.check_ids(mask, 'The masks')
         confidence = self._confidences.take(key.name) if self._confidences else None
-        return Predicted(mask, confidence, prepared)
+        whole = self._whole(mask, IGNORE, prepared)
+        sure = None if confidence is None else self._whole(confidence, 0, prepared)
+        return Predicted(whole, sure, prepared, region=self._coverage.roi)
+
+    def _whole(self, plane: np.ndarray, outside: int, size: Size) -> np.ndarray:
+        """A plane of the whole image; raises DgssError if the region does not lie within it."""
+        view = View(roi=self._coverage.roi)
+        view.region(width=size[1], height=size[0])
+        if view.roi is None or not self._coverage.is_cut:
+            return plane
+        whole = np.empty(size, np.uint8)
+        view.restore(plane, outside, whole)
+        return whole
 
 
 class _Planes:

@@ -164,6 +164,8 @@ class Live(TypedDict, total=False):
     """Images."""
     received: int
     """Masks."""
+    resent: int
+    """Images that were sent more than once, which have no latency."""
     latencies_ms: list[float]
     """From sending an image to its mask."""
     latency_ms: Percentiles

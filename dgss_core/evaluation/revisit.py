@@ -65,7 +65,7 @@ def revisit(
                     image,
                     answer,
                     classes.masks[answer.mask],
-                    None if found is None else classes.labels[found],
+                    None if found is None else answer.without_outside(classes.labels[found]),
                 )
 
 

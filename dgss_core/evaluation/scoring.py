@@ -184,7 +184,8 @@ def count_frame(
 ) -> FrameCounts:
     """The counts of one frame at the size of its labels, both uint8 (H, W); one may be missing.
 
-    Raises DgssError for labels that are no scaled picture of the image.
+    Pixels outside the region that was segmented count as unlabelled. Raises DgssError for labels
+    of another shape than the image.
     """
     if labels is None:
         assert ood is not None
@@ -195,6 +196,8 @@ def count_frame(
             f'The labels are {labels.shape[1]}x{labels.shape[0]} and their image is '
             f'{width}x{height}; give labels of the whole image, turned as it is.'
         )
+    labels = predicted.without_outside(labels)
+    ood = None if ood is None else predicted.without_outside(ood)
     merged = replace(predicted, mask=cv2.LUT(predicted.mask, classes.masks))
     answer = merged.at_size(*labels.shape)
     return FrameCounts.of(

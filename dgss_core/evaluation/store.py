@@ -23,6 +23,8 @@ from dgss_core.errors import DgssError, cause, read_head
 from dgss_core.evaluation.flicker import FlickerCounts
 from dgss_core.images.compressed import decode_pixels, encode_jpeg, encode_png
 from dgss_core.images.paint import thumbnail
+from dgss_core.images.view import View
+from dgss_core.labels import IGNORE
 from dgss_core.runtime.prediction import Prediction
 
 THUMBNAIL = 480
@@ -36,14 +38,17 @@ PRAGMA application_id = {APPLICATION};
 CREATE TABLE about (predictor TEXT NOT NULL);
 CREATE TABLE frames (
     name TEXT PRIMARY KEY, height INT, width INT, mask BLOB, confidence BLOB, thumbnail BLOB,
-    certainty REAL, seconds REAL, descriptors TEXT
+    certainty REAL, seconds REAL, descriptors TEXT, region TEXT
 ) WITHOUT ROWID;
 CREATE TABLE flicker (name TEXT PRIMARY KEY, counts TEXT) WITHOUT ROWID;
 """
 
-_NUMBER, _PLANE = (float, int, type(None)), (bytes, type(None))
-_KINDS: tuple[Any, ...] = (int, int, bytes, _PLANE, bytes, _NUMBER, _NUMBER, str)
+_NUMBER, _PLANE, _TEXT = (float, int, type(None)), (bytes, type(None)), (str, type(None))
+_KINDS: tuple[Any, ...] = (int, int, bytes, _PLANE, bytes, _NUMBER, _NUMBER, str, _TEXT)
 """Of the columns of a frame, in the order of `PredictionStore.get`."""
+
+Region = tuple[int, int, int, int]
+"""(x, y, width, height) in pixels."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class Predicted:
     `mask`, `confidence`: uint8 (h, w), at the size of the network; `confidence` is None if the
     predictor gives none. `size`: (height, width) of the image. `seconds`: taken by the network.
     `descriptors`: of the frame, as `runtime.monitoring.domain_shift.describe` gives them.
+    `region`: (x, y, width, height) in pixels of the image, which alone was segmented; None for
+    the whole image. The planes cover the image, and tell nothing outside the region.
     """
 
     mask: np.ndarray
@@ -60,6 +67,35 @@ class Predicted:
     size: tuple[int, int]
     seconds: float | None = None
     descriptors: dict[str, list[float]] = field(default_factory=dict)
+    region: Region | None = None
+
+    def inside(self, plane: np.ndarray) -> np.ndarray:
+        """The part (h, w) of a plane (H, W) that lies in the region; a view of it.
+
+        Raises DgssError if the region does not lie within the image.
+        """
+        if self.region is None:
+            return plane
+        height, width = self.size
+        x, y, w, h = View(roi=self.region).region(width=width, height=height)
+        rows, columns = plane.shape
+        # A pixel of another size counts where its centre lies in the region.
+        top, bottom, left, right = (
+            round(edge * wanted / given)
+            for edge, wanted, given in (
+                *((y, rows, height), (y + h, rows, height)),
+                *((x, columns, width), (x + w, columns, width)),
+            )
+        )
+        return plane[top:bottom, left:right]
+
+    def without_outside(self, labels: np.ndarray) -> np.ndarray:
+        """Labels, uint8 (H, W), that are 255 outside the region; the same array without one."""
+        if self.region is None:
+            return labels
+        kept = np.full_like(labels, IGNORE)
+        self.inside(kept)[...] = self.inside(labels)
+        return kept
 
     def at_size(self, height: int, width: int) -> Prediction:
         """Mask and confidence at another size, by the nearest pixel; 255 without a confidence."""
@@ -69,7 +105,9 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Stored:
-    """A frame as it is stored. `certainty`: mean confidence, 0 to 1. `thumbnail`: a JPEG."""
+    """A frame as it is stored. `certainty`: mean confidence, 0 to 1, in the `region` of
+    `Predicted`. `thumbnail`: a JPEG.
+    """
 
     size: tuple[int, int]
     mask: bytes
@@ -78,6 +116,7 @@ class Stored:
     certainty: float | None
     seconds: float | None
     descriptors: dict[str, list[float]]
+    region: Region | None = None
 
     def unpacked(self) -> Predicted:
         """The answer, as it was put."""
@@ -86,7 +125,7 @@ class Stored:
             for plane in (self.mask, self.confidence)
         )
         assert mask is not None
-        return Predicted(mask, confidence, self.size, self.seconds, self.descriptors)
+        return Predicted(mask, confidence, self.size, self.seconds, self.descriptors, self.region)
 
 
 def is_store(path: Path) -> bool:
@@ -117,6 +156,7 @@ class PredictionStore:
                     f'{path} holds predictions of {found!r}; name another folder for those of '
                     f'{predictor!r}.'
                 )
+            self._add_region()
             unless_ours.pop_all()
 
     def __enter__(self) -> PredictionStore:
@@ -144,32 +184,34 @@ class PredictionStore:
             encode_png(answer.mask),
             None if confidence is None else encode_png(confidence),
             encode_jpeg(thumbnail(image, THUMBNAIL), 85),
-            None if confidence is None else float(confidence.mean()) / 255,
+            None if confidence is None else float(answer.inside(confidence).mean()) / 255,
             answer.seconds,
             json.dumps(answer.descriptors),
+            answer.region and json.dumps(answer.region),
         )
         with _told(self.path), self._database:
-            self._database.execute('INSERT OR REPLACE INTO frames VALUES (?,?,?,?,?,?,?,?,?)', row)
+            places = ','.join('?' * len(row))
+            self._database.execute(f'INSERT OR REPLACE INTO frames VALUES ({places})', row)
 
     def get(self, name: str) -> Stored:
         """A frame of `names`; KeyError for any other."""
         with _told(self.path):
             row = self._database.execute(
                 'SELECT height, width, mask, confidence, thumbnail, certainty, seconds, '
-                'descriptors FROM frames WHERE name = ?',
+                'descriptors, region FROM frames WHERE name = ?',
                 (name,),
             ).fetchone()
         if row is None:
             raise KeyError(name)
         if not all(isinstance(value, kinds) for value, kinds in zip(row, _KINDS, strict=True)):
             raise self._damaged()
-        *size, mask, confidence, thumbnail, certainty, seconds, described = row
+        *size, mask, confidence, thumbnail, certainty, seconds, described, segmented = row
         descriptors = load_json(described, str(self.path))
         if not isinstance(descriptors, dict):
             raise self._damaged()
-        height, width = size
+        region = segmented and tuple(load_json(segmented, str(self.path)))
         return Stored(
-            (height, width), mask, confidence, thumbnail, certainty, seconds, descriptors
+            tuple(size), mask, confidence, thumbnail, certainty, seconds, descriptors, region
         )
 
     def put_flicker(self, flickers: Mapping[str, Mapping[int, FlickerCounts]]) -> None:
@@ -207,6 +249,19 @@ class PredictionStore:
                 self._database.execute(statement)
             self._database.execute('INSERT INTO about VALUES (?)', (predictor,))
         self._database.execute('COMMIT')
+
+    def _add_region(self) -> None:
+        """Add the column that a file of an earlier release lacks, if no other process has."""
+        if self._has_region():
+            return
+        self._database.execute('BEGIN IMMEDIATE')
+        if not self._has_region():
+            self._database.execute('ALTER TABLE frames ADD COLUMN region TEXT')
+        self._database.execute('COMMIT')
+
+    def _has_region(self) -> bool:
+        columns = {name for (_, name, *_) in self._database.execute('PRAGMA table_info(frames)')}
+        return not columns or 'region' in columns
 
     def _about(self) -> str:
         ours = self._database.execute('PRAGMA application_id').fetchone() == (APPLICATION,)

@@ -28,7 +28,8 @@ def ros_session(name: str) -> Iterator[Node]:
     prepare_process()
     with _interrupted_by_sigterm():
         context = Context()
-        init_ros(context=context)
+        # Without them rclpy takes the options of the command for its own.
+        init_ros(context=context, args=[])
         with starting_ros():
             node = Node(name, context=context, start_parameter_services=False)
         executor = SingleThreadedExecutor(context=context)

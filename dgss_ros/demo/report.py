@@ -23,7 +23,8 @@ from dgss_core.images.paint import colorize, contact_sheet, overlay
 from dgss_core.labels import LabelSet
 from dgss_ros.demo.drive import Leg
 from dgss_ros.node.messages import stamp_ns, to_mask
-from dgss_ros.replay.replay import MASK_TOPIC, CameraTimes
+from dgss_ros.replay.replay import MASK_TOPIC
+from dgss_ros.replay.times import CameraTimes
 
 LABELS = LabelSet.load('cityscapes19')
 """The label set of the labels in the drive bag."""

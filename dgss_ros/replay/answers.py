@@ -10,20 +10,19 @@ from queue import SimpleQueue
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from dgss_core.bags import BagRecorder
 from dgss_core.bags.interfaces import IMAGE, STRING
 from dgss_core.bags.stored import raw_stamp_ns
 from dgss_core.errors import DgssError, one_line
-from dgss_core.evaluation.live import ARRAY, DIAGNOSTICS, LABELS, REPLAY, pack
+from dgss_core.evaluation.live import ARRAY, DIAGNOSTICS, LABELS, REPLAY, Coverage, pack
 from dgss_ros.client.node_watch import NodeWatch
 from dgss_ros.client.session import checked, wait_until
 from dgss_ros.node.naming import CameraTopics, name_of
 from dgss_ros.node.qos import LATCHED_QOS
+from dgss_ros.replay.listener import Listener
 
 TRIES, EACH_S = 5, 2.0
 """In a lossless replay: how often a frame is sent, and how long each time waits for its mask."""
@@ -32,12 +31,22 @@ UNANSWERED_S, UNANSWERED = 120.0, 10
 for one."""
 
 
+def labels_topic(camera: CameraTopics) -> str:
+    """Where a recording has the labels of a camera.
+
+    It is beside the masks, also where the node has them once for all its cameras.
+    """
+    return f'{camera.outputs}/{LABELS}'
+
+
 class CameraAnswers:
     """The masks and confidences of one camera, and the labels of its node.
 
     `received`: when each mask was received, in monotonic seconds by stamp. `only_timed`: stamps
     whose answers are not written. `rejected`, `failed`: how many images the node did not answer
-    since its first diagnostics, `last_error`: why the last one. `watch`: of its node.
+    since its first diagnostics, `last_error`: why the last one. `watch`: of its node. `resent`:
+    stamps of the images that were sent more than once. `foreign`: masks of images that were not
+    noted as sent, which are not written. `coverage`: of the masks, to be written with the times.
     """
 
     def __init__(
@@ -53,17 +62,22 @@ class CameraAnswers:
         topics = (f'{camera.outputs}/mask', f'{camera.outputs}/confidence')
         self._bag = bag
         self._connected: set[str] = set()
-        self._resent: set[int] = set()
+        self._sent: set[int] = set()
+        self.resent: set[int] = set()
+        self.foreign = 0
+        self.coverage: Coverage | None = None
         self.only_timed: set[int] = set()
         self._waiting: SimpleQueue[tuple[str, float, bytes]] = SimpleQueue()
         self._times: dict[str, dict[int, float]] = {topic: {} for topic in topics}
-        self._labels = b''
+        self._labels = self._labels_written = b''
         self.received = self._times[topics[0]]
-        for topic in topics:
-            keep = partial(self._keep, topic)
-            ros.create_subscription(Image, topic, keep, QoSProfile(depth=50), raw=True)
+        self._listeners = [
+            Listener(ros, topic, partial(self._keep, topic), partial(self._connect, topic))
+            for topic in topics
+        ]
         labels = f'{camera.node}/{LABELS}'
         ros.create_subscription(String, labels, self._keep_labels, LATCHED_QOS, raw=True)
+        self._has_labels = lambda: bool(self._labels) or not ros.count_publishers(labels)
 
     @property
     def fault(self) -> str:
@@ -73,11 +87,14 @@ class CameraAnswers:
         return f'The node could not answer some images, the last one: {one_line(self.last_error)}'
 
     def connected(self) -> bool:
-        """Return whether every topic has answered an image without a stamp."""
-        return self._connected == self._times.keys()
+        """Return whether every topic has answered an image without a stamp, and the labels are
+        known, if the node has any.
+        """
+        return self._connected == self._times.keys() and self._has_labels()
 
-    def note_sent(self) -> None:
-        """Note that a frame will be sent now."""
+    def note_sent(self, stamp_ns: int) -> None:
+        """Note that a frame will be sent now, which the answers tell by its stamp."""
+        self._sent.add(stamp_ns)
         self._unanswered.append(time.monotonic())
 
     def check(self) -> None:
@@ -107,8 +124,8 @@ class CameraAnswers:
 
         for number in range(TRIES):
             if number:
-                self._resent.add(stamp_ns)
-                self.note_sent()
+                self.resent.add(stamp_ns)
+                self.note_sent(stamp_ns)
                 send_again()
             if wait_until(checked(done, check), EACH_S):
                 return
@@ -123,25 +140,40 @@ class CameraAnswers:
         while not self._waiting.empty():
             topic, time_s, raw = self._waiting.get()
             stamp_ns = raw_stamp_ns(raw)
-            if stamp_ns in self._resent and stamp_ns in self._times[topic]:
+            times = self._times[topic]
+            if stamp_ns not in self._sent:
+                self.foreign += times is self.received
+                continue
+            if stamp_ns in times:
                 continue
             if stamp_ns not in self.only_timed:
+                # Before the masks: what plays the recording needs them for the first.
+                self._write_labels(stamp_ns)
                 self._bag.record(topic, IMAGE, stamp_ns, raw)
-            self._times[topic][stamp_ns] = time_s
+            times[stamp_ns] = time_s
 
     def record_times(self, sent: Mapping[int, float]) -> None:
         """Write the rest, the labels, and when each image was sent and each mask received."""
         self.record()
         last_ns = max(sent, default=0)
-        times = serialize_message(String(data=pack(sent, self.received)))
+        text = pack(sent, self.received, resent=self.resent, coverage=self.coverage)
+        times = serialize_message(String(data=text))
         self._bag.record(f'{self.camera.outputs}/{REPLAY}', STRING, last_ns, times)
-        if self._labels:
-            # Beside the masks, also where the node has them once for all its cameras.
-            self._bag.record(f'{self.camera.outputs}/{LABELS}', STRING, last_ns, self._labels)
+        self._write_labels(last_ns)
+
+    def _write_labels(self, stamp_ns: int) -> None:
+        """Write the labels if they are new."""
+        labels = self._labels
+        if labels != self._labels_written:
+            self._bag.record(labels_topic(self.camera), STRING, stamp_ns, labels)
+            self._labels_written = labels
+
+    def _connect(self, topic: str) -> None:
+        self._connected.discard(topic)
 
     def _keep(self, topic: str, raw: bytes) -> None:
         # The recorder is not thread-safe, and this thread must not wait for the disk.
-        if raw_stamp_ns(raw) == 0:
+        if raw_stamp_ns(raw) <= 0:
             self._connected.add(topic)
         else:
             self._waiting.put((topic, time.monotonic(), raw))
@@ -207,6 +239,10 @@ class Answers:
         """Raise DgssError unless every node shows that it is still active."""
         for watch in self._watches.values():
             watch.confirm()
+
+    def state_of(self, node: str) -> str:
+        """The state of the lifecycle of a node; empty if it tells none."""
+        return self._watches[node].state
 
     @property
     def states(self) -> str:

@@ -25,6 +25,10 @@ from dgss_ros.replay.message_types import message_class
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as of a shell."""
+UNKNOWN_PERIOD_S = 0.1
+"""Between the passes of a bag that does not tell how often its messages come."""
+LEAST_PERIOD_S = 0.001
+"""Messages that come closer to each other were recorded at one time."""
 FLUSH_S = 4.0
 """Slightly more than the 3 s after which a writer asks again for missing acknowledgements."""
 
@@ -56,7 +60,7 @@ def play(
             reliable subscriber has received the previous one
         topics: topics to publish, separated by commas; all by default
         remap: /from:=/to, separated by commas
-        loop: start again at the end, until Ctrl-C
+        loop: start again at the end, a message's period later, until Ctrl-C
         clock: publish the time of the bag on /clock, for nodes with use_sim_time
         wait_for_subscribers: start when the topics have this many subscribers in total
 
@@ -88,6 +92,8 @@ def play(
             before = -1
             while (loop or before < 0) and player.published > before:
                 before = player.published
+                if before > 0:
+                    time.sleep(player.period_s)
                 for _ in with_progress(player.play(rate), f'Playing {bag}', player.count):
                     pass
         except KeyboardInterrupt:
@@ -112,7 +118,8 @@ class BagPlayer:
     """Publishers of `node` for the topics of a bag. `skipped`: topics left out, and why.
 
     `report` gets a sentence about what is not played as it was recorded. `is_short`: the bag held
-    less than the `count` messages that it promised, or could not be read whole.
+    less than the `count` messages that it promised, or could not be read whole. `period_s`: the
+    mean time between two messages of the busiest topic in the last pass, in seconds.
 
     `as_fast_as_acknowledged`: ignore the times in the bag; publish each message when all reliable
     subscribers have received the previous one on its topic. A subscriber then receives every
@@ -144,6 +151,7 @@ class BagPlayer:
         names = _parse_remap(remap)
         self.published = self.count = 0
         self.is_short = False
+        self.period_s = UNKNOWN_PERIOD_S
         self.skipped: dict[str, str] = {}
         self._publishers: dict[str, Publisher] = {}
         self._types: dict[str, str] = {}
@@ -188,21 +196,27 @@ class BagPlayer:
         """
         check_rate(rate)
         self._clock.begin(rate)
+        spans: dict[str, tuple[float, float, int]] = {}
         for message in self._bag.messages(self._publishers.keys(), self._tell_short):
             if message.msgtype != self._types[message.topic]:
                 continue
             if self._as_fast_as_acknowledged:
-                self._clock.tell(message.stamp_ns)
+                self._clock.pass_to(message.stamp_ns)
             else:
                 self._clock.wait_for(message.stamp_ns, check)
             message, now = prepare(message), time.monotonic()
             self.publish(message.topic, message.data)
             self.published += 1
+            first_s, _, number = spans.get(message.topic, (now, now, 0))
+            spans[message.topic] = first_s, now, number + 1
             if self._as_fast_as_acknowledged:
                 # Short waits, so that Ctrl-C is handled.
                 while not self._acknowledged(message.topic):
                     pass
             yield Published(message, now)
+        first_s, last_s, number = max(spans.values(), key=lambda of: of[2], default=(0, 0, 0))
+        period_s = (last_s - first_s) / max(number - 1, 1)
+        self.period_s = period_s if period_s >= LEAST_PERIOD_S else UNKNOWN_PERIOD_S
 
     def publish(self, topic: str, data: bytes) -> None:
         """Publish another serialized message on a topic of the bag."""

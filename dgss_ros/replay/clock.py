@@ -24,7 +24,9 @@ class BagClock:
 
     A wait of more than `PAUSE_NS` is told too.
 
-    With `publish` the time is published on /clock, at every message and `PERIOD_S` apart.
+    With `publish` the time is published on /clock, at every message and `PERIOD_S` apart. It goes
+    back only where the bag does so for more than an hour: messages out of their order do not
+    reset the nodes that follow it.
     """
 
     def __init__(self, node: Node, report: Callable[[str], object], *, publish: bool) -> None:
@@ -35,20 +37,20 @@ class BagClock:
     def begin(self, rate: float) -> None:
         """Start anew: the next message is due at once, and time passes `rate` times as fast."""
         self._rate = rate
-        self._first_ns = self._last_ns = 0
-        self._start: float | None = None
+        self._first_ns = self._told_ns = 0
+        self._last_ns: int | None = None
+        self._start = 0.0
 
     def wait_for(self, stamp_ns: int, check: Callable[[], None] = lambda: None) -> None:
         """Wait for the time of a message. `check` raises when it is futile to wait."""
-        if self._start is None:
+        if self._last_ns is None:
             self._first_ns, self._start = stamp_ns, time.monotonic()
-        elif abs(step_ns := stamp_ns - self._last_ns) > LONGEST_GAP_NS:
+        if step_ns := self._jump_to(stamp_ns):
             self._first_ns += step_ns
             jump = 'is without a message' if step_ns > 0 else 'goes back in time'
             self._report(
                 f'The bag {jump} for {span(abs(step_ns))}, as a clock jumped; that is skipped.'
             )
-        self._last_ns = stamp_ns
         due = self._start + (stamp_ns - self._first_ns) / 1e9 / self._rate
         if (wait_ns := round((due - time.monotonic()) * 1e9)) > PAUSE_NS:
             self._report(f'The next message comes in {span(wait_ns)}.')
@@ -60,9 +62,26 @@ class BagClock:
             time.sleep(min(left, LOOK_S))
         self.tell(stamp_ns)
 
+    def pass_to(self, stamp_ns: int) -> None:
+        """Go to the time of a message at once."""
+        self._jump_to(stamp_ns)
+        self.tell(stamp_ns)
+
     def tell(self, stamp_ns: int) -> None:
-        """Publish a time, in nanoseconds; one that ROS cannot tell is left out."""
-        if self._publisher is not None and 0 <= stamp_ns < END_NS:
+        """Publish a time, in nanoseconds; one that ROS cannot tell is left out, and one before
+        the last.
+        """
+        if self._publisher is not None and self._told_ns <= stamp_ns < END_NS:
+            self._told_ns = stamp_ns
             now = Clock()
             now.clock.sec, now.clock.nanosec = divmod(stamp_ns, 10**9)
             self._publisher.publish(now)
+
+    def _jump_to(self, stamp_ns: int) -> int:
+        """Note the time of a message; returns by how much the clock of the bag jumped to it."""
+        step_ns = 0 if self._last_ns is None else stamp_ns - self._last_ns
+        self._last_ns = stamp_ns
+        if abs(step_ns) <= LONGEST_GAP_NS:
+            return 0
+        self._told_ns = 0
+        return step_ns

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from rclpy.node import Node
 from rich.console import Console
 
@@ -19,22 +17,27 @@ from dgss_core.bags.bag import opened
 from dgss_core.bags.stored import HEADED, raw_stamp_ns
 from dgss_core.commands.limits import at_least
 from dgss_core.commands.progress import say, with_progress
-from dgss_core.errors import DgssError, plural
+from dgss_core.errors import one_line, plural
 from dgss_core.evaluation.live import DIAGNOSTICS
 from dgss_ros.client.session import checked, ros_session, wait_until
 from dgss_ros.node import naming
 from dgss_ros.node.naming import CameraTopics
-from dgss_ros.replay.answers import Answers
+from dgss_ros.replay.answers import Answers, labels_topic
 from dgss_ros.replay.bag_play import BagPlayer, Published, check_rate
-from dgss_ros.replay.greeting import COMPRESSED, greeting
+from dgss_ros.replay.greeting import COMPRESSED
+from dgss_ros.replay.meeting import (
+    check_coverage,
+    note_coverage,
+    wait_for_answers,
+    warn_of_others,
+)
+from dgss_ros.replay.peers import others
 from dgss_ros.replay.stamps import Stamps
+from dgss_ros.replay.times import CameraTimes, Replay
 
 NODE = '/dgss'
 MASK_TOPIC = f'{NODE}/mask'
-ANSWER_S = 0.5
 LAST_ANSWER_S = 3.0
-STATE_S = 2.0
-"""Longest wait for the state of a node that answers no images."""
 
 
 def replay(
@@ -98,20 +101,9 @@ def replay(
 
 def _tell(console: Console, camera: CameraTimes, of: str, output: Path, drive: Drive) -> None:
     where = f' in {output}' if drive.loops == 1 else f'; those of the first time are in {output}'
-    console.print(
-        f'{plural(len(camera.sent), "frame")}{of} sent, '
-        f'{plural(len(camera.received), "mask")}{where}.'
-    )
-    if camera.missing:
-        slower = 'a faster machine' if drive.lossless else 'a lower --rate, or --lossless'
-        why = camera.fault or f'A busy node takes only the newest image: use {slower}'
-        console.print(
-            f'{plural(camera.missing, "frame")} got no mask. {why}; /diagnostics counts the '
-            'dropped, skipped and rejected images.'
-        )
-    if camera.received:
-        p50, p95, p99 = np.percentile(camera.latencies_ms, (50, 95, 99))
-        console.print(f'Latency p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms.')
+    slower = 'a faster machine' if drive.lossless else 'a lower --rate, or --lossless'
+    for sentence in camera.told(of, where, slower):
+        console.print(sentence)
 
 
 def by_topic(
@@ -153,41 +145,6 @@ class Drive:
     loops: int = 1
 
 
-@dataclass(frozen=True)
-class CameraTimes:
-    """Times at which frames were published and masks received: monotonic seconds by stamp.
-
-    `topic`: of the images. `fault`: what the node says of images that it could not answer.
-    """
-
-    topic: str
-    sent: dict[int, float]
-    received: dict[int, float]
-    fault: str = ''
-
-    @property
-    def missing(self) -> int:
-        """How many frames got no mask."""
-        return len(self.sent.keys() - self.received.keys())
-
-    @property
-    def latencies_ms(self) -> np.ndarray:
-        answered = self.received.keys() & self.sent.keys()
-        return np.array([1e3 * (self.received[s] - self.sent[s]) for s in sorted(answered)])
-
-
-@dataclass(frozen=True)
-class Replay:
-    """What a replay gave. `restamped`: images that were sent with another stamp than their own.
-
-    `is_short`: the bag held less than it promised.
-    """
-
-    cameras: tuple[CameraTimes, ...]
-    restamped: int = 0
-    is_short: bool = False
-
-
 def play_through_node(
     ros: Node,
     drive: Drive,
@@ -207,14 +164,22 @@ def play_through_node(
     sent: dict[str, dict[int, float]] = {topic: {} for topic in drive.cameras}
     stamps = {topic: Stamps() for topic in drive.cameras}
 
-    with BagRecorder(masks, overwrite=overwrite, keep_partial=True, inputs=[played.path]) as bag:
+    with BagRecorder(
+        masks,
+        latched=[labels_topic(camera) for camera in drive.cameras.values()],
+        overwrite=overwrite,
+        keep_partial=True,
+        inputs=[played.path],
+    ) as bag:
         answers = Answers(ros, bag, drive.cameras, check)
         player = BagPlayer(
             ros, played, clock=drive.clock, without=dict(_of_nodes(played, drive)), report=say
         )
-        _wait_for_answers(player, played, answers, wait_s, check)
+        wait_for_answers(ros, player, played, answers, wait_s, check)
         try:
             answers.begin()
+            note_coverage(ros, answers)
+            other = warn_of_others(ros, answers)
             count = drive.loops * player.count
             playing = _play(player, drive, stamps, answers)
             with closing(with_progress(playing, 'Driving', count)) as shown:
@@ -232,14 +197,35 @@ def play_through_node(
             whole = checked(lambda: answers.complete(sent), answers.check)
             if not wait_until(whole, LAST_ANSWER_S):
                 answers.confirm()
+            check_coverage(ros, answers)
             answers.record_times(sent)
         except BaseException:
-            kept = answers.record_times(sent)
-            print(f'{kept} masks are kept in {masks}.', file=sys.stderr)
+            keep_rest(answers, sent, masks)
             raise
-    times = [CameraTimes(t, sent[t], a.received, a.fault) for t, a in answers.of.items()]
+    times = [
+        CameraTimes(
+            topic,
+            sent[topic],
+            of.received,
+            of.fault,
+            of.resent,
+            of.foreign,
+            other[topic] | {*others(ros, topic)},
+        )
+        for topic, of in answers.of.items()
+    ]
     restamped = sum(given.changed for given in stamps.values())
     return Replay(tuple(times), restamped, player.is_short)
+
+
+def keep_rest(answers: Answers, sent: Mapping[str, Mapping[int, float]], masks: Path) -> None:
+    """Write what is left after an error, which stays the one that is raised."""
+    try:
+        kept = answers.record_times(sent)
+    except Exception as error:
+        print(f'The last masks are not kept: {one_line(str(error))}', file=sys.stderr)
+    else:
+        print(f'{kept} masks are kept in {masks}.', file=sys.stderr)
 
 
 def _play(
@@ -252,9 +238,11 @@ def _play(
         if topic not in stamps:
             return message
         message = stamps[topic].unique(message, again)
-        answers.of[topic].note_sent()
-        if again and len(message.data) >= HEADED:
-            answers.of[topic].only_timed.add(raw_stamp_ns(message.data))
+        if len(message.data) >= HEADED:
+            stamp_ns = raw_stamp_ns(message.data)
+            answers.of[topic].note_sent(stamp_ns)
+            if again:
+                answers.of[topic].only_timed.add(stamp_ns)
         return message
 
     for again in range(drive.loops):
@@ -268,29 +256,3 @@ def _of_nodes(bag: Bag, drive: Drive) -> Iterator[tuple[str, str]]:
         name = topic.name
         if name == DIAGNOSTICS or (name.startswith(below) and name not in drive.cameras):
             yield name, 'the node publishes it'
-
-
-def _wait_for_answers(
-    player: BagPlayer, bag: Bag, answers: Answers, wait_s: float, check: Callable[[], None]
-) -> None:
-    """Send every camera a grey image without a stamp until it is answered.
-
-    Only an answer proves that the topics are connected in both directions: a publisher discovers
-    a subscriber later than the subscriber discovers it.
-    """
-    greetings = {topic: greeting(bag, topic) for topic in answers.of}
-    end = time.monotonic() + wait_s
-    while time.monotonic() < end:
-        player.tell_start()
-        for topic, image in greetings.items():
-            player.publish(topic, image)
-        if wait_until(lambda: all(a.connected() for a in answers.of.values()), ANSWER_S):
-            return
-        check()
-    silent = [topic for topic, of in answers.of.items() if not of.connected()]
-    wait_until(lambda: bool(answers.states), STATE_S)
-    states = f'; {answers.states}' if answers.states else ''
-    raise DgssError(
-        f'Images on {", ".join(silent)} are not answered (waited {wait_s:g} s{states}); check the '
-        'log of the node, and the topic that it takes images from.'
-    )

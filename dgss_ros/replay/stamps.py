@@ -15,8 +15,9 @@ END_NS = 10**9 << 31
 class Stamps:
     """Gives an image a stamp of its own if it has none, or that of an image before it.
 
-    The first gets the time of its recording, the second its own stamp; both then the next free
-    nanosecond. `changed`: how many there are in the bag, however often it is played.
+    A stamp of zero or less is none: a bag holds no time before 1970, and ROS takes zero for an
+    unknown time. The first gets the time of its recording, the second its own stamp; both then the
+    next free nanosecond. `changed`: how many there are in the bag, however often it is played.
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,7 @@ class Stamps:
         if len(message.data) < HEADED:
             return message
         own_ns = raw_stamp_ns(message.data)
-        stamp_ns = own_ns + again if own_ns else 0
+        stamp_ns = own_ns + again if own_ns > 0 else 0
         if stamp_ns in self._used:
             self.changed += not again
             stamp_ns = stamp_ns or message.stamp_ns % END_NS

@@ -13,7 +13,7 @@ from streets import blocks, film, picture, write_street
 
 from dgss_core.bags import BagRecorder, read_messages, write_bag
 from dgss_core.bags.interfaces import STRING, typestore
-from dgss_core.evaluation.live import ARRAY, live_results, pack
+from dgss_core.evaluation.live import ARRAY, Coverage, live_results, pack
 from dgss_core.images.frames import Frame
 
 STREET = {'day': 4, 'night': 2}
@@ -91,6 +91,16 @@ def masks_bag(path: Path, frames: list[Frame]) -> Path:
     return path
 
 
+def with_replay(masks: Path, path: Path, text: str) -> Path:
+    """A copy of recorded masks with the times of their replay."""
+    with BagRecorder(path) as recorder:
+        for message in read_messages(masks):
+            recorder.record(message.topic, message.msgtype, message.stamp_ns, message.data)
+        data = typestore().serialize_cdr(typestore().types[STRING](data=text), STRING)
+        recorder.record('/dgss/replay', STRING, message.stamp_ns, data)
+    return path
+
+
 def test_masks_of_a_bag_find_their_images_by_stamps(
     bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,12 +138,7 @@ def test_a_recorded_replay_tells_latency_and_drops(
     stamps = [frame.stamp_ns for frame in film(8)]
     received = {stamp: i + 0.01 * (i + 1) for i, stamp in enumerate(stamps[:6])}
     text = pack({stamp: float(i) for i, stamp in enumerate(stamps)}, received)
-    masks = masks_bag(tmp_path / 'made_masks', film(6))
-    with BagRecorder(tmp_path / 'masks') as recorder:
-        for message in read_messages(masks):
-            recorder.record(message.topic, message.msgtype, message.stamp_ns, message.data)
-        data = typestore().serialize_cdr(typestore().types[STRING](data=text), STRING)
-        recorder.record('/dgss/replay', STRING, stamps[-1], data)
+    with_replay(masks_bag(tmp_path / 'made_masks', film(6)), tmp_path / 'masks', text)
     criteria = tmp_path / 'criteria.yaml'
     criteria.write_text('drop_rate: "<= 0.2"\nlatency_p99_ms: "<= 60.5"\n')
     code, out, _ = evaluate(
@@ -207,6 +212,49 @@ def test_ids_outside_the_label_set_are_a_problem(
     (problem,) = results(tmp_path / 'out')['problems']
     assert problem['frames'] == ['000001']
     assert f'The {where} hold the id 200, which is no class of label set' in problem['what']
+
+
+@pytest.mark.parametrize('is_cut', [False, True])
+def test_masks_of_a_region_are_scored_where_it_lies(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], is_cut: bool
+) -> None:
+    frames, roi = film(8), (16, 8, 40, 24)
+    x, y, width, height = roi
+    made = []
+    for frame in frames:
+        assert frame.labels is not None
+        part = frame.labels[y : y + height, x : x + width]
+        whole = np.full_like(frame.labels, 255)
+        whole[y : y + height, x : x + width] = part
+        made.append(replace(frame, labels=part if is_cut else whole))
+    text = pack({}, {}, coverage=Coverage(roi, is_cut))
+    masks = with_replay(masks_bag(tmp_path / 'made_masks', made), tmp_path / 'masks', text)
+    code, _, _ = evaluate(
+        capsys, '--bag', bag, '--predictions', masks, '--label-set', 'cityscapes19',
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    found = results(tmp_path / 'out')['conditions']['all']
+    assert code == 0
+    assert found['miou'] == 1
+    assert found['labelled_pixels'] == 8 * width * height
+    certainty = [frame['confidence'] for frame in results(tmp_path / 'out')['frames']]
+    assert max(certainty) < 16 / 255, 'masks serve as confidences; outside they are 255'
+
+
+@pytest.mark.parametrize(
+    'coverage', ['7', '{"roi": [1, 2]}', '{"roi": [0, 0, 0, 4]}', '{"roi": "abcd"}']
+)
+def test_a_damaged_coverage_is_told(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], coverage: str
+) -> None:
+    text = pack({}, {})[:-1] + f', "coverage": {coverage}' + '}'
+    masks = with_replay(masks_bag(tmp_path / 'made_masks', film(8)), tmp_path / 'masks', text)
+    code, _, err = evaluate(
+        capsys, '--bag', bag, '--predictions', masks, '--label-set', 'cityscapes19',
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 2
+    assert 'record the replay again' in err
 
 
 def test_masks_that_are_links_without_a_target_are_problems(

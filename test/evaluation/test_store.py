@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -55,6 +56,34 @@ def test_masks_are_enlarged_by_the_nearest_pixel() -> None:
     large = Predicted(mask, None, (4, 4)).at_size(4, 4)
     np.testing.assert_array_equal(large.mask, np.kron(mask, np.ones((2, 2), np.uint8)))
     assert (large.confidence == 255).all()
+
+
+def test_a_region_is_kept_and_alone_counts(tmp_path: Path) -> None:
+    whole = answer()
+    assert whole.confidence is not None
+    part = replace(whole, size=(40, 60), region=(10, 4, 20, 30))
+    with PredictionStore(tmp_path / 'p.sqlite', 'one') as store:
+        store.put('1', IMAGE, part)
+        found = store.get('1')
+    inside = whole.confidence[2:17, 5:15]
+    assert found.certainty == pytest.approx(inside.mean() / 255)
+    assert found.unpacked().region == (10, 4, 20, 30)
+    kept = part.without_outside(np.zeros((80, 120), np.uint8))
+    assert (kept[8:68, 20:60] == 0).all()
+    assert (kept == 0).sum() == 60 * 40
+    with pytest.raises(DgssError, match='does not lie within the 30x20 image'):
+        replace(part, size=(20, 30)).inside(whole.mask)
+
+
+def test_a_store_of_an_earlier_release_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / 'p.sqlite'
+    with PredictionStore(path, 'one') as store:
+        store.put('1', IMAGE, answer())
+    with sqlite3.connect(path) as old:
+        old.execute('ALTER TABLE frames DROP COLUMN region')
+    with PredictionStore(path, 'one') as store:
+        store.put('2', IMAGE, answer())
+        assert [store.get(name).region for name in ('1', '2')] == [None, None]
 
 
 def test_predictions_of_another_predictor_are_refused(tmp_path: Path) -> None:

@@ -22,7 +22,9 @@ from dgss_core.bags.stored import raw_stamp_ns
 from dgss_core.images.frames import Frame
 from dgss_ros.client import node_watch
 from dgss_ros.client.session import wait_until
+from dgss_ros.node.naming import CameraTopics
 from dgss_ros.replay import answers
+from dgss_ros.replay.replay import keep_rest
 
 pytestmark = pytest.mark.ros
 START_NS = 1_700_000_000_000_000_000
@@ -88,6 +90,16 @@ def check_kept(done: CompletedProcess, output: Path) -> None:
     assert f'masks are kept in {output}.' in done.stderr
     assert 'A busy node' not in done.stdout
     assert 0 < len(list(read_bag(output, '/dgss/mask'))) < 100
+
+
+def test_what_cannot_be_written_any_more_hides_no_error(
+    ros: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cameras = {'/image': CameraTopics('/image', '/dgss', '/dgss')}
+    with BagRecorder(tmp_path / 'masks') as bag:
+        of = answers.Answers(ros, bag, cameras, lambda: None)
+    keep_rest(of, {'/image': {1: 0.0}}, tmp_path / 'masks')
+    assert 'The last masks are not kept: ' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('options', [('--lossless', '--rate', '0.3'), ()])

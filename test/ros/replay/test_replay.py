@@ -61,6 +61,10 @@ def test_a_bag_goes_through_a_running_node(
     }
     labels = recorded_labels(tmp_path / 'masks', '/dgss/mask')
     assert labels == open_bundle(probe_bundle).labels
+    # Who plays the masks has their labels before the first, however late it listens.
+    first = next(m for m in read_messages(tmp_path / 'masks') if m.topic != '/diagnostics')
+    assert (first.topic, first.stamp_ns) == ('/dgss/labels', frames[0].stamp_ns)
+    assert [topic.name for topic in recorded.topics if topic.latched] == ['/dgss/labels']
     live = live_results(tmp_path / 'masks', '/dgss/mask')
     assert live is not None
     assert (live['sent'], live['received'], live['drop_rate']) == (8, 8, 0)
@@ -142,6 +146,45 @@ def test_images_without_stamps_of_their_own_get_masks_of_their_own(
         assert [mask.stamp_ns for mask in masks] == [frame.stamp_ns for frame in frames]
 
 
+def test_stamps_of_zero_and_less_are_none(start_node, probe_bundle: Path, tmp_path: Path) -> None:
+    frames = [Frame(f'{i}', flat(16 * i), START_NS + i * 100_000_000) for i in range(6)]
+    write_bag(tmp_path / 'good', frames)
+    stamps = [-1_000_000_000 + 400_000_000 * i for i in range(6)]
+    with BagRecorder(tmp_path / 'drive') as recorder:
+        for stamp, message in zip(
+            stamps, read_messages(tmp_path / 'good', {'/camera/image_raw'}), strict=True
+        ):
+            data = message.data[:4] + struct.pack('<iI', *divmod(stamp, 10**9)) + message.data[12:]
+            recorder.record(message.topic, message.msgtype, message.stamp_ns, data)
+    start_node(*('-r', '~/image:=/camera/image_raw'), bundle=probe_bundle, autostart=True)
+    done = replay(tmp_path / 'drive', tmp_path / 'masks', '--lossless')
+    assert done.returncode == 0, done.stderr
+    assert '3 images had no stamp, or that of an image before them' in done.stdout
+    masks = {m.stamp_ns: m.image[0, 0, 0] for m in read_bag(tmp_path / 'masks', '/dgss/mask')}
+    given = [*(frame.stamp_ns for frame in frames[:3]), *stamps[3:]]
+    assert masks == {stamp: index for index, stamp in enumerate(given)}
+
+
+def test_frames_that_were_sent_again_have_no_latency(
+    start_node, probe_bundle: Path, tmp_path: Path
+) -> None:
+    """A node that skips every second image; the replay sends it again after two seconds."""
+    frames = [Frame(f'{i}', flat(16 * i), START_NS + i * 100_000_000) for i in range(6)]
+    write_bag(tmp_path / 'drive', frames)
+    options = ('-p', 'input.max_rate:=5.0', '-r', '~/image:=/camera/image_raw')
+    start_node(*options, bundle=probe_bundle, autostart=True)
+    done = replay(tmp_path / 'drive', tmp_path / 'masks', '--lossless')
+    assert done.returncode == 0, done.stderr
+    assert '6 frames sent, 6 masks' in done.stdout
+    live = live_results(tmp_path / 'masks', '/dgss/mask')
+    assert live is not None
+    assert live['received'] == 6
+    assert live['resent'] >= 2
+    assert len(live['latencies_ms']) == 6 - live['resent']
+    assert max(live['latencies_ms']) < 2000
+    assert f'{live["resent"]} frames got no mask at first and were sent again' in done.stdout
+
+
 def test_a_recording_that_was_cut_off_is_replayed_and_said(
     start_node, probe_bundle: Path, tmp_path: Path
 ) -> None:
@@ -214,6 +257,7 @@ def test_a_missing_node_is_reported(tmp_path: Path) -> None:
     done = replay(tmp_path / 'drive', tmp_path / 'masks', '--wait', '1')
     assert done.returncode == 2
     assert 'Images on /camera/image_raw are not answered (waited 1 s)' in done.stderr
+    assert 'no node /dgss answers; start it, or give --node' in done.stderr
 
 
 def test_ctrl_c_keeps_what_was_recorded(

@@ -31,6 +31,18 @@ def test_every_stamp_occurs_once(order: str) -> None:
     assert stamps.changed == 5
 
 
+def test_a_stamp_before_1970_is_none() -> None:
+    head = bytes([0, 1, 0, 0])
+    stamps = Stamps()
+    found = []
+    for second in (-1, 0, 1, -(1 << 31)):
+        data = head + struct.pack('<iI', second, 5)
+        message = BagMessage('/image', 'sensor_msgs/msg/Image', 7 * NS, data)
+        found.append(raw_stamp_ns(stamps.unique(message).data))
+    assert found == [7 * NS, 5, NS + 5, 7 * NS + 1]
+    assert stamps.changed == 2
+
+
 def test_images_are_counted_once_however_often_the_bag_is_played() -> None:
     head = bytes([0, 1, 0, 0])
     stamps = Stamps()
