@@ -110,6 +110,6 @@ def raise_error(name: str, error: DgssError) -> None:
 
 def period_ns(fps: float) -> float:
     """Nanoseconds between two frames; DgssError for a rate that is none."""
-    if not 0 < fps <= 1e6:
+    if not 1e-3 <= fps <= 1e6:
         raise DgssError(f'{fps} is not a frame rate; give frames per second above zero.')
     return 1e9 / fps

@@ -14,13 +14,9 @@ from dgss_core.datasets.registry import takes_protocol_map
 from dgss_core.errors import DgssError
 from dgss_core.networks.inference import Inference
 from dgss_core.runtime.key import computes_bf16, processor
-from dgss_core.training.augmentation import (
-    CorruptionConfig,
-    TrainingAugmentation,
-    training_augmentation,
-)
-from dgss_core.training.augmentation.training import Color
+from dgss_core.training.augmentation.config import AugmentationConfig
 from dgss_core.training.average import AverageConfig
+from dgss_core.training.bounds import within
 from dgss_core.training.distill import DistillationConfig
 from dgss_core.training.evaluation import ScoredSplit
 from dgss_core.training.mixing import MixingConfig
@@ -80,41 +76,8 @@ class SourceConfig(SplitConfig):
     rare: RareClasses | None = None
     augmentation: AugmentationConfig | None = None
 
-
-@dataclass
-class AugmentationConfig:
-    """How a frame becomes a training crop, see `dgss_core.training.augmentation`.
-
-    Attributes:
-        crop: height and width of the network input in pixels
-        base: size at scale 1: the frame's own size when null, the length of its short edge when
-            one number, its height and width when two
-        scale: smallest and largest scale
-        step: distance between scales; 0 allows any scale
-        long_edge: maximum length of the scaled frame's long edge
-        shapes: smallest and largest aspect ratio (width / height) of a region that is resized to
-            the crop, as torchvision's RandomResizedCrop; `scale` is then a share of the area
-        cat_max_ratio: maximum share of one class among the labelled pixels
-        fill: RGB colour outside the frame
-        flip: probability of a horizontal flip
-        color: colour changes
-        corruption: weather, blur and noise; null applies none
-    """
-
-    crop: tuple[int, int] = (512, 512)
-    base: int | tuple[int, int] | None = None
-    scale: tuple[float, float] = (1.0, 1.0)
-    step: float = 0.0
-    long_edge: int | None = None
-    shapes: tuple[float, float] | None = None
-    cat_max_ratio: float = 1.0
-    fill: tuple[int, int, int] = (124, 116, 104)
-    flip: float = 0.5
-    color: Color = 'photometric'
-    corruption: CorruptionConfig | None = None
-
-    def build(self) -> TrainingAugmentation:
-        return training_augmentation(**vars(self))
+    def __post_init__(self) -> None:
+        within(1e-6, 1e6, repeat=self.repeat)
 
 
 @dataclass
@@ -203,6 +166,8 @@ class TrainConfig:
                 'label_stride, steps, batch, evaluation.every and save_every are at least 1 and '
                 f'seed at least 0, not {counts} and {self.seed}.'
             )
+        within(1, 10**9, steps=self.steps, batch=self.batch)
+        within(0, 2**63 - 1, seed=self.seed)
         if self.label_stride > MAX_LABEL_STRIDE:
             raise DgssError(
                 f'label_stride is 1 to {MAX_LABEL_STRIDE}, not {self.label_stride}; more than the '
@@ -251,6 +216,8 @@ class HardwareConfig:
     in_memory: bool | None = None
 
     def __post_init__(self) -> None:
+        within(0, 1 << 10, workers=self.workers)
+        within(1, 1 << 20, at_once=self.at_once)
         if self.channels_last and self.strategy == 'fsdp':
             raise DgssError(
                 'FSDP shards only weights in the usual layout; leave hardware.channels_last out, '

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dgss_core.errors import DgssError
 from dgss_core.networks.systems import SegmentationModel
+from dgss_core.training.bounds import within
 from dgss_core.training.schedule import Schedule
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm)
@@ -54,6 +55,9 @@ class OptimiserConfig:
     schedule: Schedule = field(default_factory=Schedule)
 
     def __post_init__(self) -> None:
+        within(0, 1e30, rate=self.rate, weight_decay=self.weight_decay)
+        within(0, 1e30, weight_decay_end=self.weight_decay_end, rates=[*self.rates.values()])
+        within(0, 1, layer_decay=self.layer_decay, momentum=self.momentum, betas=self.betas)
         if self.clip is not None and not self.clip > 0:
             raise DgssError(
                 f'Gradients cannot be clipped to a norm of {self.clip}; give a clip above 0, or '

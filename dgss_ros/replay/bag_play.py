@@ -149,6 +149,12 @@ class BagPlayer:
         for note in self._bag.notes:
             report(note)
         names = _parse_remap(remap)
+        known = sorted(topic.name for topic in self._bag.topics)
+        if absent := names.keys() - {*known}:
+            raise DgssError(
+                f'{self._bag.path} has no topic {plain(min(absent))} to remap; it has '
+                f'{plain(", ".join(known))}.'
+            )
         self.published = self.count = 0
         self.is_short = False
         self.period_s = UNKNOWN_PERIOD_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 from dataclasses import replace
@@ -66,6 +67,29 @@ def test_an_option_that_a_system_does_not_take(
     with pytest.raises(DgssError, match=reason) as caught:
         run(tmp_path, values)
     assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'reason'),
+    [
+        ({'optimiser': {'rate': -1}}, 'rate is -1'),
+        ({'optimiser': {'layer_decay': 1e30}}, 'layer_decay is 1e+30; give 0 to 1'),
+        ({'augmentation': {'flip': -1}}, 'flip is -1'),
+        ({'augmentation': {'crop': [10**20, 64]}}, 'crop is'),
+        ({'augmentation': {'scale': [1, 1e30]}}, 'scale is'),
+        ({'steps': 10**27}, 'steps is'),
+        ({'seed': 10**27}, 'seed is'),
+    ],
+)
+def test_a_number_out_of_its_range(changes: dict, reason: str, tmp_path: Path) -> None:
+    with pytest.raises((DgssError, SystemExit, ValueError), match=re.escape(reason)):
+        parse(recipe(tmp_path, **changes))
+
+
+def test_hardware_out_of_its_range() -> None:
+    for wrong in ({'workers': -1}, {'at_once': -1}, {'at_once': 0}):
+        with pytest.raises(DgssError, match=f'{next(iter(wrong))} is'):
+            HardwareConfig(**wrong)
 
 
 def test_a_missing_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,6 +160,8 @@ def test_wrong_requests_are_refused_in_one_sentence(ros: Node, bag: Path, tmp_pa
         BagPlayer(ros, bag, ['/rear'])
     with pytest.raises(DgssError, match='is not a remapping'):
         BagPlayer(ros, bag, remap=['/a=/b'])
+    with pytest.raises(DgssError, match='has no topic /camera/image_rw to remap; it has /camera'):
+        BagPlayer(ros, bag, remap=['/camera/image_rw:=/b'])
     for rate in (0.0, -1.0, float('nan'), float('inf')):
         with pytest.raises(DgssError, match='is not a rate'):
             next(BagPlayer(ros, bag).play(rate))
