@@ -9,9 +9,9 @@ from statistics import median
 from typing import Any, Literal
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from dgss_core.commands.tables import print_table
 from dgss_core.commands.turns import take_turns
 from dgss_core.errors import DgssError
 from dgss_core.export.network import DeployedNetwork
@@ -143,7 +143,7 @@ def _report(rows: list[dict[str, Any]], where: str, json: bool) -> None:
         'frames/s',
         'times faster',
     ):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for row in found:
         table.add_row(
             row['head'],
@@ -153,4 +153,4 @@ def _report(rows: list[dict[str, Any]], where: str, json: bool) -> None:
             f'{row["frames_per_s"]:.1f}',
             f'{row["times_faster"]:.2f}',
         )
-    Console(width=max(100, Console().width)).print(table)
+    print_table(table)

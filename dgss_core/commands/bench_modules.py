@@ -9,10 +9,10 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from dgss_core.commands.tables import print_table
 from dgss_core.errors import DgssError
 from dgss_core.networks.adapters.reins import Reins
 from dgss_core.networks.heads.mask2former.deformable import DeformableAttention, Sizes
@@ -162,4 +162,4 @@ def modules(*, height: int = 256, width: int = 256, repeats: int = 5, threads: i
             ours, plain, ratio = contest.result(kind)
             milliseconds = (f'{seconds * 1e3:.1f}' for seconds in (ours, plain))
             table.add_row(contest.name, kind, *milliseconds, f'{ratio:.2f}')
-    Console().print(table)
+    print_table(table)

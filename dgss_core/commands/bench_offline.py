@@ -20,6 +20,7 @@ from dgss_core.bags.writer import write_bag
 from dgss_core.commands.segment import Result, segment_all
 from dgss_core.commands.segment_output import result_folder
 from dgss_core.commands.sizes import parse_size
+from dgss_core.commands.tables import print_table
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.bag_frames import BagFrames
 from dgss_core.evaluation.predict import predict
@@ -170,7 +171,6 @@ def _print(rows: list[dict[str, Any]], shared: Segmenter) -> None:
     table = Table(
         box=None,
         title='frames/s, the share of the network, and CPU time of a frame',
-        title_justify='left',
     )
     for column in ('size', *rows[0]['frames_per_s']):
         table.add_column(column, no_wrap=True)
@@ -181,7 +181,7 @@ def _print(rows: list[dict[str, Any]], shared: Segmenter) -> None:
             for name, rate in row['frames_per_s'].items()
         ]
         table.add_row(row['size'], *cells)
-    console.print(table)
+    print_table(table)
     console.print(
         f'{shared.identity} on {shared.backend.identity}; {os.cpu_count()} cores; network: one '
         f'call after another; the others: {shared.lanes} calls at once.'

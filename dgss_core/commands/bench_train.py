@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from dgss_core.commands.tables import print_table
 from dgss_core.errors import DgssError
 from dgss_core.networks.encoders.memory import graph_bytes
 from dgss_core.training.compilation import compiling
@@ -144,4 +144,4 @@ def show(training: Training, measured: Measured, kept: tuple[int, int], fabric: 
         rows['the same with nothing frozen'] = f'{kept[1] / MEBI:.0f} MiB'
     for row in rows.items():
         table.add_row(*row)
-    Console().print(table)
+    print_table(table)

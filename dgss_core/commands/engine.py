@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from dgss_core.commands.tables import print_table
 from dgss_core.errors import DgssError
 from dgss_core.images.folder import folders_in
 from dgss_core.inputs import read_frames
@@ -87,7 +88,7 @@ def list_engines(*, cache_dir: Path | None = None) -> None:
     """
     cache = EngineCache(cache_dir)
     damaged = cache.damaged()
-    table = Table(box=None, caption=str(cache.folder), caption_justify='left')
+    table = Table(box=None, caption=str(cache.folder))
     for column in ('bundle', 'precision', 'backend', 'for', 'MB', 'built in', 'used', 'verified'):
         table.add_column(column, no_wrap=True)
     for entry in cache.entries():
@@ -104,8 +105,7 @@ def list_engines(*, cache_dir: Path | None = None) -> None:
             time.strftime('%Y-%m-%d', time.localtime(entry.used)),
             known.verdict if (known := load_report(entry.folder / REPORT)) else 'at first use',
         )
-    # Names are no markup.
-    Console(width=max(160, Console().width), markup=False).print(table)
+    print_table(table)
     for folder in damaged:
         ERRORS.print(
             f'{folder} is damaged; it is built again when it is needed, or removed by dgss engine '
@@ -249,7 +249,6 @@ def _print_report(report: Verification) -> None:
             f'{figures["miou"]:.3f}' if 'miou' in figures else '',
             f'{figures["reference_miou"]:.3f}' if 'miou' in figures else '',
         )
-    console = Console(width=max(120, Console().width), markup=False)
-    console.print(table)
+    print_table(table)
     for reason in report.reasons:
-        console.print(f'- {reason}', highlight=False)
+        print(f'- {reason}')

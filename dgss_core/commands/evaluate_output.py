@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dgss_core.commands.progress import say
+from dgss_core.commands.tables import print_table
 from dgss_core.errors import one_line
 from dgss_core.evaluation.results import told
 
@@ -23,7 +24,7 @@ COLUMNS = {'boundary IoU': 'boundary_iou', 'ECE': 'ece', 'AUROC': 'auroc'}
 def print_results(results: Mapping[str, Any], path: Path) -> None:
     """Print results in the form of `results.json`. `path`: of their report."""
     console = Console(markup=False, highlight=False)
-    console.print(_table(results['conditions']))
+    print_table(_table(results['conditions']))
     predictor, label_set = results['predictor'], results['label_set']['name']
     console.print(
         f'{predictor["identity"]} in {label_set}, {results["protocol"]}: {path}', soft_wrap=True
@@ -41,9 +42,9 @@ def print_results(results: Mapping[str, Any], path: Path) -> None:
 
 def _table(conditions: Mapping[str, Any]) -> Table:
     table = Table(box=None)
-    table.add_column('condition')
+    table.add_column('condition', no_wrap=True)
     for column in ('frames', 'mIoU', '95 %', *COLUMNS):
-        table.add_column(column, justify='right')
+        table.add_column(column, justify='right', no_wrap=True)
     for name, found in told(conditions).items():
         interval = found.get('intervals', {}).get('miou')
         table.add_row(

@@ -11,10 +11,10 @@ from typing import Literal
 from urllib.error import HTTPError
 from urllib.request import Request
 
-from rich.console import Console
 from rich.table import Table
 
 from dgss_core.commands.progress import byte_progress, say, with_progress
+from dgss_core.commands.tables import print_table
 from dgss_core.errors import DgssError, one_line
 from dgss_core.files.home import cache_folder
 from dgss_core.published.catalog import Catalog, load_catalog
@@ -67,8 +67,7 @@ def list_published(
             'fetched' if store.holds(entry) else STATES[entry.fetch],
             '' if entry.encoder else 'no' if obstacle(entry) else 'yes',
         )
-    # Wide enough for one line per row, also in a pipe, which has no width.
-    Console(width=max(200, Console().width), markup=False).print(table)
+    print_table(table)
     if licence == 'commercial':
         say(
             f'{len(catalog.entries) - len(shown)} are left out: a licence of their weights or of '
