@@ -27,7 +27,7 @@ def main(bag: str, label_set: str = 'cityscapes19') -> None:
     if not scores:
         raise dgss.DgssError(f'{bag} holds no labels; record them beside the images.')
     for condition, matrix in scores.items():
-        print(f'{condition:8} mIoU {matrix.miou:.3f}')
+        print(f'{condition:8} mIoU {matrix.miou:.1%}')
 
 
 if __name__ == '__main__':

@@ -147,7 +147,7 @@ def _why_not(path: Path) -> str:
 
 def _print(found: dict[str, Any]) -> None:
     named = ', '.join(map(str, found['seeds']))
-    table = Table(title=f'mIoU, %, of the last weights; seeds {named}')
+    table = Table(title=f'mIoU of the last weights; seeds {named}')
     for column in ('scored on', 'arm', 'of each seed', 'mean', 'deviation', 'gain of two stages'):
         table.add_column(column, no_wrap=True)
     for row in sorted(found['scores'], key=lambda row: row['on']):
@@ -182,4 +182,4 @@ def _gain(mean: float | None, deviation: float | None) -> str:
 
 
 def _percent(value: float | None, sign: str = '') -> str:
-    return '-' if value is None else f'{100 * value:{sign}.1f}'
+    return '-' if value is None else f'{value:{sign}.1%}'

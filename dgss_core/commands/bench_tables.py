@@ -53,6 +53,10 @@ def explained(roof: dict[str, Any]) -> str:
         f'{roof["gemm_gflop_per_s"][precision]:.0f} GFLOP/s: {_ms(roof["bound_ms"])} in '
         f'{precision} if memory holds what is between its layers{launches}.'
     )
+    if roof['computes_in'] != precision:
+        return (
+            f'{text} It computes in {roof["computes_in"]}, which may exceed a roof of {precision}.'
+        )
     if roof['share'] > 1:
         return f'{text} It is faster: a cache, or a fused layer, holds it.'
     if roof['bound_by']:

@@ -88,13 +88,12 @@ def list_engines(*, cache_dir: Path | None = None) -> None:
     """
     cache = EngineCache(cache_dir)
     damaged = cache.damaged()
+    entries = [entry for entry in cache.entries() if is_file(entry.engine)]
     table = Table(box=None, caption=str(cache.folder))
     for column in ('bundle', 'precision', 'backend', 'for', 'MB', 'built in', 'used', 'verified'):
         table.add_column(column, no_wrap=True)
-    for entry in cache.entries():
+    for entry in entries:
         key = entry.key
-        if not is_file(entry.engine):
-            continue
         table.add_row(
             f'{key.bundle}@{key.network[:8]}',
             key.precision,
@@ -105,7 +104,10 @@ def list_engines(*, cache_dir: Path | None = None) -> None:
             time.strftime('%Y-%m-%d', time.localtime(entry.used)),
             known.verdict if (known := load_report(entry.folder / REPORT)) else 'at first use',
         )
-    print_table(table)
+    if entries:
+        print_table(table)
+    else:
+        print(f'There are no engines in {cache.folder}.')
     for folder in damaged:
         ERRORS.print(
             f'{folder} is damaged; it is built again when it is needed, or removed by dgss engine '
@@ -246,8 +248,8 @@ def _print_report(report: Verification) -> None:
             f'{figures["worst_frame"]:.2%}',
             f'{worst} {iou:.1%}' if worst else '',
             f'{figures["confidence_difference"]:.2f}',
-            f'{figures["miou"]:.3f}' if 'miou' in figures else '',
-            f'{figures["reference_miou"]:.3f}' if 'miou' in figures else '',
+            f'{figures["miou"]:.1%}' if 'miou' in figures else '',
+            f'{figures["reference_miou"]:.1%}' if 'miou' in figures else '',
         )
     print_table(table)
     for reason in report.reasons:

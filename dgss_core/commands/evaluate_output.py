@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from rich.table import Table
 
 from dgss_core.commands.progress import say
 from dgss_core.commands.tables import print_table
-from dgss_core.errors import one_line
-from dgss_core.evaluation.results import told
+from dgss_core.errors import one_line, plural
+from dgss_core.evaluation.folder import TO_LABEL
+from dgss_core.evaluation.results import ALL, told
 
 LONGEST = 2000
 """Characters of a problem."""
@@ -29,6 +30,8 @@ def print_results(results: Mapping[str, Any], path: Path) -> None:
     console.print(
         f'{predictor["identity"]} in {label_set}, {results["protocol"]}: {path}', soft_wrap=True
     )
+    for line in _asked_for(results, path.parent):
+        console.print(one_line(line), soft_wrap=True)
     for verdict in results['verdicts']:
         what = ' '.join(filter(None, (verdict['criterion'], verdict['condition'])))
         line = f'{verdict["outcome"]}: {what} {verdict["wanted"]}. {verdict["reason"]}'
@@ -38,6 +41,37 @@ def print_results(results: Mapping[str, Any], path: Path) -> None:
         more = ', ...' if problem['count'] > NAMED else ''
         of_frames = f' ({problem["count"]}: {names}{more})' if problem['count'] else ''
         say(one_line(f'{problem["what"]}{of_frames}', LONGEST))
+
+
+def _asked_for(results: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """A line for each thing beside the scores: what has no labels, and what options asked for."""
+    found = results['conditions'][ALL]
+    unlabelled = sum(source['predicted'] - source['labelled'] for source in results['sources'])
+    if unlabelled > 0:
+        strides = found.get('flicker') or {}
+        flicker = strides.get(min(strides, key=int, default=''), {}).get('value')
+        means = {'mean confidence': found.get('confidence'), 'flicker': flicker}
+        said = [f'{name} {value:.1%}' for name, value in means.items() if value is not None]
+        yield (
+            f'{plural(unlabelled, "predicted frame")} without labels'
+            f'{"; of all frames: " if said else ""}{", ".join(said)}.'
+        )
+    if against := results['against']:
+        yield f'Agreement with {against["identity"]}: {_of_pixels(found.get("agreement"))}.'
+    if suite := results['corruptions']:
+        severities = ', '.join(map(str, suite['severities']))
+        scores = {'mean mIoU': suite['mean'], 'retention': suite['retention']}
+        said = [f'{name} {_percent(value) or "not defined"}' for name, value in scores.items()]
+        yield (
+            f'Under corruptions of severity {severities}, {plural(suite["frames"], "frame")}: '
+            f'{", ".join(said)}.'
+        )
+    if chosen := results['label_next']:
+        yield f'{plural(len(chosen), "frame")} to label next: {folder / TO_LABEL}'
+
+
+def _of_pixels(share: float | None) -> str:
+    return 'no frame was compared' if share is None else f'{share:.1%} of the pixels'
 
 
 def _table(conditions: Mapping[str, Any]) -> Table:
@@ -51,11 +85,11 @@ def _table(conditions: Mapping[str, Any]) -> Table:
             one_line(name),
             str(found['frames']),
             _percent(found['miou']),
-            ' to '.join(map(_percent, interval)) if interval else '',
+            f'{100 * interval[0]:.1f} to {_percent(interval[1])}' if interval else '',
             *(_percent(found[key]) for key in COLUMNS.values()),
         )
     return table
 
 
 def _percent(value: float | None) -> str:
-    return '' if value is None else f'{100 * value:.1f}'
+    return '' if value is None else f'{value:.1%}'

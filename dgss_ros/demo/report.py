@@ -84,7 +84,7 @@ def _pairs(drive: Path, masks: Path) -> Iterator[tuple[Frame, np.ndarray | None]
 
 def draw_sheet(scores: list[Score], labels: LabelSet) -> np.ndarray:
     """Draw frame, mask and overlay of each leg; returns RGB uint8 (H, W, 3)."""
-    captions = [f'{s.leg.condition}, {s.leg.source}, mIoU {_number(s.miou)}' for s in scores]
+    captions = [f'{s.leg.condition}, {s.leg.source}, mIoU {_percent(s.miou)}' for s in scores]
     rows = [score.picture for score in scores]
     return contact_sheet(rows, ('frame', 'mask', 'overlay'), captions, labels)
 
@@ -126,7 +126,7 @@ def print_report(console: Console, report: dict[str, Any], output: Path) -> None
         table.add_column(name, justify='right')
     for row in report['conditions']:
         classes = str(len(LabelSet.load(row['label_set'])))
-        numbers = (str(row['sent']), str(row['received']), _number(row['miou']))
+        numbers = (str(row['sent']), str(row['received']), _percent(row['miou']))
         table.add_row(row['condition'], row['source'], classes, *numbers)
     console.print(table)
     frames, latency = report['frames'], report['latency_ms']
@@ -166,6 +166,10 @@ def _command(name: str) -> str:
 
 def _shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _percent(value: float | None) -> str:
+    return _number(None) if value is None else f'{value:.1%}'
 
 
 def _number(value: float | None, digits: int = 3) -> str:

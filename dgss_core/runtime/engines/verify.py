@@ -235,5 +235,5 @@ def _missed(figures: Figures, gates: Gates, miou_drop: float) -> list[str]:
             f'{gates.confidence:.0f} may be'
         )
     if figures.get('miou_drop', 0) > miou_drop:
-        reasons.append(f'mIoU drops by {figures["miou_drop"]:.2f}, {miou_drop:.1f} may be')
+        reasons.append(f'mIoU drops by {figures["miou_drop"]:.2f} points, {miou_drop:.1f} may be')
     return reasons
