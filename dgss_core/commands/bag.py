@@ -14,6 +14,7 @@ from rich.table import Table
 
 from dgss_core.bags import BagInfo, bag_info, span, write_bag
 from dgss_core.bags.stored import CDR
+from dgss_core.commands.limits import at_least
 from dgss_core.commands.progress import say, with_progress
 from dgss_core.commands.tables import print_table
 from dgss_core.errors import DgssError, plain
@@ -64,8 +65,8 @@ def write(
         0, or 1 if frames are left out or the source holds less than it promised.
     """
     failed: list[tuple[str, DgssError]] = []
-    if frames is not None and frames < 1:
-        raise DgssError(f'frames is {frames}; give 1 or more.')
+    if frames is not None:
+        at_least(1, frames=frames)
     named = _conditions(conditions)
     inputs = [] if source == SYNTHETIC else [Path(source)]
     if source == SYNTHETIC:

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from rich.table import Table
 from torch import Tensor, nn
 
+from dgss_core.commands.limits import at_least
 from dgss_core.commands.tables import print_table
-from dgss_core.errors import DgssError
 from dgss_core.networks.adapters.reins import Reins
 from dgss_core.networks.heads.mask2former.deformable import DeformableAttention, Sizes
 from dgss_core.networks.heads.mask2former.pixel_decoder import EncoderLayer, PixelDecoder
@@ -147,8 +147,9 @@ def modules(*, height: int = 256, width: int = 256, repeats: int = 5, threads: i
         repeats: runs of each module, in turn; the table shows medians
         threads: threads of PyTorch; 0 keeps its default
     """
-    if min(height, width) < 32 or repeats < 1:
-        raise DgssError('Give a height and a width of 32 or more, and at least one repeat.')
+    at_least(32, height=height, width=width)
+    at_least(1, repeats=repeats)
+    at_least(0, threads=threads)
     if threads:
         torch.set_num_threads(threads)
     table = Table('module', 'pass', 'ours, ms', 'plain, ms', 'ours / plain')

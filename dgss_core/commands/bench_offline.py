@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from dgss_core.bags.writer import write_bag
+from dgss_core.commands.limits import at_least
 from dgss_core.commands.segment import Result, segment_all
 from dgss_core.commands.segment_output import result_folder
 from dgss_core.commands.sizes import parse_size
 from dgss_core.commands.tables import print_table
-from dgss_core.errors import DgssError
 from dgss_core.evaluation.bag_frames import BagFrames
 from dgss_core.evaluation.predict import predict
 from dgss_core.evaluation.predictors import SegmenterPredictor
@@ -65,8 +65,8 @@ def offline(
         threads: CPU threads, 0 for all cores
         json: print JSON instead of a table
     """
-    if frames < 1 or rounds < 1 or threads < 0:
-        raise DgssError('Give at least one frame, one round, and 0 threads or more.')
+    at_least(1, frames=frames, rounds=rounds)
+    at_least(0, threads=threads)
     wanted = [parse_size(text) for text in sizes.split(',')]
     opened, drawn = open_bundle(bundle), _drawn(min(frames, DRAWN))
     with (

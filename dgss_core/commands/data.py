@@ -18,9 +18,8 @@ from dgss_core.datasets.contents import class_shares
 from dgss_core.datasets.layout import Layout, load_layout
 from dgss_core.datasets.matching import refuse_dead_folders
 from dgss_core.datasets.pairs import Pairs
+from dgss_core.datasets.registry import is_copy
 from dgss_core.datasets.storage import Storage
-from dgss_core.datasets.synthetic import SYNTHETIC
-from dgss_core.datasets.unlabelled import UNLABELLED
 from dgss_core.errors import DgssError, cause, plural
 from dgss_core.files import Kind, refuse_file, write_whole
 from dgss_core.images.compressed import encode_jpeg
@@ -61,7 +60,7 @@ def check(
     Returns:
         0, or 1 if there are problems.
     """
-    if name in (SYNTHETIC, UNLABELLED):
+    if not is_copy(name):
         raise DgssError(f'{name} is no copy of a dataset; there is nothing to check.')
     at_least(0, sample=sample, threads=threads)
     layout, storage = load_layout(name), Storage(root)

@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from dgss_core.commands.limits import at_least
 from dgss_core.commands.tables import print_table
 from dgss_core.errors import DgssError
 from dgss_core.images.folder import folders_in
@@ -184,8 +185,7 @@ def prune(*, days: float = 30, cache_dir: Path | None = None) -> None:
         days: keep engines used within this number of days; 0 removes all
         cache_dir: folder of the engines; ~/.cache/dgss/engines when left out
     """
-    if days < 0:
-        raise DgssError('--days must be 0 or more.')
+    at_least(0, days=days)
     removed = EngineCache(cache_dir).prune(days, ERRORS.print)
     for folder in removed:
         print(f'removed {folder}')
