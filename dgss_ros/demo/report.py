@@ -17,6 +17,7 @@ from sensor_msgs.msg import Image
 
 from dgss_core.bags import read_bag, read_messages
 from dgss_core.commands.progress import with_progress
+from dgss_core.commands.tables import print_table
 from dgss_core.confusion import ConfusionMatrix
 from dgss_core.images.frames import Frame
 from dgss_core.images.paint import colorize, contact_sheet, overlay
@@ -119,16 +120,16 @@ def make_report(scores: list[Score], times: CameraTimes, bundle: str) -> dict[st
 
 
 def print_report(console: Console, report: dict[str, Any], output: Path) -> None:
-    table = Table(title=f'{report["bundle"]} through the live node', title_justify='left')
+    table = Table(title=f'{report["bundle"]} through the live node')
     for name in ('condition', 'source', 'classes'):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in ('frames', 'masks', 'mIoU'):
-        table.add_column(name, justify='right')
+        table.add_column(name, justify='right', no_wrap=True)
     for row in report['conditions']:
         classes = str(len(LabelSet.load(row['label_set'])))
         numbers = (str(row['sent']), str(row['received']), _percent(row['miou']))
         table.add_row(row['condition'], row['source'], classes, *numbers)
-    console.print(table)
+    print_table(table)
     frames, latency = report['frames'], report['latency_ms']
     console.print(
         f'frames   sent {frames["sent"]}   received {frames["received"]}   '
