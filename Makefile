@@ -20,7 +20,7 @@ endif
 .PHONY: help demo test test-ros test-noble test-all lint format clean
 
 help:
-	@echo 'make demo      a drive through all conditions: node, masks, contact sheet and table in demo/'
+	@echo 'make demo      a drive through all conditions: node, bags, contact sheet and report in demo/; a table'
 	@echo 'make test      every test that runs on this machine in minutes (DURATIONS=20: the slowest 20)'
 	@echo 'make test-ros  the tests of the node in a sourced workspace, with what is installed there'
 	@echo 'make test-noble  what runs in a vehicle, with numpy, OpenCV and pytest of Ubuntu 24.04'

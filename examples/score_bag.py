@@ -3,7 +3,8 @@
     dgss bag write synthetic --output drive        # or a bag of yours with /camera/labels
     python examples/score_bag.py drive
 
-The labels lie on `labels` beside the image topic, the condition on `condition` (docs/node.md).
+The labels lie on `labels` beside the image topic, the condition on `condition`; see
+docs/evaluation.md.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ def main(bag: str, label_set: str = 'cityscapes19') -> None:
     if not scores:
         raise dgss.DgssError(f'{bag} holds no labels; record them beside the images.')
     for condition, matrix in scores.items():
-        print(f'{condition:8} mIoU {matrix.miou:.3f}')
+        print(f'{condition:8} mIoU {matrix.miou:.1%}')
 
 
 if __name__ == '__main__':
+    if not 2 <= len(sys.argv) <= 3:
+        sys.exit('usage: python examples/score_bag.py BAG [LABEL_SET]')
     try:
-        main(*sys.argv[1:3])
+        main(*sys.argv[1:])
     except dgss.DgssError as error:
         sys.exit(f'error: {error}')

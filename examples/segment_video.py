@@ -28,7 +28,9 @@ def main(source: str, output: str) -> None:
 
 
 if __name__ == '__main__':
+    if len(sys.argv) != 3:
+        sys.exit('usage: python examples/segment_video.py SOURCE OUTPUT')
     try:
-        main(*sys.argv[1:3])
+        main(*sys.argv[1:])
     except dgss.DgssError as error:
         sys.exit(f'error: {error}')

@@ -56,7 +56,7 @@ def test_a_bag_is_scored_per_condition(tmp_path: Path) -> None:
     out = run(sys.executable, 'examples/score_bag.py', drive)
     lines = [line.split() for line in out.splitlines()]
     assert [words[0] for words in lines] == ['day', 'night']
-    assert all(0 < float(words[-1]) <= 1 for words in lines)
+    assert all(0 < float(words[-1].removesuffix('%')) <= 100 for words in lines)
 
 
 def test_a_mistake_ends_in_one_sentence(tmp_path: Path) -> None:
@@ -69,6 +69,13 @@ def test_a_mistake_ends_in_one_sentence(tmp_path: Path) -> None:
         assert result.returncode == 1
         assert result.stderr.startswith('error: There is no')
         assert len(result.stderr.splitlines()) == 1
+        for arguments in ([], ['a', 'b', 'c']):
+            result = subprocess.run(
+                [sys.executable, EXAMPLES / script, *arguments], capture_output=True, text=True
+            )
+            assert result.returncode == 1
+            assert result.stderr.startswith(f'usage: python examples/{script} ')
+            assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.fixture(scope='module')
@@ -115,6 +122,25 @@ def test_a_foreign_encoder_and_dataset_are_trained(plugin: str, tmp_path: Path) 
         run(sys.executable, '-c', code, tmp_path / 'run/model.safetensors', PYTHONPATH=plugin)
         == 'TinyEncoder\n'
     )
+
+
+def test_what_the_example_lacks_is_said(plugin: str, tmp_path: Path) -> None:
+    recipe = tmp_path / 'recipe.yaml'
+    recipe.write_text('system: dgss-tiny\nsources: [{dataset: stripes}]\n')
+    train = ['train', '--config', recipe, '--data', tmp_path, '--output', tmp_path / 'run']
+    for command, said in (
+        (train, 'give weights the path of a file, or null for random ones'),
+        (['data', 'check', 'stripes', tmp_path], 'stripes is no copy of a dataset'),
+    ):
+        result = subprocess.run(
+            [sys.executable, '-m', 'dgss_core', *map(str, command)],
+            env=os.environ | {'PYTHONPATH': plugin},
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 2
+        assert said in result.stderr
+        assert len(result.stderr.splitlines()) == 1
 
 
 def test_without_the_package_its_names_are_unknown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from dgss_core.bags import BagInfo, bag_info, span, write_bag
 from dgss_core.bags.stored import CDR
+from dgss_core.commands.limits import at_least
 from dgss_core.commands.progress import say, with_progress
+from dgss_core.commands.tables import print_table
 from dgss_core.errors import DgssError, plain
 from dgss_core.images.frames import FIRST_STAMP_NS, FPS, Frame
 from dgss_core.inputs import read_frames
@@ -64,8 +65,8 @@ def write(
         0, or 1 if frames are left out or the source holds less than it promised.
     """
     failed: list[tuple[str, DgssError]] = []
-    if frames is not None and frames < 1:
-        raise DgssError(f'frames is {frames}; give 1 or more.')
+    if frames is not None:
+        at_least(1, frames=frames)
     named = _conditions(conditions)
     inputs = [] if source == SYNTHETIC else [Path(source)]
     if source == SYNTHETIC:
@@ -161,11 +162,11 @@ def _in_condition(frames: Iterator[Frame], conditions: tuple[str, ...]) -> Itera
 def _print(bag: BagInfo) -> None:
     megabytes = bag.size / 1e6
     title = f'{bag.path}   {bag.storage}, {megabytes:.1f} MB, {bag.duration_ns / 1e9:.1f} s'
-    table = Table(title=Text(title), title_justify='left')
+    table = Table(title=title)
     table.add_column('topic', no_wrap=True)
     table.add_column('type', no_wrap=True)
-    table.add_column('count', justify='right')
-    table.add_column('Hz', justify='right')
+    table.add_column('count', justify='right', no_wrap=True)
+    table.add_column('Hz', justify='right', no_wrap=True)
     for topic in bag.topics:
         rate = 'latched' if topic.latched else f'{topic.rate:.1f}'
         kind = plain(topic.msgtype)
@@ -174,16 +175,16 @@ def _print(bag: BagInfo) -> None:
         count = str(topic.count)
         if topic.stored < topic.count:
             count = f'{topic.stored} of {topic.count}'
-        table.add_row(Text(plain(topic.name)), Text(kind), count, rate)
-    console = Console()
-    console.print(table)
+        table.add_row(plain(topic.name), kind, count, rate)
+    print_table(table)
+    console = Console(markup=False, highlight=False)
     for after_ns, length_ns in bag.gaps[:MOST_GAPS]:
         gap = f'{span(length_ns)} without a message after {after_ns / 1e9:.1f} s; a clock jumped'
-        console.print(gap, markup=False, highlight=False)
+        console.print(gap, soft_wrap=True)
     if bag.pause:
         after_ns, length_ns = bag.pause
         pause = (
             f'The longest pause is {span(length_ns)} without a message, '
             f'{span(after_ns - bag.start_ns)} after the start.'
         )
-        console.print(pause, markup=False, highlight=False)
+        console.print(pause, soft_wrap=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from dgss_core.commands.tables import print_table
 from dgss_core.documents import read_json
 from dgss_core.errors import DgssError
 from dgss_core.files import Kind, refuse_file, write_whole
@@ -146,11 +146,10 @@ def _why_not(path: Path) -> str:
 
 
 def _print(found: dict[str, Any]) -> None:
-    console = Console(width=max(120, Console().width), highlight=False, markup=False)
     named = ', '.join(map(str, found['seeds']))
-    table = Table(title=f'mIoU, %, of the last weights; seeds {named}', title_justify='left')
+    table = Table(title=f'mIoU of the last weights; seeds {named}')
     for column in ('scored on', 'arm', 'of each seed', 'mean', 'deviation', 'gain of two stages'):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for row in sorted(found['scores'], key=lambda row: row['on']):
         gain = row.get('gain')
         table.add_row(
@@ -161,8 +160,8 @@ def _print(found: dict[str, Any]) -> None:
             _percent(row['deviation']),
             _gain(**gain) if gain else '',
         )
-    console.print(table)
-    table = Table(title='images of each seed that ...', title_justify='left')
+    print_table(table)
+    table = Table(title='images of each seed that ...')
     for column in (
         'arm',
         'the student sees',
@@ -171,10 +170,10 @@ def _print(found: dict[str, Any]) -> None:
         'of these labelled',
         'the teacher sees',
     ):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for row in found['budgets']:
         table.add_row(*map(str, row.values()))
-    console.print(table)
+    print_table(table)
 
 
 def _gain(mean: float | None, deviation: float | None) -> str:
@@ -183,4 +182,4 @@ def _gain(mean: float | None, deviation: float | None) -> str:
 
 
 def _percent(value: float | None, sign: str = '') -> str:
-    return '-' if value is None else f'{100 * value:{sign}.1f}'
+    return '-' if value is None else f'{value:{sign}.1%}'

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dgss_core.commands.sizes import parse_size
+from dgss_core.commands.tables import print_table
 from dgss_core.datasets.rendered import RenderedFrames
 from dgss_core.datasets.synthetic import SPLITS, Synthetic, drive_of
 from dgss_core.errors import DgssError
@@ -117,10 +118,10 @@ def _forget() -> None:
 
 def _print(found: dict[str, Any]) -> None:
     console = Console(width=max(100, Console().width), highlight=False, markup=False)
-    table = Table(box=None, title='frames/s', title_justify='left', show_header=False)
+    table = Table(box=None, title='frames/s', show_header=False)
     for name, rate in found['frames_per_s'].items():
         table.add_row(name, f'{rate:.1f}')
-    console.print(table)
+    print_table(table)
     conditions = ', '.join(f'{name} {ms:.0f}' for name, ms in found['condition_ms'].items())
     console.print(
         f'{found["frames"]} frames of {found["size"]}; any order takes '

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from dgss_core.commands.bench_heads import VITS, quarters_of
 from dgss_core.commands.bench_model import check_load, model
-from dgss_core.errors import DgssError
+from dgss_core.commands.limits import at_least
 from dgss_core.export.bundle import manifest_of
 from dgss_core.export.graph import write_narrow, write_onnx
 from dgss_core.export.network import DeployedNetwork
@@ -53,8 +53,7 @@ def gpu(
         threads: CPU threads, 0 for all cores
         json: print JSON instead of a table
     """
-    if min(width, height) < 32:
-        raise DgssError('Give sides of 32 pixels or more.')
+    at_least(32, width=width, height=height)
     check_load(batch, seconds, threads)
     for name in backend.split(','):
         check_backend(name)

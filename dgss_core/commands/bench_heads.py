@@ -9,11 +9,11 @@ from statistics import median
 from typing import Any, Literal
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from dgss_core.commands.limits import above, at_least
+from dgss_core.commands.tables import print_table
 from dgss_core.commands.turns import take_turns
-from dgss_core.errors import DgssError
 from dgss_core.export.network import DeployedNetwork
 from dgss_core.export.torch_backend import DTYPES, computing_in
 from dgss_core.networks.adapters.lora import merge_lora
@@ -52,10 +52,9 @@ def heads(
         threads: CPU threads; 0 keeps the default of PyTorch
         json: print JSON instead of a table
     """
-    if seconds <= 0 or min(width, height) < 32 or threads < 0:
-        raise DgssError(
-            'Give more than 0 seconds, sides of 32 pixels or more, and 0 threads or more.'
-        )
+    at_least(32, width=width, height=height)
+    at_least(0, threads=threads)
+    above(0, seconds=seconds)
     if threads:
         torch.set_num_threads(threads)
     device = best_device()
@@ -143,7 +142,7 @@ def _report(rows: list[dict[str, Any]], where: str, json: bool) -> None:
         'frames/s',
         'times faster',
     ):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for row in found:
         table.add_row(
             row['head'],
@@ -153,4 +152,4 @@ def _report(rows: list[dict[str, Any]], where: str, json: bool) -> None:
             f'{row["frames_per_s"]:.1f}',
             f'{row["times_faster"]:.2f}',
         )
-    Console(width=max(100, Console().width)).print(table)
+    print_table(table)

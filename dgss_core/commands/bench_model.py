@@ -15,6 +15,7 @@ from rich.console import Console
 from dgss_core.commands.bench_memory import measure
 from dgss_core.commands.bench_roof import Rooflines
 from dgss_core.commands.bench_tables import print_runs
+from dgss_core.commands.limits import above, at_least
 from dgss_core.commands.turns import take_turns
 from dgss_core.errors import DgssError
 from dgss_core.runtime.backend import TimedBackend, run_network
@@ -83,8 +84,9 @@ def model(
 
 def check_load(batch: int, seconds: float, threads: int) -> None:
     """Raise DgssError for numbers with which nothing can be measured."""
-    if batch < 1 or seconds <= 0 or threads < 0:
-        raise DgssError('Give at least one image, more than 0 seconds, and 0 threads or more.')
+    at_least(1, batch=batch)
+    at_least(0, threads=threads)
+    above(0, seconds=seconds)
 
 
 @cache

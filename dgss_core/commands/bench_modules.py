@@ -9,11 +9,11 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from dgss_core.errors import DgssError
+from dgss_core.commands.limits import at_least
+from dgss_core.commands.tables import print_table
 from dgss_core.networks.adapters.reins import Reins
 from dgss_core.networks.heads.mask2former.deformable import DeformableAttention, Sizes
 from dgss_core.networks.heads.mask2former.pixel_decoder import EncoderLayer, PixelDecoder
@@ -147,8 +147,9 @@ def modules(*, height: int = 256, width: int = 256, repeats: int = 5, threads: i
         repeats: runs of each module, in turn; the table shows medians
         threads: threads of PyTorch; 0 keeps its default
     """
-    if min(height, width) < 32 or repeats < 1:
-        raise DgssError('Give a height and a width of 32 or more, and at least one repeat.')
+    at_least(32, height=height, width=width)
+    at_least(1, repeats=repeats)
+    at_least(0, threads=threads)
     if threads:
         torch.set_num_threads(threads)
     table = Table('module', 'pass', 'ours, ms', 'plain, ms', 'ours / plain')
@@ -162,4 +163,4 @@ def modules(*, height: int = 256, width: int = 256, repeats: int = 5, threads: i
             ours, plain, ratio = contest.result(kind)
             milliseconds = (f'{seconds * 1e3:.1f}' for seconds in (ours, plain))
             table.add_row(contest.name, kind, *milliseconds, f'{ratio:.2f}')
-    Console().print(table)
+    print_table(table)

@@ -17,10 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from dgss_core.bags.writer import write_bag
+from dgss_core.commands.limits import at_least
 from dgss_core.commands.segment import Result, segment_all
 from dgss_core.commands.segment_output import result_folder
 from dgss_core.commands.sizes import parse_size
-from dgss_core.errors import DgssError
+from dgss_core.commands.tables import print_table
 from dgss_core.evaluation.bag_frames import BagFrames
 from dgss_core.evaluation.predict import predict
 from dgss_core.evaluation.predictors import SegmenterPredictor
@@ -64,8 +65,8 @@ def offline(
         threads: CPU threads, 0 for all cores
         json: print JSON instead of a table
     """
-    if frames < 1 or rounds < 1 or threads < 0:
-        raise DgssError('Give at least one frame, one round, and 0 threads or more.')
+    at_least(1, frames=frames, rounds=rounds)
+    at_least(0, threads=threads)
     wanted = [parse_size(text) for text in sizes.split(',')]
     opened, drawn = open_bundle(bundle), _drawn(min(frames, DRAWN))
     with (
@@ -170,7 +171,6 @@ def _print(rows: list[dict[str, Any]], shared: Segmenter) -> None:
     table = Table(
         box=None,
         title='frames/s, the share of the network, and CPU time of a frame',
-        title_justify='left',
     )
     for column in ('size', *rows[0]['frames_per_s']):
         table.add_column(column, no_wrap=True)
@@ -181,7 +181,7 @@ def _print(rows: list[dict[str, Any]], shared: Segmenter) -> None:
             for name, rate in row['frames_per_s'].items()
         ]
         table.add_row(row['size'], *cells)
-    console.print(table)
+    print_table(table)
     console.print(
         f'{shared.identity} on {shared.backend.identity}; {os.cpu_count()} cores; network: one '
         f'call after another; the others: {shared.lanes} calls at once.'

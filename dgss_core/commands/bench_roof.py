@@ -54,6 +54,7 @@ class Rooflines:
             'device': backend.device,
             'measured': machine.name,
             'precision': precision,
+            'computes_in': backend.precision,
             'giga_operations': sum(layer.operations for layer in layers) / 1e9,
             'copy_gb_per_s': machine.copy / 1e9,
             'gemm_gflop_per_s': {name: rate / 1e9 for name, rate in machine.gemm.items()},

@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from dgss_core.commands.tables import print_table
+
 COLUMNS = ('bundle', 'backend', 'p50 ms', 'p95', 'p99', 'images/s', 'x first', 'MiB')
 ROOF = ('roof', 'bound by')
 
@@ -14,7 +16,7 @@ ROOF = ('roof', 'bound by')
 def print_runs(rows: list[dict[str, Any]], batch: int) -> None:
     """Print the figures of runs: a table, the stages of each, and what bounds it."""
     console = Console(width=max(130, Console().width), highlight=False, markup=False)
-    table = Table(box=None, title=f'{batch} image(s) a call', title_justify='left')
+    table = Table(box=None, title=f'{batch} image(s) a call')
     for column in (*COLUMNS, *ROOF):
         table.add_column(column, no_wrap=True)
     for row in rows:
@@ -28,7 +30,7 @@ def print_runs(rows: list[dict[str, Any]], batch: int) -> None:
             f'{row["roof"]["share"]:.0%}' if 'share' in row['roof'] else 'none',
             row['roof'].get('bound_by', ''),
         )
-    console.print(table)
+    print_table(table)
     for row in rows:
         stages = ', '.join(f'{name} {value:.1f}' for name, value in row['stages_ms'].items())
         name = f'{row["bundle"]} on {row["backend"]}'
@@ -51,6 +53,10 @@ def explained(roof: dict[str, Any]) -> str:
         f'{roof["gemm_gflop_per_s"][precision]:.0f} GFLOP/s: {_ms(roof["bound_ms"])} in '
         f'{precision} if memory holds what is between its layers{launches}.'
     )
+    if roof['computes_in'] != precision:
+        return (
+            f'{text} It computes in {roof["computes_in"]}, which may exceed a roof of {precision}.'
+        )
     if roof['share'] > 1:
         return f'{text} It is faster: a cache, or a fused layer, holds it.'
     if roof['bound_by']:

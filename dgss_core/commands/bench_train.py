@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
-from dgss_core.errors import DgssError
+from dgss_core.commands.limits import at_least
+from dgss_core.commands.tables import print_table
 from dgss_core.networks.encoders.memory import graph_bytes
 from dgss_core.training.compilation import compiling
 from dgss_core.training.config import DEFAULT_HARDWARE, HardwareConfig, TrainConfig
@@ -48,8 +48,8 @@ def bench_train(
         warmup: steps before the measured ones
         hardware: how the recipe runs on this machine
     """
-    if steps < 1 or warmup < 0:
-        raise DgssError(f'{steps} steps after {warmup} cannot be measured; give at least 1 and 0.')
+    at_least(1, steps=steps)
+    at_least(0, warmup=warmup)
     fabric = build_fabric(hardware)
     evaluation = replace(config.evaluation, splits=[])
     config = replace(config, weights=None, start=None, evaluation=evaluation)
@@ -144,4 +144,4 @@ def show(training: Training, measured: Measured, kept: tuple[int, int], fabric: 
         rows['the same with nothing frozen'] = f'{kept[1] / MEBI:.0f} MiB'
     for row in rows.items():
         table.add_row(*row)
-    Console().print(table)
+    print_table(table)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from dgss_core.commands.tables import print_table
 from dgss_core.runtime.backends import load_backend
 from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.engines.proof import higher_precisions
@@ -22,7 +22,9 @@ def info(*, bundle: Path | None = None, backend: str = 'auto') -> None:
     opened = open_bundle(bundle)
     loaded = load_backend(opened, backend)
     manifest, higher = opened.manifest, higher_precisions(opened)
-    table = Table(show_header=False, title=opened.identity, title_justify='left')
+    table = Table(show_header=False, title=opened.identity)
+    table.add_column(no_wrap=True)
+    table.add_column()
     rows = {
         'folder': str(opened.folder),
         'network size': f'{manifest.width}x{manifest.height}',
@@ -37,8 +39,8 @@ def info(*, bundle: Path | None = None, backend: str = 'auto') -> None:
         'training data': ', '.join(manifest.training_data),
         'licence': manifest.licence,
         **manifest.origin,
-        **{split: f'{value:.3f}' for split, value in manifest.metrics.items()},
+        **{split: f'{value:.1%}' for split, value in manifest.metrics.items()},
     }
     for name, value in rows.items():
         table.add_row(name, value)
-    Console(markup=False).print(table)  # names are no markup
+    print_table(table)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dgss_core.commands.limits import at_least
+from dgss_core.commands.tables import print_table
 from dgss_core.documents import read_json
 from dgss_core.errors import DgssError, cause, one_line
 from dgss_core.evaluation.assembly import provenance
@@ -97,9 +98,9 @@ RESULT = Kind('a comparison of dgss compare', _why_none)
 def _print(pair: dict[str, Any], found: dict[str, Any]) -> None:
     first, other = (found['runs'][place] for place in pair['runs'])
     table = Table(box=None)
-    table.add_column('condition')
+    table.add_column('condition', no_wrap=True)
     for column in ('frames', 'mIoU ', '95 %', *(f'{head} ' for head in OTHERS.values())):
-        table.add_column(column, justify='right')
+        table.add_column(column, justify='right', no_wrap=True)
     for name, group in told(pair['conditions']).items():
         entries = group['differences']
         others = (_points(entries[key]) for key in OTHERS)
@@ -109,7 +110,7 @@ def _print(pair: dict[str, Any], found: dict[str, Any]) -> None:
     title = f'{_shown(other)} minus {_shown(first)}, on {pair["frames"]} frames, in points '
     title += '(*: the interval leaves out 0)'
     console.print(title, soft_wrap=True)
-    console.print(table)
+    print_table(table)
     for frame in pair['changed'][:SHOWN]:
         change = f'{100 * frame["difference"]:+.1f} mIoU'
         name = f'{one_line(frame["name"])} ({one_line(frame["condition"])})'

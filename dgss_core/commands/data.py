@@ -8,19 +8,18 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from dgss_core.commands.limits import at_least
 from dgss_core.commands.progress import with_progress
+from dgss_core.commands.tables import print_table
 from dgss_core.datasets.check import CheckReport, examine_all, report_on
 from dgss_core.datasets.contents import class_shares
 from dgss_core.datasets.layout import Layout, load_layout
 from dgss_core.datasets.matching import refuse_dead_folders
 from dgss_core.datasets.pairs import Pairs
+from dgss_core.datasets.registry import is_copy
 from dgss_core.datasets.storage import Storage
-from dgss_core.datasets.synthetic import SYNTHETIC
-from dgss_core.datasets.unlabelled import UNLABELLED
 from dgss_core.errors import DgssError, cause, plural
 from dgss_core.files import Kind, refuse_file, write_whole
 from dgss_core.images.compressed import encode_jpeg
@@ -61,7 +60,7 @@ def check(
     Returns:
         0, or 1 if there are problems.
     """
-    if name in (SYNTHETIC, UNLABELLED):
+    if not is_copy(name):
         raise DgssError(f'{name} is no copy of a dataset; there is nothing to check.')
     at_least(0, sample=sample, threads=threads)
     layout, storage = load_layout(name), Storage(root)
@@ -124,7 +123,9 @@ def _print(layout: Layout, reports: list[CheckReport]) -> None:
     title = f'{layout.title} ({layout.source})' if layout.source else layout.title
     table = Table(title=title, caption='; '.join(notes), box=None)
     for column in ('split', 'frames', 'published', 'without labels', 'read', 'good', 'sizes'):
-        table.add_column(column, justify='left' if column in ('split', 'sizes') else 'right')
+        table.add_column(
+            column, justify='left' if column in ('split', 'sizes') else 'right', no_wrap=True
+        )
     for report in reports:
         table.add_row(
             report.split,
@@ -135,7 +136,7 @@ def _print(layout: Layout, reports: list[CheckReport]) -> None:
             str(len(report.good)),
             _sizes(report, layout),
         )
-    Console(width=max(110, Console().width)).print(table)
+    print_table(table)
     for report in reports:
         if report.pixels.any():
             print(f'{report.split}: {class_shares(layout.label_set, report.pixels)}')

@@ -15,9 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from dgss_core.commands.limits import at_least
+from dgss_core.commands.tables import print_table
 from dgss_core.errors import DgssError
 from dgss_core.images.folder import folders_in
 from dgss_core.inputs import read_frames
+from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.paths import is_file
 from dgss_core.runtime.backends import PREFERRED, check_backend, load_backend
 from dgss_core.runtime.backends.onnx_runtime import CPU, OnnxRuntimeBackend
@@ -88,13 +90,12 @@ def list_engines(*, cache_dir: Path | None = None) -> None:
     """
     cache = EngineCache(cache_dir)
     damaged = cache.damaged()
-    table = Table(box=None, caption=str(cache.folder), caption_justify='left')
+    entries = [entry for entry in cache.entries() if is_file(entry.engine)]
+    table = Table(box=None, caption=str(cache.folder))
     for column in ('bundle', 'precision', 'backend', 'for', 'MB', 'built in', 'used', 'verified'):
         table.add_column(column, no_wrap=True)
-    for entry in cache.entries():
+    for entry in entries:
         key = entry.key
-        if not is_file(entry.engine):
-            continue
         table.add_row(
             f'{key.bundle}@{key.network[:8]}',
             key.precision,
@@ -105,8 +106,10 @@ def list_engines(*, cache_dir: Path | None = None) -> None:
             time.strftime('%Y-%m-%d', time.localtime(entry.used)),
             known.verdict if (known := load_report(entry.folder / REPORT)) else 'at first use',
         )
-    # Names are no markup.
-    Console(width=max(160, Console().width), markup=False).print(table)
+    if entries:
+        print_table(table)
+    else:
+        print(f'There are no engines in {cache.folder}.')
     for folder in damaged:
         ERRORS.print(
             f'{folder} is damaged; it is built again when it is needed, or removed by dgss engine '
@@ -121,6 +124,7 @@ def verify_engine(
     frames: Path | None = None,
     topic: str = '',
     labels: Path | None = None,
+    label_set: str | None = None,
     cache_dir: Path | None = None,
 ) -> None:
     """Compare the answers of a backend on this machine with those of the fp32 reference.
@@ -135,12 +139,18 @@ def verify_engine(
         topic: image topic of a bag with several
         labels: folder of 8-bit PNGs of ids with the stems of the images, for mIoU; with the same
             sub-folders
+        label_set: label set of these labels, a name or a YAML file, to which the masks are merged;
+            that of the bundle when left out
         cache_dir: folder of the engines; ~/.cache/dgss/engines when left out
     """
     check_backend(backend)
     if labels is not None and frames is None:
         raise DgssError('--labels needs --frames, the images that they belong to.')
+    if label_set is not None and labels is None:
+        raise DgssError('--label-set needs --labels, whose ids it names.')
     opened, cache = open_bundle(bundle), EngineCache(cache_dir)
+    labelled_in = LabelSet.load(label_set) if label_set is not None else opened.labels
+    opened.labels.merge_to(labelled_in, f'label in {opened.labels.name}')
     kept = [(frame, None) for frame in opened.frames()] if frames is None else []
     if frames is None and not kept:
         raise DgssError(f'{opened.identity} has no reference frames; give some by --frames.')
@@ -154,10 +164,11 @@ def verify_engine(
         report = verify(
             loaded,
             opened,
-            _with_reference(frames, topic, labels, Segmenter(opened, reference)),
+            _with_reference(frames, topic, labels, labelled_in, Segmenter(opened, reference)),
             cache,
             ERRORS.print,
             f'{reference.identity} on {frames}',
+            labelled_in,
         )
     _print_report(report)
     if report.reasons:
@@ -212,7 +223,11 @@ def _target(trt: ModuleType, gpu: str) -> Device:
 
 
 def _with_reference(
-    source: Path, topic: str, labels: Path | None, reference: Segmenter
+    source: Path,
+    topic: str,
+    labels: Path | None,
+    labelled_in: LabelSet,
+    reference: Segmenter,
 ) -> Iterator[tuple[ReferenceFrame, np.ndarray | None]]:
     """Yield the user's frames at network size with the reference's answers, and the labels."""
     conditions = folders_in(source, CONDITIONS)
@@ -223,11 +238,22 @@ def _with_reference(
             answer = reference.predict_prepared([image])[0]
             truth = frame.labels
             if truth is not None:
+                _check_ids(truth, frame.name, labelled_in)
                 truth = cv2.resize(
                     truth, image.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT
                 )
             name = condition or frame.condition or 'all'
             yield ReferenceFrame(frame.name, name, image, answer.mask, answer.confidence), truth
+
+
+def _check_ids(labels: np.ndarray, name: str, label_set: LabelSet) -> None:
+    """Raise DgssError for labels, uint8 (H, W), with an id that is neither a class nor 255."""
+    known = (labels < len(label_set)) | (labels == IGNORE)
+    if not known.all():
+        raise DgssError(
+            f'The labels of {name} hold the id {labels[~known].min()}, which {label_set.name} '
+            'does not have; give the --label-set of the labels.'
+        )
 
 
 def _print_report(report: Verification) -> None:
@@ -246,10 +272,9 @@ def _print_report(report: Verification) -> None:
             f'{figures["worst_frame"]:.2%}',
             f'{worst} {iou:.1%}' if worst else '',
             f'{figures["confidence_difference"]:.2f}',
-            f'{figures["miou"]:.3f}' if 'miou' in figures else '',
-            f'{figures["reference_miou"]:.3f}' if 'miou' in figures else '',
+            f'{figures["miou"]:.1%}' if 'miou' in figures else '',
+            f'{figures["reference_miou"]:.1%}' if 'miou' in figures else '',
         )
-    console = Console(width=max(120, Console().width), markup=False)
-    console.print(table)
+    print_table(table)
     for reason in report.reasons:
-        console.print(f'- {reason}', highlight=False)
+        print(f'- {reason}')

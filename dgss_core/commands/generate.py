@@ -50,7 +50,8 @@ def prompts(*, output: Path, model: str | None = None, count: int = 100, seed: i
         count: number of prompts; CLOUDS was published with 100
         seed: seed of all random numbers
     """
-    at_least(0, count=count, seed=seed)
+    at_least(1, count=count)
+    at_least(0, seed=seed)
     journal = Journal(output, {'writer': model or 'phrases', 'seed': seed})
     done = len(journal.entries)
     writer = None
@@ -102,8 +103,8 @@ def images(
         batch: pictures made at once
         seed: seed of all random numbers
     """
-    at_least(0, count=count, seed=seed)
-    at_least(1, steps=steps, batch=batch)
+    at_least(0, seed=seed)
+    at_least(1, count=count, steps=steps, batch=batch)
     from dgss_core.training.generation.images import Drawing
 
     drawing = Drawing(model, steps, guidance, size, precision)
@@ -152,6 +153,7 @@ def labels(
     """
     from dgss_core.training.generation.labels import RefinementConfig, Refiner
 
+    at_least(0, seed=seed)
     config = RefinementConfig(sam, min_area, points)
     _refuse_others(output, 'labels.jsonl', (LABELS, TEACHER, SHEETS))
     teacher, identity = _teacher(checkpoint, bundle)
@@ -248,22 +250,18 @@ def _refuse_others(output: Path, journal: str, folders: tuple[str, ...]) -> None
         if folder.is_symlink():
             raise DgssError(f'{folder} is a link, which is not followed; choose another --output.')
         others = folder.iterdir() if folder.is_dir() and not (output / journal).exists() else ()
-        for path in others:
-            if not path.name.startswith(STAGING):
-                raise DgssError(
-                    f'{path} is not from this command (there is no {output / journal}) and could '
-                    'be overwritten; choose another --output.'
-                )
+        for path in (each for each in others if not each.name.startswith(STAGING)):
+            raise DgssError(
+                f'{path} is not from this command (there is no {output / journal}) and could '
+                'be overwritten; choose another --output.'
+            )
 
 
 def _whole_files(output: Path, journal: Journal) -> set[str]:
     """Files of the journal that exist with the recorded checksum."""
-    written = dict(zip(journal.texts('file'), journal.texts('sha256'), strict=True))
-    return {
-        file
-        for file, sha256 in written.items()
-        if (output / file).is_file() and sha256_of(output / file) == sha256
-    }
+    written = zip(journal.texts('file'), journal.texts('sha256'), strict=True)
+    files = ((file, output / file, sha256) for file, sha256 in dict(written).items())
+    return {file for file, path, sha in files if path.is_file() and sha256_of(path) == sha}
 
 
 def _paint(

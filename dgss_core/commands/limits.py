@@ -21,3 +21,10 @@ def at_least(least: int, **options: float) -> None:
         # Not `value < least`, which does not refuse nan.
         if not value >= least:
             raise DgssError(f'--{name.replace("_", "-")} is {value}; give at least {least}.')
+
+
+def above(bound: float, **options: float) -> None:
+    """Raise DgssError for an option that is not above `bound`, named as on the command line."""
+    for name, value in options.items():
+        if not value > bound:
+            raise DgssError(f'--{name.replace("_", "-")} is {value}; give more than {bound}.')

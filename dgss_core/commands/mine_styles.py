@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch.utils.data import DataLoader
 
+from dgss_core.commands.limits import at_least
 from dgss_core.commands.progress import with_progress
 from dgss_core.datasets import Dataset, build_dataset
 from dgss_core.documents import read_yaml
@@ -67,6 +68,8 @@ def mine_styles(
         seed: seed of all random numbers
     """
     _check(crop, batch)
+    at_least(1, **({} if batches is None else {'batches': batches}))
+    at_least(0, workers=workers, seed=seed)
     refuse_file(output, BANK)
     options = {} if listing is None else {'listing': listing}
     frames = build_dataset(dataset, data / Path(dataset).stem, split, **options)

@@ -7,9 +7,9 @@ from functools import cache
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from dgss_core.commands.tables import print_table
 from dgss_core.networks.systems import build_system, systems
 from dgss_core.networks.undrawn import Undrawn
 
@@ -32,14 +32,13 @@ def models(*, json: bool = False) -> None:
     for column in ('name', 'encoder', 'adapter', 'head', 'total, M', 'trained, M', 'sides'):
         table.add_column(column, no_wrap=True)
     table.add_column('weights', no_wrap=True)
-    table.add_column('paper', overflow='fold')
+    table.add_column('paper', no_wrap=True)
     for row in rows:
         counts = (f'{row[key] / 1e6:.2f}' for key in ('parameters', 'trained'))
         parts = (row['name'], row['encoder'], row['adapter'], row['head'])
         rest = (str(row['size_multiple']), row['weights_licence'], row['paper'])
         table.add_row(*parts, *counts, *rest)
-    # Wide enough for one line per row, also in a pipe, which has no width.
-    Console(width=max(150, Console().width)).print(table)
+    print_table(table)
 
 
 @cache

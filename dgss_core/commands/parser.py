@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import ArgumentParser, set_loader, set_parsing_settings
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_loader, set_parsing_settings
 
 from dgss_core.commands.plain_parser import each, switched
 from dgss_core.commands.unknown_keys import unknown_key
@@ -26,6 +26,17 @@ SECTIONS = ('dgss_core.training', 'dgss_core.networks.inference')
 """Modules with the dataclasses of a config, which jsonargparse looks up by their names."""
 
 _working: ContextVar[Path | None] = ContextVar('the working folder of the command', default=None)
+
+
+REQUIRED = re.compile(r'the following arguments are required: ([^;]+)')
+"""Of jsonargparse, for options without a value."""
+
+
+class Help(DefaultHelpFormatter):
+    """Names types as they are written, not as Python shows them."""
+
+    def _expand_help(self, action: Any) -> str:
+        return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r'\1', super()._expand_help(action))
 
 
 class Parser(ArgumentParser):
@@ -86,7 +97,8 @@ def parse_with_sections(
     parameters = inspect.signature(function).parameters.values()
     options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
     positional = {p.name for p in parameters} - options
-    parser = Parser(prog=prog, description=(inspect.getdoc(function) or '').split('\n\n')[0])
+    about = (inspect.getdoc(function) or '').split('\n\n')[0]
+    parser = Parser(prog=prog, description=about, formatter_class=Help)
     for skip, as_positional in ((options, True), (positional, False)):
         parser.add_function_arguments(
             function, as_group=False, as_positional=as_positional, skip={*skip}
@@ -99,7 +111,8 @@ def parse_with_sections(
     try:
         parsed = parser.parse_args(given)
     except DgssError as error:
-        sentence = unknown_key(str(error), classes, arguments)
+        sentence = _missing(str(error), positional, classes, arguments)
+        sentence = sentence or unknown_key(str(error), classes, arguments)
         if sentence is None:
             raise
         raise DgssError(f'{sentence}; see {prog} --help.') from error
@@ -115,6 +128,25 @@ def parse_with_sections(
             raise
         raise cause from None
     return {name: values[name] for name in positional | options}
+
+
+def _missing(
+    message: str, positional: Collection[str], sections: Collection[str], arguments: Sequence[str]
+) -> str | None:
+    """What to give, for a message of jsonargparse about options without a value; None for another.
+
+    `sections`: options with a config; of one that is not given, not each key is named.
+    """
+    if not (found := REQUIRED.search(message)):
+        return None
+    given = {re.split('[=.]', argument)[0] for argument in arguments}
+    names = []
+    for name in found[1].split(', '):
+        option = name.partition('.')[0]
+        whole = option in sections and f'--{option}' not in given
+        written = f'--{option} FILE' if whole else f'--{name}'
+        names.append(name.upper() if name in positional else written)
+    return f'Give {", ".join(dict.fromkeys(names))}'
 
 
 def _section(option: str, value: str) -> str:

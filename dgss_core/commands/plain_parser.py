@@ -68,11 +68,11 @@ def parse_plain(
             about.setdefault('metavar', name.strip('_').upper())
         required = parameter.default is parameter.empty
         about |= {'required': True} if required else {'default': parameter.default}
-        if parameter.default not in (None, '', False, parameter.empty):
-            about['help'] += ' (default: %(default)s)'
+        if not required and parameter.default not in (None, ''):
+            about['help'] += f' (default: {_escape(_written(parameter.default))})'
         if is_list:
             lists.add(option)
-            about['action'] = 'append'
+            about |= {'action': 'extend', 'nargs': '+'}
         if kind is bool:
             switches.add(option)
         parser.add_argument(option, dest=name, **about)
@@ -163,6 +163,11 @@ def _reading(kind: Any) -> dict[str, Any]:
             raise ArgumentTypeError(f'{shown(text)} is not a {name}') from None
 
     return {'type': value}
+
+
+def _written(value: Any) -> str:
+    """A value as it is given on the command line."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _boolean(text: str) -> bool:

@@ -11,10 +11,10 @@ from typing import Literal
 from urllib.error import HTTPError
 from urllib.request import Request
 
-from rich.console import Console
 from rich.table import Table
 
 from dgss_core.commands.progress import byte_progress, say, with_progress
+from dgss_core.commands.tables import print_table
 from dgss_core.errors import DgssError, one_line
 from dgss_core.files.home import cache_folder
 from dgss_core.published.catalog import Catalog, load_catalog
@@ -62,13 +62,12 @@ def list_published(
             entry.name,
             entry.system or ('encoder' if entry.encoder else ''),
             ', '.join(data_terms()[key].title for key in entry.trained_on),
-            f'{figure.data} {figure.miou:g}' if figure else '',
+            f'{figure.data} {figure.miou:g}%' if figure else '',
             catalog.commercial(entry),
             'fetched' if store.holds(entry) else STATES[entry.fetch],
             '' if entry.encoder else 'no' if obstacle(entry) else 'yes',
         )
-    # Wide enough for one line per row, also in a pipe, which has no width.
-    Console(width=max(200, Console().width), markup=False).print(table)
+    print_table(table)
     if licence == 'commercial':
         say(
             f'{len(catalog.entries) - len(shown)} are left out: a licence of their weights or of '
@@ -98,7 +97,7 @@ def show(name: str, *, own: Path | None = None, folder: Path | None = None) -> N
         ('size', f'{entry.size} bytes' if entry.size else ''),
         *((kind, digest) for kind, digest in entry.digests.items()),
         ("publisher's test", str(entry.recipe) if entry.recipe else 'not read'),
-        *((f'{f.data}, mIoU', f'{f.miou:g}  ({f.protocol})') for f in entry.figures),
+        *((f'{f.data}, mIoU', f'{f.miou:g}%  ({f.protocol})') for f in entry.figures),
         *(tuple(line.split(': ', 1)) for line in catalog.terms(entry)),
         ('read in', entry.source),
         *(('note', note) for note in entry.notes),

@@ -14,6 +14,7 @@ from string import Template
 
 import numpy as np
 
+from dgss_core.commands.limits import at_least
 from dgss_core.commands.progress import say, with_progress
 from dgss_core.commands.segment_output import FOLDERS, PAGE, refuse_output, result_folder
 from dgss_core.errors import DgssError, IncompleteError, cause, plural
@@ -71,6 +72,7 @@ def segment(
     Returns:
         0, or 1 if frames were skipped or the source holds less than it promised.
     """
+    at_least(0, threads=threads)
     if not 0 <= opacity <= 1:
         raise DgssError(f'opacity is {opacity}; give a value from 0 to 1.')
     failed: list[tuple[str, DgssError]] = []

@@ -266,7 +266,7 @@ def score_and_save(fabric: Fabric, training: Training) -> None:
                     paths.append(record.best_model)
                 record.pictures(segmenter, split, config.evaluation.pictures, state.step)
             record.score(split.title, matrix, state.step, split.dataset.label_set.names)
-            score_text = f'mIoU {100 * matrix.miou:.2f}'
+            score_text = f'mIoU {matrix.miou:.2%}'
             if math.isnan(matrix.miou):
                 score_text = 'no score, because no frame that was scored has a labelled pixel'
             fabric.print(f'step {state.step}: {split.title}: {score_text}')

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
+from dgss_core.commands.limits import above
 from dgss_core.commands.sizes import parse_size
 from dgss_core.errors import DgssError, cause
 from dgss_core.files import Kind, refuse_file, write_whole
@@ -45,6 +46,8 @@ def node(
     """
     usual = SCENARIOS[scenario]
     rate = usual.rate if rate is None else rate
+    if minutes is not None:
+        above(0, minutes=minutes)
     if rate < 0 or (rate == 0 and (scenario != 'model' or minutes is not None)):
         raise DgssError(f'The rate is {rate:g}; give frames per second above 0.')
     if minutes is not None and frames is not None:

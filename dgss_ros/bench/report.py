@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from dgss_core.commands.tables import print_table
 from dgss_ros.bench.streams import Stream
 
 PERCENTILES = (50, 95, 99)
@@ -57,17 +57,16 @@ class BenchReport:
         }
 
     def print(self, title: str) -> None:
-        console = Console()
-        console.print(title)
+        print(title)
         latencies = Table('', *(f'p{p} ms' for p in PERCENTILES))
         for key, seconds in self.latencies.items():
             values = percentiles_ms(seconds).values()
             latencies.add_row(_words(key.removesuffix('_ms')), *(f'{v:.1f}' for v in values))
-        console.print(latencies)
+        print_table(latencies)
         figures = Table('', 'measured', 'target', '')
         for figure in self.figures:
             figures.add_row(_words(figure.key), f'{figure.value:.4g}', *_judgement(figure))
-        console.print(figures)
+        print_table(figures)
 
 
 def percentiles_ms(seconds: Seconds) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +10,7 @@ from rich.console import Console
 from dgss_core.bags import IMAGE_TOPIC, Bag, write_bag
 from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError, cause
-from dgss_core.files import write_whole
+from dgss_core.files import Kind, refuse_replacing, write_whole
 from dgss_core.images.compressed import encode_png
 from dgss_core.runtime.bundle import open_bundle
 from dgss_ros.client.domain import use_private_domain
@@ -71,20 +70,24 @@ def demo(
 
 
 def _begin(output: Path) -> None:
-    """Make and mark the folder. Raises DgssError if it holds such files of others."""
-    if not (output / MARK).exists() and not _is_report(output / REPORT):
-        for name in RESULTS:
-            if os.path.lexists(output / name):
-                raise DgssError(
-                    f'{output / name} is not from dgss demo and is not overwritten; choose '
-                    'another --output.'
-                )
+    """Make and mark the folder. Raises DgssError for a folder that holds files of others."""
+    refuse_replacing(output, DEMO, overwrite=True)
     try:
         output.mkdir(parents=True, exist_ok=True)
         (output / LOG).unlink(missing_ok=True)
     except OSError as error:
         raise _unwritable(output, error) from error
     _write(output / MARK, b'')
+
+
+def _why_no_demo(folder: Path) -> str:
+    if not folder.is_dir():
+        return 'it is no folder'
+    is_demo = (folder / MARK).is_file() or _is_report(folder / REPORT)
+    return '' if is_demo else f'it has no {MARK}'
+
+
+DEMO = Kind('a demo', _why_no_demo)
 
 
 def _write(path: Path, data: bytes) -> None:

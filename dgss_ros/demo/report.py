@@ -17,6 +17,7 @@ from sensor_msgs.msg import Image
 
 from dgss_core.bags import read_bag, read_messages
 from dgss_core.commands.progress import with_progress
+from dgss_core.commands.tables import print_table
 from dgss_core.confusion import ConfusionMatrix
 from dgss_core.images.frames import Frame
 from dgss_core.images.paint import colorize, contact_sheet, overlay
@@ -85,7 +86,7 @@ def _pairs(drive: Path, masks: Path) -> Iterator[tuple[Frame, np.ndarray | None]
 
 def draw_sheet(scores: list[Score], labels: LabelSet) -> np.ndarray:
     """Draw frame, mask and overlay of each leg; returns RGB uint8 (H, W, 3)."""
-    captions = [f'{s.leg.condition}, {s.leg.source}, mIoU {_number(s.miou)}' for s in scores]
+    captions = [f'{s.leg.condition}, {s.leg.source}, mIoU {_percent(s.miou)}' for s in scores]
     rows = [score.picture for score in scores]
     return contact_sheet(rows, ('frame', 'mask', 'overlay'), captions, labels)
 
@@ -120,16 +121,16 @@ def make_report(scores: list[Score], times: CameraTimes, bundle: str) -> dict[st
 
 
 def print_report(console: Console, report: dict[str, Any], output: Path) -> None:
-    table = Table(title=f'{report["bundle"]} through the live node', title_justify='left')
+    table = Table(title=f'{report["bundle"]} through the live node')
     for name in ('condition', 'source', 'classes'):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in ('frames', 'masks', 'mIoU'):
-        table.add_column(name, justify='right')
+        table.add_column(name, justify='right', no_wrap=True)
     for row in report['conditions']:
         classes = str(len(LabelSet.load(row['label_set'])))
-        numbers = (str(row['sent']), str(row['received']), _number(row['miou']))
+        numbers = (str(row['sent']), str(row['received']), _percent(row['miou']))
         table.add_row(row['condition'], row['source'], classes, *numbers)
-    console.print(table)
+    print_table(table)
     frames, latency = report['frames'], report['latency_ms']
     console.print(
         f'frames   sent {frames["sent"]}   received {frames["received"]}   '
@@ -167,6 +168,10 @@ def _command(name: str) -> str:
 
 def _shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _percent(value: float | None) -> str:
+    return _number(None) if value is None else f'{value:.1%}'
 
 
 def _number(value: float | None, digits: int = 3) -> str:

@@ -17,6 +17,7 @@ from rich.console import Console
 from dgss_core.bags import Bag, BagMessage, BagTopic
 from dgss_core.bags.bag import opened
 from dgss_core.bags.stored import CDR
+from dgss_core.commands.limits import at_least
 from dgss_core.commands.progress import with_progress
 from dgss_core.errors import DgssError, IncompleteError, plain
 from dgss_ros.client.session import ros_session, wait_until
@@ -69,6 +70,7 @@ def play(
         after Ctrl-C without --loop.
     """
     check_rate(rate)
+    at_least(0, wait_for_subscribers=wait_for_subscribers)
     console = Console(markup=False, highlight=False)
     names, pairs = (text.split(',') if text else () for text in (topics, remap))
     with ros_session('dgss_bag_play') as node:

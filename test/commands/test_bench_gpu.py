@@ -20,11 +20,11 @@ def bench(*options: str) -> int:
 
 def test_mistakes(capsys: pytest.CaptureFixture) -> None:
     assert bench('--width', '16') == 2
-    assert 'Give sides of 32 pixels or more' in capsys.readouterr().err
+    assert '--width is 16; give at least 32' in capsys.readouterr().err
     for option, value in (('--batch', '0'), ('--seconds', '0'), ('--threads', '-1')):
         assert bench(option, value) == 2
         printed = capsys.readouterr().err
-        assert 'Give at least one image' in printed
+        assert f'{option} is {value}' in printed
         assert 'Exporting' not in printed  # which takes minutes for a large network
     assert bench('--backend', 'abacus') == 2
     assert "no backend 'abacus'" in capsys.readouterr().err

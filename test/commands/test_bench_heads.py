@@ -49,7 +49,7 @@ def test_the_vits_are_equal_and_plain() -> None:
 
 def test_mistakes(capsys: pytest.CaptureFixture) -> None:
     assert bench('--seconds', '0') == 2
-    assert 'Give more than 0 seconds' in capsys.readouterr().err
+    assert '--seconds is 0.0; give more than 0' in capsys.readouterr().err
     assert bench('--encoder', 'vgg') == 2
     assert 'vgg' in capsys.readouterr().err
 

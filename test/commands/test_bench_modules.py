@@ -38,5 +38,5 @@ def test_the_table_has_a_ratio_for_every_pass(capsys):
 
 
 def test_impossible_sizes_are_refused():
-    with pytest.raises(DgssError, match='32 or more'):
+    with pytest.raises(DgssError, match='give at least 32'):
         modules(height=16)

@@ -39,7 +39,7 @@ def test_the_verbs_are_measured_against_the_network(
     [
         (('--sizes', '1280'), '1280 is no size; write WIDTHxHEIGHT'),
         (('--sizes', '8x8'), '8x8 is no size'),
-        (('--frames', '0'), 'at least one frame'),
+        (('--frames', '0'), '--frames is 0; give at least 1'),
     ],
 )
 def test_a_mistake_is_one_sentence(

@@ -225,3 +225,32 @@ def test_an_unknown_key_is_named_with_its_file_and_its_place(
     monkeypatch.chdir(tmp_path)
     Path('recipe.yaml').write_text(yaml.safe_dump(RECIPE | part))
     assert refused(TRAIN, capsys) == f'dgss: error: {sentence}; see dgss train --help.'
+
+
+@TRAINS
+@pytest.mark.parametrize(
+    ('given', 'said'),
+    [
+        ([], 'Give --config FILE, --output; see dgss train --help.'),
+        (['--config.system', 'tiny'], 'Give --config.sources, --output; see'),
+        (['--config', 'recipe.yaml'], 'Give --output; see'),
+    ],
+)
+def test_missing_options_are_named_as_they_are_given(
+    given: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path('recipe.yaml').write_text(yaml.safe_dump(RECIPE))
+    assert said in refused(['train', *given], capsys)
+
+
+@TRAINS
+@pytest.mark.parametrize('verb', ['train', 'bench train', 'generate images'])
+def test_help_names_types_in_words(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*verb.split(), '--help'])
+    assert '<class' not in capsys.readouterr().out

@@ -107,6 +107,9 @@ def test_help_describes_the_parameters(capsys: pytest.CaptureFixture[str]) -> No
     for text in ('Do one thing, 100 % of it.', 'what is read too, in two lines', '50 % is half'):
         assert text in printed
     assert '(default: 1.0)' in printed
+    assert '(default: false)' in printed
+    assert '(default: true)' in printed
+    assert '--data DATA [DATA ...]' in printed
     assert 'And more' not in printed
     assert 'no parameter' not in printed
 

@@ -69,7 +69,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) -
 
 def test_list_and_show_need_no_network(own: list[str], host: Host, capsys) -> None:
     rows = {line.split()[0]: line for line in run(capsys, 'list', *own).splitlines()}
-    assert 'acdc test 77.5' in rows['our-rein']
+    assert 'acdc test 77.5%' in rows['our-rein']
     assert rows['our-rein'].split()[-3:] == ['to', 'fetch', 'yes']
     assert 'by hand' in rows['by-hand']
     assert 'convertible' in rows['name']
@@ -79,7 +79,7 @@ def test_list_and_show_need_no_network(own: list[str], host: Host, capsys) -> No
     assert 'our-rein' not in commercial
     assert 'are left out' in commercial
     shown = run(capsys, 'show', 'our-rein', *own)
-    for part in ('address not tried', '77.5  (windows)', '1024 pixels', 'CC BY-NC-SA', 'a note'):
+    for part in ('address not tried', '77.5%  (windows)', '1024 pixels', 'CC BY-NC-SA', 'a note'):
         assert part in shown
     assert 'did you mean' in run(capsys, 'show', 'our-rien', *own, code=2)
     assert host.requests == []

@@ -174,7 +174,7 @@ def test_two_bundles_are_scored_under_corruptions(
 ) -> None:
     bag = tmp_path / 'drive'
     write_bag(bag, film(2))
-    code, _, err = evaluate(
+    code, out, err = evaluate(
         capsys, '--bag', bag, '--bundle', probe_bundle.folder, '--against', probe_bundle.folder,
         '--output', tmp_path / 'out', '--corruptions', 2,
     )  # fmt: skip
@@ -186,3 +186,6 @@ def test_two_bundles_are_scored_under_corruptions(
     assert 0 < suite['mean'] < 1
     assert found['against']['corruptions'] == suite
     assert found['conditions']['all']['agreement'] == 1
+    assert ': 100.0% of the pixels.' in out
+    said = f'mean mIoU {suite["mean"]:.1%}, retention {suite["retention"]:.1%}.'
+    assert f'Under corruptions of severity 2, 2 frames: {said}' in out

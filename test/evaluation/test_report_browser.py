@@ -92,6 +92,24 @@ def test_nothing_is_wrong_with_the_page(chromium, request, which, dark, width):
     assert wide == []
 
 
+@pytest.mark.parametrize('width', [1600, 1200, 1000, 390])
+def test_what_decides_is_in_view_in_every_window(chromium, page, width):
+    browser.show(chromium, page, width=width)
+    for place in (1, 2):
+        timeline(chromium, place)
+    cut = chromium.execute_script(
+        'return [...document.querySelectorAll(".scroll")]'
+        '.filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.ariaLabel)'
+    )
+    assert not [name for name in cut if name.startswith('Time line')]
+    if width > 390:
+        assert 'Scores by condition' not in cut
+        assert 'Criteria' not in cut
+    box = chromium.find_element(By.CSS_SELECTOR, '[aria-label="Criteria"]')
+    for outcome in box.find_elements(By.CSS_SELECTOR, '.good, .bad'):
+        assert outcome.rect['x'] + outcome.rect['width'] <= box.rect['x'] + box.rect['width']
+
+
 def test_axe_sees_a_fault(chromium, page):
     browser.show(chromium, page)
     chromium.execute_script('document.querySelector("#cut").removeAttribute("aria-label")')

@@ -134,6 +134,9 @@ def test_the_folder_to_label_holds_images_and_drafts(
     ]  # fmt: skip
     for _ in range(2):  # The second run replaces the folder of the first.
         assert main([*map(str, arguments)]) == 0, capsys.readouterr().err
+    out = capsys.readouterr().out
+    assert '5 predicted frames without labels; of all frames: mean confidence ' in out
+    assert f'2 frames to label next: {tmp_path / "out" / "label_next"}' in out
     results = json.loads((tmp_path / 'out' / 'results.json').read_text())
     assert results['label_next'][0] == '000000'
     assert len(results['label_next']) == 2

@@ -60,7 +60,12 @@ def _name(found: Mapping[str, Any], place: int) -> str:
 
 def _runs(found: Mapping[str, Any]) -> list[Content]:
     rows = [
-        [run['identity'], words(run['folder']), words(run['protocol']), whole(run['frames'])]
+        [
+            run['identity'],
+            words(run['folder']),
+            words(sections.protocol_of(run)),
+            whole(run['frames']),
+        ]
         for run in found['runs']
     ]
     lines = [element('li', _sentence(found, pair)) for pair in found['pairs']]

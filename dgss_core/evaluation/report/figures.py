@@ -118,6 +118,7 @@ def severity(
             'Means over corruptions',
             ['corruptions', *SUMMARY.values(), 'worst'],
             _summaries(suites),
+            class_='scores',
         ),
         _curves(suites),
         side_by_side(

@@ -58,17 +58,17 @@ def verdict(lines: Sequence[Mapping[str, Any]]) -> list[Content]:
     rows: list[list[Content]] = [
         [
             line['criterion'],
-            words(line['condition']),
-            words(line['wanted']),
-            figure(line['measured']),
             words(
                 element('span', MARKS[line['outcome']], ' ', line['outcome'], class_=_tone(line))
             ),
+            words(line['condition']),
+            words(line['wanted']),
+            figure(line['measured']),
             words(line['reason'] if line['outcome'] != 'pass' else ''),
         ]
         for line in lines
     ]
-    heads = ['criterion', 'condition', 'wanted', 'measured', 'outcome', 'reason']
+    heads = ['criterion', 'outcome', 'condition', 'wanted', 'measured', 'reason']
     mark = element('span', MARKS[outcome], aria_hidden='true')
     return [
         element('p', mark, ' ', text, class_=f'verdict {outcome}'),
@@ -113,7 +113,8 @@ def _facts(results: Mapping[str, Any], found: Mapping[str, Any]) -> Element:
     classes = [
         element('li', swatch(entry['color']), entry['name']) for entry in label_set['classes']
     ]
-    milliseconds = predictor.get('milliseconds')
+    milliseconds, merge = predictor.get('milliseconds'), predictor.get('merge') or ''
+    before, _, after = merge.partition(' to ')
     facts: dict[str, Content] = {
         'Frames': f'{whole(len(results["frames"]))}, of which {whole(counted)} have labels',
         'Labelled pixels': whole(found['labelled_pixels']),
@@ -121,12 +122,17 @@ def _facts(results: Mapping[str, Any], found: Mapping[str, Any]) -> Element:
             f'{label_set["name"]}, {count_of(len(classes), "class", "classes")}',
             element('ul', classes, class_='legend'),
         ],
-        'Class map': predictor.get('merge'),
-        'Protocol': results.get('protocol'),
+        'Class map': merge if before != after else None,
+        'Protocol': protocol_of(results),
         'Backend': predictor.get('backend'),
         'Time of a frame': f'{milliseconds:.1f} ms, network only' if milliseconds else None,
     }
     return _definitions(facts)
+
+
+def protocol_of(results: Mapping[str, Any]) -> str:
+    """The protocol of an evaluation, or of a run of a comparison, as a value beside that word."""
+    return str(results.get('protocol') or '').removeprefix('protocol ')
 
 
 def _sources(sources: Sequence[Mapping[str, Any]]) -> Element | None:

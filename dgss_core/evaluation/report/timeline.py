@@ -17,7 +17,7 @@ SERIES = {
     'shift': ('shift', False),
     'flicker': ('flicker', False),
 }
-WIDTH, LEFT, RIGHT, LANE, GAP, AXIS = 940, 130, 16, 56, 16, 20
+WIDTH, LEFT, RIGHT, LANE, GAP, AXIS = 760, 130, 16, 56, 16, 20
 SHORTEST = 2
 MOST = 20_000
 """Frames in time lines. Those of longer evaluations would fill the page."""
@@ -172,7 +172,7 @@ def _conditions(plot: Plot, frames: Sequence[Mapping[str, Any]]) -> list[Content
         room = plot.at(place, 0)[0] - x
         if start:
             drawn.append(element('line', x1=x, x2=x, y1=4, y2=plot.height, class_='change'))
-        if room > 7 * len(name):
+        if room > 10 * len(name):
             drawn.append(label(name, x + 4, 11, anchor='start', class_='lane'))
         start = place
     return drawn

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dgss_core import plugins
-from dgss_core.errors import DgssError, unknown
+from dgss_core.errors import DgssError, one_line, unknown
 from dgss_core.networks.encoders.bisenetv2 import BiSeNetV2
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.encoders.ddrnet import DDRNet
@@ -272,7 +272,14 @@ def build_encoder(name: str, weights: str | Path | None = None, **options: Any) 
     """
     added = plugins.plugins(plugins.ENCODERS)
     if name in added:
-        return plugins.load_plugin(plugins.ENCODERS, name)(weights=weights, **options)
+        build = plugins.load_plugin(plugins.ENCODERS, name)
+        try:
+            return build(weights=weights, **options)
+        except FileNotFoundError as error:
+            raise DgssError(
+                f'The encoder {name} finds no weights at {one_line(str(weights))}; give weights '
+                'the path of a file, or null for random ones.'
+            ) from error
     if name not in ENCODERS:
         raise unknown('encoder', name, [*ENCODERS, *added])
     return ENCODERS[name].build(weights, **options)

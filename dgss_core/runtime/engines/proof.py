@@ -23,6 +23,7 @@ from dgss_core import __version__
 from dgss_core.documents import fault_of, load_json
 from dgss_core.errors import DgssError
 from dgss_core.files import write_whole
+from dgss_core.labels import LabelSet
 from dgss_core.runtime.backend import Backend, Report
 from dgss_core.runtime.bundle import FRAMES, Bundle, ReferenceFrame, open_higher
 from dgss_core.runtime.bundle.contents import read_whole
@@ -144,13 +145,15 @@ def verify(
     cache: EngineCache,
     report: Report,
     origin: str = 'recorded in the bundle',
+    labelled_in: LabelSet | None = None,
 ) -> Verification:
     """Compare `backend` with the reference, and store the report beside its engine.
 
-    `frames`: with the answers of the reference, each with labels or None. `origin`: where the
-    answers come from. If the report cannot be stored, `report` takes the reason.
+    `frames`: with the answers of the reference, each with labels, ids of `labelled_in` (by default
+    of the bundle), or None. `origin`: where the answers come from. If the report cannot be stored,
+    `report` takes the reason.
     """
-    outcome = compare(backend, frames, bundle.labels, _gates(backend, bundle))
+    outcome = compare(backend, frames, bundle.labels, _gates(backend, bundle), labelled_in)
     verification = _describe(backend, bundle, outcome, origin)
     if backend.key is not None:
         path = report_path(backend, cache)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from operator import itemgetter
 from typing import TypedDict
 
@@ -80,9 +81,14 @@ class Figures(LabelFigures):
 
 @dataclass
 class Condition:
-    """Counts of all frames of one condition."""
+    """Counts of all frames of one condition.
+
+    `merge`: from ids to those of the labels, of `labelled` classes, uint8 (256,), 255 for none.
+    """
 
     classes: int
+    merge: np.ndarray
+    labelled: int
     frames: int = 0
     differing: int = 0
     pixels: int = 0
@@ -96,8 +102,8 @@ class Condition:
 
     def __post_init__(self) -> None:
         self.against_reference = ConfusionMatrix(self.classes)
-        self.engine_labels = ConfusionMatrix(self.classes)
-        self.reference_labels = ConfusionMatrix(self.classes)
+        self.engine_labels = ConfusionMatrix(self.labelled)
+        self.reference_labels = ConfusionMatrix(self.labelled)
 
     def add(
         self, frame: ReferenceFrame, outputs: dict[str, np.ndarray], labels: np.ndarray | None
@@ -117,8 +123,8 @@ class Condition:
         known = np.where(mask < self.classes, mask, IGNORE).astype(np.uint8)
         self.against_reference.add(known, np.where(sure, frame.mask, IGNORE))
         if labels is not None:
-            self.engine_labels.add(known, labels)
-            self.reference_labels.add(frame.mask, labels)
+            self.engine_labels.add(self.merge[known], labels)
+            self.reference_labels.add(self.merge[frame.mask], labels)
 
     def __iadd__(self, other: Condition) -> Condition:
         self.frames += other.frames
@@ -176,21 +182,26 @@ def compare(
     frames: Iterable[tuple[ReferenceFrame, np.ndarray | None]],
     label_set: LabelSet,
     gates: Gates,
+    labelled_in: LabelSet | None = None,
 ) -> Outcome:
     """Run `backend` on `frames` and compare its answers with those in the frames.
 
-    Each frame has labels, uint8 (H, W) at network size, or None. Raises ValueError without frames.
+    Each frame has labels, uint8 (H, W) at network size, ids of `labelled_in` and 255, or None.
+    `label_set`: of the masks, and by default of the labels. Raises ValueError without frames, and
+    DgssError if the one has no merge to the other.
     """
+    scored = labelled_in or label_set
+    new = partial(Condition, len(label_set), label_set.merge_to(scored), len(scored))
     conditions: dict[str, Condition] = {}
     invalid: list[str] = []
     for frame, labels in frames:
         outputs = run_network(backend, frame.image[None])
-        condition = conditions.setdefault(frame.condition, Condition(len(label_set)))
+        condition = conditions.setdefault(frame.condition, new())
         condition.add(frame, outputs, labels)
         invalid += [f'{frame.name}: {what}' for what in _invalid_outputs(outputs)]
     if not conditions:
         raise ValueError('there is no frame to compare on')
-    total = Condition(len(label_set))
+    total = new()
     for condition in conditions.values():
         total += condition
     figures = {name: each.figures(label_set) for name, each in sorted(conditions.items())}
@@ -235,5 +246,5 @@ def _missed(figures: Figures, gates: Gates, miou_drop: float) -> list[str]:
             f'{gates.confidence:.0f} may be'
         )
     if figures.get('miou_drop', 0) > miou_drop:
-        reasons.append(f'mIoU drops by {figures["miou_drop"]:.2f}, {miou_drop:.1f} may be')
+        reasons.append(f'mIoU drops by {figures["miou_drop"]:.2f} points, {miou_drop:.1f} may be')
     return reasons

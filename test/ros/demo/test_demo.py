@@ -150,14 +150,14 @@ def test_files_of_others_are_not_overwritten(
     tmp_path: Path, probe_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ['demo', '--bundle', str(probe_bundle), '--output']
-    for name in ('drive', 'masks', 'node.log', 'contact_sheet.png', 'report.json'):
+    for name in ('drive', 'masks', 'node.log', 'contact_sheet.png', 'report.json', 'notes'):
         output = tmp_path / f'with {name}'
         output.mkdir()
         (output / name).write_text('mine')
         assert main([*arguments, str(output)]) == 2
-        assert f'{name} is not from dgss demo and is not overwritten' in capsys.readouterr().err
+        assert f'{output} is not a demo (it has no .dgss-demo)' in capsys.readouterr().err
         assert [path.read_text() for path in output.iterdir()] == ['mine']
-    command = [*DGSS, *arguments, str(output / name)]
+    command = [*DGSS, *arguments, str(output / name / 'below')]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 2
     assert 'cannot be written' in done.stderr

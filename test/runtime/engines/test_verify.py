@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from small_networks import add_higher, write_classifier
@@ -254,29 +253,6 @@ def test_labels_measure_what_is_lost(tmp_path: Path) -> None:
     assert found.total['reference_miou'] == 1
     assert found.total['miou_drop'] == pytest.approx(100 * (1 - found.total['miou']))
     assert any('mIoU drops by' in why for why in found.reasons)
-
-
-def write_frames(folder: Path, frames: list[ReferenceFrame]) -> None:
-    for frame in frames:
-        for kind, array in (('images', frame.image[..., ::-1]), ('labels', frame.mask)):
-            path = folder / kind / frame.condition / f'{frame.name}.png'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), array)
-
-
-def test_the_command_compares_on_frames_and_labels_of_the_user(
-    tmp_path: Path, broken: Bundle, capsys: pytest.CaptureFixture
-) -> None:
-    add_higher(broken, 'fp32')
-    write_frames(tmp_path, broken.frames())
-    options = ['--frames', str(tmp_path / 'images'), '--labels', str(tmp_path / 'labels')]
-    common = ['--backend', 'onnxruntime', '--cache_dir', str(tmp_path / 'cache')]
-    code = main(['engine', 'verify', '--bundle', str(broken.folder), *common, *options])
-    captured = capsys.readouterr()
-    assert code == 2
-    assert 'is not the reference: day: ' in captured.err
-    for words in ('failed', 'day', 'night', 'total', 'mIoU', '1.000', 'CPU, fp32 on'):
-        assert words in captured.out
 
 
 def test_the_command_verifies_on_the_frames_of_the_bundle(

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import onnxruntime as ort
 import pytest
+from small_networks import write_classifier
 
 from dgss_core.commands import bench_roof
 from dgss_core.commands.bench_roof import Rooflines, clock_of
@@ -148,6 +149,18 @@ def test_nodes_are_counted_after_optimisation(probe_bundle: Bundle) -> None:
     count = nodes_of(probe_bundle, 1, CPU, {})
     assert 1 <= count <= 20
     assert nodes_of(probe_bundle, 3, CPU, {}) == count
+
+
+@pytest.mark.parametrize(('computes_in', 'said'), [('fp32', 'a cache'), ('bf16', 'in bf16')])
+def test_a_share_above_one_has_its_reason(
+    computes_in: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write_classifier(tmp_path / 'classifier')
+    backend = load_backend(bundle, 'onnxruntime')
+    monkeypatch.setattr(backend, 'precision', computes_in)
+    roof = Rooflines(1, 1).of(backend, bundle, None, 1e-9)
+    assert roof['share'] > 1
+    assert said in explained(roof).rpartition('. ')[2]
 
 
 class OnAGpu:
