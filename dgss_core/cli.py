@@ -210,6 +210,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _refuse_lost_folder() -> None:
+    """Raise DgssError if the working folder was removed: libraries fail in strange ways there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise DgssError(
+            'The working folder is gone; change to another one, as by cd ~.'
+        ) from error
+
+
 def _main(given: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if given is None else given)
     # What a damaged picture means is said in a sentence of ours. OpenCV reads it when imported.
@@ -226,6 +236,7 @@ def _main(given: Sequence[str] | None) -> int:
             print(f'dgss {__version__}')
             return 0
         verb = find_verb(arguments)
+        _refuse_lost_folder()
         return run_verb(verb, arguments[len(verb.split()) :]) or 0
     except BrokenPipeError:
         raise

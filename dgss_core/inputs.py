@@ -28,6 +28,7 @@ def read_frames(
     *,
     labels: str | Path | None = None,
     fps: float | None = None,
+    labelled: bool = True,
     on_error: OnError | None = None,
 ) -> FrameSource:
     """Open an image, a folder of images (in natural order of names), a video or a bag.
@@ -37,6 +38,7 @@ def read_frames(
         labels: for images, a folder of PNGs of ids with the stems of the images; an image
             without a PNG has no labels
         fps: rate of the stamps of images (default: 10), and of a video instead of its own stamps
+        labelled: read the labels beside the images of a bag too
         on_error: called with name and reason of each frame that cannot be read, which is then
             skipped, and of what a source promised and does not hold; None raises at the first one
 
@@ -45,11 +47,16 @@ def read_frames(
             apply to the source.
     """
     with reading(Path(source)):
-        return _open(Path(source), topic, labels, fps, on_error or raise_error)
+        return _open(Path(source), topic, labels, fps, labelled, on_error or raise_error)
 
 
 def _open(
-    path: Path, topic: str | None, labels: str | Path | None, fps: float | None, report: OnError
+    path: Path,
+    topic: str | None,
+    labels: str | Path | None,
+    fps: float | None,
+    labelled: bool,
+    report: OnError,
 ) -> FrameSource:
     if not path.is_dir() and not path.is_file():
         raise missing('', path, 'give an image, a folder of images, a video or a bag')
@@ -64,7 +71,7 @@ def _open(
         chosen = image_topic(bag, topic, (*IMAGES, *VIDEOS))
 
         def frames() -> Iterator[Frame]:
-            yield from read_bag(bag, chosen.name, on_error=report)
+            yield from read_bag(bag, chosen.name, labelled=labelled, on_error=report)
             if pictures:
                 report(pictures[0].name, _beside(path, pictures))
 

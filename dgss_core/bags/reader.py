@@ -70,18 +70,22 @@ def image_topic(
 
 
 def read_bag(
-    bag: str | Path | Bag, topic: str | None = None, *, on_error: OnError | None = None
+    bag: str | Path | Bag,
+    topic: str | None = None,
+    *,
+    labelled: bool = True,
+    on_error: OnError | None = None,
 ) -> Iterator[Frame]:
     """Iterate the images of a bag, with their condition and the labels of the same stamp, if any.
 
-    Frames are named by their number, from 000000. `on_error` as in `read_frames`. Raises
-    DgssError as `image_topic` does, and for a damaged message; IncompleteError at the end for a
-    bag that is cut off, damaged, or holds fewer images than it promises.
+    Frames are named by their number, from 000000. `labelled` and `on_error` as in `read_frames`.
+    Raises DgssError as `image_topic` does, and for a damaged message; IncompleteError at the end
+    for a bag that is cut off, damaged, or holds fewer images than it promises.
     """
     bag = opened(bag)
     chosen = image_topic(bag, topic, (*IMAGES, *VIDEOS))
     labels_topic = sibling(chosen.name, 'labels')
-    has_labels = any(
+    has_labels = labelled and any(
         t.name == labels_topic != chosen.name and t.msgtype == IMAGE for t in bag.topics
     )
     topics = {chosen.name, labels_topic} if has_labels else {chosen.name}

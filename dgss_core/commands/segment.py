@@ -76,7 +76,9 @@ def segment(
     if not 0 <= opacity <= 1:
         raise DgssError(f'opacity is {opacity}; give a value from 0 to 1.')
     failed: list[tuple[str, DgssError]] = []
-    frames = read_frames(source, topic, on_error=lambda *failure: failed.append(failure))
+    frames = read_frames(
+        source, topic, labelled=False, on_error=lambda *failure: failed.append(failure)
+    )
     if frames.note:
         say(frames.note)
     opened = open_bundle(bundle)

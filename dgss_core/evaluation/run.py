@@ -19,7 +19,7 @@ from dgss_core.evaluation.observing import Second
 from dgss_core.evaluation.ood import OodFolder
 from dgss_core.evaluation.predict import Show, predict, quietly
 from dgss_core.evaluation.predictors import Predictor
-from dgss_core.evaluation.results import Suite
+from dgss_core.evaluation.results import ALL, Suite
 from dgss_core.evaluation.scoring import Classes, ScoredFrame, score
 from dgss_core.evaluation.store import PredictionStore
 from dgss_core.evaluation.suite_summary import suite_results
@@ -174,16 +174,23 @@ def merged(
             'in results.json, with .png.',
             *unused,
         )
-    problems = problems_of([*(part.problems for part in parts), of_all])
     if not scored:
+        problems = problems_of([*(part.problems for part in parts), of_all])
         reason = problems[0]['what'] if problems else 'the data holds none.'
         few = problems[0]['frames'][:3] if problems else []
         named = f' The first such frames are called {", ".join(few)}.' if few else ''
         raise DgssError(f'No frame could be evaluated: {reason}{named}')
+    found = assemble(scored, label_set, settings)
+    total = found['conditions'][ALL]
+    if total['frames'] and not total['labelled_pixels'] and ood is None:
+        of_all.add(
+            f'No pixel of the labels has a class of {label_set.name}; look whether they are the '
+            'labels of these images, and in its ids.'
+        )
     results = {
         'sources': [part.source for part in parts],
-        **assemble(scored, label_set, settings),
-        'problems': problems,
+        **found,
+        'problems': problems_of([*(part.problems for part in parts), of_all]),
     }
     return Evaluation(parts, scored, label_set, results)
 

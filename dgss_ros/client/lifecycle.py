@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -10,11 +11,21 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.node import Node
 
 from dgss_core.errors import DgssError
-from dgss_ros.client.session import call, wait_until
+from dgss_ros.client.session import begin_call, call, checked, wait_until
 
 DIAGNOSTICS_WAIT_S = 1.5
 CONFIGURE_S = 1800.0
 """A node may build an engine, or compile a network, when it is configured."""
+BUSY_S = 2.0
+"""A node that answers nothing for so long is busy."""
+TRANSITIONS = (
+    State.TRANSITION_STATE_CONFIGURING,
+    State.TRANSITION_STATE_CLEANINGUP,
+    State.TRANSITION_STATE_SHUTTINGDOWN,
+    State.TRANSITION_STATE_ACTIVATING,
+    State.TRANSITION_STATE_DEACTIVATING,
+    State.TRANSITION_STATE_ERRORPROCESSING,
+)
 SHUTDOWNS = {
     State.PRIMARY_STATE_UNCONFIGURED: Transition.TRANSITION_UNCONFIGURED_SHUTDOWN,
     State.PRIMARY_STATE_INACTIVE: Transition.TRANSITION_INACTIVE_SHUTDOWN,
@@ -70,16 +81,34 @@ class LifecycleClient:
             raise DgssError(f'{self._target} cannot shut down while it is {state.label}.')
         self._transition('shut down', SHUTDOWNS[state.id])
 
-    def _transition(self, verb: str, transition_id: int, answer_s: float | None = None) -> None:
+    def _transition(self, verb: str, transition_id: int, most_s: float = 0) -> None:
         request = ChangeState.Request(transition=Transition(id=transition_id))
         self._reason = ''
-        if call(self._change, request, self._timeout_s, self._check, answer_s).success:
+        future = begin_call(self._change, request, self._timeout_s, self._check)
+        begun = time.monotonic()
+        while not wait_until(checked(future.done, self._check), self._timeout_s):
+            waited_s = time.monotonic() - begun
+            if waited_s > most_s or not self._is_busy():
+                raise DgssError(
+                    f'{self._change.srv_name} did not answer within {waited_s:.0f} s; '
+                    f'{self._reason or "check its node."}'
+                )
+        if future.result().success:
             return
         wait_until(lambda: self._reason != '', DIAGNOSTICS_WAIT_S)
         raise DgssError(
             f'{self._target} did not {verb} and is {self.state}: '
             f'{self._reason or "see its log for the reason."}'
         )
+
+    def _is_busy(self) -> bool:
+        """Whether the node is in a transition, in which it usually answers nothing."""
+        try:
+            state = call(self._get, GetState.Request(), BUSY_S, self._check).current_state
+        except DgssError:
+            self._check()
+            return True
+        return state.id in TRANSITIONS
 
     def _get_state(self) -> State:
         return call(self._get, GetState.Request(), self._timeout_s, self._check).current_state

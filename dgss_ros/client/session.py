@@ -13,6 +13,7 @@ from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.task import Future
 
 from dgss_core.errors import DgssError
 from dgss_ros.node.transport import init_ros, prepare_process, starting_ros
@@ -89,17 +90,23 @@ def call(
     `check` raises when it is futile to wait.
     """
     answer_s = timeout_s if answer_s is None else answer_s
-    name = client.srv_name
+    future = begin_call(client, request, timeout_s, check)
+    if not wait_until(checked(future.done, check), answer_s):
+        raise DgssError(f'{client.srv_name} did not answer within {answer_s:g} s; check its node.')
+    return future.result()
+
+
+def begin_call(
+    client: Client, request: Any, timeout_s: float, check: Callable[[], None] = lambda: None
+) -> Future:
+    """Send a request to a service, and return the future of its answer; raises as `call`."""
     # Not client.wait_for_service, which looks only four times a second.
     if not wait_until(checked(client.service_is_ready, check), timeout_s):
         raise DgssError(
-            f'There is no service {name} (waited {timeout_s:g} s); start its node, and check that '
-            'both sides have the same ROS_DOMAIN_ID.'
+            f'There is no service {client.srv_name} (waited {timeout_s:g} s); start its node, and '
+            'check that both sides have the same ROS_DOMAIN_ID.'
         )
-    future = client.call_async(request)
-    if not wait_until(checked(future.done, check), answer_s):
-        raise DgssError(f'{name} did not answer within {answer_s:g} s; check its node.')
-    return future.result()
+    return client.call_async(request)
 
 
 def _spin(executor: SingleThreadedExecutor) -> None:

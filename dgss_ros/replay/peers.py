@@ -9,6 +9,7 @@ from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 
+from dgss_core.errors import DgssError
 from dgss_core.evaluation.live import Coverage
 from dgss_ros.client.session import call
 from dgss_ros.node.naming import CameraTopics, name_of
@@ -27,7 +28,12 @@ def coverage_of(
     client = ros.create_client(GetParameters, f'{camera.node}/get_parameters')
 
     def value(name: str) -> Any:
-        values = call(client, GetParameters.Request(names=[name]), FIND_S, check, ANSWER_S).values
+        request = GetParameters.Request(names=[name])
+        try:
+            values = call(client, request, FIND_S, check, ANSWER_S / 2).values
+        except DgssError:
+            # The node drops an answer whose reader it does not know yet.
+            values = call(client, request, FIND_S, check, ANSWER_S / 2).values
         return values[0] if values else None
 
     try:

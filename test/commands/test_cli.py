@@ -72,6 +72,21 @@ def test_mistakes_end_in_one_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_working_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    script = (
+        'import os, shutil, sys\n'
+        f'os.chdir({str(tmp_path)!r}); shutil.rmtree({str(tmp_path)!r})\n'
+        'from dgss_core.cli import main\n'
+        "sys.exit(main(['bundle', 'info']))"
+    )
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == 'dgss: error: The working folder is gone; change to another one, as by cd ~.\n'
+    )
+
+
 def test_the_module_is_the_command() -> None:
     result = run('bundle', 'info')
     assert (result.returncode, result.stderr) == (0, '')

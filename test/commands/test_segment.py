@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from probe import manifest_of
 
-from dgss_core.bags import bag_info, read_bag, write_bag
+from dgss_core.bags import BagRecorder, bag_info, read_bag, read_messages, write_bag
 from dgss_core.commands import bag
 from dgss_core.commands.segment import segment
 from dgss_core.errors import DgssError
@@ -148,6 +148,18 @@ def test_a_bag_is_segmented(bundle, tmp_path, storage):
     write_bag(tmp_path / 'bag', frames, storage=storage)
     assert segment(tmp_path / 'bag', output=tmp_path / 'out', bundle=bundle) == 0
     np.testing.assert_array_equal(read_labels(tmp_path / 'out/masks/000002.png'), ids(2))
+
+
+def test_labels_of_a_bag_hinder_no_segmentation(bundle, tmp_path):
+    frame = Frame('', STREET.colors[ids(0)], FIRST_STAMP_NS, labels=ids(0))
+    write_bag(tmp_path / 'whole', [frame])
+    with BagRecorder(tmp_path / 'bag') as recorder:
+        for message in read_messages(tmp_path / 'whole'):
+            damaged = message.topic == '/camera/labels'
+            data = message.data[:60] if damaged else message.data
+            recorder.record(message.topic, message.msgtype, message.stamp_ns, data)
+    assert segment(tmp_path / 'bag', output=tmp_path / 'out', bundle=bundle) == 0
+    np.testing.assert_array_equal(read_labels(tmp_path / 'out/masks/000000.png'), ids(0))
 
 
 def test_a_jpeg_is_kept_and_a_large_overlay_is_made_smaller(bundle, tmp_path):

@@ -257,6 +257,21 @@ def test_a_damaged_coverage_is_told(
     assert 'record the replay again' in err
 
 
+def test_labels_without_a_class_are_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = film(2)
+    void = [replace(frame, labels=np.full_like(frame.labels, 255)) for frame in frames]
+    write_bag(tmp_path / 'drive', void)
+    masks = masks_bag(tmp_path / 'masks', frames)
+    code, _, err = evaluate(
+        capsys, '--bag', tmp_path / 'drive', '--predictions', masks, '--label-set',
+        'cityscapes19', '--output', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 1
+    assert 'No pixel of the labels has a class of cityscapes19' in err
+
+
 def test_masks_that_are_links_without_a_target_are_problems(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
