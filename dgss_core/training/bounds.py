@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dgss_core.errors import DgssError
 
-LONGEST_SIDE = 1 << 16
+LONGEST_SIDE = 1 << 22
 """Pixels of a crop."""
 
 

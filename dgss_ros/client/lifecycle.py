@@ -16,8 +16,8 @@ from dgss_ros.client.session import begin_call, call, checked, wait_until
 DIAGNOSTICS_WAIT_S = 1.5
 CONFIGURE_S = 1800.0
 """A node may build an engine, or compile a network, when it is configured."""
-BUSY_S = 2.0
-"""A node that answers nothing for so long is busy."""
+LOOK_S, BUSY_S = 5.0, 2.0
+"""Waits for an answer, until the state is asked for, and for the state of a node that is idle."""
 TRANSITIONS = (
     State.TRANSITION_STATE_CONFIGURING,
     State.TRANSITION_STATE_CLEANINGUP,
@@ -64,36 +64,44 @@ class LifecycleClient:
         return self._get_state().label
 
     def configure(self) -> None:
-        self._transition('configure', Transition.TRANSITION_CONFIGURE, CONFIGURE_S)
+        goal = State.PRIMARY_STATE_INACTIVE
+        self._transition('configure', Transition.TRANSITION_CONFIGURE, goal, CONFIGURE_S)
 
     def activate(self) -> None:
-        self._transition('activate', Transition.TRANSITION_ACTIVATE)
+        goal = State.PRIMARY_STATE_ACTIVE
+        self._transition('activate', Transition.TRANSITION_ACTIVATE, goal)
 
     def deactivate(self) -> None:
-        self._transition('deactivate', Transition.TRANSITION_DEACTIVATE)
+        goal = State.PRIMARY_STATE_INACTIVE
+        self._transition('deactivate', Transition.TRANSITION_DEACTIVATE, goal)
 
     def cleanup(self) -> None:
-        self._transition('clean up', Transition.TRANSITION_CLEANUP)
+        goal = State.PRIMARY_STATE_UNCONFIGURED
+        self._transition('clean up', Transition.TRANSITION_CLEANUP, goal)
 
     def shutdown(self) -> None:
         state = self._get_state()
         if state.id not in SHUTDOWNS:
             raise DgssError(f'{self._target} cannot shut down while it is {state.label}.')
-        self._transition('shut down', SHUTDOWNS[state.id])
+        self._transition('shut down', SHUTDOWNS[state.id], State.PRIMARY_STATE_FINALIZED)
 
-    def _transition(self, verb: str, transition_id: int, most_s: float = 0) -> None:
+    def _transition(
+        self, verb: str, transition_id: int, goal: int, most_s: float | None = None
+    ) -> None:
         request = ChangeState.Request(transition=Transition(id=transition_id))
         self._reason = ''
         future = begin_call(self._change, request, self._timeout_s, self._check)
-        begun = time.monotonic()
-        while not wait_until(checked(future.done, self._check), self._timeout_s):
-            waited_s = time.monotonic() - begun
-            if waited_s > most_s or not self._is_busy():
+        most_s = self._timeout_s if most_s is None else most_s
+        end, state = time.monotonic() + most_s, None
+        # An answer is lost where the node does not know its reader yet; then the state tells it.
+        while not wait_until(checked(future.done, self._check), LOOK_S) and state is None:
+            if time.monotonic() > end:
                 raise DgssError(
-                    f'{self._change.srv_name} did not answer within {waited_s:.0f} s; '
-                    f'{self._reason or "check its node."}'
+                    f'{self._change.srv_name} did not answer within {most_s:g} s; check its node.'
                 )
-        if future.result().success:
+            state = self._state_at_rest()
+        is_done = future.result().success if future.done() else state and state.id == goal
+        if is_done:
             return
         wait_until(lambda: self._reason != '', DIAGNOSTICS_WAIT_S)
         raise DgssError(
@@ -101,14 +109,14 @@ class LifecycleClient:
             f'{self._reason or "see its log for the reason."}'
         )
 
-    def _is_busy(self) -> bool:
-        """Whether the node is in a transition, in which it usually answers nothing."""
+    def _state_at_rest(self) -> State | None:
+        """The state; None in a transition, in which a node usually answers nothing."""
         try:
             state = call(self._get, GetState.Request(), BUSY_S, self._check).current_state
         except DgssError:
             self._check()
-            return True
-        return state.id in TRANSITIONS
+            return None
+        return None if state.id in TRANSITIONS else state
 
     def _get_state(self) -> State:
         return call(self._get, GetState.Request(), self._timeout_s, self._check).current_state
