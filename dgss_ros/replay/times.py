@@ -49,9 +49,10 @@ class CameraTimes:
             f'{plural(len(self.received), "mask")}{where}.'
         ]
         if self.foreign:
+            by = f': {also_publishes(self.others, self.topic)}' if self.others else ''
             said.append(
                 f'{plural(self.foreign, "mask")} of images that the replay did not send '
-                f'{"is" if self.foreign == 1 else "are"} left out.'
+                f'{"is" if self.foreign == 1 else "are"} left out{by}.'
             )
         if self.missing:
             why = f'A busy node takes only the newest image: use {advice}'

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from threading import Thread
 
 import cv2
 import pytest
-from camera import flat
+from camera import TIMEOUT_S, flat
+from gated import Gates
 from in_process import dgss
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
 from streets import film
 
 from dgss_core.bags import BagRecorder, read_messages, write_bag
-from dgss_core.bags.stored import raw_stamp_ns
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.live import Coverage, recorded_coverage
 from dgss_core.images.frames import Frame
+from dgss_ros.client.session import call
 
 pytestmark = pytest.mark.ros
 ROI = (32, 24, 64, 48)
@@ -88,22 +89,25 @@ def test_a_camera_has_its_own_region(start_node, probe_bundle: Path, tmp_path: P
 
 
 def test_a_region_that_changes_is_no_recording_to_score(
-    start_node, ros: Node, probe_bundle: Path, tmp_path: Path
+    gates: Gates, start_node, ros: Node, probe_bundle: Path, tmp_path: Path
 ) -> None:
-    drive, masks = tmp_path / 'drive', tmp_path / 'masks'
-    write_bag(drive, [large(frame) for frame in film(20)])
-    start_node(*CAMERA, bundle=probe_bundle, autostart=True)
+    # Their red is above that of the grey images that a replay sends first.
+    frames = [Frame(f'{i}', flat(240 + i, size=(128, 96)), 10**18 + i * 10**8) for i in range(8)]
+    drive, masks = write_bag(tmp_path / 'drive', frames).path, tmp_path / 'masks'
+    start_node(*CAMERA, bundle=probe_bundle, backend=gates.backend, autostart=True)
     client = ros.create_client(SetParameters, '/dgss/set_parameters')
     roi = Parameter('input.roi', value=[*ROI]).to_parameter_msg()
-    answered: list[bytes] = []
 
-    def change(raw: bytes) -> None:
-        answered.append(raw)
-        if sum(raw_stamp_ns(one) > 0 for one in answered) == 5:
-            client.call_async(SetParameters.Request(parameters=[roi]))
+    def change() -> None:
+        gates.wait('held probe')
+        call(client, SetParameters.Request(parameters=[roi]), TIMEOUT_S)
+        gates.open('hold-red-probe')
 
-    ros.create_subscription(Image, '/dgss/mask', change, 10, raw=True)
+    gates.close('hold-red-probe', red=245)
+    changing = Thread(target=change)
+    changing.start()
     done = dgss('bag', 'replay', str(drive), '--output', str(masks), '--lossless')
+    changing.join()
     assert done.returncode == 2
     assert 'The roi of /dgss has changed during the replay' in done.stderr
     with pytest.raises(DgssError, match='the roi has changed meanwhile'):
