@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from camera import Camera, flat
+from camera import TIMEOUT_S, Camera, flat
 from rclpy.node import Node
+from rclpy.qos import ReliabilityPolicy
 from rclpy.utilities import get_rmw_implementation_identifier
 
+from dgss_ros.client.session import wait_until
 from dgss_ros.node import transport
 from dgss_ros.node.messages import to_mask
 
@@ -47,6 +49,13 @@ def test_large_images_are_answered(
     camera = Camera(ros)
     camera.subscribe('mask', 'confidence')
     camera.connect(flat(0, size=SIZE))
+
+    def is_reliable() -> bool:
+        taken = ros.get_subscriptions_info_by_topic('/dgss/image')
+        return [each.qos_profile.reliability for each in taken] == [ReliabilityPolicy.RELIABLE]
+
+    # An image may be lost while the node changes to the reliability of the publisher.
+    assert wait_until(is_reliable, TIMEOUT_S)
     for identity in range(5):
         mask = to_mask(camera.answer(flat(16 * identity, size=SIZE))['mask'])
         assert mask.shape == SIZE[::-1]
