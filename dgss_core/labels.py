@@ -85,18 +85,23 @@ class LabelSet:
         palette[: len(self)] = [label.color for label in self.labels]
         return palette
 
+    def foreign_id(self, ids: np.ndarray) -> int | None:
+        """The smallest of `ids`, uint8, that is neither a class nor 255; None if there is none."""
+        count = len(self)
+        if ids.max(initial=0) < count or (ids + np.uint8(1)).max() <= count:  # 255 becomes 0
+            return None
+        return int(ids[ids >= count].min())
+
     def check_ids(self, ids: np.ndarray, what: str) -> None:
         """Raise DgssError if `ids`, uint8, hold one that is neither a class nor 255.
 
         `what` holds them, such as 'The labels'.
         """
-        if ids.max(initial=0) < len(self) or (ids + np.uint8(1)).max() <= len(self):
-            return  # 255 becomes 0.
-        raise DgssError(
-            f'{what} hold the id {ids[(ids >= len(self)) & (ids != IGNORE)][0]}, which is no '
-            f'class of label set {self.name!r}; name the set that they are of, or give pixels '
-            'without a class the id 255.'
-        )
+        if (foreign := self.foreign_id(ids)) is not None:
+            raise DgssError(
+                f'{what} hold the id {foreign}, which is no class of label set {self.name!r}; '
+                'name the set that they are of, or give pixels without a class the id 255.'
+            )
 
     def merge_to(self, other: LabelSet, advice: str = '') -> np.ndarray:
         """Lookup table from ids of this set to ids of `other`, uint8 (256,), 255 for no class.

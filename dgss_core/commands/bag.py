@@ -65,8 +65,7 @@ def write(
         0, or 1 if frames are left out or the source holds less than it promised.
     """
     failed: list[tuple[str, DgssError]] = []
-    if frames is not None:
-        at_least(1, frames=frames)
+    at_least(1, frames=frames)
     named = _conditions(conditions)
     inputs = [] if source == SYNTHETIC else [Path(source)]
     if source == SYNTHETIC:

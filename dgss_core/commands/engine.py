@@ -19,7 +19,7 @@ from dgss_core.commands.tables import print_table
 from dgss_core.errors import DgssError
 from dgss_core.images.folder import folders_in
 from dgss_core.inputs import read_frames
-from dgss_core.labels import IGNORE, LabelSet
+from dgss_core.labels import LabelSet
 from dgss_core.paths import is_file
 from dgss_core.runtime.backends import PREFERRED, check_backend, load_backend
 from dgss_core.runtime.backends.onnx_runtime import CPU, OnnxRuntimeBackend
@@ -248,10 +248,9 @@ def _with_reference(
 
 def _check_ids(labels: np.ndarray, name: str, label_set: LabelSet) -> None:
     """Raise DgssError for labels, uint8 (H, W), with an id that is neither a class nor 255."""
-    known = (labels < len(label_set)) | (labels == IGNORE)
-    if not known.all():
+    if (foreign := label_set.foreign_id(labels)) is not None:
         raise DgssError(
-            f'The labels of {name} hold the id {labels[~known].min()}, which {label_set.name} '
+            f'The labels of {name} hold the id {foreign}, which {label_set.name} '
             'does not have; give the --label-set of the labels.'
         )
 

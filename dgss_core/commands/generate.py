@@ -250,7 +250,7 @@ def _refuse_others(output: Path, journal: str, folders: tuple[str, ...]) -> None
         if folder.is_symlink():
             raise DgssError(f'{folder} is a link, which is not followed; choose another --output.')
         others = folder.iterdir() if folder.is_dir() and not (output / journal).exists() else ()
-        for path in (each for each in others if not each.name.startswith(STAGING)):
+        if path := next((each for each in others if not each.name.startswith(STAGING)), None):
             raise DgssError(
                 f'{path} is not from this command (there is no {output / journal}) and could '
                 'be overwritten; choose another --output.'

@@ -15,16 +15,16 @@ def refuse_useless(needed: tuple[str, object], options: Mapping[str, object]) ->
             raise DgssError(f'--{option} has no effect without --{name}; leave it out.')
 
 
-def at_least(least: int, **options: float) -> None:
-    """Raise DgssError for an option below `least`, named as on the command line."""
+def at_least(least: int, **options: float | None) -> None:
+    """Raise DgssError for an option below `least`, named as on the command line; None may be."""
     for name, value in options.items():
         # Not `value < least`, which does not refuse nan.
-        if not value >= least:
+        if value is not None and not value >= least:
             raise DgssError(f'--{name.replace("_", "-")} is {value}; give at least {least}.')
 
 
-def above(bound: float, **options: float) -> None:
-    """Raise DgssError for an option that is not above `bound`, named as on the command line."""
+def above(bound: float, **options: float | None) -> None:
+    """Raise DgssError for an option that is not above `bound`, named as there; None may be."""
     for name, value in options.items():
-        if not value > bound:
+        if value is not None and not value > bound:
             raise DgssError(f'--{name.replace("_", "-")} is {value}; give more than {bound}.')

@@ -68,7 +68,7 @@ def mine_styles(
         seed: seed of all random numbers
     """
     _check(crop, batch)
-    at_least(1, **({} if batches is None else {'batches': batches}))
+    at_least(1, batches=batches)
     at_least(0, workers=workers, seed=seed)
     refuse_file(output, BANK)
     options = {} if listing is None else {'listing': listing}

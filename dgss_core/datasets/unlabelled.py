@@ -9,10 +9,9 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from dgss_core.bags.bag import is_bag
+from dgss_core.bars import tracked
 from dgss_core.datasets.sample import Sample
 from dgss_core.errors import DgssError, plural
 from dgss_core.images.compressed import decode_compressed, encode_jpeg
@@ -54,10 +53,7 @@ class Unlabelled:
             self.readers = [(name, partial(read_image, file)) for name, file in named]
         else:
             frames = islice(read_frames(path, topic), 0, None, every)
-            bar = Console(stderr=True)
-            for frame in track(
-                frames, f'Reading {path}', None, console=bar, disable=not bar.is_terminal
-            ):
+            for frame in tracked(frames, f'Reading {path}'):
                 packed = encode_jpeg(frame.image, QUALITY)
                 self.readers.append((frame.name, partial(decode_compressed, packed)))
         self.title = f'{path.name}, unlabelled, {plural(len(self), "frame")}'

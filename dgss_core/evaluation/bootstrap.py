@@ -118,7 +118,7 @@ def _kept(units: int, resamples: int, seed: int) -> np.ndarray:
     if units < 2:
         return np.ones((0, units), np.int32)
     # A swap of every unit changes the sign alone, so that the first one need not move.
-    if units - 1 < 31 and 2 ** (units - 1) <= resamples:
+    if 2 ** (units - 1) <= resamples:
         ways = np.arange(2 ** (units - 1))
         swapped = (ways[:, None] >> np.arange(units)) & 1
     else:

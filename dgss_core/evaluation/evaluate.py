@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
+from dgss_core.bars import tracked
 from dgss_core.confusion import ConfusionMatrix
 from dgss_core.datasets import Dataset
 from dgss_core.labels import LabelSet
@@ -33,8 +32,7 @@ def evaluate(
     """
     merge = segmenter.labels.merge_to(dataset.label_set)
     matrix = ConfusionMatrix(dataset.label_set)
-    bar = Console(stderr=True)
-    for index in track(range(len(dataset)), title, console=bar, disable=not bar.is_terminal):
+    for index in tracked(range(len(dataset)), title):
         sample = dataset[index]
         matrix.add(merge[segmenter(sample.image).mask], sample.labels)
     return matrix

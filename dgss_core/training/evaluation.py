@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 
+from dgss_core.bars import tracked
 from dgss_core.confusion import ConfusionMatrix
 from dgss_core.datasets import Dataset, Sample
 from dgss_core.datasets.protocols import Protocol, ProtocolView
@@ -84,10 +83,8 @@ def score(
     merge = segmenter.labels.merge_to(split.dataset.label_set)
     matrix = ConfusionMatrix(split.dataset.label_set)
     total = len(range(rank, len(split.dataset), world))
-    bar = Console(stderr=True)
-    hidden = not (fabric.is_global_zero and bar.is_terminal)
     frames = split.frames(rank, world)
-    for sample in track(frames, split.title, total, console=bar, disable=hidden):
+    for sample in tracked(frames, split.title, total, fabric.is_global_zero):
         mask = segmenter(sample.image, size=sample.labels.shape).mask
         matrix.add(merge[mask], sample.labels)
     if world > 1:

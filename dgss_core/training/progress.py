@@ -12,9 +12,10 @@ from time import perf_counter
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn, track
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from dgss_core.bars import tracked
 from dgss_core.datasets.synthetic import SET_FRAMES
 from dgss_core.training.meter import Reading
 
@@ -30,12 +31,10 @@ def read_in_threads(
 
     One thread takes neighbours: synthetic frames of a set are rendered together.
     """
-    console = Console(stderr=True)
-    hidden = not (show and console.is_terminal)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         runs = [range(count)[start : start + SET_FRAMES] for start in range(0, count, SET_FRAMES)]
         parts = chain.from_iterable(pool.map(lambda run: [read(index) for index in run], runs))
-        return list(track(parts, title, count, console=console, disable=hidden))
+        return list(tracked(parts, title, count, show))
 
 
 class Progress:

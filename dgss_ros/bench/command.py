@@ -46,8 +46,7 @@ def node(
     """
     usual = SCENARIOS[scenario]
     rate = usual.rate if rate is None else rate
-    if minutes is not None:
-        above(0, minutes=minutes)
+    above(0, minutes=minutes)
     if rate < 0 or (rate == 0 and (scenario != 'model' or minutes is not None)):
         raise DgssError(f'The rate is {rate:g}; give frames per second above 0.')
     if minutes is not None and frames is not None:

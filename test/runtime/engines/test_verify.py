@@ -28,18 +28,6 @@ from dgss_core.runtime.engines.proof import Verification, _checksum, report_path
 from dgss_core.runtime.engines.verify import GATES, SURE, Outcome, compare
 
 
-@pytest.fixture
-def sound(tmp_path: Path) -> Bundle:
-    """A correct bundle in low precision, which needs a proof."""
-    return write_classifier(tmp_path / 'sound', precision='fp16')
-
-
-@pytest.fixture
-def broken(tmp_path: Path) -> Bundle:
-    """Its weights differ from those behind the answers in the reference frames."""
-    return write_classifier(tmp_path / 'broken', precision='fp16', noise=0.3)
-
-
 class Load:
     """Loads ONNX Runtime with a cache of its own and collects the reported lines."""
 

@@ -7,22 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from small_networks import add_higher, write_classifier
+from small_networks import add_higher
 
 from dgss_core.cli import main
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.bundle import Bundle, ReferenceFrame
-
-
-@pytest.fixture
-def sound(tmp_path: Path) -> Bundle:
-    return write_classifier(tmp_path / 'sound', precision='fp16')
-
-
-@pytest.fixture
-def broken(tmp_path: Path) -> Bundle:
-    """Its weights differ from those behind the answers in the reference frames."""
-    return write_classifier(tmp_path / 'broken', precision='fp16', noise=0.3)
 
 
 def write_frames(folder: Path, frames: list[ReferenceFrame]) -> None:
