@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from dgss_core import __version__
-from dgss_core.commands.convert import SourceFacts, convert_file
+from dgss_core.commands.convert import convert_file
 from dgss_core.commands.engine import verify_engine
 from dgss_core.commands.export import export
 from dgss_core.commands.progress import say
@@ -21,6 +21,7 @@ from dgss_core.export.bundle import refuse_unfit
 from dgss_core.export.frames import conditions_in
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import read_about
+from dgss_core.networks.conversion import SourceFacts
 from dgss_core.networks.weight_files import Which
 from dgss_core.published.catalog import Catalog, load_catalog
 from dgss_core.published.entry import Checkpoint

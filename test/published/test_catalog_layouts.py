@@ -10,7 +10,7 @@ torch = pytest.importorskip('torch', reason='loads checkpoints')
 
 from catalog_layouts import layout_of  # noqa: E402
 
-from dgss_core.commands.convert import encoder_options, head_sizes  # noqa: E402
+from dgss_core.networks.conversion import encoder_options, head_sizes  # noqa: E402
 from dgss_core.networks.importers.keys import load_exactly, take_prefix  # noqa: E402
 from dgss_core.networks.systems import build_system  # noqa: E402
 from dgss_core.networks.systems.importers import import_system  # noqa: E402

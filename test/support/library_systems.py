@@ -16,9 +16,10 @@ import torch
 from formula_weights import image
 from torch import Tensor, nn
 
-from dgss_core.commands.convert import convert_file, encoder_options, head_sizes
+from dgss_core.commands.convert import convert_file
 from dgss_core.labels import Label, LabelSet
 from dgss_core.networks.checkpoint import load_checkpoint
+from dgss_core.networks.conversion import encoder_options, head_sizes
 from dgss_core.networks.importers.keys import Weights, load_exactly, take_prefix
 from dgss_core.networks.systems import SegmentationModel, build_system
 from dgss_core.networks.systems.importers import import_system

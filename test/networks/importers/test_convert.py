@@ -10,10 +10,11 @@ from catalog_layouts import published_dinov2, published_reins, vltseg
 from records import clouds_head, head_sizes, label_set, layout
 from small_systems import CLIP_RESNET, SIZES, small
 
-from dgss_core.commands.convert import convert_file, encoder_options
+from dgss_core.commands.convert import convert_file
 from dgss_core.errors import DgssError
 from dgss_core.labels import Label, LabelSet
 from dgss_core.networks.checkpoint import load_checkpoint
+from dgss_core.networks.conversion import encoder_options
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.importers.keys import load_exactly, take_prefix
 from dgss_core.networks.inference import slide

@@ -10,10 +10,11 @@ from published_sam import Shapes, official_sam
 from records import head_sizes, label_set, layout
 from torch import Tensor
 
-from dgss_core.commands.convert import convert_file, encoder_options
+from dgss_core.commands.convert import convert_file
 from dgss_core.errors import DgssError
 from dgss_core.networks.adapters.reins import Reins
 from dgss_core.networks.checkpoint import load_checkpoint
+from dgss_core.networks.conversion import encoder_options
 from dgss_core.networks.encoders import build_encoder
 from dgss_core.networks.encoders.positions import resample_offsets
 from dgss_core.networks.encoders.vit import Grid

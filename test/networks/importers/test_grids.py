@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from catalog_layouts import published_dinov2, published_reins
 from records import head_sizes, label_set, layout
 
-from dgss_core.commands.convert import SourceFacts, convert_file, encoder_options
+from dgss_core.commands.convert import convert_file
 from dgss_core.errors import DgssError
 from dgss_core.networks.checkpoint import load_checkpoint
+from dgss_core.networks.conversion import SourceFacts, encoder_options
 from dgss_core.networks.importers.keys import take_prefix
 
 SIDE, PATCH = 37, 14

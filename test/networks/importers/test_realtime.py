@@ -8,10 +8,11 @@ import pytest
 import torch
 from published_layouts import LAYOUTS, formula_image, formula_weights, picked, records, shapes
 
-from dgss_core.commands.convert import convert_file, encoder_options
+from dgss_core.commands.convert import convert_file
 from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import load_checkpoint
+from dgss_core.networks.conversion import encoder_options
 from dgss_core.networks.encoders import build_encoder
 from dgss_core.networks.importers.keys import load_exactly
 from dgss_core.networks.systems import SegmentationModel, build_system
