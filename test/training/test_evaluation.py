@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,18 @@ def scored(root: Path, view: ProtocolView, look: Inference) -> tuple[ConfusionMa
 
 def right(matrix: ConfusionMatrix) -> float:
     return np.trace(matrix.counts) / matrix.counts.sum()
+
+
+def test_an_image_that_may_not_be_written_is_segmented_without_a_warning() -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+    image.flags.writeable = False
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            ModelSegmenter(ByColour(), Inference())(image)
+    finally:
+        torch.set_warn_always(False)
 
 
 def test_every_labelled_pixel_counts_at_its_own_size(tmp_path: Path) -> None:
