@@ -13,6 +13,7 @@ import numpy as np
 
 from dgss_core.commands.limits import at_least
 from dgss_core.commands.progress import say, with_progress
+from dgss_core.commands.sizes import parse_size
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.evaluate import SegmentsImages
 from dgss_core.files import STAGING, refuse_unwritable, write_whole
@@ -80,7 +81,7 @@ def images(
     count: int = 5000,
     steps: int = 50,
     guidance: float = 7.5,
-    size: tuple[int, int] = (768, 768),
+    size: str = '768x768',
     precision: Literal['auto', 'fp32', 'fp16', 'bf16'] = 'auto',
     batch: int = 1,
     seed: int = 1,
@@ -98,16 +99,17 @@ def images(
         count: number of pictures; the prompts are used in turn
         steps: steps of the sampler
         guidance: weight of the prompt
-        size: height and width in pixels
+        size: width and height in pixels
         precision: fp32, fp16 or bf16; auto is fp16 on a GPU, else fp32
         batch: pictures made at once
         seed: seed of all random numbers
     """
     at_least(0, seed=seed)
     at_least(1, count=count, steps=steps, batch=batch)
+    width, height = parse_size(size)
     from dgss_core.training.generation.images import Drawing
 
-    drawing = Drawing(model, steps, guidance, size, precision)
+    drawing = Drawing(model, steps, guidance, (height, width), precision)
     _refuse_others(output, 'images.jsonl', (IMAGES,))
     wanted = _pictures(_read_prompts(prompts), count, seed)
     journal = Journal(output / 'images.jsonl', {**asdict(drawing), 'size': [*size], 'seed': seed})
@@ -231,7 +233,6 @@ def _read_prompts(path: Path) -> list[dict[str, Any]]:
 def _pictures(prompts: list[dict[str, Any]], count: int, seed: int) -> list[dict[str, Any]]:
     from dgss_core.training.chance import seed_of
 
-    chosen = islice(cycle(prompts), count)
     return [
         {
             'file': f'{IMAGES}/{index:06d}_{line["condition"]}.png',
@@ -239,7 +240,7 @@ def _pictures(prompts: list[dict[str, Any]], count: int, seed: int) -> list[dict
             'condition': line['condition'],
             'image_seed': seed_of(seed, index),
         }
-        for index, line in enumerate(chosen)
+        for index, line in enumerate(islice(cycle(prompts), count))
     ]
 
 

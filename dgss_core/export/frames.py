@@ -64,7 +64,9 @@ def conditions_in(folder: Path) -> list[str]:
 def predict(network: DeployedNetwork, image: np.ndarray) -> Prediction:
     """The answer of `network` for an RGB image, uint8 (H, W, 3), at the size of the image."""
     with torch.no_grad():
-        answers: Answers = network(torch.from_numpy(np.require(image, requirements='CW'))[None])
+        answers: Answers = network(
+            torch.from_numpy(np.require(image, requirements=['C', 'W']))[None]
+        )
     return Prediction(**{name: part[0].numpy() for name, part in answers._asdict().items()})
 
 

@@ -36,7 +36,9 @@ class ModelSegmenter:
         The mask has `size`, (height, width), by default the size of the image. The scores are
         resized, not the mask.
         """
-        pixels = torch.from_numpy(np.require(image, requirements='CW')).to(self.model.mean.device)
+        pixels = torch.from_numpy(np.require(image, requirements=['C', 'W'])).to(
+            self.model.mean.device
+        )
         scores = self.inference(self.model.at_size, pixels.permute(2, 0, 1)[None].float())
         scores = resize(scores.float(), size or image.shape[:2])
         confidence, mask = self.model.head.to_probabilities(scores)[0].max(0)

@@ -30,7 +30,7 @@ def prompts(tmp_path):
 
 
 def command(prompts, pipeline, output, *more):
-    options = ['--count', '3', '--steps', '2', '--size', '[32,48]', '--model', pipeline]
+    options = ['--count', '3', '--steps', '2', '--size', '48x32', '--model', pipeline]
     return main(['generate', 'images', str(prompts), '--output', str(output), *options, *more])
 
 
@@ -99,6 +99,8 @@ def test_wrong_sizes_and_steps_are_refused(drawing):
 
 
 def test_mistakes(prompts, pipeline, tmp_path, capsys):
+    assert command(prompts, pipeline, tmp_path / 'out', '--size', '[32,48]') == 2
+    assert 'write WIDTHxHEIGHT' in capsys.readouterr().err
     assert command(tmp_path / 'none.jsonl', pipeline, tmp_path / 'out') == 2
     assert 'dgss generate prompts' in capsys.readouterr().err
     assert command(prompts, str(tmp_path / 'empty'), tmp_path / 'out') == 2
