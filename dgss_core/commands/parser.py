@@ -14,7 +14,7 @@ import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_loader, set_parsing_settings
 
 from dgss_core.commands.plain_parser import each, switched
-from dgss_core.commands.unknown_keys import unknown_key
+from dgss_core.commands.sections import check_sections, kind_of, unknown_key
 from dgss_core.documents import load_yaml, located, read_yaml
 from dgss_core.errors import DgssError, one_line, shown
 from dgss_core.paths import is_file, missing
@@ -32,11 +32,18 @@ REQUIRED = re.compile(r'the following arguments are required: ([^;]+)')
 """Of jsonargparse, for options without a value."""
 
 
+NO_SECTION = re.compile(
+    r"Importing '(.+?)' is not allowed|Expected a dot import path string: (.+)"
+    r'|Not a valid subclass of \w+\. Got value: (.+?) Subclass types'
+)
+"""Of jsonargparse, for a value where a section is expected."""
+
+
 class Help(DefaultHelpFormatter):
     """Names types as they are written, not as Python shows them."""
 
     def _expand_help(self, action: Any) -> str:
-        return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r'\1', super()._expand_help(action))
+        return _written(super()._expand_help(action))
 
 
 class Parser(ArgumentParser):
@@ -51,37 +58,45 @@ class Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         first = ' '.join(message.split())
-        unreadable = re.search(r'Unable to load config [\'"](.+?)[\'"]', first)
-        path = Path(unreadable[1]) if unreadable else None
-        if named := re.search(r"Importing '([^']+)' is not allowed", first):
-            first = _why_no_section(path, first, named[1])
+        unreadable = list(re.finditer(r'Unable to load config [\'"](.+?)[\'"]', first))
+        path = Path(unreadable[0][1]) if unreadable else None
+        if found := NO_SECTION.search(first):
+            first = _why_no_section(path, first, next(filter(None, found.groups())))
+        elif unreadable and path and is_file(path) and not is_file(Path(unreadable[-1][1])):
+            first = _why_no_section(path, first, unreadable[-1][1])
         elif unreadable and path:
-            first = _why_unreadable(path, first[unreadable.end() :])
-        raise DgssError(f'{one_line(first, 2000).rstrip(".")}; see {self.prog} --help.') from ex
+            first = _why_unreadable(path, first[unreadable[0].end() :])
+        sentence = one_line(_written(first), 2000).rstrip('.')
+        raise DgssError(f'{sentence}; see {self.prog} --help.') from ex
 
 
 def checked(
-    arguments: Sequence[str], switches: Collection[str], sections: Collection[str]
+    arguments: Sequence[str], switches: Collection[str], sections: Mapping[str, type]
 ) -> Iterator[str]:
     """The arguments as jsonargparse takes them; none of them names code.
 
-    `switches`: options of a boolean, which may stand alone (`--overwrite`). `sections`: options
-    whose value is a YAML file or a mapping. Raises DgssError for a config that is missing or not
-    YAML, and for a key in `CODE`.
+    `switches`: options of a boolean, which may stand alone (`--overwrite`). `sections`: the
+    dataclasses of options whose value is a YAML file or a mapping, by their names. Raises
+    DgssError for a config that is missing or not YAML, for a key in `CODE`, and for a value that
+    is no section where one is expected.
     """
     before = ''
     for argument in switched(arguments, switches):
         option, given, value = argument.partition('=')
         if argument.startswith('--') and CODE & set(option[2:].rstrip('+').split('.')):
             raise _names_code(option, option.rpartition('.')[2])
-        if before in sections:
-            argument = _section(before, argument)
-        elif option in sections and given:
-            argument = f'{option}={_section(option, value)}'
-        elif any(key in argument for key in CODE):
-            _check_inline(argument)
-            if given:
-                _check_inline(value)
+        if before[2:] in sections:
+            argument = _section(before, argument, sections[before[2:]])
+        elif option[2:] in sections and given:
+            argument = f'{option}={_section(option, value, sections[option[2:]])}'
+        else:
+            if any(key in argument for key in CODE):
+                _check_inline(argument)
+                if given:
+                    _check_inline(value)
+            name, text = (option, value) if given else (before, argument)
+            if (kind := kind_of(name, sections)) is not None:
+                _check_kind(name, text, kind)
         before = argument
         yield argument
 
@@ -105,9 +120,8 @@ def parse_with_sections(
         )
     switches = {f'--{p.name}' for p in parameters if isinstance(p.default, bool)}
     classes = {name: kinds[name] for name in options if is_dataclass(kinds.get(name))}
-    sections = {f'--{name}' for name in classes}
     arguments = [*each(arguments, (), {f'--{name}' for name in options})]
-    given = list(checked(arguments, switches, sections))
+    given = list(checked(arguments, switches, classes))
     try:
         parsed = parser.parse_args(given)
     except DgssError as error:
@@ -149,7 +163,7 @@ def _missing(
     return f'Give {", ".join(dict.fromkeys(names))}'
 
 
-def _section(option: str, value: str) -> str:
+def _section(option: str, value: str, kind: type) -> str:
     """The value of an option that takes a YAML file or a mapping, after a check of its content."""
     path = Path(value)
     found = is_file(path)
@@ -160,8 +174,17 @@ def _section(option: str, value: str) -> str:
             raise DgssError(f'{path} holds no keys; {advice}.')
         raise missing('file', Path(one_line(value)), advice)
     _check(content, str(path) if found else option)
+    check_sections(content, kind, str(path) if found else option)
     # A bare name like recipe.yaml would be taken for the name of a module.
     return f'./{value}' if found and '/' not in value else value
+
+
+def _check_kind(option: str, value: str, kind: Any) -> None:
+    try:
+        content = load_yaml(value, option)
+    except DgssError:
+        return
+    check_sections(content, kind, option)
 
 
 def _check_inline(value: str) -> None:
@@ -204,10 +227,18 @@ def _load(text: str) -> Any:
     return located(content, Path.cwd(), _working.get() or Path.cwd())
 
 
+def _written(text: str) -> str:
+    """`text` with types as they are written, not as Python shows them."""
+    text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r'\1', text)
+    return re.sub(r'\ba (?=int\b)', 'an ', text)
+
+
 def _why_no_section(path: Path | None, text: str, name: str) -> str:
     """The reason in a message of jsonargparse that a value is the name of a class or a module."""
     keys = re.findall(r'Parser key "(?:config\.)?([^"]+)"', text)
     where = ': '.join([*([str(path)] if path and is_file(path) else []), *keys[-1:]])
+    if '/' in name:
+        return f'{where or "A section"}: {missing("file", Path(name), "correct the path")}'
     return (
         f'{where or "A section"}: {shown(name)} is neither a section nor the path of its file; '
         f'write its keys as a mapping, or the path with a slash (./{one_line(name)})'

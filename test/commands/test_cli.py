@@ -111,7 +111,7 @@ def test_a_value_error_keeps_its_origin(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr('dgss_core.commands.parser.Parser.instantiate', broken, raising=False)
     pytest.importorskip('torch', reason='a verb with more than plain values needs it')
     with pytest.raises(ValueError, match='a bug') as caught:
-        run_verb('generate images', ['x', '--output', 'y'])
+        run_verb('bench train', ['--config.system', 'x', '--config.sources', '[{dataset: y}]'])
     assert isinstance(caught.value.__cause__, KeyError)
 
 

@@ -227,6 +227,49 @@ def test_an_unknown_key_is_named_with_its_file_and_its_place(
     assert refused(TRAIN, capsys) == f'dgss: error: {sentence}; see dgss train --help.'
 
 
+@pytest.mark.parametrize(
+    ('part', 'sentence'),
+    [
+        (
+            {'sources': ['tiny']},
+            "sources: entry 1 is 'tiny'; write its keys as a mapping, such as",
+        ),
+        ({'sources': 'tiny'}, "sources is 'tiny'; write a list"),
+        ({'sources': {'dataset': 'tiny'}}, "sources is {'dataset': 'tiny'}; write a list"),
+        (
+            {'sources': [{'dataset': [1]}]},
+            'dataset: Expected a str. Got value: [1]; see dgss train',
+        ),
+        ({'optimiser': 'adamw'}, "optimiser: 'adamw' is neither a section nor the path"),
+        ({'optimiser': './none.yaml'}, 'optimiser: There is no file none.yaml; correct the path'),
+        ({'optimiser': [1]}, 'optimiser is [1]; write its keys as a mapping'),
+        ({'optimiser': {'schedule': 3}}, 'optimiser: schedule is 3; write its keys'),
+        ({'augmentation': 3}, 'augmentation is 3; write its keys as a mapping'),
+        ({'augmentation': None}, 'augmentation is None; write its keys as a mapping'),
+        ({'steps': 'many'}, 'steps: Expected an int. Got value: many'),
+    ],
+)
+@TRAINS
+def test_a_value_that_is_no_section_is_refused_with_its_place(
+    part: dict[str, Any], sentence: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path('recipe.yaml').write_text(yaml.safe_dump(RECIPE | part))
+    assert f'recipe.yaml: {sentence}' in refused(TRAIN, capsys)
+
+
+@TRAINS
+def test_an_option_that_is_no_section_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path('recipe.yaml').write_text(yaml.safe_dump(RECIPE))
+    error = refused([*TRAIN, '--config.sources', '[tiny]'], capsys)
+    assert "--config.sources: entry 1 is 'tiny'; write its keys as a mapping" in error
+    assert '--config.optimiser is [1]; ' in refused([*TRAIN, '--config.optimiser=[1]'], capsys)
+
+
 @TRAINS
 @pytest.mark.parametrize(
     ('given', 'said'),

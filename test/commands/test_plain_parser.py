@@ -157,9 +157,9 @@ def test_verbs_of_a_vehicle_work_with_the_dependencies_of_package_xml() -> None:
 
 def test_a_verb_that_needs_more_says_what() -> None:
     pytest.importorskip('torch', reason='the verb imports it first')
-    done = without_jsonargparse('generate', 'images', 'x', '--output', 'y')
+    done = without_jsonargparse('bench', 'train')
     assert done.returncode == 2
-    assert 'dgss generate images needs ' in done.stderr
+    assert 'dgss bench train needs ' in done.stderr
     assert 'run pip install jsonargparse[signatures].' in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
