@@ -79,18 +79,27 @@ def test_a_killed_training_resumes_to_the_bit(tmp_path: Path) -> None:
     assert [score['step'] for score in scores[0]] == [25, 50, 60]
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_training_loses_no_step(tmp_path: Path, number: signal.Signals) -> None:
-    """The signal reaches the whole group of processes, and twice, as from `timeout`."""
-    write_frames(tmp_path)
-    values = many_things(tmp_path) | {'save_every': 1000, 'steps': 100}
+@pytest.fixture(scope='module')
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
+    """A recipe that saves at its end only, and the output of its training, beside the frames."""
+    root = tmp_path_factory.mktemp('uninterrupted')
+    write_frames(root)
+    values = many_things(root) | {'save_every': 1000, 'steps': 100}
     values['evaluation'] |= {'every': 1000}
-    whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
-    train(parse(values), tmp_path, whole, CPU)
+    train(parse(values), root, root / 'whole', CPU)
+    return values, root / 'whole'
 
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_training_loses_no_step(
+    uninterrupted: tuple[dict, Path], tmp_path: Path, number: signal.Signals
+) -> None:
+    """The signal reaches the whole group of processes, and twice, as from `timeout`."""
+    values, whole = uninterrupted
+    root, stopped = whole.parent, tmp_path / 'stopped'
     recipe_file = write_recipe(tmp_path / 'recipe.yaml', values)
     pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
-    with begin(recipe_file, tmp_path, stopped, workers=1, **pipes) as process:
+    with begin(recipe_file, root, stopped, workers=1, **pipes) as process:
         try:
             assert any(line.startswith('step 20/100') for line in process.stdout)
             for _ in range(2):
@@ -105,7 +114,7 @@ def test_a_stopped_training_loses_no_step(tmp_path: Path, number: signal.Signals
     assert end in said.splitlines()
     assert 'Traceback' not in said
 
-    train(parse(values), tmp_path, stopped, CPU, resume=True)
+    train(parse(values), root, stopped, CPU, resume=True)
     for name in ('state', 'model'):
         assert same(whole / f'{name}.safetensors', stopped / f'{name}.safetensors')
 
