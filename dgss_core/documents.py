@@ -26,6 +26,8 @@ LONGEST_NUMBER = 64
 
 FILES = {'label_set', 'dataset', 'weights', 'start', 'bank', 'teacher', 'listing'}
 """Keys of a config whose value may be a file."""
+FOLDERS = {'sam'}
+"""Keys whose value may be a folder, or the name of something on a hub."""
 FILE_SUFFIXES = ('.yaml', '.yml', '.safetensors', '.pth', '.pt', '.bin', '.txt')
 
 _PLAIN = ('null', 'bool', 'int', 'float', 'str', 'seq', 'map')
@@ -97,7 +99,7 @@ def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
 
 
 def located(content: Any, folder: Path, working: Path) -> Any:
-    """The content of a config whose files, under the keys `FILES`, lie in `folder`.
+    """The content of a config whose files, under `FILES` and `FOLDERS`, lie in `folder`.
 
     A file that is there becomes its path, so that it is found from anywhere. One that is not is
     left as it is if it lies in the folder `working`, or if its value may be the name of something
@@ -108,17 +110,19 @@ def located(content: Any, folder: Path, working: Path) -> Any:
     if not isinstance(content, dict):
         return content
     return {
-        key: _placed(value, folder, working)
-        if key in FILES and isinstance(value, str)
+        key: _placed(key, value, folder, working)
+        if key in FILES | FOLDERS and isinstance(value, str)
         else located(value, folder, working)
         for key, value in content.items()
     }
 
 
-def _placed(value: str, folder: Path, working: Path) -> str:
+def _placed(key: str, value: str, folder: Path, working: Path) -> str:
     beside = folder / value
     if ':' in value or value.startswith('~') or not value:
         return value
+    if key in FOLDERS:
+        return str(beside) if beside.is_dir() else value
     named = '/' in value or value.endswith(FILE_SUFFIXES)
     if is_file(beside) or (named and not is_file(working / value)):
         return str(beside)

@@ -20,7 +20,7 @@ class AverageConfig:
     Attributes:
         decay: share of the average that an update keeps, once it has warmed up
         start: until this step the average equals the model; after it there is no warm-up
-        every: steps between updates
+        every: steps between updates; that of a recipe equals the model until the first
     """
 
     decay: float = 0.999
@@ -40,7 +40,8 @@ class Average:
 
     Frozen weights are not copied. The model stays on its device and keeps its tensors. With
     `warms_up` update n keeps at most (1 + n) / (10 + n) of the average, as in the averages of
-    TensorFlow: a short training does not keep its random start. A late start needs none.
+    TensorFlow, and the average equals the model until the first update: a short training does not
+    keep its random start. A late start needs none.
     """
 
     def __init__(self, model: nn.Module, config: AverageConfig, warms_up: bool = False) -> None:
@@ -51,7 +52,7 @@ class Average:
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Update the average with the model after `step`, counted from 1."""
-        if step <= self.config.start:
+        if step <= self.config.start or (self.warms_up and step < self.config.every):
             share = 1.0
         elif (step - self.config.start) % self.config.every == 0:
             count = (step - self.config.start) // self.config.every

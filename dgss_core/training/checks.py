@@ -74,26 +74,35 @@ def check_splits(splits: Sequence[ScoredSplit]) -> None:
 
 
 @contextmanager
-def explained(config: TrainConfig, hardware: HardwareConfig) -> Iterator[None]:
-    """Turn what torch raises for a batch that cannot be trained into a DgssError."""
+def explained(config: TrainConfig, hardware: HardwareConfig, processes: int = 1) -> Iterator[None]:
+    """Turn what torch raises for a batch that cannot be trained into a DgssError.
+
+    The batch is shared by `processes`.
+    """
     try:
         yield
     except (MemoryError, RuntimeError, ValueError) as error:
-        sentence = _explanation(error, config, hardware)
+        sentence = _explanation(error, config, hardware, processes)
         if sentence is None:
             raise
         raise DgssError(sentence) from error
 
 
-def _explanation(error: Exception, config: TrainConfig, hardware: HardwareConfig) -> str | None:
+def _explanation(
+    error: Exception, config: TrainConfig, hardware: HardwareConfig, processes: int
+) -> str | None:
     height, width = config.augmentation.crop
-    at_once = hardware.at_once or config.batch
+    at_once = hardware.at_once or config.batch // processes
     crops = f'{at_once} {"crop" if at_once == 1 else "crops"} of {width}x{height} at once'
+    remedy = 'batch and hardware.at_once at least 2'
+    if processes > 1:
+        crops += f' in each of {processes} processes'
+        remedy = f'hardware.at_once at least 2 and batch at least {2 * processes}'
     if 'Expected more than 1 value per channel' in str(error):
         return (
             f'A batch norm of {config.system} cannot be trained on {crops}: it gets one value '
-            'per channel; give batch and hardware.at_once at least 2. A larger '
-            'augmentation.crop helps only a network without a mean over the whole crop.'
+            f'per channel; give {remedy}. A larger augmentation.crop helps only a network '
+            'without a mean over the whole crop.'
         )
     if not is_out_of_memory(error):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,8 @@ from dgss_core.training.mixing import MixingConfig
 from dgss_core.training.optimiser import OptimiserConfig
 from dgss_core.training.self_training import SelfTrainingConfig
 
+IN_TITLES = {'condition', 'mapping', 'frames'}
+"""Options that the title of a dataset shows."""
 MAX_LABEL_STRIDE = 16
 """The coarsest stride of a head of ours; above it a score would have several labels to match."""
 
@@ -47,6 +50,14 @@ class SplitConfig:
         """Open the split below the folder `data`. Raises DgssError if it is missing."""
         root = data / (self.folder or Path(self.dataset).stem)
         return build_dataset(self.dataset, root, self.split, **self.options)
+
+    def named(self, title: str) -> str:
+        """`title` of the opened split, and the folder and the options that it does not show."""
+        words = [title] if self.folder is None else [title, f'folder {self.folder}']
+        for key, value in self.options.items():
+            if key not in IN_TITLES:
+                words.append(f'{key} {Path(value).name if key == "listing" else value}')
+        return ', '.join(words)
 
 
 @dataclass
@@ -99,13 +110,20 @@ class EvaluationConfig:
     pictures: int = 2
 
     def open(self, data: Path) -> list[ScoredSplit]:
-        """Open the splits below the folder `data`. Raises DgssError if one is missing."""
+        """Open the splits below the folder `data`, each with a title of its own.
+
+        Raises DgssError if one is missing.
+        """
         protocol = load_protocol(self.protocol)
         opened = []
+        titles: Counter[str] = Counter()
         for split in self.splits:
             chosen = {'mapping': protocol.map} if takes_protocol_map(split.dataset) else {}
             dataset = replace(split, options={**chosen, **split.options}).open(data)
-            title = f'{dataset.title}, {protocol.title}'
+            title = f'{split.named(dataset.title)}, {protocol.title}'
+            titles[title] += 1
+            if titles[title] > 1:
+                title = f'{title}, number {titles[title]}'
             opened.append(ScoredSplit(dataset, protocol.view(split.dataset), title))
         return opened
 

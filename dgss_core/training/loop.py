@@ -86,7 +86,7 @@ def train(
     record = Record(output, fabric.is_global_zero)
     if fabric.is_global_zero:
         refuse_unwritable(output)
-    with explained(config, hardware), compiling(hardware):
+    with explained(config, hardware, fabric.world_size), compiling(hardware):
         run_steps(fabric, setup(fabric, config, data, record, hardware, resume))
 
 

@@ -15,18 +15,19 @@ from dgss_core.networks.systems import SegmentationModel
 def start_from(known: SegmentationModel, model: SegmentationModel, origin: str) -> str:
     """Load the weights of `known` into `model`; say which classes keep theirs, '' if all do.
 
-    The rows of the last layer go by the names of the classes, or by a merge that one of the two
-    label sets defines: a class that several merge into gets their mean. The rows of all other
-    classes stay as they were drawn. Raises DgssError for a model of other shapes.
+    The rows of the last layer, also of auxiliary heads, go by the names of the classes, or by a
+    merge that one of the two label sets defines: a class that several merge into gets their mean.
+    The rows of all other classes stay as they were drawn. Raises DgssError for a model of other
+    shapes.
     """
     weights = dict(known.state_dict())
     if known.label_set.names == model.label_set.names:
         load_exactly(model, weights, origin)
         return ''
     rows = class_rows(known.label_set, model.label_set)
-    prefix = f'head.{model.head.classifier}.'
+    prefixes = tuple(f'head.{layer}.' for layer in model.head.classifiers)
     for key, own in model.state_dict().items():
-        if key.startswith(prefix) and key in weights and weights[key].shape[1:] == own.shape[1:]:
+        if key.startswith(prefixes) and key in weights and weights[key].shape[1:] == own.shape[1:]:
             weights[key] = _with_rows(weights[key], own, rows)
     load_exactly(model, weights, origin)
     return f'{origin} knows other classes: {_described(known.label_set, model.label_set, rows)}.'

@@ -109,6 +109,33 @@ def test_scores_name_the_protocol_and_are_saved(tmp_path: Path) -> None:
     assert (best == last) == (scores[1]['miou'] > scores[0]['miou'])
 
 
+def test_every_split_has_a_title_of_its_own(tmp_path: Path) -> None:
+    # The scores of a split, and the best of them, are found by its title.
+    frames = str(write_frames(tmp_path))
+    write_frames(tmp_path / 'other')
+    for folder in ('a', 'b'):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'list.txt').write_text('0\n1\n')
+    splits = [
+        {'dataset': frames},
+        {'dataset': frames, 'folder': 'other/frames'},
+        {'dataset': frames, 'options': {'listing': str(tmp_path / 'a' / 'list.txt')}},
+        {'dataset': frames, 'options': {'listing': str(tmp_path / 'b' / 'list.txt')}},
+        {'dataset': 'synthetic', 'options': {'seeds': [1], 'frames': 8}},
+        {'dataset': 'synthetic', 'options': {'seeds': [2], 'frames': 8}},
+    ]
+    opened = parse(recipe(tmp_path, evaluation={'splits': splits})).evaluation.open(tmp_path)
+    end = ', protocol native (whole images)'
+    assert [split.title.replace(end, '') for split in opened] == [
+        'frames all, 8 frames',
+        'frames all, 8 frames, folder other/frames',
+        'frames all, 2 frames, listing list.txt',
+        'frames all, 2 frames, listing list.txt, number 2',
+        'synthetic drive, 1 seeds, 8 frames, seeds [1]',
+        'synthetic drive, 1 seeds, 8 frames, seeds [2]',
+    ]
+
+
 def test_an_unknown_protocol_is_named(tmp_path: Path) -> None:
     write_frames(tmp_path)
     values = recipe(tmp_path, 'dgss')

@@ -176,6 +176,18 @@ def test_a_short_average_forgets_its_start() -> None:
     assert warm.state['weight'].item() == pytest.approx(1.001, abs=1e-5)
 
 
+def test_an_average_without_an_update_yet_equals_the_model() -> None:
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(network.weight, 1000)
+    average = Average(network, AverageConfig(0.999, every=100), warms_up=True)
+    for step in range(1, 101):
+        nn.init.constant_(network.weight, step)
+        average.update(network, step)
+        if step < 100:
+            assert average.state['weight'].item() == step
+    assert average.state['weight'].item() == pytest.approx(100 - 2 / 11)
+
+
 def test_the_loss_log_names_the_first_bad_step(tmp_path: Path) -> None:
     fabric, losses = Fabric(accelerator='cpu', devices=1), LossLog()
     one = torch.ones(())

@@ -8,8 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from tiny_training import CPU, parse, recipe, write_frames
+from torch import nn
 
 from dgss_core.cli import main
 from dgss_core.datasets.contents import spread
@@ -17,6 +19,7 @@ from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import load_checkpoint
 from dgss_core.training.augmentation import ClassStatistics, RareClassSampler
+from dgss_core.training.checks import explained
 from dgss_core.training.config import HardwareConfig
 from dgss_core.training.loop import train
 
@@ -171,3 +174,10 @@ def test_any_temperature_draws_a_class() -> None:
 def test_spread_visits_everything_once() -> None:
     for count in (0, 1, 2, 7, 64, 100):
         assert sorted(spread(count)) == list(range(count))
+
+
+def test_the_sentence_counts_the_crops_of_one_process(tmp_path: Path) -> None:
+    config = parse(recipe(tmp_path, 'famix', batch=2))
+    expected = r'1 crop of 96x96 at once in each of 2 processes.*at least 2 and batch at least 4\.'
+    with pytest.raises(DgssError, match=expected), explained(config, CPU, processes=2):
+        nn.BatchNorm2d(3)(torch.ones(1, 3, 1, 1))

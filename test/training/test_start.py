@@ -11,16 +11,18 @@ import torch
 import yaml
 from preloaded import start
 from safetensors.torch import load_file
+from small_systems import small
 from tiny_training import CPU, parse, recipe, write_frames, write_recipe
 
 from dgss_core.cli import main
+from dgss_core.documents import located
 from dgss_core.errors import DgssError
 from dgss_core.labels import Label, LabelSet
 from dgss_core.networks.checkpoint import About, load_checkpoint, save_checkpoint
 from dgss_core.networks.systems import SegmentationModel
 from dgss_core.training.build import build_model, save_model
 from dgss_core.training.loop import train
-from dgss_core.training.start import class_rows
+from dgss_core.training.start import class_rows, start_from
 
 
 def label_set(name: str, *names: str, **merges: dict) -> LabelSet:
@@ -107,6 +109,31 @@ def test_from_19_classes_to_3(name: str, layer: str, tmp_path: Path) -> None:
         assert torch.equal(now[rows][3], before[rows][19])
     others = [key for key in now if layer not in key]
     assert all(torch.equal(now[key], before[key]) for key in others)
+
+
+@pytest.mark.parametrize(
+    ('name', 'layers'),
+    [
+        ('pidnet-s', ['classify', 'side.1']),
+        ('ddrnet-23-slim', ['classify', 'side.1']),
+        ('bisenetv2', ['classify', *(f'boosters.{i}.3' for i in range(4))]),
+    ],
+)
+@pytest.mark.parametrize('others', [[], [f'class {i}' for i in range(17)]], ids=['fewer', 'same'])
+def test_auxiliary_heads_start_from_other_classes(
+    name: str, layers: list[str], others: list[str]
+) -> None:
+    known = small(name, auxiliary=True)
+    own = label_set('own', 'car', *others, 'road')
+    model = small(name, auxiliary=True, label_set=own)
+    assert 'keeps the weights of car, road' in start_from(known, model, 'FILE')
+    before, now = known.state_dict(), model.state_dict()
+    names = known.label_set.names
+    for layer in layers:
+        for part in ('weight', 'bias'):
+            rows = now[f'head.{layer}.{part}'][[0, -1]]
+            wanted = before[f'head.{layer}.{part}'][[names.index('car'), names.index('road')]]
+            assert torch.equal(rows, wanted)
 
 
 def test_classes_in_another_order_keep_their_scores(tmp_path: Path) -> None:
@@ -199,6 +226,19 @@ def test_files_of_a_recipe_lie_beside_it(
     (tmp_path / 'own.yaml').rename(tmp_path / 'theirs.yaml')
     assert command(tmp_path, config, '--resume') == 2
     assert f"no label set file '{tmp_path / 'own.yaml'}'" in capsys.readouterr().err
+
+
+def test_a_folder_of_a_recipe_lies_beside_it_and_a_name_on_the_hub_stays(tmp_path: Path) -> None:
+    (tmp_path / 'models' / 'sam').mkdir(parents=True)
+    names = ('models/sam', 'facebook/sam-vit-base')
+    found = [
+        located({'self_training': {'refinement': {'sam': name}}}, tmp_path, Path('/'))
+        for name in names
+    ]
+    assert [entry['self_training']['refinement']['sam'] for entry in found] == [
+        str(tmp_path / 'models' / 'sam'),
+        'facebook/sam-vit-base',
+    ]
 
 
 def test_options_of_the_command_line_are_relative_to_the_working_folder(

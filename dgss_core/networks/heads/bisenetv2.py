@@ -37,6 +37,10 @@ class BiSeNetV2Head(PixelHead):
             for level, inputs in enumerate(channels[:-1] if auxiliary else ())
         )
 
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        return (self.classifier, *(f'boosters.{i}.3' for i in range(len(self.boosters))))
+
     def forward(self, features: list[Tensor]) -> Tensor:
         return self.classify(self.decode(features[-1]))
 

@@ -41,6 +41,10 @@ class DualResolutionHead(PixelHead):
         self.auxiliary = auxiliary
         self.side = side_head(channels[0], width, num_classes) if auxiliary else None
 
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        return (self.classifier, 'side.1') if self.auxiliary else (self.classifier,)
+
     def forward(self, features: list[Tensor]) -> Tensor:
         return self.classify(self.decode(features[-1]))
 

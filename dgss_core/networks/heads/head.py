@@ -47,6 +47,11 @@ class Head(nn.Module, ABC):
         self.num_classes = num_classes
         self.stride = stride
 
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        """Names of all layers with a row per class: `classifier`, and those of auxiliary parts."""
+        return (self.classifier,)
+
     @abstractmethod
     def forward(self, features: list[Tensor]) -> Tensor:
         """Scores (B,num_classes,h,w) at `stride`."""
