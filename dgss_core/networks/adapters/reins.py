@@ -111,15 +111,24 @@ class Reins(nn.Module):
 
 
 class StageReins(nn.Module):
-    """Rein for ResNet and ConvNeXt: one `Reins` of a single layer per stage, queries summed."""
+    """Rein for ResNet and ConvNeXt: one `Reins` per stage, queries summed.
 
-    def __init__(self, widths: Sequence[int], **options: Any) -> None:
+    The `Reins` of a stage has as many layers as `depths` says: its blocks have tokens of their own
+    and share the other weights. By default a stage is refined once, at its end.
+    """
+
+    def __init__(
+        self, widths: Sequence[int], depths: Sequence[int] | None = None, **options: Any
+    ) -> None:
         super().__init__()
-        self.stages = nn.ModuleList(Reins(1, width, **options) for width in widths)
+        depths = depths or [1] * len(widths)
+        self.stages = nn.ModuleList(
+            Reins(depth, width, **options) for depth, width in zip(depths, widths, strict=True)
+        )
 
-    def forward(self, x: Tensor, stage: int) -> Tensor:
-        """Refine (B,N,widths[stage])."""
-        return self.stages[stage](x, 0)
+    def forward(self, x: Tensor, stage: int, block: int = 0) -> Tensor:
+        """Refine (B,N,widths[stage]) after a block of a stage."""
+        return self.stages[stage](x, block)
 
     def queries(self) -> Tensor:
         """Queries (tokens,query_width), the same for every image."""

@@ -33,8 +33,10 @@ class Encoder(nn.Module, ABC):
     and coarse maps. Tokens of the whole image (B,N,C) may follow the maps, as `VisionTransformer`
     says.
 
-    If `adapter` is set, it is called as `adapter(tokens (B,N,C), index)` after each block (plain
-    ViTs) or each stage (other encoders), and its result replaces the tokens.
+    If `adapter` is set, its result replaces the tokens. It is called as `adapter(tokens (B,N,C),
+    index)` after each block of plain ViTs, as `adapter(tokens, stage, block)` after each block of
+    timm's ResNet and ConvNeXt, and as `adapter(tokens, index)` after each stage of other encoders.
+    `adapted` says how often it is called for each map.
     `checkpointing = True` recomputes blocks in the backward pass instead of storing them.
 
     Frozen parameters cost nothing: autograd records nothing before the first trained layer.
@@ -103,6 +105,11 @@ class Encoder(nn.Module, ABC):
         cell = self.cells[index]
         return round(ceil(size[0] / cell) * cell), round(ceil(size[1] / cell) * cell)
 
+    @property
+    def adapted(self) -> tuple[int, ...]:
+        """How often the adapter is called on the way to each map from the one before it."""
+        return (1,) * len(self.channels)
+
     @abstractmethod
     def maps(self, x: Tensor) -> list[Tensor]:
         """Maps of images whose sides are multiples of `size_multiple`."""
@@ -136,11 +143,11 @@ class Encoder(nn.Module, ABC):
             )
         return block(*inputs)
 
-    def adapt(self, x: Tensor, index: int) -> Tensor:
-        """Apply the adapter to a map (B,C,h,w)."""
+    def adapt(self, x: Tensor, *place: int) -> Tensor:
+        """Apply the adapter to a map (B,C,h,w); `place` is its index, or stage and block."""
         if self.adapter is None:
             return x
-        tokens = self.adapter(x.flatten(2).transpose(1, 2), index)
+        tokens = self.adapter(x.flatten(2).transpose(1, 2), *place)
         return tokens.transpose(1, 2).unflatten(2, x.shape[-2:])
 
     def resample(self, state: dict[str, Tensor]) -> dict[str, Tensor]:

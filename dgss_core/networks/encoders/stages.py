@@ -53,16 +53,31 @@ class StagedEncoder(Encoder):
         maps: list[Tensor] = []
         for name, part in self.network.items():
             if name in self.ends:
-                x = self.adapt(self.run(part, x), len(maps))
+                x = self._stage(part, x, len(maps))
                 maps.append(x)
             else:
                 x = part(x)
         return maps
 
+    @property
+    def adapted(self) -> tuple[int, ...]:
+        return tuple(len(_parts(self.network[name])[1]) for name in self.ends)
+
+    def _stage(self, part: nn.Module, x: Tensor, stage: int) -> Tensor:
+        if self.adapter is None:
+            return self.run(part, x)
+        before, blocks = _parts(part)
+        for module in before:
+            x = module(x)
+        for index, block in enumerate(blocks):
+            x = self.adapt(self.run(block, x), stage, index)
+        return x
+
     def trunk(self) -> list[list[nn.Module]]:
         stages: list[list[nn.Module]] = [[]]
         for name, part in self.network.items():
-            stages[-1] += _blocks(part)
+            before, blocks = _parts(part)
+            stages[-1] += before + blocks
             if name in self.ends[:-1]:
                 stages.append([])
         return stages
@@ -95,9 +110,10 @@ def _ends_in_relu(block: nn.Module) -> bool:
     return isinstance(block, BasicBlock) and isinstance(block.act2, nn.ReLU)
 
 
-def _blocks(part: nn.Module) -> list[nn.Module]:
+def _parts(part: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
+    """What a part of the network runs before its blocks, and the blocks."""
     from timm.models.convnext import ConvNeXtStage
 
     if isinstance(part, ConvNeXtStage):
-        return [part.downsample, *part.blocks]
-    return list(part) if isinstance(part, nn.Sequential) else [part]
+        return [part.downsample], list(part.blocks)
+    return [], list(part) if isinstance(part, nn.Sequential) else [part]

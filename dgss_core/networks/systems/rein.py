@@ -61,11 +61,11 @@ def rein(
 ) -> ReinModel:
     """Freeze `encoder`, refine each of its blocks, and train the refinement and the head.
 
-    Encoders other than plain ViTs are refined once per stage. With `rank=None` the tokens have
-    full rank. `softmax` and `zero_delta` are as in `Reins`. `refined` are the numbers of the
-    refined blocks of a plain ViT, if not all are. `head_sizes` are options of `Mask2FormerHead`.
-    Raises DgssError for `refined` with another encoder, and for numbers that are not those of
-    different blocks.
+    timm's ResNet and ConvNeXt are refined after each block too, with a `Reins` per stage; other
+    encoders at the end of each stage. With `rank=None` the tokens have full rank. `softmax` and
+    `zero_delta` are as in `Reins`. `refined` are the numbers of the refined blocks of a plain ViT,
+    if not all are. `head_sizes` are options of `Mask2FormerHead`. Raises DgssError for `refined`
+    with another encoder, and for numbers that are not those of different blocks.
     """
     freeze(encoder, 'frozen')
     options: dict[str, Any] = {
@@ -81,7 +81,7 @@ def rein(
         layers = len(encoder.blocks if refined is None else refined)
         encoder.adapter = Reins(layers, encoder.channels[0], refined=refined, **options)
     else:
-        encoder.adapter = StageReins(encoder.channels, **options)
+        encoder.adapter = StageReins(encoder.channels, encoder.adapted, **options)
     head = Mask2FormerHead(
         encoder.channels,
         encoder.strides,
@@ -98,8 +98,8 @@ def check_refined(encoder: Encoder, refined: Sequence[int]) -> None:
     """Raise DgssError unless `refined` are the numbers of different blocks of a plain ViT."""
     if not isinstance(encoder, VisionTransformer):
         raise DgssError(
-            'refined names blocks of a plain ViT, and this encoder is none: Rein refines it after '
-            'each of its stages; leave refined out.'
+            'refined names blocks of a plain ViT, and this encoder is none: all of its stages are '
+            'refined; leave refined out.'
         )
     blocks = len(encoder.blocks)
     if not refined or len(set(refined)) < len(refined) or not set(refined) <= set(range(blocks)):

@@ -141,6 +141,55 @@ def test_stage_reins(build):
     torch.testing.assert_close(program.module()(x), after, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ('name', 'multiple', 'options', 'depths'),
+    [
+        ('resnet26t', 1, {}, (2, 2, 2, 2)),
+        ('convnext_atto', 32, {'depths': (1, 2, 3, 1)}, (1, 2, 3, 1)),
+    ],
+)
+@pytest.mark.parametrize('checkpointing', [False, True])
+def test_rein_refines_every_block_of_resnet_and_convnext(
+    name: str, multiple: int, options: dict, depths: tuple[int, ...], checkpointing: bool
+) -> None:
+    import timm
+
+    encoder = StagedEncoder(name, size_multiple=multiple, **options)
+    freeze(encoder, 'frozen')
+    encoder.checkpointing = checkpointing
+    assert encoder.adapted == depths
+    reins = StageReins(encoder.channels, encoder.adapted, tokens=5, rank=4, query_width=6)
+    encoder.adapter = reins
+    disturb(encoder)
+    x = image(1, 64, 96)
+
+    # timm's own network, block by block.
+    network = timm.create_model(name, **options).eval()
+    known = {
+        key.replace('_', '.', 1): value for key, value in encoder.network.state_dict().items()
+    }
+    network.load_state_dict(known | encoder.network.state_dict(), strict=False)
+    if name.startswith('resnet'):
+        y = network.maxpool(network.act1(network.bn1(network.conv1(x))))
+        stages = [[*getattr(network, f'layer{number}')] for number in range(1, 5)]
+    else:
+        y, stages = network.stem(x), [[*stage.blocks] for stage in network.stages]
+    expected = []
+    for index, stage in enumerate(stages):
+        if not name.startswith('resnet'):
+            y = network.stages[index].downsample(y)
+        for number, block in enumerate(stage):
+            y = block(y)
+            tokens = reins.stages[index](y.flatten(2).transpose(1, 2), number)
+            y = tokens.transpose(1, 2).unflatten(2, y.shape[-2:])
+        expected.append(y)
+    maps = encoder(x)
+    for a, b in zip(maps, expected, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+    (sum(a.square().mean() for a in maps) + reins.queries().sum()).backward()
+    assert all(p.grad is not None for p in reins.parameters())
+
+
 def test_rein_needs_less_memory_than_full_training():
     encoder = dinov2(**VIT | {'depth': 8})
     freeze(encoder, 'full')
