@@ -30,7 +30,8 @@ class OptimiserConfig:
         rate: learning rate
         rates: factors on the rate by pattern of parameter names (`encoder.*`); all matching
             factors are multiplied
-        layer_decay: factor on the rate from each block of the encoder to the block before it
+        layer_decay: factor on the rate from each block of the encoder to the block before it,
+            also of those that the head has taken over
         weight_decay: weight decay of every parameter that is not undecayed
         weight_decay_end: final weight decay, reached along a half cosine; constant when null
         undecayed: parameters without weight decay: `norms`, `biases`, `tables` (tokens,
@@ -126,7 +127,8 @@ def rate_factors(config: OptimiserConfig, model: SegmentationModel) -> dict[str,
     """Factor on the learning rate by parameter name."""
     names = [name for name, _ in model.named_parameters()]
     factors = dict.fromkeys(names, 1.0)
-    blocks = [m for stage in model.encoder.trunk() for m in stage if list(m.parameters())]
+    trunk = [module for stage in model.encoder.trunk() for module in stage]
+    blocks = [m for m in trunk + model.head.taken_blocks() if list(m.parameters())]
     depth = {id(p): i for i, block in enumerate(blocks) for p in block.parameters()}
     for name, parameter in model.named_parameters():
         if id(parameter) in depth:

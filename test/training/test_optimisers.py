@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_systems import small
 from tiny_training import RECIPES
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -74,6 +75,21 @@ def test_rates_multiply_and_fall_from_block_to_block() -> None:
     assert layered['encoder.blocks.3.mlp.fc1.weight'] == pytest.approx(0.8)
     assert layered['encoder.blocks.0.mlp.fc1.weight'] == pytest.approx(0.8**4)
     assert layered['encoder.embed.table'] < layered['encoder.blocks.0.norm1.weight']
+
+
+@pytest.mark.parametrize(
+    ('name', 'last'), [('eomt-dinov2-s', 'head.blocks.1'), ('dgss-dinov2-s-query', 'head.block')]
+)
+def test_rates_fall_through_the_blocks_that_the_head_has_taken(name: str, last: str) -> None:
+    options = {'adapter': 'full'} if name.endswith('query') else {}
+    network = small(name, **options)
+    factors = rate_factors(OptimiserConfig(layer_decay=0.8), network)
+    taken = len(network.head.taken_blocks())
+    blocks = len(network.encoder.blocks)
+    assert factors[f'{last}.norm1.weight'] == pytest.approx(0.8)
+    before = factors[f'encoder.blocks.{blocks - 1}.norm1.weight']
+    assert before == pytest.approx(0.8 ** (taken + 1))
+    assert factors['head.queries'] == factors['head.norm.weight'] == 1
 
 
 def test_a_step_has_its_rates_and_decays() -> None:

@@ -78,6 +78,9 @@ class EomtHead(VitQueryHead):
         self.criterion = criterion or SetCriterion()
         self.register_buffer('masked_share', torch.ones(len(blocks)))
 
+    def taken_blocks(self) -> list[nn.Module]:
+        return list(self.blocks)
+
     def anneal(self, progress: float) -> None:
         """Set the share of masked queries in each block.
 

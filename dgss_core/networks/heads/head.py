@@ -60,6 +60,10 @@ class Head(nn.Module, ABC):
         """Scores (B,num_classes,*size) for a (height, width), resized as in the head's paper."""
         return resize(self(features), size, self.align_corners)
 
+    def taken_blocks(self) -> list[nn.Module]:
+        """Blocks of a pre-trained encoder that this head holds, in their order; here none."""
+        return []
+
     def anneal(self, progress: float) -> None:
         """Follow the progress of a training in [0,1], before each step; here nothing changes."""
 

@@ -78,6 +78,9 @@ class QueryHead(VitQueryHead):
         self.mask_embedding = mlp3(width, width // 4)
         self.criterion = criterion or SetCriterion()
 
+    def taken_blocks(self) -> list[nn.Module]:
+        return [self.block]
+
     def forward(self, features: list[Tensor]) -> Tensor:
         return class_scores(self.predict(*self.tokens(features)))
 
