@@ -129,9 +129,14 @@ def _dinov3(size: str, sizes: Options) -> EncoderEntry:
     return EncoderEntry(dinov3, import_dinov3, weights, DINOV3, sizes, _head_width)
 
 
+def _keep_last_norm(options: Options) -> dict[str, Any]:
+    return {'last_norm': bool(options.get('norms'))}
+
+
 def _stages(name: str, tag: str, size_multiple: int) -> EncoderEntry:
     sizes = {'name': name, 'size_multiple': size_multiple}
-    return EncoderEntry(StagedEncoder, import_timm_stages, f'timm:{name}.{tag}', APACHE, sizes)
+    weights = f'timm:{name}.{tag}'
+    return EncoderEntry(StagedEncoder, import_timm_stages, weights, APACHE, sizes, _keep_last_norm)
 
 
 def _dinov3_convnext(size: str) -> EncoderEntry:

@@ -19,10 +19,12 @@ class StagedEncoder(Encoder):
     """A timm network of four stages with maps at strides 4, 8, 16 and 32.
 
     `name` is timm's name without a tag. `options` go to timm's constructor (`drop_path_rate`).
-    `size_multiple` is 1 for ResNet and 32 for ConvNeXt.
+    `size_multiple` is 1 for ResNet and 32 for ConvNeXt. With `norms` a layer norm over the
+    channels follows each map, as in OpenMMLab's ConvNeXt; the last one is pre-trained.
     """
 
     network: FeatureListNet
+    new_parts = (*Encoder.new_parts, 'norms.')
 
     def __init__(
         self,
@@ -31,6 +33,7 @@ class StagedEncoder(Encoder):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         pad: bool = True,
+        norms: bool = False,
         **options: Any,
     ) -> None:
         import timm
@@ -47,6 +50,7 @@ class StagedEncoder(Encoder):
         names, channels, strides = zip(*info, strict=True)
         super().__init__(channels, strides, size_multiple, mean, std, pad)
         self.network, self.ends = network, names
+        self.norms = nn.ModuleList(nn.LayerNorm(c, eps=1e-6) for c in channels if norms)
         self.ends_in_relu = _ends_in_relu(self.first_stage())
 
     def maps(self, x: Tensor) -> list[Tensor]:
@@ -54,7 +58,7 @@ class StagedEncoder(Encoder):
         for name, part in self.network.items():
             if name in self.ends:
                 x = self._stage(part, x, len(maps))
-                maps.append(x)
+                maps.append(self._normed(x, len(maps)))
             else:
                 x = part(x)
         return maps
@@ -73,13 +77,19 @@ class StagedEncoder(Encoder):
             x = self.adapt(self.run(block, x), stage, index)
         return x
 
+    def _normed(self, x: Tensor, stage: int) -> Tensor:
+        if not self.norms:
+            return x
+        return self.norms[stage](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
     def trunk(self) -> list[list[nn.Module]]:
-        stages: list[list[nn.Module]] = [[]]
+        # A norm comes first so that the last module of each stage is a block.
+        stages: list[list[nn.Module]] = [list(self.norms[:1])]
         for name, part in self.network.items():
             before, blocks = _parts(part)
             stages[-1] += before + blocks
             if name in self.ends[:-1]:
-                stages.append([])
+                stages.append(list(self.norms[len(stages) : len(stages) + 1]))
         return stages
 
 

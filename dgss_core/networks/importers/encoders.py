@@ -202,9 +202,13 @@ def import_clip_resnet(weights: Weights, attention_pool: bool = False) -> Weight
     return rename(weights, rules, source)
 
 
-def import_timm_stages(weights: Weights) -> Weights:
-    """timm's ResNet and ConvNeXt, or the ConvNeXt of an open_clip CLIP (`visual.trunk.*`)."""
+def import_timm_stages(weights: Weights, last_norm: bool = False) -> Weights:
+    """timm's ResNet and ConvNeXt, or the ConvNeXt of an open_clip CLIP (`visual.trunk.*`).
+
+    With `last_norm` the norm of ConvNeXt's classifier is kept, for the last map.
+    """
     rules = (
+        (r'head\.norm\.(.*)', r'norms.3.\1' if last_norm else ''),
         (r'(fc|head|norm|norm_pre)\..*', ''),
         (r'(stem|stages)[._](\d+)\.(.+)', r'network.\1_\2.\3'),
         (r'((?:conv1|bn1|layer[1-4])\..+)', r'network.\1'),

@@ -64,8 +64,9 @@ def _famix(encoder: str) -> System:
     return System(famix, encoder, 'last block', 'DeepLabV3+', 'FAMix, CVPR 2024', options, 'famix')
 
 
-def _rein(encoder: str) -> System:
-    return System(rein, encoder, 'Rein', 'Mask2Former', 'Rein, CVPR 2024', IMAGENET, 'rein')
+def _rein(encoder: str, **sizes: Any) -> System:
+    options = {**IMAGENET, **sizes}
+    return System(rein, encoder, 'Rein', 'Mask2Former', 'Rein, CVPR 2024', options, 'rein')
 
 
 def _vltseg(encoder: str, patch: int) -> System:
@@ -136,7 +137,7 @@ SYSTEMS: dict[str, System] = {
     'rein-clip-l': _rein('clip-vit-l'),
     'rein-sam-h': _rein('sam-h'),
     'rein-resnet50': _rein('resnet50'),
-    'rein-convnext-l': _rein('convnext-l'),
+    'rein-convnext-l': _rein('convnext-l', norms=True),
     'vltseg-eva02-clip-l': _vltseg('eva02-clip-l', 14),
     'vltseg-clip-b': _vltseg('clip-vit-b', 16),
     'vltseg-clip-l': _vltseg('clip-vit-l', 14),

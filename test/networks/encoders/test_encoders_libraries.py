@@ -11,6 +11,7 @@ import open_clip
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from library_encoders import SIZES, TAPS, TIMM, assert_same, assert_same_as_timm, scatter
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.transformer import VisionTransformer as OpenClipVit
@@ -19,6 +20,7 @@ from timm.models.vision_transformer import VisionTransformer as TimmVit
 from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import nn
 
+from dgss_core.networks.adapters.freezing import freeze
 from dgss_core.networks.encoders import ENCODERS, build_encoder
 from dgss_core.networks.encoders.clip_resnet import ClipResNet
 from dgss_core.networks.encoders.stages import StagedEncoder
@@ -235,3 +237,23 @@ def test_stages_as_in_timm(name):
     with torch.no_grad():
         theirs = model.forward_intermediates(x, intermediates_only=True)
         assert_same(encoder(x), theirs[-4:])
+
+
+def test_convnext_with_a_norm_behind_each_map():
+    model = scatter(timm.create_model('convnext_atto'))
+    encoder = StagedEncoder('convnext_atto', size_multiple=32, norms=True).eval()
+    encoder.load_pretrained(import_timm_stages(model.state_dict(), last_norm=True), 'timm')
+    x, last = torch.randn(1, 3, 64, 96), model.head.norm
+    with torch.no_grad():
+        *maps, coarsest = model.forward_intermediates(x, intermediates_only=True)[-4:]
+        theirs = [F.layer_norm(y.permute(0, 2, 3, 1), y.shape[1:2], eps=1e-6) for y in maps]
+        theirs.append(
+            F.layer_norm(
+                coarsest.permute(0, 2, 3, 1), coarsest.shape[1:2], last.weight, last.bias, 1e-6
+            )
+        )
+        assert_same(encoder(x), [y.permute(0, 3, 1, 2) for y in theirs])
+    freeze(encoder, 'frozen')
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    freeze(encoder, 'last_stage')
+    assert [norm.weight.requires_grad for norm in encoder.norms] == [False] * 3 + [True]
