@@ -61,7 +61,7 @@ class Stage:
         if not (record.state.is_file() and record.model.is_file()):
             return False
         done = SavedState.read(record.state).step == self.config.steps
-        return done and (not splits or record.is_scored(self.config.steps, splits))
+        return done and splits <= len(record.scored_on(self.config.steps))
 
     def scores(self) -> dict[str, float | None]:
         """The mIoU of the last step by the title of its split, in order."""

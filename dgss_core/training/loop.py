@@ -159,11 +159,13 @@ def run_steps(fabric: Fabric, training: Training) -> None:
     training.objective.train()
     shown = Progress(state.step, config.steps, fabric.is_global_zero)
     with Stopping(fabric) as stopping, shown as progress:
+        titles = {split.title for split in training.splits}
         if is_scored(config, state.step) and not fabric.broadcast(
-            record.is_scored(state.step, len(training.splits))
+            bool(titles) and titles <= set(record.scored_on(state.step))
         ):
-            # The training ended between its saved state and the scores of that step.
-            record.rewind(state.step - 1)
+            # The training ended between its saved state and the scores of that step, or it is to
+            # be scored on other splits.
+            record.rewind(state.step - 1, titles)
             with progress.paused():
                 evaluate_and_save(fabric, training)
         elif state.step:

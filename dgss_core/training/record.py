@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -196,14 +196,19 @@ class Record:
         except OSError as error:
             raise unwritable(self.scores, error) from error
 
-    def rewind(self, step: int) -> None:
+    def rewind(self, step: int, titles: Collection[str] | None = None) -> None:
         """Delete the evaluations after `step` and an incomplete line; they are repeated.
 
-        Raises DgssError if the file is damaged or cannot be written.
+        With `titles` only those of these splits. Raises DgssError if the file is damaged or cannot
+        be written.
         """
         if not self.first or not self.scores.is_file():
             return
-        lines = [json.dumps(entry) + '\n' for entry in self._entries() if entry['step'] <= step]
+        lines = [
+            json.dumps(entry) + '\n'
+            for entry in self._entries()
+            if entry['step'] <= step or (titles is not None and entry['on'] not in titles)
+        ]
         try:
             write_whole(self.scores, ''.join(lines).encode())
         except OSError as error:
@@ -226,10 +231,9 @@ class Record:
             if found and not _is_whole(path)
         }
 
-    def is_scored(self, step: int, splits: int) -> bool:
-        """Whether `step` was scored on as many `splits`; False if there are none to tell by."""
-        found = sum(entry['step'] == step for entry in self._entries())
-        return 0 < splits <= found
+    def scored_on(self, step: int) -> list[str]:
+        """The titles of the splits that `step` was scored on."""
+        return [entry['on'] for entry in self._entries() if entry['step'] == step]
 
     def _entries(self) -> list[dict[str, Any]]:
         """The evaluations so far. Raises DgssError if a line is none."""

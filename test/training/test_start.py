@@ -182,6 +182,22 @@ def test_more_steps_on_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert yaml.safe_load((run / 'config.yaml').read_text())['steps'] == 4
 
 
+def test_a_resumed_training_is_scored_on_a_split_that_replaces_another(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    write_frames(tmp_path / 'other')
+    run, values = tmp_path / 'run', recipe(tmp_path, steps=2)
+    train(parse(values), tmp_path, run, CPU)
+    other = {**values['evaluation']['splits'][0], 'folder': 'other/frames'}
+    values['evaluation'] |= {'splits': [other]}
+    for _ in range(2):
+        train(parse(values), tmp_path, run, CPU, resume=True)
+        scores = [json.loads(line) for line in (run / 'scores.jsonl').open()]
+        assert [(score['step'], score['on'].partition(', prot')[0]) for score in scores] == [
+            (2, 'frames all, 8 frames'),
+            (2, 'frames all, 8 frames, folder other/frames'),
+        ]
+
+
 def test_a_state_with_a_damaged_description_is_refused(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
