@@ -73,6 +73,18 @@ def check_splits(splits: Sequence[ScoredSplit]) -> None:
             )
 
 
+def told_of_warmup(config: TrainConfig) -> str:
+    """A line about a warm-up that does not end before the last step; '' if it does."""
+    schedule, steps = config.optimiser.schedule, config.steps
+    if schedule.warmup < steps:
+        return ''
+    share = schedule.factor(steps - 1, steps)
+    return (
+        f'The warm-up of {schedule.warmup} steps does not end in this training of {steps}: the '
+        f'learning rate comes to {share:.1%} of optimiser.rate; lower optimiser.schedule.warmup.'
+    )
+
+
 @contextmanager
 def explained(config: TrainConfig, hardware: HardwareConfig, processes: int = 1) -> Iterator[None]:
     """Turn what torch raises for a batch that cannot be trained into a DgssError.

@@ -22,7 +22,7 @@ from dgss_core.training.augmentation import Draws
 from dgss_core.training.average import Average
 from dgss_core.training.build import build_model, build_objective, save_model
 from dgss_core.training.chance import seed_of
-from dgss_core.training.checks import check_sources, check_splits, explained
+from dgss_core.training.checks import check_sources, check_splits, explained, told_of_warmup
 from dgss_core.training.compilation import Form, compiling
 from dgss_core.training.config import HardwareConfig, TrainConfig
 from dgss_core.training.data import (
@@ -110,8 +110,9 @@ def setup(
         raise DgssError(
             f'{record.state} has {saved.step} steps already; give steps at least that.'
         )
-    if line := record.begin(config, hardware, resume):
-        fabric.print(line)
+    for line in (record.begin(config, hardware, resume), told_of_warmup(config)):
+        if line:
+            fabric.print(line)
     fabric.barrier()
 
     torch.manual_seed(config.seed)

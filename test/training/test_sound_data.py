@@ -19,7 +19,7 @@ from dgss_core.errors import DgssError
 from dgss_core.labels import LabelSet
 from dgss_core.networks.checkpoint import load_checkpoint
 from dgss_core.training.augmentation import ClassStatistics, RareClassSampler
-from dgss_core.training.checks import explained
+from dgss_core.training.checks import explained, told_of_warmup
 from dgss_core.training.config import HardwareConfig
 from dgss_core.training.loop import train
 
@@ -154,6 +154,18 @@ def test_a_batch_norm_of_one_value_ends_in_a_sentence(
     hardware = HardwareConfig('cpu', '32-true', at_once=at_once, workers=0)
     with pytest.raises(DgssError, match=r'1 crop of 96x96.*at_once at least 2\. A larger'):
         train(config, tmp_path, tmp_path / 'run', hardware)
+
+
+def test_a_warm_up_that_does_not_end_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_frames(tmp_path)
+    values = recipe(tmp_path, steps=2, optimiser={'schedule': {'warmup': 1000}}, evaluation={})
+    train(parse(values), tmp_path, tmp_path / 'run', CPU)
+    said = capsys.readouterr().out
+    assert 'warm-up of 1000 steps does not end in this training of 2: ' in said
+    assert 'comes to 0.1% of optimiser.rate' in said
+    assert told_of_warmup(parse(values | {'steps': 1001})) == ''
 
 
 def test_memory_that_ends_is_a_sentence(tmp_path: Path) -> None:
