@@ -172,14 +172,18 @@ def label_tables(
     """
     label_set = model.label_set
     coarse: dict[str, LabelSet] = {}
-    if isinstance(model.head, PixelHead):
+    head = model.head
+    if isinstance(head, PixelHead):
         found = (dataset.label_set for dataset in datasets)
         for labels in (labels for labels in found if len(labels) < len(label_set)):
             if coarse.setdefault(labels.name, labels).names != labels.names:
                 raise namesakes(coarse[labels.name], labels)
     merged = None
     if coarse:
-        merged = MergedLoss(label_set, list(coarse.values()), model.head.align_corners)
+        assert isinstance(head, PixelHead)
+        merged = MergedLoss(
+            label_set, list(coarse.values()), head.align_corners, head.label_smoothing
+        )
     tables = []
     for dataset in datasets:
         name = dataset.label_set.name

@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from small_systems import small
+from tiny_training import write_frames
 
+from dgss_core.datasets import build_dataset
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.networks.losses.merged import MergedLoss
 from dgss_core.runtime.bundle import open_bundle
+from dgss_core.training.data import label_tables
 
 CITYSCAPES, CAMVID = LabelSet.load('cityscapes19'), LabelSet.load('camvid11')
 ROOT = Path(__file__).parents[2]
@@ -31,6 +35,32 @@ def test_merged_loss_aligns_corners_as_the_head_does() -> None:
     up = F.interpolate(scores, (6, 8), mode='bilinear', align_corners=True)
     loss = MergedLoss(CITYSCAPES, [CAMVID], align_corners=True)(scores, labels)
     torch.testing.assert_close(loss, F.cross_entropy(up, labels))
+
+
+def test_merged_loss_smooths_labels_as_the_head_does() -> None:
+    torch.manual_seed(0)
+    scores, labels = torch.randn(2, 19, 6, 8), torch.randint(0, 19, (2, 6, 8))
+    labels[0, 0] = IGNORE
+    criterion = MergedLoss(CITYSCAPES, [CAMVID], label_smoothing=0.1)
+    expected = F.cross_entropy(scores, labels, ignore_index=IGNORE, label_smoothing=0.1)
+    torch.testing.assert_close(criterion(scores, labels), expected)
+    # CamVid's car is the car of Cityscapes and its other vehicles: a sum of probabilities.
+    car = criterion.offset['camvid11'] + CAMVID.names.index('car')
+    classes = criterion.members[CAMVID.names.index('car')]
+    likely = scores.log_softmax(1)
+    expected = -0.9 * likely[:, classes].logsumexp(1).mean() - 0.1 * likely.mean()
+    torch.testing.assert_close(criterion(scores, torch.full_like(labels, car)), expected)
+
+
+def test_a_head_keeps_its_smoothing_with_several_label_sets(tmp_path: Path) -> None:
+    fine = write_frames(tmp_path)
+    coarse = tmp_path / 'coarse.yaml'
+    coarse.write_text(fine.read_text().replace('cityscapes19', 'camvid11'))
+    datasets = [build_dataset(path, tmp_path / 'frames') for path in (fine, coarse)]
+    model = small('famix-rn50')
+    merged = label_tables(model, datasets)[1]
+    assert merged is not None
+    assert merged.label_smoothing == model.head.label_smoothing == 0.1
 
 
 def test_a_coarse_label_is_satisfied_by_any_class_it_merges() -> None:

@@ -20,14 +20,19 @@ class MergedLoss(nn.Module):
     A pixel with CamVid's label `bicyclist` is rider, motorcycle or bicycle. Its likelihood is the
     sum of theirs (learning from partial labels, Cour et al., JMLR 2011). All label sets share one
     id space: `offset[name]` is added to the ids of the set `name`.
-    `align_corners` is that of the head.
+    `align_corners` and `label_smoothing` are those of the head; the classes of the model share
+    what is smoothed, as in `segmentation_loss`.
     """
 
     def __init__(
-        self, label_set: LabelSet, others: Sequence[LabelSet], align_corners: bool = False
+        self,
+        label_set: LabelSet,
+        others: Sequence[LabelSet],
+        align_corners: bool = False,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        self.align_corners = align_corners
+        self.align_corners, self.label_smoothing = align_corners, label_smoothing
         self.offset = {label_set.name: 0}
         self.members: list[list[int]] = []
         for other in others:
@@ -50,6 +55,11 @@ class MergedLoss(nn.Module):
             else torch.zeros_like(likely[:, 0])
             for classes in self.members
         ]
+        every = likely.mean(1, keepdim=True)
         likely = torch.cat((likely, *(plane[:, None] for plane in coarse)), dim=1)
+        if self.label_smoothing:
+            teaches = [1.0] * scores.shape[1] + [float(bool(classes)) for classes in self.members]
+            shared = every * likely.new_tensor(teaches)[:, None, None]
+            likely = likely + self.label_smoothing * (shared - likely)
         loss = F.nll_loss(likely, labels, ignore_index=IGNORE, reduction='sum')
         return share(loss, (labels != IGNORE).sum() if counts is None else counts.pixels)
