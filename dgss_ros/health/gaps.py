@@ -20,13 +20,17 @@ PAUSE = 10.0
 many images are hardly ever lost in a row while half of the others arrive."""
 REGULAR = 0.9
 """Share of the intervals that must be whole numbers of periods; a triggered camera has none."""
+VARIED = 0.5
+"""Least standard deviation of these numbers, in their means, where hardly any is one: where most
+images are lost at random it is nearly 1, after a single short interval of a steady camera 0.1."""
 
 
 class StampGaps:
     """What the stamps of one camera say: the share of its images that is missing, and faults.
 
-    The period of the camera is the mean of the shortest intervals between stamps. A longer
-    interval hides as many images as it has further periods, unless it is a pause of the camera.
+    The period of the camera is the mean of the shortest intervals between stamps; where most
+    images are lost, only the very shortest may be one. A longer interval hides as many images as
+    it has further periods, unless it is a pause of the camera.
     """
 
     def __init__(self) -> None:
@@ -62,8 +66,30 @@ class StampGaps:
         if len(intervals) < LEAST:
             return 0.0
         short = intervals[intervals < 1.5 * np.percentile(intervals, 10)]
-        periods = intervals / short.mean()
-        images = periods.round()
-        if (abs(periods - images) <= TOLERANCE).mean() < REGULAR:
-            return 0.0
+        images = _whole(intervals, short.mean())
+        if images is None:
+            images = _whole(intervals, _fitted(intervals))
+            if images is None or images.std() < VARIED * images.mean():
+                return 0.0
         return float(1 - len(images) / max(images.sum(), len(images)))
+
+
+def _whole(intervals: np.ndarray, period: float) -> np.ndarray | None:
+    """The intervals as whole numbers of periods, (N,); None if too many are not."""
+    periods = intervals / period
+    images = periods.round()
+    return images if (abs(periods - images) <= TOLERANCE).mean() >= REGULAR else None
+
+
+def _fitted(intervals: np.ndarray) -> float:
+    """The period of which the shortest interval is one, and the longer ones are multiples.
+
+    The longest tell it most exactly, but how many periods they are only a fit to the others tells.
+    """
+    ordered = np.sort(intervals)
+    period = float(ordered[0])
+    for count in range(2, len(ordered) + 1):
+        part = ordered[:count]
+        images = (part / period).round()
+        period = float(images @ part / (images @ images))
+    return period

@@ -33,6 +33,20 @@ def test_the_share_is_that_of_the_missing_images(share: float, jitter: float) ->
         assert lost(arrived) == 0
 
 
+@pytest.mark.parametrize('jitter', [0.0, 0.05])
+@pytest.mark.parametrize('share', [0.8, 0.9, 0.95])
+def test_the_share_is_found_where_nearly_all_images_are_lost(share: float, jitter: float) -> None:
+    draw = random.Random(1)
+    arrived = [s for s in camera(round(60 / (1 - share)), jitter) if draw.random() >= share]
+    assert lost(arrived) == pytest.approx(share, abs=0.05)
+
+
+@pytest.mark.parametrize('place', [0.1, 0.31, 0.5, 0.9])
+def test_a_single_short_interval_of_a_steady_camera_is_no_loss(place: float) -> None:
+    later = [stamp + int((place - 1) * PERIOD_NS) for stamp in camera(50)[25:]]
+    assert lost([*camera(25), *later]) == 0
+
+
 def test_few_irregular_and_repeated_stamps_say_nothing() -> None:
     assert lost([*camera(10), *camera(30)[20::2]]) == 0
     draw = random.Random(2)
