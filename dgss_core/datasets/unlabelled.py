@@ -19,6 +19,7 @@ from dgss_core.images.folder import images_in, unique_names
 from dgss_core.images.frames import read_image
 from dgss_core.inputs import read_frames
 from dgss_core.labels import IGNORE, LabelSet
+from dgss_core.paths import status_of
 
 UNLABELLED = 'unlabelled'
 QUALITY = 95
@@ -45,20 +46,27 @@ class Unlabelled:
         path = Path(root)
         self.label_set = LabelSet.load(label_set)
         self.readers: list[tuple[str, Callable[[], np.ndarray]]] = []
+        digest = hashlib.sha256(f'{path} {every}\n'.encode(errors='surrogateescape'))
+
+        def add(name: str, read: Callable[[], np.ndarray], content: bytes) -> None:
+            self.readers.append((name, read))
+            digest.update(name.encode(errors='surrogateescape') + b'\n' + content)
+
         if path.is_dir() and not is_bag(path):
             files, left_out = images_in(path)
             if left_out:
                 raise left_out[0][1]
-            named = list(zip(unique_names(files), files, strict=True))[::every]
-            self.readers = [(name, partial(read_image, file)) for name, file in named]
+            for name, file in list(zip(unique_names(files), files, strict=True))[::every]:
+                status = status_of(file)
+                stamp = f'{status.st_size} {status.st_mtime_ns}\n'.encode()
+                add(name, partial(read_image, file), stamp)
         else:
             frames = islice(read_frames(path, topic), 0, None, every)
             for frame in tracked(frames, f'Reading {path}'):
                 packed = encode_jpeg(frame.image, QUALITY)
-                self.readers.append((frame.name, partial(decode_compressed, packed)))
+                add(frame.name, partial(decode_compressed, packed), packed)
         self.title = f'{path.name}, unlabelled, {plural(len(self), "frame")}'
-        names = '\n'.join(name for name, _ in self.readers)
-        self.fingerprint = hashlib.sha256(f'{path} {every}\n{names}'.encode()).hexdigest()
+        self.fingerprint = digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.readers)

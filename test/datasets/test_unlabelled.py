@@ -72,3 +72,9 @@ def test_nothing_of_a_folder_is_left_out_in_silence(folder):
     (folder / '9.png').symlink_to('gone.png')
     with pytest.raises(DgssError, match=r"9\.png is a link to 'gone\.png', which does not exist"):
         build_dataset('unlabelled', folder)
+
+
+def test_the_fingerprint_changes_with_an_image(folder):
+    before = build_dataset('unlabelled', folder).fingerprint
+    cv2.imwrite(str(folder / '1.png'), np.full((24, 32, 3), 7, np.uint8))
+    assert build_dataset('unlabelled', folder).fingerprint != before
