@@ -36,6 +36,8 @@ _FLOAT = re.compile(
     r'^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+'
     r'|[-+]?\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$'
 )
+_FOREIGN = re.compile('[\udc80-\udcff]')
+"""Bytes of a path that are no UTF-8, as Python reads them."""
 _UNPRINTABLE = re.compile('[\0\ud800-\udfff]')
 
 
@@ -96,6 +98,15 @@ def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
     """`load_json` of a file. Raises DgssError also if it cannot be read or is of another kind."""
     refuse_other_kind(path)
     return load_json(read_bounded(path, largest), str(path), largest)
+
+
+def dump_json(content: Any) -> bytes:
+    """Plain values as JSON, in UTF-8; a byte of a path that is none as an escape: `caf\\xe9`.
+
+    Raises ValueError for nan.
+    """
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    return _FOREIGN.sub(lambda byte: rf'\\x{ord(byte[0]) - 0xDC00:02x}', text).encode()
 
 
 def located(content: Any, folder: Path, working: Path) -> Any:

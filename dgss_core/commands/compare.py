@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ from rich.table import Table
 
 from dgss_core.commands.limits import at_least
 from dgss_core.commands.tables import print_table
-from dgss_core.documents import read_json
+from dgss_core.documents import dump_json, read_json
 from dgss_core.errors import DgssError, cause, one_line
 from dgss_core.evaluation.assembly import provenance
-from dgss_core.evaluation.compare import FORMAT, compare_runs, read_run
+from dgss_core.evaluation.compare import FORMAT, compare_runs
+from dgss_core.evaluation.finished import read_run
 from dgss_core.evaluation.report.comparison import build_comparison, is_sure
 from dgss_core.evaluation.results import told
 from dgss_core.files import Kind, refuse_replacing, replacing_folder
@@ -73,8 +73,7 @@ def compare(
 def _write(output: Path, found: dict[str, Any], runs: list[Path], overwrite: bool) -> None:
     try:
         with replacing_folder(output, RESULT, overwrite=overwrite, inputs=runs) as folder:
-            text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
-            (folder / DATA).write_text(text, encoding='utf-8')
+            (folder / DATA).write_bytes(dump_json(found))
             (folder / PAGE).write_text(build_comparison(found), encoding='utf-8')
     except OSError as error:
         raise DgssError(

@@ -10,7 +10,8 @@ from report_page import Page
 
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.bootstrap import differences
-from dgss_core.evaluation.compare import compare_runs, read_run
+from dgss_core.evaluation.compare import compare_runs
+from dgss_core.evaluation.finished import read_run
 from dgss_core.evaluation.folder import EvaluationFolder
 from dgss_core.evaluation.frames import short_drives
 from dgss_core.evaluation.report.comparison import build_comparison
@@ -260,3 +261,10 @@ def test_markup_in_the_page_of_a_comparison_stays_text(found):
     page = Page(build_comparison(json.loads(text)))
     assert [tag for tag, _ in page.elements].count('script') == 2
     assert '<script>alert(1)</script>\\x1b[2J' in page.sections['pair-0']
+
+
+def test_counts_of_another_evaluation_are_a_sentence(before, after, tmp_path):
+    path = write(tmp_path / 'mixed', before[0])
+    (path / 'counts.npz').write_bytes((after[1] / 'counts.npz').read_bytes())
+    with pytest.raises(DgssError, match='counts of another evaluation'):
+        read_run(path)

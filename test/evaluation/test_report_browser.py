@@ -4,7 +4,8 @@ import browser
 import pytest
 from evaluations import Drives, everything
 
-from dgss_core.evaluation.compare import compare_runs, read_run
+from dgss_core.evaluation.compare import compare_runs
+from dgss_core.evaluation.finished import read_run
 from dgss_core.evaluation.folder import EvaluationFolder
 from dgss_core.evaluation.report import write_report
 from dgss_core.evaluation.report.comparison import build_comparison
