@@ -14,7 +14,7 @@ from dgss_core.commands.evaluate_job import (
     Job,
     Predicting,
     Reading,
-    refuse_folder_of_masks,
+    refuse_for_several_bags,
     refuse_repeated,
 )
 from dgss_core.commands.evaluate_models import labels_of_masks, open_masks
@@ -164,8 +164,8 @@ def evaluate(
         of_bags = open_bundle(bundle).labels
     sources = [*(data or ()), *(one for path in bag or () for one in bags_at(path))]
     refuse_repeated(sources)
-    if predictions is not None and len(sources) > len(data or ()) + 1:
-        refuse_folder_of_masks(predictions)
+    if len(sources) > len(data or ()) + 1:
+        refuse_for_several_bags(predictions, ood, labels)
     reading = Reading(root, ways, options, of_bags)
     models = Predicting(
         bundle, checkpoint, predictions, against, mask_topic, named, backend, threads

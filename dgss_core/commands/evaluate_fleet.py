@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from dgss_core.commands.evaluate_job import Job, Shard, Source
+from dgss_core.commands.evaluate_job import Job, Shard, Source, refuse_shared_names
 from dgss_core.commands.evaluate_models import Facts
 from dgss_core.commands.progress import say, with_progress
 from dgss_core.errors import DgssError
@@ -75,6 +75,8 @@ class Fleet:
 
 def run_here(job: Job, sets: Sequence[FrameSet]) -> Scored:
     """Evaluate one set after the other. Raises DgssError at the first mistake."""
+    if len(sets) > 1:
+        refuse_shared_names(([key.name for key in one.keys] for one in sets), job.by_names)
     with ExitStack() as stack:
         models = job.models(stack, say)
         predictors = [model.predictor for model in models]
@@ -127,6 +129,7 @@ def run_fleet(job: Job, sources: Sequence[Source], fleet: Fleet) -> Scored:
                 say(line)
                 said.add(line)
     parts = {number: shard.part for number, shard in shards.items()} | failed
+    refuse_shared_names((part.names for part in parts.values()), job.by_names)
     done = merged([parts[number] for number, _ in items], job.label_set, job.settings, job.ood)
     models = _same([shard.models for shard in shards.values()])
     suites = [shards[number].suites for number in sorted(shards)] if job.corruptions else []

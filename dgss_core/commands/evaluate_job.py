@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +26,7 @@ from dgss_core.datasets.registry import is_copy, takes_protocol_map
 from dgss_core.datasets.synthetic import SYNTHETIC
 from dgss_core.errors import DgssError, cause
 from dgss_core.evaluation.assembly import Settings
-from dgss_core.evaluation.bag_frames import BagFrames, BagOptions
+from dgss_core.evaluation.bag_frames import BagFrames, BagOptions, numbered
 from dgss_core.evaluation.corruption_suite import Counts
 from dgss_core.evaluation.dataset_frames import DatasetFrames
 from dgss_core.evaluation.folder import EvaluationFolder
@@ -116,6 +117,13 @@ class Job:
     corruptions: Sequence[int]
     working: Path = field(default_factory=Path.cwd)
     version: str = __version__
+
+    @property
+    def by_names(self) -> list[Path]:
+        """The folders whose files belong to frames by their names."""
+        masks = self.predicting.predictions
+        found = [] if masks is None or not isinstance(open_masks(masks), Path) else [masks]
+        return found if self.ood is None else [*found, self.ood.folder]
 
     def models(self, stack: ExitStack, report: Report) -> list[Model]:
         """What is scored and, where asked for, what it is compared with, open until `stack` ends.
@@ -230,11 +238,40 @@ def refuse_repeated(sources: Sequence[Source]) -> None:
         parents |= parent
 
 
-def refuse_folder_of_masks(predictions: Path) -> None:
-    """Raise DgssError for masks of several bags in a folder: all bags name their frames alike."""
-    if isinstance(open_masks(predictions), Path):
+def refuse_for_several_bags(
+    predictions: Path | None, ood: Path | None, labels: str | None
+) -> None:
+    """Raise DgssError for folders of files by the names of frames: all bags name theirs alike."""
+    if predictions is not None and isinstance(open_masks(predictions), Path):
         raise DgssError(
             f'{predictions} is a folder of masks, which belong to their frames by name, and '
             'several bags have frames of the same names; evaluate one bag at a time, or give a '
             'bag of masks.'
         )
+    if ood is not None:
+        raise DgssError(
+            f'The OOD labels in {ood} belong to their frames by name, and several bags have '
+            'frames of the same names; evaluate one bag at a time.'
+        )
+    if labels is not None and Path(labels).is_dir() and numbered(Path(labels)):
+        raise DgssError(
+            f'{labels} holds labels by the numbers of the frames, which several bags have; '
+            'evaluate one bag at a time, or name the labels by the stamps of the images.'
+        )
+
+
+def refuse_shared_names(names: Iterable[Iterable[str]], folders: Sequence[Path]) -> None:
+    """Raise DgssError if a file of a folder belongs to frames of several sources by its name.
+
+    `names`: of the frames of each source. `folders`: of masks and of OOD labels.
+    """
+    if not folders:
+        return
+    times = Counter(name for of_source in names for name in of_source)
+    for name in (name for name, count in times.items() if count > 1):
+        for folder in folders:
+            if (folder / f'{name}.png').exists():
+                raise DgssError(
+                    f'{name}.png of {folder} belongs to a frame of each of {times[name]} sources; '
+                    'evaluate them one by one.'
+                )

@@ -128,11 +128,11 @@ class Pairs:
         """Hash of the frames, the label files and the label map; sha256 in hex digits."""
         digest = hashlib.sha256()
         for pair in self.pairs:
-            digest.update(f'{pair.image} {self.storage.stamp(pair.image)}\n'.encode())
+            line = f'{pair.image} {self.storage.stamp(pair.image)}\n'
+            digest.update(line.encode(errors='surrogateescape'))
             if pair.labels:
-                digest.update(
-                    f'{pair.labels.path} {self.storage.stamp(pair.labels.path)}'.encode()
-                )
+                line = f'{pair.labels.path} {self.storage.stamp(pair.labels.path)}'
+                digest.update(line.encode(errors='surrogateescape'))
                 digest.update(pair.labels.map.key)
         return digest.hexdigest()
 

@@ -16,7 +16,7 @@ from dgss_core.bags.interfaces import IMAGE, sibling
 from dgss_core.bags.reader import condition_changes, decode_labels, decode_message
 from dgss_core.bags.stored import HEADED, raw_stamp_ns
 from dgss_core.errors import DgssError, IncompleteError, missing_error
-from dgss_core.evaluation.conditions import Changes, TimeRanges
+from dgss_core.evaluation.conditions import IGNORE, Changes, TimeRanges
 from dgss_core.evaluation.frames import ALONE, FrameKey, Problems, files_hash
 from dgss_core.evaluation.pairing import Pairing, pair
 from dgss_core.images.frames import read_labels
@@ -172,7 +172,7 @@ class BagFrames:
 
     def _pair_files(self, folder: Path, tolerance_ns: int) -> dict[int, int]:
         """Pair the files of a folder by the stamps in their names, or by the numbers of frames."""
-        self._files = sorted(path for path in folder.iterdir() if path.suffix.lower() == '.png')
+        self._files = _label_files(folder)
         if not self._files:
             raise DgssError(f'{folder} holds no PNGs; name the folder that holds the labels.')
         stamps = [_stamp_ns(path.stem) for path in self._files]
@@ -222,11 +222,9 @@ class BagFrames:
             )
 
     def _tell_alone(self, places: Sequence[int]) -> None:
-        if places:
-            self.problems.add(
-                ALONE,
-                *(self.keys[place].name for place in places),
-            )
+        keys = (self.keys[place] for place in places)
+        if alone := [key.name for key in keys if key.condition != IGNORE]:
+            self.problems.add(ALONE, *alone)
 
 
 def message_times(bag: Bag, topic: str, problems: Problems) -> list[Times]:
@@ -242,6 +240,15 @@ def message_times(bag: Bag, topic: str, problems: Problems) -> list[Times]:
 
 def told(error: IncompleteError) -> None:
     """Passes over what `message_times` made a problem."""
+
+
+def numbered(folder: Path) -> bool:
+    """Whether the PNGs of a folder belong to frames by their numbers, and not by their stamps."""
+    return any(_stamp_ns(path.stem) is None for path in _label_files(folder))
+
+
+def _label_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() == '.png')
 
 
 def _ids(message: BagMessage) -> np.ndarray:

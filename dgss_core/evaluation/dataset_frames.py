@@ -10,7 +10,7 @@ import numpy as np
 from dgss_core.datasets import Dataset, Pairs, Synthetic
 from dgss_core.datasets.layout import path_pattern
 from dgss_core.datasets.protocols import ProtocolView
-from dgss_core.errors import DgssError
+from dgss_core.errors import DgssError, shown
 from dgss_core.evaluation.frames import ALONE, UNKNOWN, FrameKey, Problems
 from dgss_core.labels import IGNORE
 
@@ -39,6 +39,18 @@ class DatasetFrames:
 
     @cached_property
     def keys(self) -> list[FrameKey]:
+        keys = self._keys()
+        for key in keys:
+            try:
+                key.name.encode()
+            except UnicodeEncodeError as error:
+                raise DgssError(
+                    f'The name of the frame {shown(key.name)} of {self.title} is not UTF-8; '
+                    'rename its files.'
+                ) from error
+        return keys
+
+    def _keys(self) -> list[FrameKey]:
         dataset = self.dataset
         if isinstance(dataset, Pairs):
             known = dataset.layout.tells_conditions
