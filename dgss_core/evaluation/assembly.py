@@ -21,7 +21,7 @@ from dgss_core.evaluation.bootstrap import RESAMPLES, intervals
 from dgss_core.evaluation.counts import BAND, FrameCounts, PackedCounts, Unpacked, to_arrays
 from dgss_core.evaluation.detection import detection
 from dgss_core.evaluation.flicker import flicker_scores, total
-from dgss_core.evaluation.frames import Problem
+from dgss_core.evaluation.frames import UNKNOWN, Problem
 from dgss_core.evaluation.measures import measures
 from dgss_core.evaluation.results import ALL
 from dgss_core.evaluation.scores import average, bravo, number, retention, scores
@@ -160,11 +160,12 @@ def _nothing(labels: LabelSet, band: int) -> FrameCounts:
 
 
 def _estimated(frames: Sequence[ScoredFrame]) -> dict[str, dict[str, int]] | None:
-    """How often frames of each condition were estimated to have each; None if none were."""
+    """How often frames of each told condition were estimated to have each; None if none were."""
     found: dict[str, dict[str, int]] = {}
     for frame in frames:
         if frame.estimate is not None:
-            row = found.setdefault(frame.key.condition, {})
+            told = frame.key.condition if frame.is_told else UNKNOWN
+            row = found.setdefault(told, {})
             row[frame.estimate] = row.get(frame.estimate, 0) + 1
     return found or None
 

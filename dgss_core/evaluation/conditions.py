@@ -55,7 +55,8 @@ class TimeRanges:
     def at(self, stamp_ns: int, first_ns: int) -> str:
         """The condition at a stamp, or `IGNORE`, or `UNKNOWN` outside all ranges."""
         for name, begin, end in self.ranges:
-            time_s = stamp_ns / 1e9 - (0 if begin > EPOCH_S else first_ns / 1e9)
+            # A float of seconds since the epoch is not exact to the stamps of neighbours.
+            time_s = (stamp_ns - (0 if begin > EPOCH_S else first_ns)) / 1e9
             if begin <= time_s < end:
                 return name
         return UNKNOWN

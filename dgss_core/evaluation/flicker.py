@@ -104,16 +104,17 @@ class FlickerMeter:
         self._grey: np.ndarray | None = None
         # Both with the newest first.
         self._masks: deque[np.ndarray] = deque(maxlen=max(strides))
-        self._flows: deque[Flow] = deque(maxlen=max(strides))
+        self._flows: deque[tuple[Flow, int]] = deque(maxlen=max(strides))
 
     def add(
-        self, image: np.ndarray, mask: np.ndarray, flow: Flow | None = None
+        self, image: np.ndarray, mask: np.ndarray, flow: Flow | None = None, step: int = 1
     ) -> dict[int, FlickerCounts]:
         """Compare the next frame with those before it; returns the counts by stride.
 
         `image`: RGB uint8 (H, W, 3). `mask`: uint8 (h, w) of any size. `flow`: to the frame
-        before, as from `flow_between`, if it is known already. A stride for which there are not
-        enough frames is missing. Raises DgssError if a size differs from the frame before.
+        before, as from `flow_between`, if it is known already. `step`: frames from the one before;
+        2 if one between them is missing. A stride for which there is no frame is missing. Raises
+        DgssError if a size differs from the frame before.
         """
         grey = _small_grey(image)
         if self._grey is not None:
@@ -121,10 +122,13 @@ class FlickerMeter:
                 raise DgssError(
                     'The frames of a drive differ in size; measure the flicker of each size apart.'
                 )
-            self._flows.appendleft(flow or backward_flow(grey, self._grey))
-        trace, found = Trace.start(*grey.shape), {}
-        for stride, (step, past) in enumerate(zip(self._flows, self._masks, strict=True), 1):
-            trace = trace.back(*step)
+            self._flows.appendleft((flow or backward_flow(grey, self._grey), step))
+        trace, stride, found = Trace.start(*grey.shape), 0, {}
+        for (back, frames), past in zip(self._flows, self._masks, strict=True):
+            stride += frames
+            if stride > max(self.strides):
+                break
+            trace = trace.back(*back)
             if stride in self.strides:
                 found[stride] = compare(mask, past, trace)
         self._grey = grey
@@ -197,7 +201,7 @@ def flicker_scores(sums: Mapping[int, FlickerCounts]) -> dict[str, Flicker] | No
             'skipped': counts.skipped,
             'pixels': counts.pixels,
         }
-        for stride, counts in sums.items()
+        for stride, counts in sorted(sums.items())
     } or None
 
 

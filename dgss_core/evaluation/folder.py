@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dgss_core.documents import read_json
+from dgss_core.documents import dump_json, read_json
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.assembly import FORMAT
 from dgss_core.evaluation.counts import pack_arrays
@@ -65,17 +64,20 @@ class EvaluationFolder:
 
     def store(self, identity: str) -> Path:
         """The file of the predictions of `identity`, a line that names predictor and frames."""
-        key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        key = hashlib.sha256(identity.encode(errors='surrogateescape')).hexdigest()[:16]
         return self.path / PREDICTIONS / f'{key}{SUFFIX}'
 
     def write(self, results: Mapping[str, Any], counts: Iterable[tuple[str, np.ndarray]]) -> None:
         """Write the results, and the counts of their frames first. Raises DgssError.
 
-        `counts`: as `to_arrays` gives them.
+        The report and the verdicts of an earlier run are removed, as they are not of these
+        results. `counts`: as `to_arrays` gives them.
         """
+        for name in (REPORT, JUNIT, LINES):
+            with writing(self.path / name):
+                (self.path / name).unlink(missing_ok=True)
         self.put(COUNTS, pack_arrays(counts))
-        text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
-        self.put(RESULTS, text.encode())
+        self.put(RESULTS, dump_json(results))
 
     def put(self, name: str, data: bytes) -> Path:
         """Write one file of the folder. Raises DgssError if that fails."""

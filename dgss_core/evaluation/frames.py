@@ -29,7 +29,8 @@ def files_hash(root: Path, files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in [root] if root.is_file() else sorted(files):
         status = status_of(path)
-        digest.update(f'{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n'.encode())
+        line = f'{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n'
+        digest.update(line.encode(errors='surrogateescape'))
     return digest.hexdigest()[:16]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.flicker import FlickerCounts, FlickerMeter, Flow, flow_between
-from dgss_core.evaluation.frames import FrameKey, FrameSet
+from dgss_core.evaluation.frames import FrameSet
 from dgss_core.evaluation.predict import Show, quietly
 from dgss_core.evaluation.store import PredictionStore, Stored
 from dgss_core.images.compressed import decode_compressed
@@ -77,38 +77,45 @@ class Shifts:
 
 
 def flickers(
-    frames: FrameSet, keys: Sequence[FrameKey], store: PredictionStore, show: Show = quietly
+    frames: FrameSet, places: Sequence[int], store: PredictionStore, show: Show = quietly
 ) -> dict[str, dict[int, FlickerCounts]]:
     """The flicker of each frame of a film, by its name and the stride.
 
-    Empty for frames that do not follow each other. It is kept in the store, as it takes as long as
-    a small network.
+    `places`: of the frames that are scored; those between them have no mask. Empty for frames that
+    do not follow each other. It is kept in the store, as it takes as long as a small network.
     """
     if not frames.is_film:
         return {}
+    keys = [frames.keys[place] for place in places]
     found = store.flicker()
-    if found.keys() >= {key.name for key in keys}:
+    # Another set of frames has other frames before each.
+    if found.keys() == {key.name for key in keys}:
         return found
-    latest: dict[str, Stored] = {}
+    found = {}
+    latest: dict[str, tuple[int, Stored]] = {}
     meters: dict[str, FlickerMeter] = {}
 
-    def pairs() -> Iterator[tuple[Stored, Stored | None]]:
-        for key in keys:
+    def pairs() -> Iterator[tuple[Stored, Stored | None, int]]:
+        for place, key in zip(places, keys, strict=True):
             stored = store.get(key.name)
-            yield stored, latest.get(key.drive)
-            latest[key.drive] = stored
+            before, past = latest.get(key.drive, (place - 1, None))
+            yield stored, past, place - before
+            latest[key.drive] = place, stored
 
-    def prepare(pair: tuple[Stored, Stored | None]) -> tuple[np.ndarray, np.ndarray, Flow | None]:
-        now, before = pair
+    def prepare(
+        pair: tuple[Stored, Stored | None, int],
+    ) -> tuple[np.ndarray, np.ndarray, Flow | None, int]:
+        now, before, step = pair
         image, flow = decode_compressed(now.thumbnail), None
         if before is not None:
             flow = flow_between(image, decode_compressed(before.thumbnail))
-        return image, now.unpacked().mask, flow
+        return image, now.unpacked().mask, flow, step
 
     prepared = show(in_threads(prepare, pairs()), f'Following {frames.title}', len(keys))
-    for key, (image, mask, flow) in zip(keys, prepared, strict=True):
+    for key, (image, mask, flow, step) in zip(keys, prepared, strict=True):
         try:
-            found[key.name] = meters.setdefault(key.drive, FlickerMeter()).add(image, mask, flow)
+            meter = meters.setdefault(key.drive, FlickerMeter())
+            found[key.name] = meter.add(image, mask, flow, step)
         except DgssError as error:
             frames.problems.add(str(error), key.name)
             meters.pop(key.drive)

@@ -32,6 +32,8 @@ def predict(
 
     A frame that cannot be read or that has no mask becomes a problem of `frames`.
     """
+    # It tells the problems of masks, which a run has on every frame that was predicted before too.
+    predictor.begin(frames)
     done = store.names()
     wanted = [
         index
@@ -40,7 +42,6 @@ def predict(
     ]
     if not wanted:
         return
-    predictor.begin(frames)
 
     def prepare(entry: tuple[int, np.ndarray]) -> object:
         return predictor.prepare(entry[1])

@@ -246,7 +246,8 @@ class Results(TypedDict, total=False):
     """None without a replay."""
     monitor: Monitor | None
     estimated: dict[str, dict[str, int]] | None
-    """By condition: how many frames were estimated to have each; None without estimates."""
+    """By the condition that was told, 'unknown' where nobody did: how many frames were estimated
+    to have each; None without estimates."""
     verdicts: list[Verdict]
 
 

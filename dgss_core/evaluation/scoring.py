@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from dgss_core.errors import DgssError
+from dgss_core.evaluation.conditions import IGNORE as IGNORED
 from dgss_core.evaluation.counts import BAND, FrameCounts, PackedCounts
 from dgss_core.evaluation.estimation import ConditionModel, estimates
 from dgss_core.evaluation.flicker import FlickerCounts
@@ -37,7 +38,7 @@ class ScoredFrame:
     source, None for a bundle without statistics. `flicker`: by stride, of a film. `agreement`: the
     share of pixels in which a second predictor gives the same class, None without one. `seconds`:
     of the network. `estimate`: the condition as estimated from the image, None if it was not asked
-    for.
+    for. `is_told`: False if the condition of `key` is that estimate, as nobody said it.
     """
 
     key: FrameKey
@@ -50,6 +51,7 @@ class ScoredFrame:
     agreement: float | None = None
     seconds: float | None = None
     estimate: str | None = None
+    is_told: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def score(
     estimate: bool = False,
     show: Show = quietly,
 ) -> list[ScoredFrame]:
-    """Score the frames that the store holds, in their order.
+    """Score the frames that the store holds, in their order, without those of ignored ranges.
 
     `source`: the place of `frames` among all sets. `statistics`: of the bundle, for the shift.
     `ood`: labels of what lies outside the distribution; a frame may have them alone.
@@ -97,10 +99,15 @@ def score(
     Labels that cannot be read, or do not fit, become problems of `frames`.
     """
     names = store.names()
-    places = [index for index, key in enumerate(frames.keys) if key.name in names]
+    # The store may hold them from an earlier run, of other ranges.
+    places = [
+        index
+        for index, key in enumerate(frames.keys)
+        if key.name in names and key.condition != IGNORED
+    ]
     keys = [frames.keys[index] for index in places]
     counts = dict(_counted(frames, places, store, classes, band, ood, show))
-    flicker = flickers(frames, keys, store, show)
+    flicker = flickers(frames, places, store, show)
     shifts = Shifts(statistics, frames.is_film)
     scored = []
     for index, key in zip(places, keys, strict=True):
@@ -133,7 +140,7 @@ def _estimate(frames: Sequence[ScoredFrame], store: PredictionStore) -> None:
     for frame, name in zip(frames, estimates(log_odds, drives), strict=True):
         frame.estimate = name
         if frame.key.condition == UNKNOWN:
-            frame.key = replace(frame.key, condition=name)
+            frame.key, frame.is_told = replace(frame.key, condition=name), False
 
 
 def _counted(

@@ -143,6 +143,8 @@ class PredictionStore:
 
     def __init__(self, path: Path, predictor: str) -> None:
         self.path = path
+        # A path in it may hold bytes that are no UTF-8, which SQLite takes for no text.
+        predictor = predictor.encode(errors='backslashreplace').decode()
         with _told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             is_new = not path.exists() or path.stat().st_size == 0
@@ -215,12 +217,16 @@ class PredictionStore:
         )
 
     def put_flicker(self, flickers: Mapping[str, Mapping[int, FlickerCounts]]) -> None:
-        """Keep what was computed of frames, by name and stride: it takes as long as a network."""
+        """Keep what was computed of frames, by name and stride: it takes as long as a network.
+
+        What was kept before is replaced.
+        """
         rows = [
             (name, json.dumps({stride: astuple(one) for stride, one in counts.items()}))
             for name, counts in flickers.items()
         ]
         with _told(self.path), self._database:
+            self._database.execute('DELETE FROM flicker')
             self._database.executemany('INSERT OR REPLACE INTO flicker VALUES (?,?)', rows)
 
     def flicker(self) -> dict[str, dict[int, FlickerCounts]]:

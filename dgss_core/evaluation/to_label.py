@@ -35,7 +35,7 @@ def write_to_label(
         for name in (IMAGES, MASKS):
             (staging / name).mkdir()
         lines = [f'{label.name}:{",".join(map(str, label.color))}::' for label in labels.labels]
-        (staging / CLASSES).write_text(MARK + '\n'.join(lines) + '\n')
+        (staging / CLASSES).write_text(MARK + '\n'.join(lines) + '\n', encoding='utf-8')
         taken: set[str] = set()
         for name, image, mask in frames:
             flat = flat_name(name, taken)

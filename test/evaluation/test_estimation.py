@@ -81,7 +81,7 @@ def test_a_bag_without_conditions_is_scored_by_the_estimate(
     found = results(tmp_path / 'out')
     assert code == 0
     assert [*found['conditions']] == ['all', 'night']
-    assert found['estimated'] == {'night': {'night': 4}}
+    assert found['estimated'] == {'unknown': {'night': 4}}
     assert 'Estimated conditions' in (tmp_path / 'out' / 'report.html').read_text()
 
 

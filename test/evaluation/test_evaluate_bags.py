@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from evaluated import evaluate, results
 from streets import film
 
 from dgss_core.bags import BagRecorder, read_messages, write_bag
+from dgss_core.cli import main
 from dgss_core.images.frames import FIRST_STAMP_NS
 from dgss_core.runtime.bundle import Bundle
 
@@ -145,3 +147,82 @@ def test_a_link_without_a_target_beside_a_bag_is_a_problem(
     assert code == 1
     assert "more.mcap is a link to '/gone/more.mcap', which does not exist" in err
     assert results(tmp_path / 'out')['conditions']['all']['frames'] == 5
+
+
+def test_ignored_frames_count_nowhere_also_where_they_were_predicted_before(
+    bag: Path, tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ranges = tmp_path / 'ranges.yaml'
+    ranges.write_text('day: [[0, 0.3]]\nignore: [[0.3, 0.5]]\nnight: [[0.5, 9]]\n')
+    given = ('--bag', bag, '--bundle', probe_bundle.folder, '--overwrite')
+    both = []
+    for name, first in (('fresh', ()), ('again', given)):
+        if first:
+            evaluate(capsys, *first, '--output', tmp_path / name)
+        code, _, err = evaluate(
+            capsys, *given, '--conditions', ranges, '--output', tmp_path / name
+        )
+        assert code == 0, err
+        both.append(results(tmp_path / name))
+    fresh, again = both
+    assert {name: s['frames'] for name, s in fresh['conditions'].items()} == {
+        'all': 6, 'day': 3, 'night': 3
+    }  # fmt: skip
+    for key in ('conditions', 'drives', 'sources', 'problems'):
+        assert again[key] == fresh[key]
+
+
+def test_the_flicker_of_frames_around_a_gap_has_their_true_stride(
+    bag: Path, tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ranges = tmp_path / 'ranges.yaml'
+    ranges.write_text('day: [[0, 0.1], [0.2, 0.3]]\nignore: [[0.1, 0.2], [0.3, 9]]\n')
+    evaluate(
+        capsys, '--bag', bag, '--bundle', probe_bundle.folder, '--conditions', ranges,
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    assert [*results(tmp_path / 'out')['conditions']['day']['flicker']] == ['2']
+
+
+def test_an_ignored_image_needs_no_labels(
+    tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = film(5)
+    frames[2] = replace(frames[2], labels=None)
+    write_bag(tmp_path / 'drive', frames)
+    ranges = tmp_path / 'ranges.yaml'
+    ranges.write_text('ignore: [[0.2, 0.3]]\n')
+    code, _, err = evaluate(
+        capsys, '--bag', tmp_path / 'drive', '--bundle', probe_bundle.folder,
+        '--conditions', ranges, '--output', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 0, err
+    assert results(tmp_path / 'out')['problems'] == []
+
+
+def test_labels_by_the_numbers_of_frames_are_of_one_bag_alone(
+    bag: Path, tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bag(tmp_path / 'second', film(4))
+    (tmp_path / 'labels').mkdir()
+    cv2.imwrite(str(tmp_path / 'labels' / '000001.png'), film(2)[1].labels)
+    given = ('--bundle', probe_bundle.folder, '--output', tmp_path / 'out')
+    for option in ('--labels', '--ood'):
+        code, _, err = evaluate(
+            capsys, '--bag', bag, tmp_path / 'second', option, tmp_path / 'labels', *given
+        )
+        assert code == 2
+        assert 'evaluate one bag at a time' in err
+
+
+def test_a_path_that_is_not_utf8_keeps_the_results(
+    bag: Path, tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign = bag.rename(tmp_path / os.fsdecode(b'caf\xe9'))
+    out = tmp_path / os.fsdecode(b'r\xe9sultat')
+    code, _, err = evaluate(
+        capsys, '--bag', foreign, '--bundle', probe_bundle.folder, '--output', out
+    )
+    assert code == 0, err
+    assert [*results(out)['drives']] == [str(tmp_path / 'caf\\xe9')]
+    assert main(['compare', str(out), str(out), '--output', str(tmp_path / 'both')]) == 0

@@ -167,6 +167,9 @@ def test_criteria_decide_the_exit_code(
     criteria.write_text('mIoU: {night: 3}\n')
     assert evaluate(capsys, *given)[0] == 2
     assert results(output)['verdicts'] == verdicts
+    # Verdicts of an earlier run would be taken for those of these results.
+    assert evaluate(capsys, *given[:-3], '--overwrite')[0] == 0
+    assert not {path.name for path in output.glob('criteria.*')}
 
 
 def test_two_bundles_are_scored_under_corruptions(

@@ -157,3 +157,13 @@ def test_frames_of_another_size_and_bad_strides_are_refused(scene):
     for strides in ((), (0, 1)):
         with pytest.raises(ValueError, match='strides are'):
             FlickerMeter(strides)
+
+
+def test_a_missing_frame_leaves_the_strides_of_the_others_as_they_are(scene):
+    """Every second frame of a mask that stays has the flicker of stride 2, none of stride 1."""
+    wall, stripes = scene
+    whole = total(measure([view(wall, i) for i in range(12)], [view(stripes, 0)] * 12))
+    meter = FlickerMeter()
+    sums = total(meter.add(view(wall, i), view(stripes, 0), step=2) for i in range(0, 12, 2))
+    assert {stride: counts.pairs for stride, counts in sums.items()} == {2: 5, 10: 1}
+    assert sums[2].value == pytest.approx(whole[2].value, rel=0.1)

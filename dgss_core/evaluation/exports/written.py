@@ -14,7 +14,8 @@ MARK = 'Written by dgss evaluate --export; replaced by the next one.'
 
 def write_list(folder: Path, names: Iterable[str]) -> None:
     """Write the names of what else is in the folder of an export."""
-    (folder / LIST).write_text('\n'.join([MARK, *names]) + '\n', encoding='utf-8')
+    text = '\n'.join([MARK, *names]) + '\n'
+    (folder / LIST).write_bytes(text.encode(errors='surrogateescape'))
 
 
 def listed(name: str, why_not: Callable[[Path], str]) -> Kind:
@@ -25,7 +26,8 @@ def listed(name: str, why_not: Callable[[Path], str]) -> Kind:
 
     def why(folder: Path) -> str:
         try:
-            mark, *names = read_regular(folder / LIST).decode().splitlines()
+            data = read_regular(folder / LIST)
+            mark, *names = data.decode(errors='surrogateescape').splitlines()
         except (OSError, ValueError):
             mark, names = '', []
         if mark != MARK:
