@@ -215,7 +215,8 @@ class Suite(Summary):
     families: dict[str, float | None]
     """The mean mIoU by family."""
     benchmark: Summary
-    """Without the corruptions on streets: of the 16 that others measure too."""
+    """Of the 16 corruptions that others measure too, as they do: without those on streets, and
+    without noises above severity 3."""
 
 
 class Verdict(TypedDict):
