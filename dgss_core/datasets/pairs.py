@@ -31,7 +31,8 @@ class Pairs:
         labelled: True skips frames without labels if the layout allows `gaps`, and raises
             otherwise; False keeps every frame, with labels of 255 if it has none
 
-    `unused`: label files of the split that belong to no image.
+    `unused`: label files of the split that belong to no image. `is_whole`: no condition and no
+    listing chose some of its frames.
 
     Raises:
         DgssError: missing files, frames of one name, an unknown split, map or frame, or no frame
@@ -53,6 +54,7 @@ class Pairs:
         self.split = layout.split(split)
         self.storage = root if isinstance(root, Storage) else Storage(root)
         self.pairs, self.unused = find_pairs(layout, self.split, self.storage, mapping)
+        self.is_whole = not (self.split.listing or listing or condition)
         if self.split.listing:
             listed = self.storage.find(self.split.listing) or self.split.listing
             where = self.storage.where(listed)

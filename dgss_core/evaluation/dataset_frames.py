@@ -27,6 +27,13 @@ class DatasetFrames:
         self.dataset, self.view = dataset, view or ProtocolView()
         self.title, self.label_set = dataset.title, dataset.label_set
         self.problems = Problems()
+        # Those of frames that were not chosen are as they should be.
+        if isinstance(dataset, Pairs) and dataset.is_whole and dataset.unused:
+            self.problems.add(
+                'A label file belongs to no image and is not scored; copy its image too, or '
+                'remove it.',
+                *dataset.unused,
+            )
 
     @property
     def fingerprint(self) -> str:

@@ -20,6 +20,7 @@ from dgss_core.evaluation.store import Predicted, Stored
 from dgss_core.evaluation.to_label import write_to_label
 from dgss_core.images.paint import thumbnail
 from dgss_core.labels import LabelSet
+from dgss_core.paths import writing
 
 WIDTH = 960
 """Largest width of a picture in a report, in pixels."""
@@ -103,7 +104,8 @@ def label_next(
 ) -> list[str]:
     """Write the `count` frames most worth labelling as a folder, after `run`; returns their names.
 
-    `labels`: of the predictions. Raises DgssError for a predictor without confidences.
+    `labels`: of the predictions. Raises DgssError for a predictor without confidences, and if they
+    cannot be written.
     """
     features, certainty, frames = [], [], []
     for frame, stored in _stored(done):
@@ -121,7 +123,8 @@ def label_next(
             draft = one.answer.at_size(*one.image.shape[:2]).mask
             yield f'{prefix}{one.frame.key.name}', one.image, draft
 
-    write_to_label(folder.path / TO_LABEL, drafts(), labels)
+    with writing(folder.path / TO_LABEL):
+        write_to_label(folder.path / TO_LABEL, drafts(), labels)
     return [frame.key.name for frame in chosen]
 
 

@@ -68,6 +68,22 @@ def test_a_frame_of_a_dataset_without_labels_is_told(
     assert results(tmp_path / 'out')['conditions']['all']['frames'] == 5
 
 
+def test_labels_of_no_image_are_told(
+    tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_street(tmp_path, {'day': 3, 'night': 1})
+    (tmp_path / 'street' / 'day' / 'images' / 'drive0_2.png').unlink()
+    given = ('--root', tmp_path, '--bundle', probe_bundle.folder)
+    code, _, _ = evaluate(capsys, '--data', data, *given, '--output', tmp_path / 'out')
+    (problem,) = results(tmp_path / 'out')['problems']
+    assert code == 1
+    assert 'belongs to no image' in problem['what']
+    assert (problem['count'], problem['frames']) == (1, ['day/labels/drive0_2.png'])
+    # The night has all its images.
+    night = (f'{data}::night', *given, '--output', tmp_path / 'night')
+    assert evaluate(capsys, '--data', *night)[0] == 0
+
+
 def test_the_counts_beside_the_results_are_those_of_the_frames(
     tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:

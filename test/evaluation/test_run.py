@@ -147,3 +147,25 @@ def test_the_folder_to_label_holds_images_and_drafts(
         image = read_image(folder / 'JPEGImages' / f'{name}.jpg')
         assert np.abs(image.astype(int) - frames[int(name)].image).mean() < 6
     assert 'road:128,64,128::' in (folder / 'labelmap.txt').read_text()
+
+
+def test_a_folder_to_label_that_cannot_be_written_is_named(
+    tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file system refuses a name of more than 255 bytes, as a full one refuses any file."""
+    name = 'x' * 125
+    for kind, pixels in (('images', picture(blocks(0))), ('labels', blocks(0))):
+        file = tmp_path / 'data' / name / kind / f'{name}123456789.png'
+        file.parent.mkdir(parents=True)
+        cv2.imwrite(str(file), pixels)
+    street = tmp_path / 'street.yaml'
+    street.write_text(
+        "images: '{drive}/images/{name}.png'\nlabels: '{drive}/labels/{name}.png'\n"
+        "frame_name: '{drive}/{name}'\nlabel_set: cityscapes19\n"
+    )
+    arguments = [
+        'evaluate', '--data', street, '--root', tmp_path / 'data', '--bundle', probe_bundle.folder,
+        '--backend', 'onnxruntime', '--output', tmp_path / 'out', '--label-next', 1,
+    ]  # fmt: skip
+    assert main([*map(str, arguments)]) == 2
+    assert 'label_next cannot be written (' in capsys.readouterr().err
