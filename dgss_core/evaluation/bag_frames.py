@@ -16,8 +16,8 @@ from dgss_core.bags.interfaces import IMAGE, sibling
 from dgss_core.bags.reader import condition_changes, decode_labels, decode_message
 from dgss_core.bags.stored import HEADED, raw_stamp_ns
 from dgss_core.errors import DgssError, IncompleteError, missing_error
-from dgss_core.evaluation.conditions import IGNORE, Changes, TimeRanges
-from dgss_core.evaluation.frames import ALONE, FrameKey, Problems, files_hash
+from dgss_core.evaluation.conditions import IGNORE, RESERVED, Changes, TimeRanges
+from dgss_core.evaluation.frames import ALONE, UNKNOWN, FrameKey, Problems, files_hash
 from dgss_core.evaluation.pairing import Pairing, pair
 from dgss_core.images.frames import read_labels
 from dgss_core.labels import LabelSet
@@ -135,17 +135,11 @@ class BagFrames:
         return labels
 
     def _keys(self, options: BagOptions) -> list[FrameKey]:
-        changes = Changes(*condition_changes(self._bag, sibling(self._topic, 'condition')))
-        first = min((times.best for times in self._times), default=0)
-        ranges = options.conditions
         keys = [
-            FrameKey(
-                f'{index:06d}',
-                str(self.path),
-                ranges.at(times.best, first) if ranges else changes.at(times.recorded),
-                times.best,
+            FrameKey(f'{index:06d}', str(self.path), condition, times.best)
+            for index, (times, condition) in enumerate(
+                zip(self._times, self._conditions(options.conditions), strict=True)
             )
-            for index, times in enumerate(self._times)
         ]
         if unstamped := [k.name for k, t in zip(keys, self._times, strict=True) if not t.stamp]:
             self.problems.add(
@@ -154,6 +148,22 @@ class BagFrames:
                 *unstamped,
             )
         return keys
+
+    def _conditions(self, ranges: TimeRanges | None) -> list[str]:
+        if ranges:
+            first = min((times.best for times in self._times), default=0)
+            return [ranges.at(times.best, first) for times in self._times]
+        topic = sibling(self._topic, 'condition')
+        changes = Changes(*condition_changes(self._bag, topic))
+        told = [changes.at(times.recorded) for times in self._times]
+        for name in RESERVED:
+            if frames := [f'{index:06d}' for index, found in enumerate(told) if found == name]:
+                self.problems.add(
+                    f'{topic} calls the condition {name!r}, which means something else here, so '
+                    'that it counts as unknown; give the conditions in a file, with --conditions.',
+                    *frames,
+                )
+        return [UNKNOWN if name in RESERVED else name for name in told]
 
     def _find_labels_topic(self, labels: str | None) -> str | None:
         topics = {topic.name: topic.msgtype for topic in self._bag.topics}

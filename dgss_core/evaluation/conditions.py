@@ -13,10 +13,13 @@ from typing import Any
 from dgss_core.documents import read_yaml
 from dgss_core.errors import DgssError, shown, unknown
 from dgss_core.evaluation.frames import UNKNOWN
+from dgss_core.evaluation.results import ALL
 from dgss_core.synthetic import CONDITIONS
 
 IGNORE = 'ignore'
 """The key of the ranges that are not evaluated."""
+RESERVED = (ALL, IGNORE)
+"""Names that no recording and no data set may give to a condition of its own."""
 EPOCH_S = 1e8
 """Times above it are seconds since the epoch, those below are seconds since the first image."""
 

@@ -11,6 +11,7 @@ from dgss_core.datasets import Dataset, Pairs, Synthetic
 from dgss_core.datasets.layout import path_pattern
 from dgss_core.datasets.protocols import ProtocolView
 from dgss_core.errors import DgssError, shown
+from dgss_core.evaluation.conditions import RESERVED
 from dgss_core.evaluation.frames import ALONE, UNKNOWN, FrameKey, Problems
 from dgss_core.labels import IGNORE
 
@@ -48,6 +49,11 @@ class DatasetFrames:
     def keys(self) -> list[FrameKey]:
         keys = self._keys()
         for key in keys:
+            if key.condition in RESERVED:
+                raise DgssError(
+                    f'{self.title} calls a condition {key.condition!r}, which means something '
+                    'else here; call it otherwise.'
+                )
             try:
                 key.name.encode()
             except UnicodeEncodeError as error:

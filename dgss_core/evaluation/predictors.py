@@ -30,7 +30,7 @@ Size = tuple[int, int]
 RESTAMPED_NS = 1000
 """`dgss bag replay` sends an image with the stamp of another a few nanoseconds later."""
 WINDOW = 64
-"""Masks of a bag that may be out of the order of their images by so many places."""
+"""Masks of a bag that are kept for images out of their order; for others it is read again."""
 
 
 class Predictor(Protocol):
@@ -181,14 +181,18 @@ class BagMasks:
 
 
 class _Planes:
-    """The mono8 images of a topic by the frames with their stamps, read in order, once."""
+    """The mono8 images of a topic by the frames with their stamps, read in their order."""
 
     def __init__(self, bag: Bag, topic: str, frames: FrameSet, tolerance_ns: int) -> None:
         stamps = [times.best for times in message_times(bag, topic, frames.problems)]
         pairing = pair([key.stamp_ns or 0 for key in frames.keys], stamps, tolerance_ns)
         self.unused = [stamps[place] for place in pairing.unused]
         self._number_of = {frames.keys[i].name: place for i, place in pairing.partner.items()}
-        self._messages = enumerate(bag.messages({topic}, told))
+        self._read = lambda: iter(bag.messages({topic}, told))
+        self._begin()
+
+    def _begin(self) -> None:
+        self._messages, self._next = self._read(), 0
         self._kept: dict[int, BagMessage] = {}
 
     def take(self, name: str) -> np.ndarray | None:
@@ -196,12 +200,16 @@ class _Planes:
         number = self._number_of.get(name)
         if number is None:
             return None
-        while number not in self._kept:
-            place, self._kept[place] = next(self._messages)
-        message = self._kept.pop(number)
-        # Answers leave the node in the order of their frames; far earlier ones are not asked for.
+        if number < self._next and number not in self._kept:
+            self._begin()
+        # Answers leave the node in the order of their frames; earlier ones are hardly asked for.
         self._kept = {n: kept for n, kept in self._kept.items() if n > number - WINDOW}
-        return decode_labels(message)[1]
+        while self._next <= number:
+            message = next(self._messages)
+            if self._next > number - WINDOW:
+                self._kept[self._next] = message
+            self._next += 1
+        return decode_labels(self._kept.pop(number))[1]
 
 
 def find_mask_topic(bag: Bag, asked: str | None) -> str:

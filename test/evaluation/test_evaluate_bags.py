@@ -226,3 +226,20 @@ def test_a_path_that_is_not_utf8_keeps_the_results(
     assert code == 0, err
     assert [*results(out)['drives']] == [str(tmp_path / 'caf\\xe9')]
     assert main(['compare', str(out), str(out), '--output', str(tmp_path / 'both')]) == 0
+
+
+def test_a_condition_of_a_reserved_name_counts_as_unknown(
+    tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ('day', 'day', 'all', 'ignore')
+    frames = [replace(frame, condition=n) for frame, n in zip(film(4), names, strict=True)]
+    write_bag(tmp_path / 'drive', frames)
+    code, _, err = evaluate(
+        capsys, '--bag', tmp_path / 'drive', '--bundle', probe_bundle.folder,
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 1
+    assert "calls the condition 'all'" in err
+    assert "calls the condition 'ignore'" in err
+    found = results(tmp_path / 'out')['conditions']
+    assert {n: s['frames'] for n, s in found.items()} == {'all': 4, 'day': 2, 'unknown': 2}
