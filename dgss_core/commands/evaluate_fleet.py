@@ -93,7 +93,14 @@ def run_here(job: Job, sets: Sequence[FrameSet]) -> Scored:
         )
         found = [
             run_corrupted(
-                one, predictors, job.label_set, job.folder, job.settings, job.corruptions, _show
+                one,
+                predictors,
+                job.label_set,
+                job.folder,
+                job.settings,
+                job.corruptions,
+                _show,
+                job.ood,
             )
             for one in (sets if job.corruptions else ())
         ]

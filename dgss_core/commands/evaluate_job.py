@@ -186,8 +186,9 @@ class Job:
         suites = []
         if self.corruptions:
             suites = run_corrupted(
-                frames, predictors, self.label_set, self.folder, self.settings, self.corruptions
-            )
+                frames, predictors, self.label_set, self.folder, self.settings, self.corruptions,
+                ood=self.ood,
+            )  # fmt: skip
         return Shard(part, [model.facts for model in models], suites, list(said))
 
 

@@ -25,6 +25,7 @@ from dgss_core.evaluation.counts import (
     to_arrays,
 )
 from dgss_core.evaluation.frames import FrameSet
+from dgss_core.evaluation.ood import OodFolder
 from dgss_core.evaluation.predict import Show, quietly
 from dgss_core.evaluation.predictors import Predictor
 from dgss_core.evaluation.scoring import Classes, count_frame
@@ -83,16 +84,18 @@ def run_suite(
     folder: Path,
     options: SuiteOptions | None = None,
     show: Show = quietly,
+    ood: OodFolder | None = None,
 ) -> dict[str, Counts]:
     """Count what each of the `predictors` does under every corruption of the same images.
 
     Take clean frames, of the day. `folder` keeps every cell that is done; a run that was
-    interrupted goes on there. A frame that cannot be scored clean becomes a problem of `frames`
+    interrupted goes on there. `ood`: labels of what lies outside the distribution, which counts in
+    no score. A frame that cannot be scored clean becomes a problem of `frames`
     and is left out of every cell. Raises DgssError if no frame is left, a label set has no
     merge to `label_set`, or a kept cell cannot be read.
     """
     options = options or SuiteOptions()
-    bench = _Bench(frames, predictors, label_set, options)
+    bench = _Bench(frames, predictors, label_set, options, ood)
     kept = folder / bench.identity
     found: dict[str, Counts] = {name: {} for name in predictors}
     places = [index for index, key in enumerate(frames.keys) if key.condition != IGNORE]
@@ -118,8 +121,9 @@ class _Bench:
         predictors: Mapping[str, Predictor],
         label_set: LabelSet,
         options: SuiteOptions,
+        ood: OodFolder | None,
     ) -> None:
-        self.frames, self.options = frames, options
+        self.frames, self.options, self.ood = frames, options, ood
         self.predictors = list(predictors.values())
         self.classes = [
             Classes.of(predictor.labels, frames.label_set, label_set)
@@ -133,6 +137,7 @@ class _Bench:
             label_set.to_dict(),
             options.seed,
             options.band,
+            ood and ood.fingerprint,
         )
         self.identity = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
@@ -198,13 +203,15 @@ class _Bench:
     def _counts(self, place: int, inputs: list[Any], labels: np.ndarray) -> list[FrameCounts]:
         """One for each predictor."""
         found = []
+        name = self.frames.keys[place].name
+        unusual = self.ood.read(name) if self.ood and name in self.ood else None
         for predictor, prepared, classes in zip(
             self.predictors, inputs, self.classes, strict=True
         ):
             answer = predictor.predict(self.frames.keys[place], prepared)
             if answer is None:
                 raise DgssError('A frame has no mask and is not scored.')
-            found.append(count_frame(answer, labels, classes, self.options.band))
+            found.append(count_frame(answer, labels, classes, self.options.band, unusual))
         return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dgss_core.errors import missing_error
+from dgss_core.evaluation.frames import files_hash
 from dgss_core.images.frames import read_labels
 
 
@@ -29,6 +30,11 @@ class OodFolder:
 
     def __contains__(self, name: str) -> bool:
         return name in self._files
+
+    @property
+    def fingerprint(self) -> str:
+        """It changes with the files."""
+        return files_hash(self.folder, self._files.values())
 
     def read(self, name: str) -> np.ndarray:
         """The labels of a frame, uint8 (H, W). Raises DgssError for a file that is damaged."""

@@ -203,13 +203,14 @@ def run_corrupted(
     settings: Settings,
     severities: Sequence[int],
     show: Show = quietly,
+    ood: OodFolder | None = None,
 ) -> list[Counts]:
     """What each predictor does under every corruption, over a set of frames."""
     named = {str(number): predictor for number, predictor in enumerate(predictors)}
     options = SuiteOptions(severities=severities, seed=settings.seed, band=settings.band)
     kept = folder.path / PREDICTIONS / CORRUPTIONS
     with opencv_in_one_thread():
-        return [*run_suite(frames, named, label_set, kept, options, show).values()]
+        return [*run_suite(frames, named, label_set, kept, options, show, ood).values()]
 
 
 def merged_suites(found: Sequence[Sequence[Counts]]) -> list[Suite]:

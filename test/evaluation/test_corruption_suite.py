@@ -16,6 +16,7 @@ from dgss_core.errors import DgssError
 from dgss_core.evaluation.corruption_suite import CLEAN, Cell, SuiteOptions, run_suite
 from dgss_core.evaluation.counts import FrameCounts
 from dgss_core.evaluation.dataset_frames import DatasetFrames
+from dgss_core.evaluation.ood import OodFolder
 from dgss_core.evaluation.predictors import SegmenterPredictor
 from dgss_core.evaluation.suite_summary import suite_results
 from dgss_core.images.compressed import encode_png
@@ -191,3 +192,22 @@ def test_without_labelled_pixels_the_summary_is_null():
 def test_all_twenty_corruptions_at_five_severities_are_measured():
     assert len(SuiteOptions().cells) == 1 + 5 * 20
     assert {cell.name for cell in SuiteOptions().cells} == {'', *EVALUATED}
+
+
+def test_what_lies_outside_the_distribution_counts_in_no_cell(frames, predictor, tmp_path):
+    folder = tmp_path / 'ood'
+    folder.mkdir()
+    short = SuiteOptions(('fog',), (1,))
+
+    def pixels(ood):
+        found = run_suite(
+            frames, {'ours': predictor}, frames.label_set, tmp_path / 'kept', short, ood=ood
+        )
+        return {cell: int(counts.confusion.sum()) for cell, counts in found['ours'].items()}
+
+    whole = pixels(None)
+    unusual = np.zeros((48, 64), np.uint8)
+    unusual[:12] = 1
+    (folder / f'{frames.keys[0].name}.png').write_bytes(encode_png(unusual))
+    left = pixels(OodFolder(folder))
+    assert {cell: whole[cell] - left[cell] for cell in whole} == dict.fromkeys(whole, 12 * 64)
