@@ -27,6 +27,8 @@ from dgss_core.runtime.segmenter import Segmenter
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
+SAME_SHAPE = 0.05
+"""Largest difference of the aspect ratios of an image and its labels or mask, as a share."""
 RESTAMPED_NS = 1000
 """`dgss bag replay` sends an image with the stamp of another a few nanoseconds later."""
 WINDOW = 64
@@ -108,6 +110,7 @@ class FolderMasks:
         if not _is_named(file):
             return None
         mask = read_labels(file)
+        _refuse_turned(mask, prepared)
         self.labels.check_ids(mask, 'The masks')
         beside = file.with_name(f'{file.stem}_confidence.png')
         confidence = _read_confidence(beside, mask) if _is_named(beside) else None
@@ -174,6 +177,7 @@ class BagMasks:
         view = View(roi=self._coverage.roi)
         view.region(width=size[1], height=size[0])
         if view.roi is None or not self._coverage.is_cut:
+            _refuse_turned(plane, size)
             return plane
         whole = np.empty(size, np.uint8)
         view.restore(plane, outside, whole)
@@ -210,6 +214,19 @@ class _Planes:
                 self._kept[self._next] = message
             self._next += 1
         return decode_labels(self._kept.pop(number))[1]
+
+
+def _refuse_turned(mask: np.ndarray, size: Size) -> None:
+    """Raise DgssError for a mask that has the shape of its image only on its side.
+
+    Any other shape may be that of a network.
+    """
+    given, wanted = mask.shape[1] / mask.shape[0], size[1] / size[0]
+    if abs(given / wanted - 1) > SAME_SHAPE >= abs(given * wanted - 1):
+        raise DgssError(
+            f'The mask is {mask.shape[1]}x{mask.shape[0]} and its image {size[1]}x{size[0]}; turn '
+            'the masks as the images are stored.'
+        )
 
 
 def find_mask_topic(bag: Bag, asked: str | None) -> str:

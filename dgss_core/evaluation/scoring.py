@@ -17,14 +17,13 @@ from dgss_core.evaluation.frames import UNKNOWN, FrameKey, FrameSet
 from dgss_core.evaluation.observing import Second, Shifts, flickers
 from dgss_core.evaluation.ood import OodFolder
 from dgss_core.evaluation.predict import Show, quietly
+from dgss_core.evaluation.predictors import SAME_SHAPE
 from dgss_core.evaluation.store import Predicted, PredictionStore, Stored
 from dgss_core.images.compressed import decode_compressed
 from dgss_core.labels import IGNORE, LabelSet
 from dgss_core.runtime.manifest import SourceStatistics
 from dgss_core.runtime.pipeline import in_threads
 
-SAME_SHAPE = 0.05
-"""Largest difference of the aspect ratios of an image and its labels, as a share."""
 Read = Callable[[], np.ndarray]
 """Reads the labels of a frame, uint8 (H, W)."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from evaluated import evaluate, results
 from streets import blocks, film, write_street
@@ -69,3 +70,20 @@ def test_masks_of_a_bag_may_come_in_any_order(
     assert code == 0, err
     score = results(tmp_path / 'out')['conditions']['all']
     assert (score['frames'], score['miou']) == (len(frames), 1)
+
+
+def test_a_mask_that_lies_on_its_side_is_refused_and_one_of_a_square_network_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, masks = write_street(tmp_path, {'day': 2}), tmp_path / 'masks'
+    masks.mkdir()
+    cv2.imwrite(str(masks / 'day_drive0_0.png'), np.ascontiguousarray(blocks(0).T))
+    square = cv2.resize(blocks(1), (48, 48), interpolation=cv2.INTER_NEAREST)
+    cv2.imwrite(str(masks / 'day_drive1_1.png'), square)
+    code, _, err = evaluate(
+        capsys, '--data', data, '--root', tmp_path, '--predictions', masks,
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 1
+    assert 'The mask is 48x64 and its image 64x48' in err
+    assert results(tmp_path / 'out')['conditions']['all']['frames'] == 1
