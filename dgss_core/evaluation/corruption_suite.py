@@ -31,6 +31,7 @@ from dgss_core.evaluation.predictors import Predictor
 from dgss_core.evaluation.scoring import Classes, count_frame
 from dgss_core.files import write_whole
 from dgss_core.labels import LabelSet
+from dgss_core.paths import writing
 from dgss_core.runtime.pipeline import in_threads
 
 
@@ -92,7 +93,7 @@ def run_suite(
     interrupted goes on there. `ood`: labels of what lies outside the distribution, which counts in
     no score. A frame that cannot be scored clean becomes a problem of `frames`
     and is left out of every cell. Raises DgssError if no frame is left, a label set has no
-    merge to `label_set`, or a kept cell cannot be read.
+    merge to `label_set`, or a cell cannot be kept or read.
     """
     options = options or SuiteOptions()
     bench = _Bench(frames, predictors, label_set, options, ood)
@@ -105,8 +106,9 @@ def run_suite(
             places, sums = _load(path, len(predictors))
         else:
             places, sums = bench.count(cell, places)
-            kept.mkdir(parents=True, exist_ok=True)
-            write_whole(path, _packed(places, sums))
+            with writing(path):
+                kept.mkdir(parents=True, exist_ok=True)
+                write_whole(path, _packed(places, sums))
         for name, counts in zip(predictors, sums, strict=True):
             found[name][cell] = counts
     return found

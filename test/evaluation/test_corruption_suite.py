@@ -133,6 +133,12 @@ def test_mistakes_are_one_sentence(frames, predictor, tmp_path):
         SuiteOptions(('fog',), (6,))
 
 
+def test_a_cell_that_cannot_be_kept_is_named(frames, predictor, tmp_path):
+    (tmp_path / 'kept').write_text('a file')
+    with pytest.raises(DgssError, match=r'clean\.npz cannot be written'):
+        run_suite(frames, {'ours': predictor}, frames.label_set, tmp_path / 'kept', OPTIONS)
+
+
 def test_a_frame_that_fails_later_is_not_left_out_silently(frames, predictor, tmp_path):
     short = SuiteOptions(OPTIONS.names[:1], (1,), OPTIONS.seed)
     run_suite(frames, {'ours': predictor}, frames.label_set, tmp_path / 'kept', short)
