@@ -104,17 +104,21 @@ def label_next(
 ) -> list[str]:
     """Write the `count` frames most worth labelling as a folder, after `run`; returns their names.
 
-    `labels`: of the predictions. Raises DgssError for a predictor without confidences, and if they
-    cannot be written.
+    Where some frames have no labels, they are chosen from these. `labels`: of the predictions.
+    Raises DgssError for a predictor without confidences, and if they cannot be written.
     """
     features, certainty, frames = [], [], []
+    all_labelled = all(map(has_labels, done.frames))
     for frame, stored in _stored(done):
-        if stored.certainty is not None:
+        if stored.certainty is not None and (all_labelled or not has_labels(frame)):
             features.append(feature(stored))
             certainty.append(stored.certainty)
             frames.append(frame)
     if not frames:
-        raise DgssError('The masks have no confidences, by which frames to label are chosen.')
+        raise DgssError(
+            'The masks of frames without labels have no confidences, by which frames to label are '
+            'chosen.'
+        )
     chosen = [frames[place] for place in choose(features, certainty, count)]
 
     def drafts() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

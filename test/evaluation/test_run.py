@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -147,6 +148,27 @@ def test_the_folder_to_label_holds_images_and_drafts(
         image = read_image(folder / 'JPEGImages' / f'{name}.jpg')
         assert np.abs(image.astype(int) - frames[int(name)].image).mean() < 6
     assert 'road:128,64,128::' in (folder / 'labelmap.txt').read_text()
+
+
+def test_frames_to_label_have_no_labels_where_there_are_such(
+    tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = [
+        replace(
+            frame, image=picture(frame.labels, 30 + 40 * i), labels=frame.labels if i < 3 else None
+        )
+        for i, frame in enumerate(film(6))
+    ]
+    write_bag(tmp_path / 'drive', frames)
+    arguments = [
+        'evaluate', '--bag', tmp_path / 'drive', '--bundle', probe_bundle.folder, '--backend',
+        'onnxruntime', '--output', tmp_path / 'out', '--label-next', 2,
+    ]  # fmt: skip
+    assert main([*map(str, arguments)]) == 1, capsys.readouterr().err
+    chosen = json.loads((tmp_path / 'out' / 'results.json').read_text())['label_next']
+    # The first three are less sure, and have labels.
+    assert (len(chosen), chosen[0]) == (2, '000003')
+    assert min(chosen) > '000002'
 
 
 def test_a_folder_to_label_that_cannot_be_written_is_named(
