@@ -17,7 +17,14 @@ from dgss_core.bags.reader import condition_changes, decode_labels, decode_messa
 from dgss_core.bags.stored import HEADED, raw_stamp_ns
 from dgss_core.errors import DgssError, IncompleteError, missing_error
 from dgss_core.evaluation.conditions import IGNORE, RESERVED, Changes, TimeRanges
-from dgss_core.evaluation.frames import ALONE, UNKNOWN, FrameKey, Problems, files_hash
+from dgss_core.evaluation.frames import (
+    ALONE,
+    UNKNOWN,
+    UNUSED,
+    FrameKey,
+    Problems,
+    files_hash,
+)
 from dgss_core.evaluation.pairing import Pairing, pair
 from dgss_core.images.frames import read_labels
 from dgss_core.labels import LabelSet
@@ -76,6 +83,7 @@ class BagFrames:
         self.keys = self._keys(options)
         self._labels_topic = self._find_labels_topic(options.labels)
         self._files: list[Path] = []
+        self.unused: frozenset[str] | None = None
         if self._labels_topic is not None:
             times = message_times(self._bag, self._labels_topic, self.problems)
             self._pairs = self._paired([t.best for t in times], options.tolerance_ns)
@@ -211,12 +219,11 @@ class BagFrames:
     def _tell(self, pairing: Pairing, labels: Sequence[int], tolerance_ns: int) -> None:
         names = [key.name for key in self.keys]
         self._tell_alone(pairing.alone)
-        if pairing.unused:
-            self.problems.add(
-                'Labels have the stamp of no image; label what was recorded, or allow a '
-                'difference with --tolerance.',
-                *(str(labels[place]) for place in pairing.unused),
-            )
+        unused = [str(labels[place]) for place in pairing.unused]
+        if self._files:
+            self.unused = frozenset(unused)
+        elif unused:
+            self.problems.add(UNUSED, *unused)
         if pairing.doubled:
             self.problems.add(
                 'An image has the stamp of an image before it; the two cannot be told apart by '

@@ -23,6 +23,7 @@ class DatasetFrames:
     """`dataset` under the view of a protocol. Open it with `labelled=False`, where it can be."""
 
     is_film = False
+    unused: frozenset[str] | None = None
 
     def __init__(self, dataset: Dataset, view: ProtocolView | None = None) -> None:
         self.dataset, self.view = dataset, view or ProtocolView()

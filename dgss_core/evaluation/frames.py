@@ -17,6 +17,10 @@ from dgss_core.paths import status_of
 UNKNOWN = 'unknown'
 """The condition of a frame of which nobody said it."""
 ALONE = 'An image has no labels and is not scored.'
+UNUSED = (
+    'Labels have the stamp of no image; label what was recorded, or allow a difference with '
+    '--tolerance.'
+)
 LISTED = 100
 """Names of frames that a problem lists; the others are counted."""
 
@@ -118,13 +122,16 @@ class FrameSet(Protocol):
 
     `title`: printed with every score. `label_set`: of the labels. `is_film`: neighbours in `keys`
     follow each other within a second. `fingerprint` changes with the images, `labels_fingerprint`
-    with the labels, what their ids mean, their frames and the conditions of these.
+    with the labels, what their ids mean, their frames and the conditions of these. `unused`:
+    stamps of labels in a folder, to which other sets may belong, that have no image in this one;
+    None for labels of its own.
     """
 
     title: str
     label_set: LabelSet
     is_film: bool
     problems: Problems
+    unused: frozenset[str] | None
 
     @property
     def keys(self) -> Sequence[FrameKey]: ...

@@ -14,7 +14,7 @@ from dgss_core.errors import DgssError
 from dgss_core.evaluation.assembly import Settings, assemble, problems_of
 from dgss_core.evaluation.corruption_suite import Counts, SuiteOptions, run_suite
 from dgss_core.evaluation.folder import CORRUPTIONS, PREDICTIONS, EvaluationFolder
-from dgss_core.evaluation.frames import FrameSet, Problem, Problems
+from dgss_core.evaluation.frames import UNUSED, FrameSet, Problem, Problems
 from dgss_core.evaluation.observing import Second
 from dgss_core.evaluation.ood import OodFolder
 from dgss_core.evaluation.predict import Show, predict, quietly
@@ -34,7 +34,7 @@ class Part:
 
     `frames`: those that were predicted. `source`: what `results.json` says of the set. `store`:
     the file of its predictions, and the line that names them; None if it was not evaluated.
-    `names`: of all its frames.
+    `names`: of all its frames. `unused`: as in `FrameSet`.
     """
 
     frames: list[ScoredFrame]
@@ -42,6 +42,7 @@ class Part:
     problems: list[Problem]
     store: tuple[Path, str] | None = None
     names: Sequence[str] = ()
+    unused: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def run_part(
         'labelled': sum(frame.counts is not None for frame in found),
     }
     names = [key.name for key in frames.keys]
-    return Part(found, source, [*frames.problems], place, names)
+    return Part(found, source, [*frames.problems], place, names, frames.unused)
 
 
 def merged(
@@ -168,6 +169,9 @@ def merged(
     """
     scored = [frame for part in parts for frame in part.frames]
     of_all = Problems()
+    unused_labels = [part.unused for part in parts if part.unused is not None]
+    if unused_labels and (alone := frozenset.intersection(*unused_labels)):
+        of_all.add(UNUSED, *sorted(alone))
     if ood and (unused := ood.unused(name for part in parts for name in part.names)):
         of_all.add(
             f'A file of {ood.folder} is the OOD label of no frame; name it as its frame is named '

@@ -243,3 +243,27 @@ def test_a_condition_of_a_reserved_name_counts_as_unknown(
     assert "calls the condition 'ignore'" in err
     found = results(tmp_path / 'out')['conditions']
     assert {n: s['frames'] for n, s in found.items()} == {'all': 4, 'day': 2, 'unknown': 2}
+
+
+def test_a_folder_may_hold_the_labels_of_several_bags_by_their_stamps(
+    tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / 'labels'
+    labels.mkdir()
+    frames = film(8)
+    for name, part in (('first', frames[:4]), ('second', frames[4:])):
+        write_bag(tmp_path / name, [replace(frame, labels=None) for frame in part])
+    for frame in frames:
+        cv2.imwrite(str(labels / f'{frame.stamp_ns}.png'), frame.labels)
+    given = (
+        '--bag', tmp_path / 'first', tmp_path / 'second', '--labels', labels,
+        '--bundle', probe_bundle.folder,
+    )  # fmt: skip
+    code, _, err = evaluate(capsys, *given, '--output', tmp_path / 'out')
+    assert code == 0, err
+    assert results(tmp_path / 'out')['conditions']['unknown']['miou'] == 1
+    cv2.imwrite(str(labels / f'{FIRST_STAMP_NS - 5}.png'), frames[0].labels)
+    code, _, err = evaluate(capsys, *given, '--output', tmp_path / 'again')
+    (problem,) = results(tmp_path / 'again')['problems']
+    assert code == 1
+    assert (problem['count'], problem['frames']) == (1, [str(FIRST_STAMP_NS - 5)])
