@@ -179,9 +179,10 @@ def merged(
             *unused,
         )
     if not scored:
-        problems = problems_of([*(part.problems for part in parts), of_all])
-        reason = problems[0]['what'] if problems else 'the data holds none.'
-        few = problems[0]['frames'][:3] if problems else []
+        # What kept the frames from being predicted comes after what is said of their labels.
+        problems = problems_of(part.problems for part in parts)
+        reason = problems[-1]['what'] if problems else 'the data holds none.'
+        few = problems[-1]['frames'][:3] if problems else []
         named = f' The first such frames are called {", ".join(few)}.' if few else ''
         raise DgssError(f'No frame could be evaluated: {reason}{named}')
     found = assemble(scored, label_set, settings)

@@ -267,3 +267,21 @@ def test_a_folder_may_hold_the_labels_of_several_bags_by_their_stamps(
     (problem,) = results(tmp_path / 'again')['problems']
     assert code == 1
     assert (problem['count'], problem['frames']) == (1, [str(FIRST_STAMP_NS - 5)])
+
+
+def test_the_reason_why_no_frame_was_evaluated_is_the_true_one(
+    bag: Path, tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Images from before 1970 cannot be read, and so have no labels of their stamp."""
+    with BagRecorder(tmp_path / 'early') as recorder:
+        for message in read_messages(bag):
+            data = bytearray(message.data)
+            if message.topic.endswith('/image_raw'):
+                data[4:8] = (-5).to_bytes(4, 'little', signed=True)
+            recorder.record(message.topic, message.msgtype, message.stamp_ns, bytes(data))
+    code, _, err = evaluate(
+        capsys, '--bag', tmp_path / 'early', '--bundle', probe_bundle.folder,
+        '--output', tmp_path / 'out',
+    )  # fmt: skip
+    assert code == 2
+    assert 'which is no stamp; correct the clock' in err
