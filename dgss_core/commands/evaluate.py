@@ -27,9 +27,11 @@ from dgss_core.evaluation import revisit
 from dgss_core.evaluation.assembly import FORMAT, Settings, arrays, provenance
 from dgss_core.evaluation.bag_frames import BagFrames, BagOptions
 from dgss_core.evaluation.conditions import TimeRanges
+from dgss_core.evaluation.corruption_suite import SuiteOptions
 from dgss_core.evaluation.criteria import Criterion, exit_code, judge, load_criteria
 from dgss_core.evaluation.exports.write import Format, check_exports, write_exports
 from dgss_core.evaluation.folder import JUNIT, LINES, REPORT, EvaluationFolder
+from dgss_core.evaluation.frames import Problems
 from dgss_core.evaluation.ood import OodFolder
 from dgss_core.evaluation.report import build_report
 from dgss_core.evaluation.results import Results
@@ -142,6 +144,13 @@ def evaluate(
     refuse_useless(
         ('predictions', predictions), {'mask-topic': mask_topic, 'mask-labels': mask_labels}
     )
+    if corruptions:
+        SuiteOptions(severities=corruptions)
+        if predictions is not None:
+            raise DgssError(
+                '--corruptions changes the images, and --predictions were made from others; give '
+                'what predicts, --bundle or --checkpoint.'
+            )
     given = (root, bundle, against, checkpoint, predictions, conditions, criteria, ood)
     read = [*given, Path(labels) if labels else None, *(bag or [])]
     inputs = [path for path in read if path and os.path.exists(path)]
@@ -194,9 +203,12 @@ def _finish(
     folder, done, options = job.folder, scored.done, job.reading.options
     model, *others = scored.models
     clean, compared = (*scored.suites, None, None)[:2]
-    chosen = []
+    chosen, problems = list[str](), Problems()
     if to_label:
-        chosen = revisit.label_next(scored.sets, model.labels, folder, done, to_label)
+        try:
+            chosen = revisit.label_next(scored.sets, model.labels, folder, done, to_label)
+        except DgssError as error:
+            problems.add(str(error))
     pictures = revisit.report_pictures(scored.sets, model.labels, done)
     about = {
         'format': FORMAT,
@@ -214,6 +226,7 @@ def _finish(
         },
     }
     results = about | done.results
+    results['problems'] += [problem.to_dict() for problem in problems]
     results['verdicts'] = judge(bounds, cast('Results', results))
     folder.write(results, arrays(done.frames, done.label_set, job.settings.band))
     if bounds:

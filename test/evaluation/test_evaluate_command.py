@@ -125,6 +125,11 @@ MISTAKES = {
     'no bag': (('--bag', 'nowhere'), 'nowhere'),
     'a band of nothing': (('--data', 'synthetic', '--band', '0'), '--band is 0'),
     'no masks': (('--data', 'synthetic', '--predictions', 'nowhere'), 'no masks'),
+    'a severity of nothing': (('--data', 'synthetic', '--corruptions', '6'), 'severity 6'),
+    'masks of other images': (
+        ('--data', 'synthetic', '--predictions', '.', '--corruptions', '1'),
+        'were made from others',
+    ),
     'windows of a bundle': (('--data', 'synthetic', '--protocol', 'rein'), 'needs --checkpoint'),
 }
 

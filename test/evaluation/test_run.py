@@ -189,5 +189,7 @@ def test_a_folder_to_label_that_cannot_be_written_is_named(
         'evaluate', '--data', street, '--root', tmp_path / 'data', '--bundle', probe_bundle.folder,
         '--backend', 'onnxruntime', '--output', tmp_path / 'out', '--label-next', 1,
     ]  # fmt: skip
-    assert main([*map(str, arguments)]) == 2
+    assert main([*map(str, arguments)]) == 1
     assert 'label_next cannot be written (' in capsys.readouterr().err
+    (problem,) = json.loads((tmp_path / 'out' / 'results.json').read_text())['problems']
+    assert 'label_next cannot be written (' in problem['what']
