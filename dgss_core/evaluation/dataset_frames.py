@@ -7,7 +7,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from dgss_core.datasets import Dataset, Pairs, Synthetic
+from dgss_core.datasets import Dataset, Pairs, Synthetic, Unlabelled
 from dgss_core.datasets.layout import path_pattern
 from dgss_core.datasets.protocols import ProtocolView
 from dgss_core.errors import DgssError, shown
@@ -78,6 +78,8 @@ class DatasetFrames:
             return [
                 FrameKey(name, name.split('_')[1], name.split('_')[0]) for name in dataset.names
             ]
+        if isinstance(dataset, Unlabelled):
+            return [FrameKey(name, '', UNKNOWN) for name, _ in dataset.readers]
         # A data set of a plugin tells names and conditions with its samples alone.
         samples = (dataset[index] for index in range(len(dataset)))
         told = [(sample.name, sample.condition) for sample in samples]
@@ -102,6 +104,8 @@ class DatasetFrames:
                 yield index, image
 
     def labels(self, wanted: Sequence[int]) -> Iterator[tuple[int, Callable[[], np.ndarray]]]:
+        if isinstance(self.dataset, Unlabelled):
+            return
         for index in wanted:
             if isinstance(self.dataset, Pairs) and self.dataset.pairs[index].labels is None:
                 if self.dataset.split.labelled and not self.dataset.layout.gaps:

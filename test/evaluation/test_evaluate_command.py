@@ -68,6 +68,21 @@ def test_a_frame_of_a_dataset_without_labels_is_told(
     assert results(tmp_path / 'out')['conditions']['all']['frames'] == 5
 
 
+def test_frames_without_labels_have_no_labels_and_no_condition(
+    tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_street(tmp_path, {'night': 2})
+    code, out, err = evaluate(
+        capsys, '--data', 'unlabelled', '--root', tmp_path / 'street' / 'night' / 'images',
+        '--bundle', probe_bundle.folder, '--output', tmp_path / 'out',
+    )  # fmt: skip
+    found = results(tmp_path / 'out')
+    assert code == 0, err
+    assert '2 predicted frames without labels' in out
+    assert [*found['conditions']] == ['all', 'unknown']
+    assert found['sources'][0]['labelled'] == 0
+
+
 def test_labels_of_no_image_are_told(
     tmp_path: Path, probe_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
