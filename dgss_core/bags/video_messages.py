@@ -78,7 +78,10 @@ class VideoMessages:
         packet.pts = self._count
         fault = self._checker.fault(bytes(data))
         coded = Coded(
-            self._count, place, fault and f'The video is damaged here ({fault}); record it again.'
+            self._count,
+            place,
+            fault and f'The video is damaged here ({fault}); record it again.',
+            leads=self._checker.leads(bytes(data)),
         )
         self._chain.send(coded)
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from dgss_core.images import gif
+
 HOLE = re.compile(rb'\0\0\0+[^\0\1]')
 """Zeros inside a unit of H.26x or MPEG-2: only the start of the next unit may follow them."""
 ZEROS = 32
@@ -14,6 +16,8 @@ UNITS = ('h264', 'hevc', 'mpeg1video', 'mpeg2video')
 ARITHMETIC = ('vp8', 'vp9', 'av1', 'libdav1d', 'libvpx', 'libvpx-vp9', 'libaom-av1')
 HEAD = 64
 """Bytes of a unit that hold what is read of it, but for a set with large scaling lists."""
+LEADING = range(6, 10)
+"""Kinds of units of H.265 with a part of such a picture."""
 HIGH = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
 """Profiles of H.264 whose sets say more of the colours."""
 ZEROS_TEXT = 'zeros in the place of a part of it'
@@ -40,6 +44,8 @@ class Checker:
             return ZEROS_TEXT
         if self.is_arithmetic:
             return ZEROS_TEXT if bytes(ZEROS) in data and RUN.search(data) else ''
+        if self._codec == 'gif' and gif.is_broken(data):
+            return 'a part of it is missing'
         if self._codec not in UNITS:
             return ''
         is_prefixed = self._prefix and not data.startswith(b'\0\0\0\1')
@@ -65,6 +71,14 @@ class Checker:
             self._codec, (unit[0], 0xAF)
         )
         return kind <= last and HOLE.search(unit) is not None
+
+    def leads(self, data: bytes) -> bool:
+        """Whether the code of a picture of H.265 says that it is shown before its key frame."""
+        if self._codec != 'hevc':
+            return False
+        is_prefixed = self._prefix and not data.startswith(b'\0\0\0\1')
+        units = _by_lengths(data, self._prefix) if is_prefixed else _by_starts(data)
+        return any(unit and unit[0] >> 1 & 63 in LEADING for unit in units)
 
     def is_hidden(self, data: bytes) -> bool:
         """Whether the picture is only there to predict others from."""

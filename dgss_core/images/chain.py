@@ -10,6 +10,9 @@ from typing import Any
 HELD = 40
 """At most so many pictures wait until it is known whether they are sound."""
 
+MARGIN = 1
+"""Pictures that may be shown before one beyond those before any other so far."""
+
 
 @dataclass(eq=False)
 class Coded:
@@ -24,8 +27,12 @@ class Coded:
     """Packets may be lost just before it."""
     may_be_key: bool = True
     """False: it begins nothing, whatever the decoder says of it."""
+    leads: bool = False
+    """By its code it is shown before the key frame that came last."""
     place: int | None = None
     """Its number among the pictures as they are shown; None while its picture may come."""
+    overtaken: int = 0
+    """Pictures that were decoded after it and shown before it, so far."""
     is_bad: bool | None = None
     """It, or one from which it is predicted, is damaged. None: not known yet."""
 
@@ -46,6 +53,7 @@ class Chain:
     """A fault was found. Without one, packets that give no picture are meant so."""
     _has_silent: bool = False
     """Packets without a picture came in a part that is sound."""
+    _most_overtaken: int = 0
     _first: int | None = None
     _last: int | None = None
     _cure: Coded | None = None
@@ -86,6 +94,8 @@ class Chain:
             for coded in self._until(picture.pts):
                 if coded is not own:
                     self._finish(coded)
+        elif picture.pts is not None:
+            self._overtake(picture, own)
         if own is None:
             # Two fields may come in a packet each, and packets may have no stamp.
             own = Coded(picture.pts, picture=picture)
@@ -98,6 +108,22 @@ class Chain:
         if picture.is_corrupt:
             own.fault = own.fault or 'a part of it cannot be decoded'
             self.is_damaged = True
+
+    def _overtake(self, picture: Any, own: Coded | None) -> None:
+        """Give up packets, whose order alone is known, where their picture is overdue.
+
+        What is decoded before a key frame is shown before it. Otherwise no more pictures come
+        before one than came before any other.
+        """
+        if own is not None:
+            self._most_overtaken = max(self._most_overtaken, own.overtaken)
+        for coded in self._until(picture.pts):
+            coded.overtaken += coded is not own
+        for coded in self._until(None) if self.is_damaged else ():
+            is_before = coded.leads or (coded.pts or 0) < picture.pts
+            is_overdue = coded.overtaken > self._most_overtaken + MARGIN
+            if coded is not own and (is_overdue or (picture.key_frame and is_before)):
+                self._finish(coded)
 
     def end(self) -> None:
         """No more pictures come."""
@@ -170,6 +196,8 @@ class Chain:
             return False
         if coded.place is not None:
             return coded.place < cure.place
+        if coded.leads:
+            return True
         times = self.is_timed and None not in (coded.pts, cure.pts)
         return times and (coded.pts or 0) < (cure.pts or 0)
 

@@ -12,7 +12,8 @@ from dgss_core.images.coded import DECODER, pyav, reason_of
 from dgss_core.images.encodings import MAX_PIXELS
 from dgss_core.images.frames import FPS, Frame, FrameSource, OnError, period_ns
 from dgss_core.images.stills import IMAGE_SUFFIXES
-from dgss_core.images.video_frames import FASTEST, Reading
+from dgss_core.images.video_frames import Reading
+from dgss_core.images.video_stamps import FASTEST
 
 CONTAINERS = (
     'mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,ivf,obu,mjpeg,ogg,flv,live_flv,asf,'

@@ -12,15 +12,18 @@ from dgss_core.errors import DgssError, IncompleteError, plural
 from dgss_core.images.bitstream import ZEROS_TEXT, Checker
 from dgss_core.images.chain import Chain, Coded
 from dgss_core.images.coded import ToRgb, pyav, reason_of
-from dgss_core.images.frames import FIRST_STAMP_NS, FPS, Frame, OnError, period_ns
+from dgss_core.images.frames import FIRST_STAMP_NS, Frame, OnError
 from dgss_core.images.video_places import Places
+from dgss_core.images.video_stamps import Stamps
 
 WITH_DURATION = ('mov', 'matroska', 'flv', 'asf')
 """Containers whose header says how long they are; of others FFmpeg knows only what is there."""
-FASTEST = 1000
-"""Frames per second; a rate from here on is a time base, not a rate."""
 LAST = 1 << 63
 """After every time stamp."""
+BARE = ('h264', 'hevc')
+"""Containers without time stamps: packets are numbered, to find the picture of each."""
+REORDERED = 16
+"""At most so many pictures are kept by a decoder, to show them in their order."""
 
 
 @dataclass
@@ -35,6 +38,8 @@ class Reading:
     """Frames so far, with those that are lost."""
     sent: int = 0
     """Packets for the decoder."""
+    number: int = 0
+    """Of the last packet of a stream without time stamps."""
     discarded: int = 0
     """Packets that an edit list leaves out."""
     end: Fraction = Fraction(0)
@@ -46,16 +51,20 @@ class Reading:
     """Packets without a picture, since the last picture."""
     is_cut: bool = False
     """A part of the last packet, or of the next, is missing."""
+    since_hole: int = REORDERED + 1
+    """Packets since the last damage."""
     before: Coded | None = None
     """What was shown last."""
     places: Places = field(init=False)
 
     def __post_init__(self) -> None:
         self.places = Places(self.path, self.container, self.stream)
+        self.is_bare = self.container.format.name in BARE
+        self.chain.is_timed = not self.is_bare
 
     def frames(self, period: float | None) -> Iterator[Frame]:
         """The good frames; the others are reported. `period`: in ns, of even stamps."""
-        stamps, to_rgb = _Stamps(self.stream, period), ToRgb()
+        stamps, to_rgb = Stamps(self.stream, period), ToRgb()
         for coded in self._coded():
             if coded.picture is None:
                 if coded.is_bad:
@@ -65,7 +74,7 @@ class Reading:
             self._report_gap(coded)
             index, name = self.count, f'{self.count:06d}'
             self.count += 1
-            stamp_ns = stamps.next(coded.pts, index)
+            stamp_ns = stamps.next(None if self.is_bare else coded.pts, index)
             try:
                 if coded.is_bad:
                     raise DgssError(
@@ -97,6 +106,9 @@ class Reading:
                 self.end = max(self.end, end * packet.time_base)
             if packet.stream is not self.stream:
                 continue
+            is_last = not packet.size and packet.pts is None  # It asks for the pictures left.
+            if is_last and self._is_short():
+                self.since_hole = 0
             coded = self._sent(packet, checker)
             try:
                 for picture in packet.decode():
@@ -105,6 +117,7 @@ class Reading:
                 if packet.size:
                     self.chain.blame(coded, reason_of(fault))
                 self.chain.is_damaged = True
+                self.since_hole = 0
             yield from self.chain.decided()
         self.chain.end()
         yield from self.chain.decided()
@@ -115,6 +128,8 @@ class Reading:
         data = bytes(packet)
         is_after_hole = self.places.is_after_hole(packet)
         fault = checker.fault(data)
+        if self.places.lacks_part(packet):
+            fault = fault or 'a part of it is missing'
         # FFmpeg marks a packet of MPEG-TS too early by one, if it puts it together from parts.
         if packet.is_corrupt or self.is_cut:
             fault = fault or 'a part of it is missing'
@@ -128,12 +143,17 @@ class Reading:
             start = (self.stream.start_time or 0) * packet.time_base
             end = (packet.pts + (packet.duration or 0)) * packet.time_base
             self.own_end = max(self.own_end, end - start)
+        if self.is_bare:
+            self.number += 1
+            packet.pts = self.number
+        self.since_hole = 0 if fault or is_after_hole else self.since_hole + 1
         is_shown = not packet.is_discard and not checker.is_hidden(data)
         coded = Coded(
             packet.pts if is_shown else None,
             packet.duration,
             fault,
             is_after_hole=is_after_hole,
+            leads=checker.leads(data),
             # A damaged picture of these may seem to be one.
             may_be_key=packet.is_keyframe or not checker.is_arithmetic,
         )
@@ -157,11 +177,20 @@ class Reading:
         before, self.before = self.before, coded
         if not self.chain.is_timed or before is None or before.pts is None or coded.pts is None:
             return
-        if coded.pts == LAST or not (before.is_bad or coded.is_bad or coded.is_after_hole):
+        is_near = self.since_hole <= REORDERED
+        if coded.pts == LAST or not (
+            before.is_bad or coded.is_bad or coded.is_after_hole or is_near
+        ):
             return
         rate = self.stream.guessed_rate or self.stream.average_rate
         period = before.label or (rate and 1 / (rate * self.stream.time_base))
         missing = round((coded.pts - before.pts) / period) - 1 if period else 0
+        if before.is_bad or coded.is_bad or coded.is_after_hole:
+            # The stamp itself may be damaged.
+            most = self.stream.frames - self.discarded - self.count - 1
+            missing = min(missing, most) if self.stream.frames else missing
+        elif missing > REORDERED:  # A pause, since only the order of the pictures hides it.
+            return
         if missing > 0:
             self.report(
                 f'{self.count:06d}',
@@ -215,12 +244,21 @@ class Reading:
             return length - length / self.count / 2
         return Fraction(LAST)
 
+    def _is_short(self) -> bool:
+        """Whether the packets that came are less than the file promised."""
+        sent = self.sent if self.stream.frames else 0
+        return self._promised() > sent or self.places.is_cut()
+
     def _promised(self) -> int:
         """The number of frames, exact or by the length of the video; 0 if nothing is promised."""
+        if self.container.format.name == 'gif':  # FFmpeg has counted what is there.
+            return 0
         if self.stream.frames:
             if not self.own_end or self.own_end < self._own_length():
                 return self.stream.frames - self.discarded
-            return self.sent if self.container.format.name != 'avi' else 0
+            if self.container.format.name == 'avi':
+                return self.places.counted if self.places.counted > self.sent else 0
+            return self.sent
         is_headed = self.container.format.name.startswith(WITH_DURATION)
         if not is_headed or not self.container.duration or not self.end or not self.count:
             return 0
@@ -228,27 +266,3 @@ class Reading:
         # The last frame may have no duration, and the header may count it or not.
         is_short = length - self.end > 2 * self.end / self.count
         return round(self.count * length / self.end) if is_short else 0
-
-
-class _Stamps:
-    """Nanoseconds since the start of a video, always later than those of the frame before."""
-
-    def __init__(self, stream: Any, period: float | None) -> None:
-        self._period = period
-        self._base = stream.time_base
-        self._start = stream.start_time
-        # The average of a bare stream is made up, the guess is its own if it says one.
-        rate = stream.guessed_rate or stream.average_rate
-        self._usual = period_ns(float(rate) if rate and rate < FASTEST else FPS)
-        self._last = -1
-
-    def next(self, pts: int | None, index: int) -> int:
-        if self._period is not None:
-            return round(index * self._period)
-        if pts is None:
-            stamp = round(index * self._usual)
-        else:
-            self._start = pts if self._start is None else self._start
-            stamp = round((pts - self._start) * self._base * 10**9)
-        self._last = max(stamp, self._last + 1)
-        return self._last

@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dgss_core.images.asf import AsfPackets
 from dgss_core.images.matroska import Structure
+from dgss_core.images.video_ends import is_cut
 
 AVI_HEAD = 8
 """Bytes before the data of a chunk."""
 AFTER = 8
 """Bytes that are never all zero where another packet begins."""
-BOXES = {b'moov', b'moof', b'mdat', b'mfra', b'ftyp', b'styp', b'sidx', b'free', b'skip', b'uuid'}
-"""The parts of an MP4 file."""
-BOX_HEAD = 8
-FRAGMENT = b'moof'
 
 
 class Places:
@@ -23,11 +21,15 @@ class Places:
     def __init__(self, path: Path, container: Any, stream: Any) -> None:
         self._path = path
         name = container.format.name
-        self._has_boxes = name.startswith('mov')
+        self._format = name
         self._structure = Structure(path) if name.startswith('matroska') else None
+        self._packets = AsfPackets(path) if name == 'asf' else None
+        self._packet = 0, 0
         entries = getattr(stream, 'index_entries', ()) if name == 'avi' else ()
         whole = [entry for entry in entries if entry.size]
         self._index = {e.pos + AVI_HEAD: (n, e.timestamp) for n, e in enumerate(whole)}
+        self.counted = len(self._index)
+        """Packets in the index of an AVI, 0 without one."""
         self._last: tuple[int, int] | None = None
         self._offset: int | None = None
 
@@ -49,6 +51,14 @@ class Places:
         packet.pts = stamp + self._offset
         return is_after or (last is not None and number > last[0] + 1)
 
+    def lacks_part(self, packet: Any) -> bool:
+        """Whether the file is damaged where this packet lies, which may be just behind it."""
+        if packet.pos is None:
+            return False
+        self._packet = packet.pos, packet.pos + packet.size
+        asf = self._packets
+        return asf is not None and asf.is_broken_before(self._packet[1] + asf.length)
+
     def is_zero_after(self, packet: Any) -> bool:
         """Whether the file goes on with zeros, which are no fill of the packet then."""
         if packet.pos is None:
@@ -59,26 +69,7 @@ class Places:
 
     def is_cut(self) -> bool:
         """Whether the file ends within a part of it, as of a recording that was not finished."""
-        if self._structure is not None:
-            return self._structure.is_cut()
-        return self._has_boxes and _ends_in_a_box(self._path)
-
-
-def _ends_in_a_box(path: Path) -> bool:
-    """Whether the last box of an MP4 file says that it is longer than the file.
-
-    In a file of fragments, each a box `moof` before its data, also whether the next has begun.
-    """
-    at, end, name, has_fragments = 0, path.stat().st_size, b'', False
-    with path.open('rb') as file:
-        while at + BOX_HEAD <= end:
-            file.seek(at)
-            head = file.read(2 * BOX_HEAD)
-            size, name = int.from_bytes(head[:4], 'big'), head[4:8]
-            if size == 1:
-                size = int.from_bytes(head[8:], 'big')
-            if size < BOX_HEAD or name not in BOXES:
-                return False  # It lasts to the end, or others have appended something.
-            at += size
-            has_fragments |= name == FRAGMENT
-    return at > end or name == FRAGMENT or (has_fragments and at < end)
+        for structure in (self._structure, self._packets):
+            if structure is not None:
+                return structure.is_cut()
+        return is_cut(self._path, self._format, self._packet)

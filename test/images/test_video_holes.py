@@ -8,14 +8,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import HEIGHT, WIDTH, coded, packets, write_video
+from clips import HEIGHT, WIDTH, coded, draw, packets, read, with_hole, write_video
 
 from dgss_core.cli import main
-from dgss_core.errors import DgssError
 from dgss_core.images.bitstream import Checker
-from dgss_core.images.frames import Frame
 from dgss_core.images.matroska import Structure
-from dgss_core.inputs import read_frames
 
 COUNT = 36
 KINDS = [
@@ -32,28 +29,6 @@ KINDS = [
     ('mpeg2video', 'a.ts'),
     ('mjpeg', 'a.avi'),
 ]
-TEXTURE = np.random.default_rng(0).integers(0, 256, (HEIGHT // 4, WIDTH // 4, 3), np.uint8)
-BLOCKS = TEXTURE.repeat(4, axis=0).repeat(4, axis=1)
-
-
-def draw(index: int) -> np.ndarray:
-    """A picture that fills its packet: it moves, and a part of it is new each time."""
-    image = np.roll(BLOCKS, (index, 2 * index), axis=(0, 1))
-    image[:16] = np.random.default_rng(index).integers(0, 256, (16, WIDTH, 3))
-    return image
-
-
-def read(path: Path) -> tuple[list[Frame], list[tuple[str, DgssError]]]:
-    failed: list[tuple[str, DgssError]] = []
-    return list(read_frames(path, on_error=lambda *failure: failed.append(failure))), failed
-
-
-def with_hole(path: Path, start: int, size: int) -> Path:
-    data = bytearray(path.read_bytes())
-    data[start : start + size] = bytes(size)
-    damaged = path.with_name(f'hole{path.suffix}')
-    damaged.write_bytes(data)
-    return damaged
 
 
 @pytest.mark.parametrize(('codec', 'name'), KINDS)

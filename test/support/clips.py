@@ -14,6 +14,10 @@ from typing import Any
 import av
 import numpy as np
 
+from dgss_core.errors import DgssError
+from dgss_core.images.frames import Frame
+from dgss_core.inputs import read_frames
+
 HEIGHT, WIDTH = 64, 96
 LEFT, RIGHT = (200, 30, 30), (30, 60, 200)
 """Colours of the two halves of every picture."""
@@ -78,6 +82,32 @@ def packets(path: Path) -> list[tuple[int, int]]:
     """Place and length of every video packet in a file."""
     with av.open(str(path)) as container:
         return [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+
+
+TEXTURE = np.random.default_rng(0).integers(0, 256, (HEIGHT // 4, WIDTH // 4, 3), np.uint8)
+BLOCKS = TEXTURE.repeat(4, axis=0).repeat(4, axis=1)
+
+
+def draw(index: int) -> np.ndarray:
+    """A picture that fills its packet: it moves, and a part of it is new each time."""
+    image = np.roll(BLOCKS, (index, 2 * index), axis=(0, 1))
+    image[:16] = np.random.default_rng(index).integers(0, 256, (16, WIDTH, 3))
+    return image
+
+
+def read(path: Path) -> tuple[list[Frame], list[tuple[str, DgssError]]]:
+    """The frames of a source, and what is reported of it."""
+    failed: list[tuple[str, DgssError]] = []
+    return list(read_frames(path, on_error=lambda *failure: failed.append(failure))), failed
+
+
+def with_hole(path: Path, start: int, size: int) -> Path:
+    """A copy of a file with zeros in the place of `size` bytes."""
+    data = bytearray(path.read_bytes())
+    data[start : start + size] = bytes(size)
+    damaged = path.with_name(f'hole{path.suffix}')
+    damaged.write_bytes(data)
+    return damaged
 
 
 def box(kind: bytes, *parts: bytes) -> bytes:
@@ -154,7 +184,12 @@ def _meta(start: int, tiles: list[tuple[bytes, bytes]], grid: bytes, side: int) 
 
 @usual_priority()
 def coded(
-    codec: str = 'libx264', count: int = 12, *, gop: int = 6, b_frames: int = 0
+    codec: str = 'libx264',
+    count: int = 12,
+    *,
+    gop: int = 6,
+    b_frames: int = 0,
+    draw: Callable[[int], np.ndarray] = picture,
 ) -> list[bytes]:
     """Each picture as a camera sends it: Annex B, with the parameter sets before key frames."""
     encoder: Any = av.CodecContext.create(codec, 'w')
@@ -165,7 +200,7 @@ def coded(
         encoder.options = {'x265-params': f'log-level=0:bframes={b_frames}:keyint={gop}'}
     out = []
     for index in range(count):
-        frame = av.VideoFrame.from_ndarray(picture(index), format='rgb24')
+        frame = av.VideoFrame.from_ndarray(draw(index), format='rgb24')
         frame.pts = index
         out += encoder.encode(frame)
     return [bytes(packet) for packet in out + encoder.encode(None)]
