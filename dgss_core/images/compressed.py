@@ -19,6 +19,7 @@ from dgss_core.images.encodings import (
     check_size,
     no_colours,
 )
+from dgss_core.images.jpeg_file import is_broken
 
 ALONE = (0xFF01, *range(0xFFD0, 0xFFD8))
 """JPEG markers without a length: TEM, RST0 to RST7."""
@@ -30,6 +31,9 @@ STREAMED = {
     'WEBP': (b'RIFF',),
 }
 """First bytes of the formats in which streams come."""
+
+TIFF = (b'II*\0', b'MM\0*')
+"""First bytes of a format that the plugin of image_transport can send too."""
 
 JPEG_HEAD = 4096
 """Bytes in which the segments of EXIF and of Adobe begin, where a JPEG has them."""
@@ -112,7 +116,8 @@ def decode_pixels(data: Any, flags: int, max_pixels: int = MAX_PIXELS) -> np.nda
     width, height = _compressed_size(content)
     check_size(width=width, height=height, max_pixels=max_pixels)
     image = None
-    if not _is_cut_jpeg(content) and not _is_cut_png(content):
+    is_jpeg = content[:2] == STREAMED['JPEG'][0]
+    if not (is_broken(content) if is_jpeg else _is_cut_png(content)):
         with suppress(cv2.error):
             image = cv2.imdecode(buffer, flags)
     # An orientation in the file may exchange the sides.
@@ -189,6 +194,11 @@ def _compressed_size(content: memoryview) -> tuple[int, int]:
             'The compressed image is part of a H.264 or H.265 video; send JPEG or PNG, or decode '
             'it first.'
         )
+    if head.startswith(TIFF):
+        raise DgssError(
+            'The compressed image is a TIFF, which is read from files only; set the format of '
+            'its publisher to jpeg or png.'
+        )
     raise DgssError(
         f'The compressed image starts with {head[:8].hex(" ")} and is neither JPEG, '
         'PNG, WebP nor BMP; send one of these.'
@@ -226,18 +236,6 @@ def _webp_size(head: bytes) -> tuple[int, int]:
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     width, height = struct.unpack_from('<HH', head, 26)
     return width & 0x3FFF, height & 0x3FFF
-
-
-def _is_cut_jpeg(content: memoryview) -> bool:
-    """Whether the data is a JPEG without an end marker after its pixels.
-
-    Older OpenCV decodes such a file to an image with grey lower rows.
-    """
-    if content[:2] != STREAMED['JPEG'][0]:
-        return False
-    data = bytes(content)
-    # The end marker of an embedded thumbnail comes before the last start of scan.
-    return data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda')
 
 
 def _is_cut_png(content: memoryview) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import Any
 
@@ -38,6 +38,8 @@ ORIENTATION, BITS = 0x0112, 0x0102
 DEEP = ('I;16', 'I;16B', 'I;16L', 'I;16N')
 DEEPER = ('I', 'F')
 """The modes of Pillow with 16 and 32 bits a sample."""
+DEEPEST = 16
+"""Bits of a sample that are read."""
 
 
 def format_of(head: bytes) -> str | None:
@@ -57,9 +59,9 @@ def decode_still(data: bytes, *, upright: bool = False) -> np.ndarray:
     `upright`: turn the image as its EXIF orientation says. HEIC is always upright, since its turn
     is part of the coding. Samples of 12 and 16 bits are scaled to 8, and transparency is left out.
 
-    Raises DgssError for another format, a file of several pictures, samples of 32 bits, a size as
-    in `check_size`, a TIFF that is turned and not to be `upright`, and data that is damaged or cut
-    short.
+    Raises DgssError for another format, a file of several pictures, samples of more than 16 bits,
+    a size as in `check_size`, a TIFF that is turned and not to be `upright`, and data that is
+    damaged or cut short.
     """
     name = format_of(data[:HEAD])
     if name in RARE:
@@ -107,10 +109,7 @@ def _decode_rare(data: bytes, name: str, upright: bool) -> np.ndarray:
             grey = cv2.convertScaleAbs(samples, alpha=255 / (2**bits - 1))
             return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
         if image.mode in DEEPER:
-            raise DgssError(
-                'The samples of the image have 32 bits, whose black and white are unknown; save '
-                'it with 8 or 16 bits.'
-            )
+            raise _no_scale(32)
         return np.array(image.convert('RGB'))
 
 
@@ -145,11 +144,35 @@ def open_rare(data: bytes, name: str) -> Iterator[Any]:
     except Exception as error:
         # Pillow says no more of it than its address in memory.
         is_unknown = isinstance(error, library.UnidentifiedImageError)
-        reason = '' if is_unknown else f' ({one_line(error)})'
+        bits = _bits_of_tiff(data) if is_unknown and name == 'TIFF' else 0
+        if bits > DEEPEST:
+            raise _no_scale(bits) from error
+        reason = ', or of a kind that is not read' if bits else ''
+        reason = reason if is_unknown else f' ({one_line(error)})'
         raise DgssError(
             f'The {name} image is damaged or cut short{reason}; copy it again, or save it as JPEG '
             'or PNG.'
         ) from error
+
+
+def _no_scale(bits: int) -> DgssError:
+    return DgssError(
+        f'The samples of the image have {bits} bits, whose black and white are unknown; save it '
+        'with 8 or 16 bits.'
+    )
+
+
+def _bits_of_tiff(data: bytes) -> int:
+    """Bits of a sample, also where Pillow does not decode them; 0 if the file does not tell."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    # Damaged bytes can raise any exception.
+    with suppress(Exception):
+        tags, file = ImageFileDirectory_v2(data[: 16 if b'+' in data[2:4] else 8]), BytesIO(data)
+        file.seek(tags.next)
+        tags.load(file)
+        return max(map(int, tags.get(BITS, (0,))))
+    return 0
 
 
 def _pillow(name: str) -> Any:

@@ -65,6 +65,61 @@ def test_a_part_of_a_video_is_named() -> None:
         open_compressed(coded(count=1)[0])
 
 
+JPEGS = {
+    'plain': (),
+    'restarts': (cv2.IMWRITE_JPEG_RST_INTERVAL, 4),
+    'progressive': (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    'own codes': (cv2.IMWRITE_JPEG_OPTIMIZE, 1),
+}
+
+
+def jpeg(options: tuple[int, ...], image: np.ndarray | None = None) -> bytes:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    return cv2.imencode('.jpg', noise if image is None else image, options)[1].tobytes()
+
+
+@pytest.mark.parametrize('kind', ['plain', 'restarts'])
+@pytest.mark.parametrize('share', [0.4, 0.6, 0.8])
+def test_a_jpeg_with_a_hole_is_damaged(kind: str, share: float) -> None:
+    data = jpeg(JPEGS[kind])
+    start = int(share * len(data))
+    with pytest.raises(DgssError, match='damaged or cut short'):
+        open_compressed(data[:start] + bytes(600) + data[start + 600 :])
+
+
+def test_a_jpeg_that_lacks_a_part_or_has_another_in_it_is_damaged() -> None:
+    data = jpeg(JPEGS['restarts'])
+    start = data.index(b'\xff\xd2')
+    for part in (data[:start] + data[start + 400 :], data[:start] + b'\xff\x42' + data[start:]):
+        with pytest.raises(DgssError, match='damaged or cut short'):
+            open_compressed(part)
+
+
+@pytest.mark.parametrize('kind', JPEGS)
+def test_what_follows_a_jpeg_does_not_count(kind: str) -> None:
+    """A motion photo has a video behind its end, in which the start of a scan may stand."""
+    data = jpeg(JPEGS[kind])
+    whole = open_compressed(data).rgb
+    assert np.array_equal(open_compressed(data + b'ftyp\xff\xda' + bytes(99)).rgb, whole)
+    with pytest.raises(DgssError, match='damaged or cut short'):
+        open_compressed(data[:-300])
+
+
+@pytest.mark.parametrize('kind', JPEGS)
+@pytest.mark.parametrize('grey', [0, 128, 255])
+def test_even_jpegs_have_no_hole(kind: str, grey: int) -> None:
+    image = np.full((480, 640, 3), grey, np.uint8)
+    found = open_compressed(jpeg(JPEGS[kind], image)).rgb
+    assert np.abs(found.astype(int) - grey).max() <= 1
+
+
+def test_a_tiff_in_a_stream_is_named() -> None:
+    with pytest.raises(DgssError, match=r'is a TIFF.* to jpeg or png'):
+        open_compressed(
+            cv2.imencode('.tiff', SCENE)[1].tobytes(), declared='rgb8; tiff compressed'
+        )
+
+
 def test_only_a_jpeg_that_every_viewer_shows_alike_is_shared() -> None:
     plain = encode_jpeg(SCENE)
     assert shareable_jpeg(plain) == plain

@@ -116,11 +116,26 @@ def test_a_file_of_several_pictures_is_refused(name: str) -> None:
         decode_still(file.getvalue())
 
 
-def test_samples_without_a_scale_are_refused() -> None:
+@pytest.mark.parametrize('shape', [(4, 4), (4, 4, 3)])
+@pytest.mark.parametrize(('kind', 'bits'), [(np.float32, 32), (np.float64, 64)])
+def test_samples_without_a_scale_are_refused(
+    shape: tuple[int, ...], kind: type, bits: int
+) -> None:
+    data = cv2.imencode('.tiff', np.ones(shape, kind))[1].tobytes()
+    with pytest.raises(DgssError, match=f'have {bits} bits'):
+        decode_still(data)
+    with pytest.raises(DgssError, match='damaged or cut short'):
+        decode_still(data[: len(data) // 2])
+
+
+def test_a_tiff_that_is_not_read_need_not_be_damaged() -> None:
     file = io.BytesIO()
-    Image.fromarray(np.ones((4, 4), np.float32)).save(file, 'TIFF')
-    with pytest.raises(DgssError, match='32 bits'):
-        decode_still(file.getvalue())
+    Image.fromarray(SMALL).save(file, 'TIFF')
+    data = bytearray(file.getvalue())
+    at = data.index(struct.pack('<HHI', 262, 3, 1)) + 8
+    data[at : at + 2] = struct.pack('<H', 32_844)  # LogL, a kind of light and not of colour.
+    with pytest.raises(DgssError, match=r'damaged or cut short, or of a kind that is not read'):
+        decode_still(bytes(data))
 
 
 def test_the_size_is_refused_before_memory_is_taken() -> None:
