@@ -38,6 +38,8 @@ MATCHING = {
 """What a reader of our topics may ask for, by the policy."""
 UNLIMITED_S = 2**31 - 1
 """Seconds from which a duration has no end; middlewares write the infinite one differently."""
+UNNAMED, NO_NAME = '_NODE_NAME_UNKNOWN_', 'a node without a name'
+"""What rmw calls a node whose topics are heard of before its name, and what it is called here."""
 PARTICIPANT = 12
 """Bytes of the id of a publisher that those of one process share (DDSI-RTPS 2.5, 8.2.4.1)."""
 
@@ -106,8 +108,8 @@ def rivals(node: Node) -> Iterator[str]:
             other = next((name for name in names if name != own), own)
             both = 'two messages for one stamp' if is_stamped else 'the messages of both'
             yield (
-                f'another {other} publishes on {topic} too, so that readers get {both}: end one '
-                'of the two, or name it differently (-r __node:=NAME)'
+                f'another {other.removeprefix("a ")} publishes on {topic} too, so that readers '
+                f'get {both}: end one of the two, or name it differently (-r __node:=NAME)'
             )
             return
 
@@ -213,6 +215,8 @@ def _publishers(node: Node, topic: str) -> set[str]:
 
 
 def _name(peer: TopicEndpointInfo) -> str:
+    if peer.node_name == UNNAMED:
+        return NO_NAME
     return f'{peer.node_namespace.rstrip("/")}/{peer.node_name}'
 
 
