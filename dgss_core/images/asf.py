@@ -13,6 +13,8 @@ DATA_HEAD = 50
 """Bytes of the data before the first packet."""
 HEAD = 3
 """Bytes of a packet that are the same in all."""
+SHORTEST = 256
+"""Bytes of a packet from which on it is looked at; writers take a thousand or more."""
 CORRECTED = 0x80
 """A packet that begins with this bit has data for error correction first."""
 MOST_HEADER = 1 << 20
@@ -44,7 +46,7 @@ class AsfPackets:
         # A recording that was not finished counts none.
         self._end = self._at + count * length if count else self._path.stat().st_size
         start = head[self._at : self._at + HEAD]
-        if start and start[0] & CORRECTED:
+        if start and start[0] & CORRECTED and length >= SHORTEST:
             self._start, self.length = start, length
 
     def is_broken_before(self, place: int) -> bool:

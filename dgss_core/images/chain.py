@@ -25,6 +25,10 @@ class Coded:
     picture: Any = None
     is_after_hole: bool = False
     """Packets may be lost just before it."""
+    holes: int = 0
+    """Places before it where packets may be lost."""
+    is_near: bool = False
+    """Packets of pictures that are shown before it may be lost."""
     may_be_key: bool = True
     """False: it begins nothing, whatever the decoder says of it."""
     leads: bool = False
@@ -71,6 +75,11 @@ class Chain:
             self._waiting.append(coded)
         elif coded.fault:
             self._add(coded)
+
+    def mark_near(self) -> None:
+        """Packets may be lost here, of pictures that are shown before some of those sent."""
+        for coded in (*self._waiting, *self._shown):
+            coded.is_near = True
 
     def blame(self, coded: Coded, fault: str) -> None:
         """What the decoder says of a packet."""

@@ -13,17 +13,14 @@ from dgss_core.images.bitstream import ZEROS_TEXT, Checker
 from dgss_core.images.chain import Chain, Coded
 from dgss_core.images.coded import ToRgb, pyav, reason_of
 from dgss_core.images.frames import FIRST_STAMP_NS, Frame, OnError
+from dgss_core.images.video_gaps import LAST, REORDERED, Gaps
 from dgss_core.images.video_places import Places
 from dgss_core.images.video_stamps import Stamps
 
 WITH_DURATION = ('mov', 'matroska', 'flv', 'asf')
 """Containers whose header says how long they are; of others FFmpeg knows only what is there."""
-LAST = 1 << 63
-"""After every time stamp."""
 BARE = ('h264', 'hevc')
 """Containers without time stamps: packets are numbered, to find the picture of each."""
-REORDERED = 16
-"""At most so many pictures are kept by a decoder, to show them in their order."""
 
 
 @dataclass
@@ -51,14 +48,16 @@ class Reading:
     """Packets without a picture, since the last picture."""
     is_cut: bool = False
     """A part of the last packet, or of the next, is missing."""
+    holes: int = 0
+    """Places so far where packets may be lost."""
     since_hole: int = REORDERED + 1
     """Packets since the last damage."""
-    before: Coded | None = None
-    """What was shown last."""
     places: Places = field(init=False)
+    gaps: Gaps = field(init=False)
 
     def __post_init__(self) -> None:
         self.places = Places(self.path, self.container, self.stream)
+        self.gaps = Gaps(self.stream, knows_holes=self.places.knows_holes)
         self.is_bare = self.container.format.name in BARE
         self.chain.is_timed = not self.is_bare
 
@@ -108,7 +107,7 @@ class Reading:
                 continue
             is_last = not packet.size and packet.pts is None  # It asks for the pictures left.
             if is_last and self._is_short():
-                self.since_hole = 0
+                self.chain.mark_near()
             coded = self._sent(packet, checker)
             try:
                 for picture in packet.decode():
@@ -117,7 +116,7 @@ class Reading:
                 if packet.size:
                     self.chain.blame(coded, reason_of(fault))
                 self.chain.is_damaged = True
-                self.since_hole = 0
+                self._note_hole()
             yield from self.chain.decided()
         self.chain.end()
         yield from self.chain.decided()
@@ -146,7 +145,9 @@ class Reading:
         if self.is_bare:
             self.number += 1
             packet.pts = self.number
-        self.since_hole = 0 if fault or is_after_hole else self.since_hole + 1
+        self.since_hole += 1
+        if is_after_hole or fault:
+            self._note_hole(is_after_hole)
         is_shown = not packet.is_discard and not checker.is_hidden(data)
         coded = Coded(
             packet.pts if is_shown else None,
@@ -154,11 +155,20 @@ class Reading:
             fault,
             is_after_hole=is_after_hole,
             leads=checker.leads(data),
+            holes=self.holes,
+            is_near=self.since_hole <= REORDERED,
             # A damaged picture of these may seem to be one.
             may_be_key=packet.is_keyframe or not checker.is_arithmetic,
         )
         self.chain.send(coded)
         return coded
+
+    def _note_hole(self, is_sure: bool = False) -> None:
+        """Packets may be lost here; damage tells no more of files that lead to all of them."""
+        if is_sure or not self.places.knows_holes:
+            self.since_hole = 0
+            self.holes += 1
+            self.chain.mark_near()
 
     def _report_lost(self) -> None:
         for coded in self.lost:
@@ -173,24 +183,9 @@ class Reading:
         self.lost.clear()
 
     def _report_gap(self, coded: Coded) -> None:
-        """Frames of which not even a packet is left, by the time from the frame before."""
-        before, self.before = self.before, coded
-        if not self.chain.is_timed or before is None or before.pts is None or coded.pts is None:
-            return
-        is_near = self.since_hole <= REORDERED
-        if coded.pts == LAST or not (
-            before.is_bad or coded.is_bad or coded.is_after_hole or is_near
-        ):
-            return
-        rate = self.stream.guessed_rate or self.stream.average_rate
-        period = before.label or (rate and 1 / (rate * self.stream.time_base))
-        missing = round((coded.pts - before.pts) / period) - 1 if period else 0
-        if before.is_bad or coded.is_bad or coded.is_after_hole:
-            # The stamp itself may be damaged.
-            most = self.stream.frames - self.discarded - self.count - 1
-            missing = min(missing, most) if self.stream.frames else missing
-        elif missing > REORDERED:  # A pause, since only the order of the pictures hides it.
-            return
+        missing = self.gaps.before(coded) if self.chain.is_timed else 0
+        if self.stream.frames:  # The stamp itself may be damaged.
+            missing = min(missing, self.stream.frames - self.discarded - self.count - 1)
         if missing > 0:
             self.report(
                 f'{self.count:06d}',

@@ -30,6 +30,8 @@ class Places:
         self._index = {e.pos + AVI_HEAD: (n, e.timestamp) for n, e in enumerate(whole)}
         self.counted = len(self._index)
         """Packets in the index of an AVI, 0 without one."""
+        self.knows_holes = name.startswith(('mov', 'matroska')) or bool(self._index)
+        """Whether the file itself leads to every packet."""
         self._last: tuple[int, int] | None = None
         self._offset: int | None = None
 

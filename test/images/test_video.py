@@ -234,7 +234,10 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-KINDS = {'a.mp4': 'h264', 'a.mkv': 'mpeg4', 'a.avi': 'mjpeg', 'a.ts': 'h264'}
+KINDS = {
+    **{'a.mp4': 'h264', 'a.mkv': 'mpeg4', 'a.avi': 'mjpeg', 'a.ts': 'h264'},
+    **{'a.wmv': 'wmv2', 'a.h264': 'h264', 'a.flv': 'flv'},
+}
 
 
 @example(name='a.mp4', cut=1.0, made=[(1.0, b'\x80')])  # A text that is not UTF-8.
@@ -250,7 +253,7 @@ def test_changed_bytes_give_frames_or_one_sentence(
     made: Changes,
     originals: Path,
 ) -> None:
-    path = originals / 'changed.mp4'
+    path = originals / f'changed{Path(name).suffix}'
     path.write_bytes(damaged((originals / name).read_bytes(), cut, made))
     failed: list[tuple[str, DgssError]] = []
     try:

@@ -45,7 +45,8 @@ def test_a_hole_gives_no_wrong_frame_and_loses_none_silently(
     for share, length in ((0.35, 300), (0.5, longest), (0.7, 2 * longest)):
         frames, failed = read(with_hole(path, int(share * size), length))
         told = sum(getattr(error, 'missing', 0) or 1 for _, error in failed)
-        assert failed, share
+        # A hole may lie in a table that the stream repeats.
+        assert failed or [f.stamp_ns for f in frames] == [*by_stamp], share
         assert len(frames) + told >= COUNT, share
         for frame in frames:
             error = np.abs(by_stamp[frame.stamp_ns] - frame.image).mean()

@@ -134,6 +134,23 @@ def test_a_picture_between_others_that_is_lost_has_a_name(name: str, tmp_path: P
         check_names(read(path_cut)[0], whole)
 
 
+@pytest.mark.parametrize('name', ['a.mkv', 'a.mp4'])
+@pytest.mark.parametrize('rate', [10, 1000])
+def test_damage_makes_up_no_frames_in_a_video_that_pauses(
+    name: str, rate: int, tmp_path: Path
+) -> None:
+    """Recorders without a rate write that of their clock, 1000, and durations of one tick."""
+    times = [100 * index + 3000 * (index // 4) for index in range(COUNT)]
+    path = write_video(tmp_path / name, 'h264', COUNT, rate=rate, times=times, gop=6, draw=draw)
+    whole, failed = read(path)
+    assert (len(whole), failed) == (COUNT, [])
+    for start, size in packets(path)[6::7]:
+        frames, failed = read(with_hole(path, start + size // 2, size // 4))
+        assert failed
+        assert len(frames) + told(failed) == COUNT
+        check_names(frames, whole)
+
+
 def test_a_damaged_stamp_does_not_make_up_frames(tmp_path: Path) -> None:
     path = write_video(tmp_path / 'a.ivf', 'libvpx-vp9', COUNT, draw=draw)
     start, size = packets(path)[15]
