@@ -22,7 +22,7 @@ from dgss_core.bags.metadata import (
     is_stored,
     read_metadata,
 )
-from dgss_core.bags.stored import MOST_FAULTS, BagMessage, StorageFile
+from dgss_core.bags.stored import MOST_FAULTS, BagMessage, Lost, StorageFile
 from dgss_core.bags.topics import (
     BagTopic,
     merged_topics,
@@ -150,16 +150,18 @@ class Bag:
         self,
         topics: Collection[str] | None = None,
         on_short: Callable[[IncompleteError], object] | None = None,
+        on_lost: Lost = lambda topic, count: None,
     ) -> Iterator[BagMessage]:
         """Iterate the messages of `topics` (None: all) in the order of recording.
 
         A file in which that order is not kept is read in its own. `on_short` is called at the end
         if the bag holds less than it promises, or not all of it can be read; None raises.
+        `on_lost` is called where messages are lost whose number is known.
         """
         wanted = {t.name for t in self.topics if topics is None or t.name in topics}
         faults = dict.fromkeys(self.faults)
         came: Counter[str] = Counter()
-        for message in self._messages(wanted, faults):
+        for message in self._messages(wanted, faults, on_lost):
             came[message.topic] += 1
             yield message
         promised: Counter[str] = Counter()
@@ -174,14 +176,16 @@ class Bag:
                 raise error
             on_short(error)
 
-    def _messages(self, topics: set[str], faults: dict[str, None]) -> Iterator[BagMessage]:
+    def _messages(
+        self, topics: set[str], faults: dict[str, None], lost: Lost
+    ) -> Iterator[BagMessage]:
         def damage(fault: str) -> None:
             if len(faults) < MOST_FAULTS:
                 faults[fault] = None
 
         with _reading(self.path):
             for file in self._files:
-                yield from file.messages(topics, damage)
+                yield from file.messages(topics, damage, lost)
 
     def _pauses(self) -> Iterator[tuple[int, int]]:
         """The pauses of more than `PAUSE_NS`: time of the message before, and length."""

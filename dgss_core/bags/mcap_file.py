@@ -6,16 +6,17 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import IO
 from zlib import crc32
 
 from mcap.opcode import Opcode
-from mcap.records import Channel, ChunkIndex, Footer, Header, Schema, Statistics
+from mcap.records import ChunkIndex, Footer, Header, Statistics
 
 from dgss_core.bags.compression import UnpackError, unpack_message
+from dgss_core.bags.mcap_contents import Contents
 from dgss_core.bags.mcap_records import (
     BROKEN,
     CHUNK,
@@ -23,43 +24,20 @@ from dgss_core.bags.mcap_records import (
     MESSAGE,
     RECORD,
     bounded,
+    indexed_messages,
     records_in,
     records_of,
     stream,
 )
-from dgss_core.bags.stored import (
-    CDR,
-    MOST_FAULTS,
-    BagMessage,
-    Damage,
-    StoredTopic,
-    full_name,
-    is_latched,
-)
+from dgss_core.bags.stored import MOST_FAULTS, BagMessage, Damage, Lost, StoredTopic
 from dgss_core.errors import DgssError, plain, plural
 
 TAIL = RECORD.size + 20 + len(MAGIC)
 """Bytes of the footer and what follows."""
-ROS2 = ('ros2msg', 'ros2idl', 'omgidl', '')
-"""Encodings of the schemas of ROS 2 messages."""
+GONE = 0
+"""In place of the opcode of a record that cannot be read."""
 Found = list[tuple[int, int, memoryview | bytes]]
 """Times, channels and data of messages."""
-
-
-@dataclass
-class _Contents:
-    """What a file holds. `chunks`: the channels of the chunk at an offset, where known.
-
-    `nameless`: the type of a channel is not there.
-    """
-
-    schemas: dict[int, tuple[str, str]]
-    channels: dict[int, StoredTopic]
-    chunks: dict[int, frozenset[int]]
-    counts: Mapping[int, int]
-    start_ns: int = 0
-    end_ns: int = 0
-    nameless: bool = False
 
 
 class McapFile:
@@ -75,17 +53,20 @@ class McapFile:
         self._size = path.stat().st_size
         self.faults: list[str] = []
         self._chunks: dict[int, frozenset[int]] = {}
+        self._indexes: dict[int, dict[int, int]] = {}
         with path.open('rb') as file:
             self._profile = self._read_header(file)
             found = self._read_summary(file)
             if found is None:
                 found = self._scan(file)
         self._channels, self._chunks = found.channels, found.chunks
-        counted = found.counts
+        self._counts = counted = found.counts
         self.topics = [replace(c, count=counted.get(i, 0)) for i, c in found.channels.items()]
         self.start_ns, self.end_ns = found.start_ns, found.end_ns
 
-    def messages(self, topics: Collection[str], damage: Damage) -> Iterator[BagMessage]:
+    def messages(
+        self, topics: Collection[str], damage: Damage, lost: Lost
+    ) -> Iterator[BagMessage]:
         wanted = {id_: c for id_, c in self._channels.items() if c.name in topics}
         if not wanted:
             return
@@ -95,17 +76,39 @@ class McapFile:
                 if held is not None and held.isdisjoint(wanted):
                     continue
                 found: Found = []
+                is_broken = False
                 try:
                     for message in self._messages_in(file, opcode, length, wanted):
                         found.append(message)
                 except BROKEN as error:
                     damage(self._damaged(offset, error))
+                    is_broken = True
                 for stamp_ns, channel, data in sorted(found, key=itemgetter(0)):
                     name, msgtype = wanted[channel].name, wanted[channel].msgtype
                     try:
                         yield BagMessage(name, msgtype, stamp_ns, unpack_message(bytes(data)))
                     except UnpackError as error:
                         damage(self._damaged(offset, error))
+                        lost(name, 1)
+                if is_broken or opcode == GONE:
+                    came = Counter(channel for _, channel, _ in found)
+                    self._tell_lost(file, offset, came, wanted, lost)
+
+    def _tell_lost(
+        self,
+        file: IO[bytes],
+        offset: int,
+        came: Counter[int],
+        wanted: Mapping[int, StoredTopic],
+        lost: Lost,
+    ) -> None:
+        """Count by the index of a chunk what did not come of it."""
+        for channel, place in self._indexes.get(offset, {}).items():
+            if channel not in wanted:
+                continue
+            with suppress(*BROKEN):
+                count = min(indexed_messages(file, place), self._counts.get(channel, 0))
+                lost(wanted[channel].name, max(count - came[channel], 0))
 
     def spans(self, longest_ns: int) -> Iterator[tuple[int, int]]:
         with self._path.open('rb') as file:
@@ -150,8 +153,8 @@ class McapFile:
     def _records(self, file: IO[bytes], damage: Damage) -> Iterator[tuple[int, int, int]]:
         """Offset, opcode and length of the records until the end of the data.
 
-        The file stands at their content. Behind a damaged one the index leads on. A chunk that is
-        cut off is the last, with the length that is there.
+        The file stands at their content. Behind a damaged one, which is `GONE`, the index
+        leads on. A chunk that is cut off is the last, with the length that is there.
         """
         offset, indexed = len(MAGIC), sorted(self._chunks)
         while True:
@@ -173,6 +176,7 @@ class McapFile:
                     yield offset, opcode, self._size - offset - RECORD.size
                 return None
             damage(self._damaged(offset))
+            yield offset, GONE, 0
             offset = indexed[after]
 
     def _read_header(self, file: IO[bytes]) -> str:
@@ -189,7 +193,7 @@ class McapFile:
         self._note(self._cut(len(MAGIC)) if is_cut else self._damaged(len(MAGIC)))
         return ''
 
-    def _read_summary(self, file: IO[bytes]) -> _Contents | None:
+    def _read_summary(self, file: IO[bytes]) -> Contents | None:
         """What the summary tells; None without one that is whole and counts the messages."""
         try:
             file.seek(max(self._size - TAIL, 0))
@@ -201,14 +205,15 @@ class McapFile:
             summary = bounded(file, self._size - TAIL - footer.summary_start)
             if footer.summary_crc and footer.summary_crc != crc32(tail[:25], crc32(summary)):
                 return None
-            found = _Contents({}, {}, {}, {})
+            found = Contents(self._profile)
             total = None
             for opcode, content in records_of(summary):
-                self._define(found, opcode, content)
+                found.take(opcode, content)
                 if opcode == Opcode.CHUNK_INDEX:
                     index = ChunkIndex.read(stream(content))
                     if index.message_index_offsets:
                         held = frozenset(index.message_index_offsets)
+                        self._indexes[index.chunk_start_offset] = index.message_index_offsets
                         found.chunks[index.chunk_start_offset] = held
                 elif opcode == Opcode.STATISTICS:
                     statistics = Statistics.read(stream(content))
@@ -221,10 +226,10 @@ class McapFile:
         is_whole = total == sum(found.counts.values()) and not found.nameless
         return found if is_whole and found.counts.keys() <= found.channels.keys() else None
 
-    def _scan(self, file: IO[bytes]) -> _Contents:
+    def _scan(self, file: IO[bytes]) -> Contents:
         """What the data itself tells."""
         counts: Counter[int] = Counter()
-        found = _Contents({}, {}, {}, counts)
+        found = Contents(self._profile, counts=counts)
         first: int | None = None
         for offset, opcode, length in self._records(file, self._note):
             held: Counter[int] = Counter()
@@ -238,7 +243,7 @@ class McapFile:
                 else:
                     continue
                 for kind, content in inner:
-                    self._define(found, kind, content)
+                    found.take(kind, content)
                     if kind == Opcode.MESSAGE:
                         channel, _, stamp_ns, _ = MESSAGE.unpack_from(content)
                         held[channel] += 1
@@ -255,29 +260,6 @@ class McapFile:
                 f'{self._name} holds {plural(lost, "message")} without a topic; copy it again'
             )
         return found
-
-    def _define(self, found: _Contents, opcode: int, content: memoryview) -> None:
-        """Take a schema or a channel."""
-        if opcode == Opcode.SCHEMA:
-            schema = Schema.read(stream(content))
-            found.schemas[schema.id] = schema.name, schema.encoding
-        elif opcode == Opcode.CHANNEL:
-            channel = Channel.read(stream(content))
-            name, encoding = found.schemas.get(channel.schema_id, ('', ''))
-            found.nameless |= bool(channel.schema_id) and channel.schema_id not in found.schemas
-            found.channels[channel.id] = StoredTopic(
-                channel.topic,
-                full_name(name),
-                self._encoding(channel.message_encoding, encoding),
-                is_latched(channel.metadata.get('offered_qos_profiles', '')),
-                0,
-            )
-
-    def _encoding(self, messages: str, schema: str) -> str:
-        if 'ros1' in (self._profile, messages) or schema == 'ros1msg':
-            return 'ros1'
-        messages = messages or CDR
-        return schema if messages == CDR and schema not in ROS2 else messages
 
     def _note(self, fault: str) -> None:
         if len(self.faults) < MOST_FAULTS and fault not in self.faults:

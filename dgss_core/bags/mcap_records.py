@@ -10,6 +10,7 @@ from zlib import crc32
 
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
+from mcap.opcode import Opcode
 
 from dgss_core.bags.compression import UnpackError, check_length, unpack_chunk, unpack_part
 
@@ -20,6 +21,8 @@ MESSAGE = struct.Struct('<HIQQ')
 """What a message begins with: channel, sequence, time of recording, time of publication."""
 CHUNK = struct.Struct('<QQQII')
 """What a chunk begins with: two times, size unpacked, checksum, length of the compression."""
+INDEX, ENTRY = struct.Struct('<HI'), 16
+"""What the index of the messages in a chunk begins with, and bytes for each of them."""
 BROKEN = (McapError, UnpackError, struct.error, ValueError, OverflowError)
 """What reading a damaged record can raise."""
 
@@ -69,3 +72,13 @@ def bounded(file: IO[bytes], length: int) -> bytes:
 
 def stream(content: bytes | memoryview) -> ReadDataStream:
     return ReadDataStream(BytesIO(content))
+
+
+def indexed_messages(file: IO[bytes], place: int) -> int:
+    """Messages of a channel in a chunk by their index at `place`. Raises one of `BROKEN`."""
+    file.seek(place)
+    opcode, _ = RECORD.unpack(file.read(RECORD.size))
+    _, size = INDEX.unpack(file.read(INDEX.size))
+    if opcode != Opcode.MESSAGE_INDEX:
+        raise ValueError('there is no index of messages')
+    return size // ENTRY

@@ -78,7 +78,8 @@ def read_bag(
 ) -> Iterator[Frame]:
     """Iterate the images of a bag, with their condition and the labels of the same stamp, if any.
 
-    Frames are named by their number, from 000000. `labelled` and `on_error` as in `read_frames`.
+    Frames are named by their number, from 000000, also behind a place where the bag tells how many
+    messages it has lost. `labelled` and `on_error` as in `read_frames`.
     Raises DgssError as `image_topic` does, and for a damaged message; IncompleteError at the end
     for a bag that is cut off, damaged, or holds fewer images than it promises.
     """
@@ -92,10 +93,15 @@ def read_bag(
     conditions = _Conditions(bag, sibling(chosen.name, 'condition'))
     pairs = _Pairs(WAITING if has_labels else 0)
     decoder = _Images()
-    images = 0
+    images = came = 0
+
+    def lose(topic: str, count: int) -> None:
+        nonlocal images
+        images += count if topic == chosen.name else 0
+
     short: list[IncompleteError] = []
     others: Counter[str] = Counter()
-    for message in bag.messages(topics, short.append):
+    for message in bag.messages(topics, short.append, lose):
         is_image = message.topic == chosen.name
         if message.msgtype != (chosen.msgtype if is_image else IMAGE):
             # Messages of another kind may share the topic of the images.
@@ -104,6 +110,7 @@ def read_bag(
             continue
         name = f'{images:06d}' if is_image else f'{message.topic} at {message.stamp_ns} ns'
         images += is_image
+        came += is_image
         try:
             if is_image:
                 pairs.add(decoder.take(message, name), conditions, on_error)
@@ -122,7 +129,7 @@ def read_bag(
         )
         _report(on_error, chosen.name, left_out)
     for shortfall in short:
-        missing = max(chosen.count - images, 0)
+        missing = max(chosen.count - came, 0)
         _report(on_error, chosen.name, IncompleteError(str(shortfall), missing))
 
 

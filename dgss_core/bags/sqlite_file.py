@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dgss_core.bags.compression import LARGEST, UnpackError, unpack_message
-from dgss_core.bags.stored import CDR, BagMessage, Damage, StoredTopic, full_name, is_latched
+from dgss_core.bags.stored import CDR, BagMessage, Damage, Lost, StoredTopic, full_name, is_latched
 from dgss_core.errors import DgssError, plain, plural, read_head, shown
 
 MAGIC = b'SQLite format 3\0'
@@ -59,7 +59,9 @@ class SqliteFile:
         self.start_ns = int(self._times[0]) if len(self._times) else 0
         self.end_ns = int(self._times[-1]) if len(self._times) else 0
 
-    def messages(self, topics: Collection[str], damage: Damage) -> Iterator[BagMessage]:
+    def messages(
+        self, topics: Collection[str], damage: Damage, lost: Lost
+    ) -> Iterator[BagMessage]:
         wanted = {id_: topic for id_, topic in self._topics.items() if topic.name in topics}
         chosen = np.isin(self._topic_ids, [*wanted])
         rows, ids, times = (part[chosen] for part in (self._rows, self._topic_ids, self._times))
@@ -79,6 +81,7 @@ class SqliteFile:
                         data = unpack_message(data)
                     except UnpackError as error:
                         damage(f'message {row} of {self._name} {error}; copy it again')
+                        lost(topic.name, 1)
                     else:
                         yield BagMessage(topic.name, topic.msgtype, int(times[at]), data)
 

@@ -27,6 +27,9 @@ MOST_FAULTS = 50
 Damage = Callable[[str], None]
 """Called with what is wrong with a file, and what to do."""
 
+Lost = Callable[[str, int], None]
+"""Called with a topic and the number of its messages that are lost at this place."""
+
 
 HEADED = 12
 """Bytes of a serialized message up to the end of its stamp."""
@@ -67,8 +70,13 @@ class StorageFile(Protocol):
     end_ns: int
     faults: list[str]
 
-    def messages(self, topics: Collection[str], damage: Damage) -> Iterator[BagMessage]:
-        """The messages of `topics`; `damage` is told of what cannot be read and is passed over."""
+    def messages(
+        self, topics: Collection[str], damage: Damage, lost: Lost
+    ) -> Iterator[BagMessage]:
+        """The messages of `topics`; `damage` is told of what cannot be read and is passed over.
+
+        `lost` is called before the next message, where the file tells how many are lost.
+        """
 
     def spans(self, longest_ns: int) -> Iterator[tuple[int, int]]:
         """First and last times of runs of messages without a pause of more than `longest_ns`.

@@ -52,10 +52,14 @@ class BagOptions:
 
 @dataclass(frozen=True)
 class Times:
-    """Of a message, in nanoseconds: the stamp of its header, 0 for none, and its recording."""
+    """Of a message, in nanoseconds: the stamp of its header, 0 for none, and its recording.
+
+    `number`: its place among all that were recorded, also those before it that are lost.
+    """
 
     stamp: int
     recorded: int
+    number: int
 
     @property
     def best(self) -> int:
@@ -144,9 +148,9 @@ class BagFrames:
 
     def _keys(self, options: BagOptions) -> list[FrameKey]:
         keys = [
-            FrameKey(f'{index:06d}', str(self.path), condition, times.best)
-            for index, (times, condition) in enumerate(
-                zip(self._times, self._conditions(options.conditions), strict=True)
+            FrameKey(f'{times.number:06d}', str(self.path), condition, times.best)
+            for times, condition in zip(
+                self._times, self._conditions(options.conditions), strict=True
             )
         ]
         if unstamped := [k.name for k, t in zip(keys, self._times, strict=True) if not t.stamp]:
@@ -165,7 +169,8 @@ class BagFrames:
         changes = Changes(*condition_changes(self._bag, topic))
         told = [changes.at(times.recorded) for times in self._times]
         for name in RESERVED:
-            if frames := [f'{index:06d}' for index, found in enumerate(told) if found == name]:
+            of_it = (t.number for t, found in zip(self._times, told, strict=True) if found == name)
+            if frames := [f'{number:06d}' for number in of_it]:
                 self.problems.add(
                     f'{topic} calls the condition {name!r}, which means something else here, so '
                     'that it counts as unknown; give the conditions in a file, with --conditions.',
@@ -198,9 +203,9 @@ class BagFrames:
             return self._paired([stamp for stamp in stamps if stamp is not None], tolerance_ns)
         by_name = {path.stem: place for place, path in enumerate(self._files)}
         pairs = {
-            index: by_name.pop(name)
-            for index in range(len(self.keys))
-            if (name := f'{index:06d}') in by_name
+            index: by_name.pop(key.name)
+            for index, key in enumerate(self.keys)
+            if key.name in by_name
         }
         self._tell_alone([i for i in range(len(self.keys)) if i not in pairs])
         if by_name:
@@ -249,10 +254,17 @@ def message_times(bag: Bag, topic: str, problems: Problems) -> list[Times]:
 
     What the bag promised and does not hold becomes a problem.
     """
-    return [
-        Times(raw_stamp_ns(m.data) if len(m.data) >= HEADED else 0, m.stamp_ns)
-        for m in bag.messages({topic}, lambda error: problems.add(str(error)))
-    ]
+    found: list[Times] = []
+    lost = 0
+
+    def lose(topic: str, count: int) -> None:
+        nonlocal lost
+        lost += count
+
+    for m in bag.messages({topic}, lambda error: problems.add(str(error)), lose):
+        stamp = raw_stamp_ns(m.data) if len(m.data) >= HEADED else 0
+        found.append(Times(stamp, m.stamp_ns, len(found) + lost))
+    return found
 
 
 def told(error: IncompleteError) -> None:
