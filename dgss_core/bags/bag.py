@@ -156,7 +156,7 @@ class Bag:
 
         A file in which that order is not kept is read in its own. `on_short` is called at the end
         if the bag holds less than it promises, or not all of it can be read; None raises.
-        `on_lost` is called where messages are lost whose number is known.
+        `on_lost` is called where messages may be lost.
         """
         wanted = {t.name for t in self.topics if topics is None or t.name in topics}
         faults = dict.fromkeys(self.faults)

@@ -103,12 +103,15 @@ class McapFile:
         lost: Lost,
     ) -> None:
         """Count by the index of a chunk what did not come of it."""
-        for channel, place in self._indexes.get(offset, {}).items():
-            if channel not in wanted:
+        places = self._indexes.get(offset)
+        for channel, topic in wanted.items():
+            if places is not None and channel not in places:
                 continue
+            count = 0
             with suppress(*BROKEN):
-                count = min(indexed_messages(file, place), self._counts.get(channel, 0))
-                lost(wanted[channel].name, max(count - came[channel], 0))
+                indexed = indexed_messages(file, places[channel]) if places else 0
+                count = max(min(indexed, self._counts.get(channel, 0)) - came[channel], 0)
+            lost(topic.name, count)
 
     def spans(self, longest_ns: int) -> Iterator[tuple[int, int]]:
         with self._path.open('rb') as file:

@@ -97,7 +97,9 @@ def read_bag(
 
     def lose(topic: str, count: int) -> None:
         nonlocal images
-        images += count if topic == chosen.name else 0
+        if topic == chosen.name:
+            images += count
+            decoder.video.lose()
 
     short: list[IncompleteError] = []
     others: Counter[str] = Counter()
@@ -119,7 +121,7 @@ def read_bag(
         except DgssError as error:
             _report(on_error, name, error)
         yield from pairs.complete(on_error)
-    pairs.add(decoder.rest(), conditions, on_error)
+    pairs.add(decoder.video.rest(), conditions, on_error)
     yield from pairs.complete(on_error, last=True)
     for what, count in others.items():
         left_out = IncompleteError(
@@ -182,24 +184,21 @@ class _Images:
     """The pictures of the messages of one topic, of which each is one, or part of a video."""
 
     def __init__(self) -> None:
-        self._video = VideoMessages()
+        self.video = VideoMessages()
 
     def take(self, message: BagMessage, name: str) -> Iterator[Decoded]:
         content = deserialized(message)
         place = Place(name, message.stamp_ns, _stamp_ns(message, content))
         if message.msgtype == FFMPEG_PACKET:
-            yield from self._video.take(place, content.encoding, content.data)
+            yield from self.video.take(place, content.encoding, content.data)
         elif message.msgtype == FOXGLOVE_VIDEO or (
             message.msgtype == COMPRESSED and codec_of(content.format)
         ):
-            yield from self._video.take(place, content.format, content.data)
+            yield from self.video.take(place, content.format, content.data)
         else:
             if message.msgtype == COMPRESSED:
                 place = replace(place, jpeg=shareable_jpeg(content.data, content.format))
             yield place, _decode(message, content)
-
-    def rest(self) -> Iterator[Decoded]:
-        return self._video.rest()
 
 
 class _Conditions:

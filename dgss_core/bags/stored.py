@@ -28,7 +28,7 @@ Damage = Callable[[str], None]
 """Called with what is wrong with a file, and what to do."""
 
 Lost = Callable[[str, int], None]
-"""Called with a topic and the number of its messages that are lost at this place."""
+"""Called with a topic and how many of its messages are lost here; 0 if that is not known."""
 
 
 HEADED = 12
@@ -75,7 +75,7 @@ class StorageFile(Protocol):
     ) -> Iterator[BagMessage]:
         """The messages of `topics`; `damage` is told of what cannot be read and is passed over.
 
-        `lost` is called before the next message, where the file tells how many are lost.
+        `lost` is called before the next message, where some may be lost.
         """
 
     def spans(self, longest_ns: int) -> Iterator[tuple[int, int]]:

@@ -57,6 +57,7 @@ class VideoMessages:
         self._declared: str | None = None
         self._decoder: Any = None
         self._count = 0
+        self._is_after_hole = False
         self._checker = Checker('')
         self._chain = Chain()
         self._to_rgb: ToRgb
@@ -81,8 +82,10 @@ class VideoMessages:
             self._count,
             place,
             fault and f'The video is damaged here ({fault}); record it again.',
+            is_after_hole=self._is_after_hole,
             leads=self._checker.leads(bytes(data)),
         )
+        self._is_after_hole = False
         self._chain.send(coded)
         try:
             for picture in self._decoder.decode(packet):
@@ -94,6 +97,10 @@ class VideoMessages:
                 'damaged, or recording began before a key frame.',
             )
         yield from self._decided()
+
+    def lose(self) -> None:
+        """Messages are lost here: what follows is predicted from them, up to a key frame."""
+        self._is_after_hole = True
 
     def rest(self) -> Iterator[Decoded]:
         """The pictures that are left at the end, and the messages without one."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from clips import coded, row_of_bar
+from clips import coded, draw, row_of_bar
 from foreign_bags import Mcap, stamps
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,11 +38,17 @@ def message(kind: str, stamp_ns: int, declared: str, data: bytes) -> bytes:
     return bytes(typestore().serialize_cdr(content, kind))
 
 
-def bag(path: Path, data: list[bytes], kind: str = FOXGLOVE_VIDEO, declared: str = 'h264') -> Path:
+def bag(
+    path: Path,
+    data: list[bytes],
+    kind: str = FOXGLOVE_VIDEO,
+    declared: str = 'h264',
+    **options: Any,
+) -> Path:
     pairs = zip(stamps(len(data)), data, strict=True)
     # Recorded 5 ms after the picture was taken.
     messages = [(stamp + 5_000_000, message(kind, stamp, declared, part)) for stamp, part in pairs]
-    return Mcap(path / 'a.mcap').add(messages, TOPIC, kind).close()
+    return Mcap(path / 'a.mcap', **options).add(messages, TOPIC, kind).close()
 
 
 def read(path: Path) -> tuple[list[Frame], dict[str, str]]:
@@ -182,3 +189,23 @@ def test_zeros_in_a_message_spoil_it_up_to_the_next_key_frame(start: int) -> Non
     data = coded(count=24, gop=8)
     data[10] = data[10][:start] + bytes(24) + data[10][start + 24 :]
     assert {*decoded([*data], 'h264')} == {*range(10), *range(17, 24)}
+
+
+@pytest.mark.parametrize(
+    ('declared', 'codec'), [('vp9', 'libvpx-vp9'), ('vp8', 'libvpx'), ('h265', 'libx265')]
+)
+def test_what_is_predicted_from_a_message_in_a_damaged_chunk_is_not_given(
+    declared: str, codec: str, tmp_path: Path
+) -> None:
+    data = coded(codec, 24, gop=8, draw=draw)
+    path = bag(tmp_path, data, declared=declared, chunk_size=1000)
+    whole = {frame.name: frame.image.astype(int) for frame in read(path)[0]}
+    assert len(whole) == 24
+    content = bytearray(path.read_bytes())
+    content[content.index(data[10]) + len(data[10]) // 2] ^= 1
+    path.write_bytes(content)
+    frames, failed = read(path)
+    assert 'its checksum is wrong' in ' '.join(failed.values())
+    for frame in frames:
+        assert np.abs(whole[frame.name] - frame.image).mean() < 2, frame.name
+    assert {f'{number:06d}' for number in (*range(10), *range(16, 24))} <= {f.name for f in frames}
