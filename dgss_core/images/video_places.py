@@ -11,6 +11,8 @@ from dgss_core.images.video_ends import is_cut
 
 AVI_HEAD = 8
 """Bytes before the data of a chunk."""
+BLOCK_HEAD = 12
+"""Bytes of a block of Matroska before its data, at most."""
 AFTER = 8
 """Bytes that are never all zero where another packet begins."""
 
@@ -25,6 +27,7 @@ class Places:
         self._structure = Structure(path) if name.startswith('matroska') else None
         self._packets = AsfPackets(path) if name == 'asf' else None
         self._packet = 0, 0
+        self._is_broken_behind = False
         entries = getattr(stream, 'index_entries', ()) if name == 'avi' else ()
         whole = [entry for entry in entries if entry.size]
         self._index = {e.pos + AVI_HEAD: (n, e.timestamp) for n, e in enumerate(whole)}
@@ -44,6 +47,7 @@ class Places:
             return False
         structure = self._structure
         is_after = structure is not None and structure.is_broken_before(packet.pos)
+        is_after, self._is_broken_behind = is_after or self._is_broken_behind, False
         last, self._last = self._last, self._index.get(packet.pos)
         if self._last is None or packet.pts is None:
             return is_after
@@ -58,8 +62,11 @@ class Places:
         if packet.pos is None:
             return False
         self._packet = packet.pos, packet.pos + packet.size
-        asf = self._packets
-        return asf is not None and asf.is_broken_before(self._packet[1] + asf.length)
+        if self._packets is not None:
+            return self._packets.is_broken_before(self._packet[1] + self._packets.length)
+        if self._structure is not None:
+            self._is_broken_behind = self._structure.is_broken_before(self._packet[1] + BLOCK_HEAD)
+        return self._is_broken_behind
 
     def is_zero_after(self, packet: Any) -> bool:
         """Whether the file goes on with zeros, which are no fill of the packet then."""

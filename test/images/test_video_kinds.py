@@ -151,6 +151,21 @@ def test_damage_makes_up_no_frames_in_a_video_that_pauses(
         check_names(frames, whole)
 
 
+@pytest.mark.parametrize(('codec', 'name'), [('libvpx-vp9', 'a.webm'), ('ffv1', 'a.mkv')])
+def test_a_picture_at_whose_end_other_bytes_begin_is_damaged(
+    codec: str, name: str, tmp_path: Path
+) -> None:
+    path = write_video(tmp_path / name, codec, COUNT, draw=draw)
+    whole, _ = read(path)
+    for start, size in packets(path)[5:-5:6]:
+        data, middle = bytearray(path.read_bytes()), start + size // 2
+        data[middle : middle + size] = random.Random(1).randbytes(size)
+        (tmp_path / f'bad{path.suffix}').write_bytes(data)
+        frames, failed = read(tmp_path / f'bad{path.suffix}')
+        assert failed
+        check_names(frames, whole)
+
+
 def test_a_damaged_stamp_does_not_make_up_frames(tmp_path: Path) -> None:
     path = write_video(tmp_path / 'a.ivf', 'libvpx-vp9', COUNT, draw=draw)
     start, size = packets(path)[15]
