@@ -20,6 +20,8 @@ from dgss_core.images.encodings import (
     no_colours,
 )
 from dgss_core.images.jpeg_file import is_broken
+from dgss_core.images.tiff import STARTS as TIFF_STARTS
+from dgss_core.images.tiff import tiff_size
 
 ALONE = (0xFF01, *range(0xFFD0, 0xFFD8))
 """JPEG markers without a length: TEM, RST0 to RST7."""
@@ -31,9 +33,6 @@ STREAMED = {
     'WEBP': (b'RIFF',),
 }
 """First bytes of the formats in which streams come."""
-
-TIFF = (b'II*\0', b'MM\0*')
-"""First bytes of a format that the plugin of image_transport can send too."""
 
 JPEG_HEAD = 4096
 """Bytes in which the segments of EXIF and of Adobe begin, where a JPEG has them."""
@@ -66,7 +65,7 @@ def decode_compressed(
 def open_compressed(
     data: Any, max_pixels: int = MAX_PIXELS, *, upright: bool = False, declared: str = ''
 ) -> Picture:
-    """Decode a JPEG, PNG, WebP or BMP file in memory.
+    """Decode a JPEG, PNG, WebP, BMP or plain TIFF file in memory.
 
     `upright`: turn the image as its EXIF orientation says. In a stream the image stays as it is
     stored, since masks, camera_info and labels belong to the stored pixels. `declared`: the
@@ -181,6 +180,8 @@ def _compressed_size(content: memoryview) -> tuple[int, int]:
             return abs(width), abs(height)
         if head.startswith(STREAMED['WEBP']) and head[8:12] == b'WEBP':
             return _webp_size(head)
+        if head.startswith(TIFF_STARTS):
+            return tiff_size(content)
     except struct.error as error:
         raise DgssError(
             f'The compressed image ends within its header ({len(content)} bytes); '
@@ -194,14 +195,9 @@ def _compressed_size(content: memoryview) -> tuple[int, int]:
             'The compressed image is part of a H.264 or H.265 video; send JPEG or PNG, or decode '
             'it first.'
         )
-    if head.startswith(TIFF):
-        raise DgssError(
-            'The compressed image is a TIFF, which is read from files only; set the format of '
-            'its publisher to jpeg or png.'
-        )
     raise DgssError(
         f'The compressed image starts with {head[:8].hex(" ")} and is neither JPEG, '
-        'PNG, WebP nor BMP; send one of these.'
+        'PNG, WebP, BMP nor TIFF; send one of these.'
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from io import BytesIO
 
 import cv2
@@ -113,11 +114,42 @@ def test_even_jpegs_have_no_hole(kind: str, grey: int) -> None:
     assert np.abs(found.astype(int) - grey).max() <= 1
 
 
-def test_a_tiff_in_a_stream_is_named() -> None:
-    with pytest.raises(DgssError, match=r'is a TIFF.* to jpeg or png'):
-        open_compressed(
-            cv2.imencode('.tiff', SCENE)[1].tobytes(), declared='rgb8; tiff compressed'
-        )
+def tiff(image: np.ndarray, *options: int) -> bytes:
+    return cv2.imencode('.tiff', image, options)[1].tobytes()
+
+
+@pytest.mark.parametrize('compression', [1, 5, 8, 32946])
+@pytest.mark.parametrize('declared', ['bgr8; tiff compressed bgr8', 'rgb8; tiff compressed rgb8'])
+def test_a_tiff_of_the_transport_is_read(compression: int, declared: str) -> None:
+    stored = SCENE if declared.endswith('rgb8') else SCENE[..., ::-1]
+    for image in (stored, stored.astype(np.uint16) * 257):
+        data = tiff(image, cv2.IMWRITE_TIFF_COMPRESSION, compression)
+        assert np.array_equal(open_compressed(data, declared=declared).rgb, SCENE)
+        with pytest.raises(DgssError, match=r'damaged or cut short|ends within its header'):
+            open_compressed(data[: len(data) // 2], declared=declared)
+    grey = open_compressed(tiff(SCENE[..., 0]), declared='mono8; tiff compressed ').rgb
+    assert np.array_equal(grey, SCENE[..., :1].repeat(3, axis=2))
+
+
+def test_a_tiff_is_checked_before_it_is_decoded() -> None:
+    data = bytearray(tiff(SCENE))
+    for tag, new, value, message in (
+        (256, 256, 70_000, 'at most 65500 pixels'),
+        (258, 258, 32, 'of a kind that is read from files only'),
+        (259, 259, 7, 'of a kind that is read from files only'),
+        (278, 322, 1 << 20, 'of a kind that is read from files only'),
+    ):
+        changed = bytearray(data)
+        (at,) = struct.unpack_from('<I', data, 4)
+        for entry in range(at + 2, at + 2 + 12 * data[at], 12):
+            if struct.unpack_from('<H', data, entry) == (tag,):
+                struct.pack_into('<HHII', changed, entry, new, 4, 1, value)
+        with pytest.raises(DgssError, match=message):
+            open_compressed(bytes(changed))
+    with pytest.raises(DgssError, match='of a kind that is read from files only'):
+        open_compressed(tiff(np.ones((8, 8, 3), np.float32)))
+    with pytest.raises(DgssError, match='ends within its header'):
+        open_compressed(bytes(data[:8]))
 
 
 def test_only_a_jpeg_that_every_viewer_shows_alike_is_shared() -> None:

@@ -228,19 +228,19 @@ def scene(height: int = 48, width: int = 64) -> np.ndarray:
     return np.stack([x * 3, y * 4, 255 - x * 2], axis=-1).astype(np.uint8)
 
 
-@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.bmp', '.webp'])
+@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.bmp', '.webp', '.tiff'])
 def test_compressed_formats_round_trip(suffix):
     image = scene()
     data = cv2.imencode(suffix, image[..., ::-1])[1].tobytes()
     back = decode_compressed(data)
     assert back.shape == image.shape
-    tolerance = 0 if suffix in ('.png', '.bmp') else 6
+    tolerance = 0 if suffix in ('.png', '.bmp', '.tiff') else 6
     assert np.abs(back.astype(int) - image).mean() <= tolerance
     with pytest.raises(DgssError, match='64x48'):
         decode_compressed(data, max_pixels=64 * 48 - 1)
 
 
-@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.bmp', '.webp'])
+@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.bmp', '.webp', '.tiff'])
 @pytest.mark.parametrize('share', [0.0, 0.01, 0.3, 0.9, 0.999])
 def test_a_cut_file_is_refused(suffix, share):
     data = cv2.imencode(suffix, scene())[1].tobytes()
@@ -265,7 +265,14 @@ def test_a_bomb_is_refused_by_its_header():
 
 @given(
     prefix=st.sampled_from(
-        [b'', b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n', b'BM', b'RIFF1234WEBPVP8X']
+        [
+            b'',
+            b'\xff\xd8\xff',
+            b'\x89PNG\r\n\x1a\n',
+            b'BM',
+            b'RIFF1234WEBPVP8X',
+            b'II*\0\x08\0\0\0',
+        ]
     ),
     tail=st.binary(max_size=80),
 )
@@ -281,7 +288,7 @@ def test_any_bytes_give_an_image_or_a_dgss_error(prefix, tail):
 @given(st.data())
 @settings(max_examples=150, deadline=None)
 def test_a_damaged_file_gives_an_image_or_a_dgss_error(data):
-    suffix = data.draw(st.sampled_from(['.jpg', '.png', '.bmp', '.webp']))
+    suffix = data.draw(st.sampled_from(['.jpg', '.png', '.bmp', '.webp', '.tiff']))
     content = bytearray(cv2.imencode(suffix, scene(12, 16))[1].tobytes())
     for _ in range(data.draw(st.integers(1, 5))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
