@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import IO
 
 FILE_PROPERTIES = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')
-COUNT, SIZE = 56, 92
-"""Offsets of the number of packets and of their size, from the start of these properties."""
+COUNT, FLAGS, SIZE = 56, 88, 92
+"""Offsets of the number of packets, flags and the size of a packet in these properties."""
+BROADCAST = 1
+"""The flag of a recording whose header was not written to its end: it counts nothing."""
 DATA_HEAD = 50
 """Bytes of the data before the first packet."""
 HEAD = 3
@@ -43,8 +45,13 @@ class AsfPackets:
             for place, size in ((COUNT, 8), (SIZE, 4))
         )
         self._at = header + DATA_HEAD
-        # A recording that was not finished counts none.
-        self._end = self._at + count * length if count else self._path.stat().st_size
+        is_counted = count and not head[at + FLAGS] & BROADCAST
+        size = int.from_bytes(head[header + 16 : header + 24], 'little')
+        end = self._path.stat().st_size
+        if is_counted:
+            self._end = self._at + count * length
+        else:  # An index may follow the data.
+            self._end = min(header + size, end) if size > DATA_HEAD else end
         start = head[self._at : self._at + HEAD]
         if start and start[0] & CORRECTED and length >= SHORTEST:
             self._start, self.length = start, length

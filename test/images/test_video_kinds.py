@@ -12,6 +12,8 @@ from clips import coded, draw, packets, picture, read, with_hole, write_video
 from PIL import Image
 
 from dgss_core.errors import DgssError
+from dgss_core.images.asf import BROADCAST, FILE_PROPERTIES, FLAGS
+from dgss_core.images.asf import COUNT as COUNT_OF_PACKETS
 from dgss_core.images.frames import Frame
 
 COUNT = 36
@@ -40,6 +42,19 @@ def test_a_hole_in_a_wmv_is_told(codec: str, name: str, tmp_path: Path) -> None:
         assert failed
         assert len(frames) + told(failed) >= COUNT
         check_names(frames, whole)
+
+
+def test_a_wmv_that_was_broadcast_counts_nothing(tmp_path: Path) -> None:
+    path = write_video(tmp_path / 'a.wmv', 'wmv2', 10, draw=draw)
+    data = bytearray(path.read_bytes())
+    at = data.index(FILE_PROPERTIES)
+    data[at + COUNT_OF_PACKETS : at + COUNT_OF_PACKETS + 8] = (900).to_bytes(8, 'little')
+    path.write_bytes(data)
+    assert 'it is cut short' in str(read(path)[1][-1][1])
+    data[at + FLAGS] |= BROADCAST
+    path.write_bytes(data)
+    frames, failed = read(path)
+    assert (len(frames), failed) == (10, [])
 
 
 def animation(path: Path, count: int = 6) -> Path:
