@@ -16,7 +16,6 @@ import numpy as np
 
 from dgss_core.errors import DgssError
 from dgss_core.images.frames import Frame
-from dgss_core.inputs import read_frames
 
 HEIGHT, WIDTH = 64, 96
 LEFT, RIGHT = (200, 30, 30), (30, 60, 200)
@@ -97,6 +96,8 @@ def draw(index: int) -> np.ndarray:
 
 def read(path: Path) -> tuple[list[Frame], list[tuple[str, DgssError]]]:
     """The frames of a source, and what is reported of it."""
+    from dgss_core.inputs import read_frames  # Needs the libraries of bags.
+
     failed: list[tuple[str, DgssError]] = []
     return list(read_frames(path, on_error=lambda *failure: failed.append(failure))), failed
 
