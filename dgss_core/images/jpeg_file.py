@@ -55,4 +55,6 @@ def _markers(content: memoryview) -> list[tuple[int, int]]:
 
 
 def _has_hole(content: memoryview, start: int, end: int) -> bool:
-    return ZEROS in bytes(content[start:end]) and USUAL_CODES in bytes(content[:start])
+    # Some encoders fill up to the end marker.
+    pixels = bytes(content[start:end]).rstrip(b'\0')
+    return ZEROS in pixels and USUAL_CODES in bytes(content[:start])

@@ -102,6 +102,8 @@ def test_what_follows_a_jpeg_does_not_count(kind: str) -> None:
     data = jpeg(JPEGS[kind])
     whole = open_compressed(data).rgb
     assert np.array_equal(open_compressed(data + b'ftyp\xff\xda' + bytes(99)).rgb, whole)
+    filled = data[:-2] + bytes(99) + data[-2:]
+    assert np.array_equal(open_compressed(filled).rgb, whole)
     with pytest.raises(DgssError, match='damaged or cut short'):
         open_compressed(data[:-300])
 
