@@ -136,8 +136,10 @@ class Chain:
 
     def end(self) -> None:
         """No more pictures come."""
-        # Of two fields in a packet each, the second gives no picture of its own.
-        if len(self._waiting) > 1 and not self._has_silent:
+        # Of two fields in a packet each, the second gives no picture of its own. Without times,
+        # each of these waits here.
+        has_fields = not self.is_timed and len(self._waiting) > self._places // 2
+        if len(self._waiting) > 1 and not self._has_silent and not has_fields:
             self.is_damaged = True
         for coded in self._until(None):
             self._finish(coded)

@@ -14,6 +14,7 @@ from PIL import Image
 from dgss_core.errors import DgssError
 from dgss_core.images.asf import BROADCAST, FILE_PROPERTIES, FLAGS
 from dgss_core.images.asf import COUNT as COUNT_OF_PACKETS
+from dgss_core.images.chain import Chain, Coded
 from dgss_core.images.frames import Frame
 
 COUNT = 36
@@ -105,6 +106,21 @@ def test_names_after_damage_in_a_stream_without_stamps(
     assert frames[-1].name == '000035'
     # Within the damage the order of the pictures is not known.
     check_names([frame for frame in frames if not 12 <= int(frame.name) < 24], whole)
+
+
+def test_fields_in_a_packet_each_are_no_damage_without_stamps() -> None:
+    chain, shown = Chain(is_timed=False), []
+    for number in range(20):
+        chain.send(Coded(number))
+        if number % 2:
+            frame = av.VideoFrame(16, 16, 'yuv420p')
+            frame.pts = number - 1
+            chain.came(frame)
+        shown += chain.decided()
+    chain.end()
+    shown += chain.decided()
+    assert [coded.pts for coded in shown if coded.picture is not None] == [*range(0, 20, 2)]
+    assert not any(coded.fault for coded in shown)
 
 
 @pytest.mark.parametrize(
