@@ -36,7 +36,6 @@ class Places:
         self.knows_holes = name.startswith(('mov', 'matroska')) or bool(self._index)
         """Whether the file itself leads to every packet."""
         self._last: tuple[int, int] | None = None
-        self._offset: int | None = None
 
     def is_after_hole(self, packet: Any) -> bool:
         """Whether packets just before this one may be left out.
@@ -49,12 +48,11 @@ class Places:
         is_after = structure is not None and structure.is_broken_before(packet.pos)
         is_after, self._is_broken_behind = is_after or self._is_broken_behind, False
         last, self._last = self._last, self._index.get(packet.pos)
-        if self._last is None or packet.pts is None:
+        if self._last is None or packet.pts is None or packet.dts is None:
             return is_after
         number, stamp = self._last
-        if self._offset is None:
-            self._offset = packet.pts - stamp
-        packet.pts = stamp + self._offset
+        # The index counts in the order of decoding, which is not that of B-frames.
+        packet.pts += stamp - packet.dts
         return is_after or (last is not None and number > last[0] + 1)
 
     def lacks_part(self, packet: Any) -> bool:

@@ -77,6 +77,15 @@ def test_frames_that_are_shown_again_are_not_missing(tmp_path: Path) -> None:
     assert not failed
 
 
+def test_b_frames_in_an_avi_have_their_own_stamps(tmp_path: Path) -> None:
+    path = write_video(tmp_path / 'a.avi', 'mpeg4', 20, b_frames=2)
+    frames, failed = read(path)
+    assert [row_of_bar(frame.image) for frame in frames] == [*range(20)]
+    # FFmpeg starts at the time of decoding, one frame earlier.
+    assert times_ms(frames) == [100 * index + 100 for index in range(20)]
+    assert not failed
+
+
 def test_a_stream_of_jpegs_is_no_picture(tmp_path: Path) -> None:
     path = write_video(tmp_path / 'a.avi', 'mjpeg', 5)
     with av.open(path) as container:

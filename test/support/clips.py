@@ -55,12 +55,13 @@ def write_video(
     times: list[int] | None = None,
     tick: int = 1000,
     gop: int = 12,
+    b_frames: int | None = None,
     options: dict[str, str] | None = None,
     draw: Callable[[int], np.ndarray] = picture,
 ) -> Path:
     """A video of `count` pictures, every 1/`rate` s, or at `times` in 1/`tick` s.
 
-    It has B-frames where that is usual.
+    It has B-frames where that is usual, or at most `b_frames` in a row.
     """
     with av.open(str(path), 'w', options=options or {}) as container:
         stream: Any = container.add_stream(codec, rate=rate)
@@ -69,6 +70,8 @@ def write_video(
         if times is not None:
             stream.codec_context.time_base = Fraction(1, tick)
         stream.codec_context.gop_size = gop
+        if b_frames is not None:
+            stream.codec_context.max_b_frames = b_frames
         for index in range(count):
             frame = av.VideoFrame.from_ndarray(draw(index), format='rgb24')
             frame.pts = index if times is None else times[index]
