@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from dgss_core.images.video_stamps import Stamps
 WITH_DURATION = ('mov', 'matroska', 'flv', 'asf')
 """Containers whose header says how long they are; of others FFmpeg knows only what is there."""
 BARE = ('h264', 'hevc')
-"""Containers without time stamps: packets are numbered, to find the picture of each."""
+"""Streams, and codecs with B-frames in an AVI, whose packets do not tell when they are shown: they
+are numbered, to find the picture of each. An AVI tells when it is decoded."""
 
 
 @dataclass
@@ -37,6 +39,8 @@ class Reading:
     """Packets for the decoder."""
     number: int = 0
     """Of the last packet of a stream without time stamps."""
+    times: list[int] = field(default_factory=list)
+    """A heap of the times of those packets that have one, and whose picture was not shown."""
     discarded: int = 0
     """Packets that an edit list leaves out."""
     end: Fraction = Fraction(0)
@@ -58,13 +62,16 @@ class Reading:
     def __post_init__(self) -> None:
         self.places = Places(self.path, self.container, self.stream)
         self.gaps = Gaps(self.stream, knows_holes=self.places.knows_holes)
-        self.is_bare = self.container.format.name in BARE
-        self.chain.is_timed = not self.is_bare
+        name, context = self.container.format.name, self.stream.codec_context
+        is_mixed = name == 'avi' and context.name in BARE and context.has_b_frames
+        self.has_times = name not in BARE and not is_mixed
+        self.chain.is_timed = self.has_times
 
     def frames(self, period: float | None) -> Iterator[Frame]:
         """The good frames; the others are reported. `period`: in ns, of even stamps."""
         stamps, to_rgb = Stamps(self.stream, period), ToRgb()
         for coded in self._coded():
+            pts = self._time_of(coded)
             if coded.picture is None:
                 if coded.is_bad:
                     self.lost.append(coded)
@@ -73,7 +80,7 @@ class Reading:
             self._report_gap(coded)
             index, name = self.count, f'{self.count:06d}'
             self.count += 1
-            stamp_ns = stamps.next(None if self.is_bare else coded.pts, index)
+            stamp_ns = stamps.next(pts, index)
             try:
                 if coded.is_bad:
                     raise DgssError(
@@ -142,7 +149,9 @@ class Reading:
             start = (self.stream.start_time or 0) * packet.time_base
             end = (packet.pts + (packet.duration or 0)) * packet.time_base
             self.own_end = max(self.own_end, end - start)
-        if self.is_bare:
+        if not self.has_times:
+            if packet.pts is not None:
+                heappush(self.times, packet.pts)
             self.number += 1
             packet.pts = self.number
         self.since_hole += 1
@@ -162,6 +171,12 @@ class Reading:
         )
         self.chain.send(coded)
         return coded
+
+    def _time_of(self, coded: Coded) -> int | None:
+        """The stamp of what is shown next; those of packets without their own come in order."""
+        if self.has_times:
+            return coded.pts
+        return heappop(self.times) if self.times else None
 
     def _note_hole(self, is_sure: bool = False) -> None:
         """Packets may be lost here; damage tells no more of files that lead to all of them."""

@@ -77,8 +77,9 @@ def test_frames_that_are_shown_again_are_not_missing(tmp_path: Path) -> None:
     assert not failed
 
 
-def test_b_frames_in_an_avi_have_their_own_stamps(tmp_path: Path) -> None:
-    path = write_video(tmp_path / 'a.avi', 'mpeg4', 20, b_frames=2)
+@pytest.mark.parametrize('codec', ['mpeg4', 'h264'])
+def test_b_frames_in_an_avi_have_their_own_stamps(codec: str, tmp_path: Path) -> None:
+    path = write_video(tmp_path / 'a.avi', codec, 20, b_frames=2)
     frames, failed = read(path)
     assert [row_of_bar(frame.image) for frame in frames] == [*range(20)]
     # FFmpeg starts at the time of decoding, one frame earlier.
