@@ -16,7 +16,7 @@ from dgss_core.bags.interfaces import IMAGE, sibling
 from dgss_core.bags.reader import condition_changes, decode_labels, decode_message
 from dgss_core.bags.stored import HEADED, raw_stamp_ns
 from dgss_core.errors import DgssError, IncompleteError, missing_error
-from dgss_core.evaluation.conditions import IGNORE, RESERVED, Changes, TimeRanges
+from dgss_core.evaluation.conditions import IGNORE, OUTSIDE, RESERVED, Changes, TimeRanges
 from dgss_core.evaluation.frames import (
     ALONE,
     UNKNOWN,
@@ -163,8 +163,10 @@ class BagFrames:
 
     def _conditions(self, ranges: TimeRanges | None) -> list[str]:
         if ranges:
-            first = min((times.best for times in self._times), default=0)
-            return [ranges.at(times.best, first) for times in self._times]
+            found = ranges.of([times.best for times in self._times])
+            if {*found} == {UNKNOWN}:
+                self.problems.add(OUTSIDE)
+            return found
         topic = sibling(self._topic, 'condition')
         changes = Changes(*condition_changes(self._bag, topic))
         told = [changes.at(times.recorded) for times in self._times]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +20,10 @@ IGNORE = 'ignore'
 """The key of the ranges that are not evaluated."""
 RESERVED = (ALL, IGNORE)
 """Names that no recording and no data set may give to a condition of its own."""
+OUTSIDE = (
+    'No image lies in a range of --conditions, so that all conditions are unknown; the ranges are '
+    'in seconds since the first image, or since the epoch.'
+)
 EPOCH_S = 1e8
 """Times above it are seconds since the epoch, those below are seconds since the first image."""
 
@@ -54,6 +58,11 @@ class TimeRanges:
                     f'{path} has ranges that overlap at {begin:g} s; give each time one condition.'
                 )
         return cls(tuple(ranges))
+
+    def of(self, stamps_ns: Sequence[int]) -> list[str]:
+        """The condition of each image of a drive."""
+        first = min(stamps_ns, default=0)
+        return [self.at(stamp, first) for stamp in stamps_ns]
 
     def at(self, stamp_ns: int, first_ns: int) -> str:
         """The condition at a stamp, or `IGNORE`, or `UNKNOWN` outside all ranges."""

@@ -116,6 +116,13 @@ def test_time_ranges_name_conditions_and_leave_out_what_is_ignored(
         'all': 5, 'rain': 3, 'snow': 2
     }  # fmt: skip
     assert found['settings']['ignored'] == [[0.5, 100.0]]
+    ranges.write_text('night: [[100, 300]]\n')
+    code, _, err = evaluate(
+        capsys, '--bag', bag, '--conditions', ranges, '--bundle', probe_bundle.folder,
+        '--output', tmp_path / 'out', '--overwrite',
+    )  # fmt: skip
+    assert code == 1
+    assert 'No image lies in a range of --conditions' in err
 
 
 def test_a_bag_that_is_cut_off_is_scored_and_told(

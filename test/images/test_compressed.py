@@ -116,6 +116,24 @@ def test_even_jpegs_have_no_hole(kind: str, grey: int) -> None:
     assert np.abs(found.astype(int) - grey).max() <= 1
 
 
+def test_grey_in_a_scan_of_colours_alone_is_no_hole() -> None:
+    """With the usual tables, 64x64 blocks of grey are a scan of zeros, and one colour ends it."""
+    usual = cv2.imencode('.jpg', np.full((8, 8, 3), 128, np.uint8))[1].tobytes()
+    parts, at = b'\xff\xd8', 2
+    while usual[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(usual[at + 2 : at + 4], 'big')
+        parts += usual[at:end] if usual[at + 1] != 0xC0 else b''
+        at = end
+    parts += bytes.fromhex('ffc0 0011 08 0200 0200 03 011100 021101 031101')
+    for component, block, last in ((1, *['001010'] * 2), (2, '0000', '01100'), (3, *['0000'] * 2)):
+        bits = block * (64 * 64 - 1) + last
+        bits += '1' * (-len(bits) % 8)
+        tables = 0x00 if component == 1 else 0x11
+        parts += bytes.fromhex(f'ffda 0008 01 {component:02x}{tables:02x} 003f00')
+        parts += int(bits, 2).to_bytes(len(bits) // 8, 'big').replace(b'\xff', b'\xff\0')
+    assert open_compressed(parts + b'\xff\xd9').rgb.shape == (512, 512, 3)
+
+
 def tiff(image: np.ndarray, *options: int) -> bytes:
     return cv2.imencode('.tiff', image, options)[1].tobytes()
 
