@@ -13,7 +13,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from dgss_core.errors import DgssError, one_line, shown, why_not
-from dgss_core.paths import is_file, read_bounded
+from dgss_core.paths import read_bounded
 
 LARGEST_YAML = 1 << 20
 LARGEST_JSON = 1 << 25
@@ -23,12 +23,6 @@ MOST_VALUES = 100_000
 DEEPEST = 64
 LONGEST_NUMBER = 64
 """Characters."""
-
-FILES = {'label_set', 'dataset', 'weights', 'start', 'bank', 'teacher', 'listing'}
-"""Keys of a config whose value may be a file."""
-FOLDERS = {'sam'}
-"""Keys whose value may be a folder, or the name of something on a hub."""
-FILE_SUFFIXES = ('.yaml', '.yml', '.safetensors', '.pth', '.pt', '.bin', '.txt')
 
 _PLAIN = ('null', 'bool', 'int', 'float', 'str', 'seq', 'map')
 _MERGE = 'tag:yaml.org,2002:merge'
@@ -107,37 +101,6 @@ def dump_json(content: Any) -> bytes:
     """
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     return _FOREIGN.sub(lambda byte: rf'\\x{ord(byte[0]) - 0xDC00:02x}', text).encode()
-
-
-def located(content: Any, folder: Path, working: Path) -> Any:
-    """The content of a config whose files, under `FILES` and `FOLDERS`, lie in `folder`.
-
-    A file that is there becomes its path, so that it is found from anywhere. One that is not is
-    left as it is if it lies in the folder `working`, or if its value may be the name of something
-    else.
-    """
-    if isinstance(content, list):
-        return [located(entry, folder, working) for entry in content]
-    if not isinstance(content, dict):
-        return content
-    return {
-        key: _placed(key, value, folder, working)
-        if key in FILES | FOLDERS and isinstance(value, str)
-        else located(value, folder, working)
-        for key, value in content.items()
-    }
-
-
-def _placed(key: str, value: str, folder: Path, working: Path) -> str:
-    beside = folder / value
-    if ':' in value or value.startswith('~') or not value:
-        return value
-    if key in FOLDERS:
-        return str(beside) if beside.is_dir() else value
-    named = '/' in value or value.endswith(FILE_SUFFIXES)
-    if is_file(beside) or (named and not is_file(working / value)):
-        return str(beside)
-    return value
 
 
 def fault_of(error: Exception) -> str:

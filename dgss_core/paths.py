@@ -1,4 +1,7 @@
-"""What is at a path that a user gave: no file, a pipe or a full disk is told in one sentence."""
+"""What is at a path that a user gave: no file, a pipe or a full disk is told in one sentence.
+
+And where the files lie that a config names.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from dgss_core.errors import DgssError, cause, dead_link, missing_error, place, require_regular
 
 PIPE_S = 30.0
 """Longest wait for the end of a pipe, which a shell makes for <(command)."""
+
+FILES = {'label_set', 'dataset', 'weights', 'start', 'bank', 'teacher', 'listing'}
+"""Keys of a config whose value may be a file."""
+FOLDERS = {'sam'}
+"""Keys whose value may be a folder, or the name of something on a hub."""
+FILE_SUFFIXES = ('.yaml', '.yml', '.safetensors', '.pth', '.pt', '.bin', '.txt')
 
 
 def is_file(path: Path) -> bool:
@@ -134,3 +144,34 @@ def _read_pipe(handle: int, most: int) -> bytes:
     if not data:
         raise OSError('it is a pipe that nobody writes to')
     return data
+
+
+def located(content: Any, folder: Path, working: Path) -> Any:
+    """The content of a config whose files, under `FILES` and `FOLDERS`, lie in `folder`.
+
+    A file that is there becomes its path, so that it is found from anywhere. One that is not is
+    left as it is if it lies in the folder `working`, or if its value may be the name of something
+    else.
+    """
+    if isinstance(content, list):
+        return [located(entry, folder, working) for entry in content]
+    if not isinstance(content, dict):
+        return content
+    return {
+        key: _placed(key, value, folder, working)
+        if key in FILES | FOLDERS and isinstance(value, str)
+        else located(value, folder, working)
+        for key, value in content.items()
+    }
+
+
+def _placed(key: str, value: str, folder: Path, working: Path) -> str:
+    beside = folder / value
+    if ':' in value or value.startswith('~') or not value:
+        return value
+    if key in FOLDERS:
+        return str(beside) if beside.is_dir() else value
+    named = '/' in value or value.endswith(FILE_SUFFIXES)
+    if is_file(beside) or (named and not is_file(working / value)):
+        return str(beside)
+    return value

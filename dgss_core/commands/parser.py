@@ -15,9 +15,9 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_loader, set_p
 
 from dgss_core.commands.plain_parser import each, switched
 from dgss_core.commands.sections import check_sections, kind_of, unknown_key
-from dgss_core.documents import load_yaml, located, read_yaml
+from dgss_core.documents import load_yaml, read_yaml
 from dgss_core.errors import DgssError, one_line, shown
-from dgss_core.paths import is_file, missing
+from dgss_core.paths import is_file, located, missing
 
 CODE = {'class_path', 'init_args', 'dict_kwargs', '__path__'}
 """Keys by which jsonargparse imports and calls what a value names."""

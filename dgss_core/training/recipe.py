@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
-from dgss_core.documents import located, read_yaml
+from dgss_core.documents import read_yaml
 from dgss_core.errors import DgssError
+from dgss_core.paths import located
 from dgss_core.runtime.key import processor
 from dgss_core.training.compilation import Form
 from dgss_core.training.config import HardwareConfig, TrainConfig

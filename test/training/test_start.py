@@ -15,11 +15,11 @@ from small_systems import small
 from tiny_training import CPU, parse, recipe, write_frames, write_recipe
 
 from dgss_core.cli import main
-from dgss_core.documents import located
 from dgss_core.errors import DgssError
 from dgss_core.labels import Label, LabelSet
 from dgss_core.networks.checkpoint import About, load_checkpoint, save_checkpoint
 from dgss_core.networks.systems import SegmentationModel
+from dgss_core.paths import located
 from dgss_core.training.build import build_model, save_model
 from dgss_core.training.loop import train
 from dgss_core.training.start import class_rows, start_from
