@@ -158,7 +158,7 @@ def verify_engine(
         opened, backend, cache_dir=cache_dir, allow_unverified=True, report=ERRORS.print
     )
     if frames is None:
-        report = verify(loaded, opened, kept, cache, ERRORS.print, 'recorded in the bundle')
+        report = verify(loaded, opened, kept, cache, ERRORS.print, opened.frames_digest)
     else:
         reference = OnnxRuntimeBackend([opened, *higher_precisions(opened)][-1], 0, (CPU,))
         report = verify(
@@ -167,8 +167,9 @@ def verify_engine(
             _with_reference(frames, topic, labels, labelled_in, Segmenter(opened, reference)),
             cache,
             ERRORS.print,
-            f'{reference.identity} on {frames}',
-            labelled_in,
+            frames_digest='',
+            origin=f'{reference.identity} on {frames}',
+            labelled_in=labelled_in,
         )
     _print_report(report)
     if report.reasons:

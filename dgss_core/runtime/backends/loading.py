@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain
@@ -22,7 +22,7 @@ from dgss_core.runtime.backend import (
     unexpected,
 )
 from dgss_core.runtime.backends.names import PREFERRED, check_backend, runs_a_bundle
-from dgss_core.runtime.bundle import Bundle, ReferenceFrame
+from dgss_core.runtime.bundle import Bundle
 from dgss_core.runtime.engines import AbsentError, RefusedError
 from dgss_core.runtime.engines.cache import EngineCache
 from dgss_core.runtime.engines.proof import (
@@ -198,7 +198,7 @@ def _load_proven(bundle: Bundle, name: str, asked: _Asked) -> Backend:
                 if asked.allow_unverified:
                     return _open(network, options)
                 # Frames of the outer bundle: their masks come from the fp32 network.
-                return _open_proven(network, options, bundle.frames, asked.cache)
+                return _open_proven(network, bundle, options, asked.cache)
             except RefusedError as error:
                 refused = error
     assert refused is not None
@@ -206,14 +206,11 @@ def _load_proven(bundle: Bundle, name: str, asked: _Asked) -> Backend:
 
 
 def _open_proven(
-    network: Bundle,
-    options: BackendOptions,
-    read_frames: Callable[[], list[ReferenceFrame]],
-    cache: EngineCache,
+    network: Bundle, outer: Bundle, options: BackendOptions, cache: EngineCache
 ) -> Backend:
     backend = _open(network, options)
     try:
-        require_proof(backend, network, read_frames, cache, options.report)
+        require_proof(backend, network, outer, cache, options.report)
         return backend
     except BaseException:
         backend.close()

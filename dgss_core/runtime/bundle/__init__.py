@@ -109,6 +109,14 @@ class Bundle:
         return f'{self.manifest.name}@{self.fingerprint[:8]}'
 
     @property
+    def frames_digest(self) -> str:
+        """SHA-256 of the reference frames; empty for a bundle without any."""
+        files = self.manifest.files.items()
+        frames = {path: sha256 for path, sha256 in files if path.startswith(f'{FRAMES}/')}
+        text = json.dumps(frames, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest() if frames else ''
+
+    @property
     def _weights(self) -> dict[str, str]:
         """SHA-256 by path of the files that the network may read: no frames, no other network."""
         apart = (FRAMES, *PRECISIONS)

@@ -2,8 +2,9 @@
 
 The checksum covers the whole report, which contains the SHA-256 of the engine and the engine's key
 with the machine. A report that is truncated or edited, or that belongs to another engine, machine
-or driver, does not count, and the engine is verified again. The checksum is no signature: anyone
-who can write to the cache can write a report, as well as an engine.
+or driver, does not count, and the engine is verified again. So is a network whose bundle holds
+other reference frames than those of the report. The checksum is no signature: anyone who can write
+to the cache can write a report, as well as an engine.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import datetime
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from dgss_core.runtime.engines.verify import GATES, Figures, Gates, Outcome, com
 from dgss_core.runtime.key import EngineKey, processor
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(('when', 'bundle', 'backend', 'engine_sha256', 'reference'), str),
+    **dict.fromkeys(('when', 'bundle', 'backend', 'engine_sha256', 'reference', 'frames'), str),
     **dict.fromkeys(('machine', 'versions', 'gates', 'conditions', 'total'), dict),
     'reasons': list,
     'key': (dict, type(None)),
@@ -46,7 +47,8 @@ class Verification:
     """The report of one verification.
 
     `reasons`: a sentence per gate that is not met; empty if the backend passed. `when`: UTC, ISO
-    8601. `reference`: where the answers of the reference come from. `conditions`: figures by
+    8601. `reference`: where the answers of the reference come from. `frames`: digest of the
+    reference frames of the bundle, empty for frames of the user. `conditions`: figures by
     condition; `total`: over all frames. `key`: of the engine; None for a reference.
     """
 
@@ -59,6 +61,7 @@ class Verification:
     machine: dict[str, Any]
     versions: dict[str, str]
     reference: str
+    frames: str
     gates: Gates
     conditions: dict[str, Figures]
     total: Figures
@@ -96,25 +99,26 @@ class Verification:
 def require_proof(
     backend: Backend,
     bundle: Bundle,
-    read_frames: Callable[[], list[ReferenceFrame]],
+    outer: Bundle,
     cache: EngineCache,
     report: Report,
 ) -> None:
     """Check that `backend` is correct on this machine; verify it if there is no valid report.
 
-    `read_frames`: returns frames with the answers of the fp32 network. Raises RefusedError if the
-    backend differs from them, and AbsentError if there are none.
+    `outer`: holds the frames with the answers of the fp32 network; `bundle`, or the one around it.
+    Raises RefusedError if the backend differs from them, and AbsentError if there are none.
     """
     if backend.key is None:
         return
-    known = read_report(report_path(backend, cache), backend, bundle)
+    known = read_report(report_path(backend, cache), backend, bundle, outer.frames_digest)
     if known is None:
-        if not (frames := read_frames()):
+        if not (frames := outer.frames()):
             raise AbsentError(
                 f'{why_unproven(backend.identity, bundle)}; run dgss engine verify with frames of '
                 'your own, or allow unverified engines.'
             )
-        known = verify(backend, bundle, ((frame, None) for frame in frames), cache, report)
+        pairs = ((frame, None) for frame in frames)
+        known = verify(backend, bundle, pairs, cache, report, outer.frames_digest)
     if known.reasons:
         raise RefusedError(
             f'{backend.identity} is refused, because its answers for {bundle.identity} are not '
@@ -144,17 +148,19 @@ def verify(
     frames: Iterable[tuple[ReferenceFrame, np.ndarray | None]],
     cache: EngineCache,
     report: Report,
+    frames_digest: str,
     origin: str = 'recorded in the bundle',
     labelled_in: LabelSet | None = None,
 ) -> Verification:
     """Compare `backend` with the reference, and store the report beside its engine.
 
     `frames`: with the answers of the reference, each with labels, ids of `labelled_in` (by default
-    of the bundle), or None. `origin`: where the answers come from. If the report cannot be stored,
-    `report` takes the reason.
+    of the bundle), or None. `frames_digest`: of the bundle that holds the frames, empty for frames
+    of the user. `origin`: where the answers come from. If the report cannot be stored, `report`
+    takes the reason.
     """
     outcome = compare(backend, frames, bundle.labels, _gates(backend, bundle), labelled_in)
-    verification = _describe(backend, bundle, outcome, origin)
+    verification = _describe(backend, bundle, outcome, origin, frames_digest)
     if backend.key is not None:
         path = report_path(backend, cache)
         try:
@@ -182,10 +188,18 @@ def load_report(path: Path) -> Verification | None:
         return None
 
 
-def read_report(path: Path, backend: Backend, bundle: Bundle) -> Verification | None:
-    """The report at `path`, if it is valid for this engine and the present gates."""
+def read_report(
+    path: Path, backend: Backend, bundle: Bundle, frames_digest: str
+) -> Verification | None:
+    """The report at `path`, if it is valid for this engine, these frames and the present gates.
+
+    `frames_digest`: of the reference frames at hand. Any report is valid without them, and one on
+    frames of the user also beside them.
+    """
     known = load_report(path)
     if known is None or known.engine_sha256 != backend.sha256:
+        return None
+    if frames_digest and known.frames not in ('', frames_digest):
         return None
     return known if known.gates == _gates(backend, bundle) else None
 
@@ -204,7 +218,9 @@ def _gates(backend: Backend, bundle: Bundle) -> Gates:
     return GATES[backend.key.precision if backend.key else bundle.manifest.precision]
 
 
-def _describe(backend: Backend, bundle: Bundle, outcome: Outcome, origin: str) -> Verification:
+def _describe(
+    backend: Backend, bundle: Bundle, outcome: Outcome, origin: str, frames_digest: str
+) -> Verification:
     return Verification(
         reasons=outcome.reasons,
         when=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
@@ -223,6 +239,7 @@ def _describe(backend: Backend, bundle: Bundle, outcome: Outcome, origin: str) -
             'numpy': np.__version__,
         },
         reference=origin,
+        frames=frames_digest,
         gates=outcome.gates,
         conditions=outcome.conditions,
         total=outcome.total,

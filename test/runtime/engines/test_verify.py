@@ -22,6 +22,7 @@ from dgss_core.runtime.bundle import (
     ReferenceFrame,
     open_bundle,
 )
+from dgss_core.runtime.bundle.writing import write_bundle
 from dgss_core.runtime.engines import RefusedError
 from dgss_core.runtime.engines.cache import EngineCache
 from dgss_core.runtime.engines.proof import Verification, _checksum, report_path
@@ -69,7 +70,7 @@ def test_the_report_comes_back_as_it_was_written(sound: Bundle, load: Load) -> N
     data = json.loads(path.read_text())
     assert list(data) == [
         *('verdict', 'reasons', 'when', 'bundle', 'backend', 'engine_sha256', 'key', 'machine'),
-        *('versions', 'reference', 'gates', 'conditions', 'total', 'checksum'),
+        *('versions', 'reference', 'frames', 'gates', 'conditions', 'total', 'checksum'),
     ]
     report = Verification.from_dict(data)
     assert (report.verdict, report.gates) == ('passed', GATES['fp16'])
@@ -109,6 +110,35 @@ def test_an_edited_report_does_not_count(
     load(sound)
     assert path.read_text() != text
     assert json.loads(path.read_text())['reasons'] == []
+
+
+def other_frames(bundle: Bundle, folder: Path) -> Bundle:
+    """The network of `bundle` with reference frames that it does not answer like."""
+    frames = [replace(frame, mask=(frame.mask + 1) % 19) for frame in bundle.frames()]
+    return write_bundle(folder, bundle.onnx_path, bundle.manifest, frames=frames)
+
+
+def test_a_report_on_other_reference_frames_does_not_count(
+    tmp_path: Path, sound: Bundle, load: Load
+) -> None:
+    """Neither for nor against the same network in another bundle."""
+    other = other_frames(sound, tmp_path / 'other')
+    assert other.fingerprint == sound.fingerprint
+    load(sound)
+    with pytest.raises(RefusedError, match='have its class'):
+        load(other)
+    assert load(sound).identity.endswith('fp16')
+
+
+def test_a_report_on_frames_of_the_user_counts_for_all_bundles(
+    tmp_path: Path, sound: Bundle, load: Load
+) -> None:
+    other = other_frames(sound, tmp_path / 'other')
+    image = tmp_path / 'frame.png'
+    image.write_bytes((sound.folder / 'frames/day_0.png').read_bytes())
+    common = ('--backend', 'onnxruntime', '--cache-dir', load.cache.folder, '--frames', image)
+    assert main(['engine', 'verify', '--bundle', *map(str, (sound.folder, *common))]) == 0
+    assert load(other).identity.endswith('fp16')
 
 
 def signed(report: dict) -> dict:
