@@ -19,7 +19,7 @@ class Figure:
 
     data: str
     miou: float
-    protocol: str = ''
+    protocol: str = 'not stated'
 
 
 @dataclass(frozen=True)

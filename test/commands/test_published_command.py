@@ -56,6 +56,7 @@ checkpoints:
     by_hand: Take the first file.
     system: famix-rn50
     trained_on: [gta5]
+    figures: [{{data: acdc val, miou: 60}}]
   gone: {{address: '{host.address}/gone.pth', size: 7, system: famix-rn50, trained_on: [gta5]}}
 """)
     return ['--own', str(path), '--folder', str(tmp_path / 'store')]
@@ -81,6 +82,7 @@ def test_list_and_show_need_no_network(own: list[str], host: Host, capsys) -> No
     shown = run(capsys, 'show', 'our-rein', *own)
     for part in ('address not tried', '77.5%  (windows)', '1024 pixels', 'CC BY-NC-SA', 'a note'):
         assert part in shown
+    assert '60%  (not stated)' in run(capsys, 'show', 'by-hand', *own)
     assert 'did you mean' in run(capsys, 'show', 'our-rien', *own, code=2)
     assert host.requests == []
 
