@@ -105,6 +105,7 @@ def test_a_foreign_backend_runs_in_every_verb(plugin: str, tmp_path: Path) -> No
 
 
 def test_a_foreign_encoder_and_dataset_are_trained(plugin: str, tmp_path: Path) -> None:
+    pytest.importorskip('torch')
     recipe = tmp_path / 'recipe.yaml'
     recipe.write_text(
         'system: dgss-tiny\nweights: null\noptions: {width: 16}\n'
@@ -125,6 +126,7 @@ def test_a_foreign_encoder_and_dataset_are_trained(plugin: str, tmp_path: Path) 
 
 
 def test_what_the_example_lacks_is_said(plugin: str, tmp_path: Path) -> None:
+    pytest.importorskip('torch')
     recipe = tmp_path / 'recipe.yaml'
     recipe.write_text('system: dgss-tiny\nsources: [{dataset: stripes}]\n')
     train = ['train', '--config', recipe, '--data', tmp_path, '--output', tmp_path / 'run']
