@@ -233,7 +233,9 @@ class EngineCache:
 
 
 def _read_entry(folder: Path) -> Entry | None:
-    """The engine in a folder; None without a description, and for a wrong one."""
+    """The engine in a folder; None without a description, for a wrong one, and for a link."""
+    if folder.is_symlink():
+        return None
     try:
         text = read_whole(folder / KEY, LARGEST_DOCUMENT).decode()
         about = load_json(text, str(folder / KEY))

@@ -164,6 +164,8 @@ def verify(
     if backend.key is not None:
         path = report_path(backend, cache)
         try:
+            if path.parent.is_symlink():
+                raise OSError('it is a link; remove it')
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, f'{json.dumps(verification.to_dict(), indent=2)}\n'.encode())
         except OSError as error:
@@ -180,7 +182,9 @@ def report_path(backend: Backend, cache: EngineCache) -> Path:
 
 
 def load_report(path: Path) -> Verification | None:
-    """The report at `path`; None if there is none, or if it is truncated or edited."""
+    """The report at `path`; None without one, and for one that is edited or behind a link."""
+    if path.parent.is_symlink():
+        return None
     try:
         text = read_whole(path, LARGEST_DOCUMENT).decode()
         return Verification.from_dict(load_json(text, str(path)))

@@ -150,6 +150,33 @@ def test_a_report_with_the_right_checksum_counts(tmp_path: Path) -> None:
         load_backend(bundle, 'onnxruntime', cache_dir=cache.folder)
 
 
+def test_the_folder_of_an_engine_is_no_link(tmp_path: Path) -> None:
+    elsewhere, build, lines = EngineCache(tmp_path / 'elsewhere'), Builds(), []
+    obtain(elsewhere, build)
+    cache = EngineCache(tmp_path / 'cache')
+    cache.folder.mkdir()
+    cache.folder_of(WANTED).symlink_to(elsewhere.folder_of(WANTED))
+    assert cache.entries() == []
+    assert cache.load(WANTED) is None
+    assert cache.obtain(WANTED, build, lines.append) == (b'engine', None)
+    assert 'is a link' in lines[0]
+    assert build.count == 2
+
+
+def test_a_report_is_not_written_behind_a_link(tmp_path: Path) -> None:
+    bundle = write_classifier(tmp_path / 'sound', precision='fp16')
+    cache, lines = EngineCache(tmp_path / 'cache'), []
+    folder = report_path(load_backend(bundle, 'onnxruntime', cache_dir=cache.folder), cache).parent
+    (folder / REPORT).unlink()
+    folder.rmdir()
+    folder.symlink_to(tmp_path / 'letters', target_is_directory=True)
+    (tmp_path / 'letters').mkdir()
+    (tmp_path / 'letters' / REPORT).write_text('dear')
+    load_backend(bundle, 'onnxruntime', cache_dir=cache.folder, report=lines.append)
+    assert 'cannot be kept' in lines[0]
+    assert (tmp_path / 'letters' / REPORT).read_text() == 'dear'
+
+
 @pytest.mark.parametrize('make', ['deep', 'pipe', 'folder', 'link'])
 def test_a_report_that_cannot_be_read_is_made_again(tmp_path: Path, make: str) -> None:
     bundle = write_classifier(tmp_path / 'sound', precision='fp16')
