@@ -154,13 +154,13 @@ def test_a_missing_or_corrupt_file_is_named(probe_bundle: Bundle, tmp_path: Path
         open_bundle(probe_bundle.folder)
 
 
-def test_a_file_that_is_no_network_is_refused_by_the_backend(
+def test_a_file_that_is_no_network_is_refused_by_every_backend(
     probe_bundle: Bundle, tmp_path: Path
 ) -> None:
     junk = tmp_path / 'junk.onnx'
     junk.write_bytes(b'not a network')
     bundle = write_bundle(tmp_path / 'junk', junk, probe_bundle.manifest)
-    with pytest.raises(DgssError, match='cannot be loaded by ONNX Runtime'):
+    with pytest.raises(DgssError, match='cannot be loaded by any backend, because it is no ONNX'):
         load_backend(bundle)
 
 

@@ -15,12 +15,12 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from dgss_core.documents import refuse_other_kind
-from dgss_core.errors import DgssError, missing_error
+from dgss_core.errors import DgssError, missing_error, shown
 from dgss_core.images.compressed import UNCHANGED, decode_compressed, decode_pixels
 from dgss_core.labels import LabelSet
 from dgss_core.runtime.bundle.contents import (
@@ -31,6 +31,7 @@ from dgss_core.runtime.bundle.contents import (
     require_equal,
     unreadable,
 )
+from dgss_core.runtime.bundle.locations import locations_of
 from dgss_core.runtime.manifest import MANIFEST, PRECISIONS, Manifest
 
 FRAMES = 'frames'
@@ -128,11 +129,29 @@ class Bundle:
         """The path of the network in a private copy, which lasts until the `with` block ends.
 
         A library that loads it gets the bytes that were hashed, and finds no other file there.
-        Raises DgssError for a file that the manifest does not describe, and without room.
+        Raises DgssError for a file that the manifest does not describe, for a network that names
+        another file for its weights, and without room.
         """
         files = {self.manifest.network: self.manifest.sha256, **self._weights}
         with private_copy(self.folder, files) as folder:
+            self._check_locations(folder / self.manifest.network)
             yield folder / self.manifest.network
+
+    def _check_locations(self, network: Path) -> None:
+        try:
+            locations = locations_of(network)
+        except ValueError as error:
+            raise DgssError(
+                f'{self.onnx_path} cannot be loaded by any backend, because it is no ONNX network '
+                f'({error}); export the bundle again.'
+            ) from error
+        for location in sorted(locations):
+            if PurePosixPath(location).as_posix() not in self._weights:
+                raise DgssError(
+                    f'{self.onnx_path} cannot be loaded by any backend, because it reads weights '
+                    f'from {shown(location)}, which is no file of its bundle; export '
+                    'the bundle again.'
+                )
 
     def frames(self) -> list[ReferenceFrame]:
         """Read the reference frames from disk; empty for a bundle without any.

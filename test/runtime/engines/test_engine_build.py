@@ -54,7 +54,7 @@ def test_an_unsupported_operator_is_named_with_its_node(tmp_path: Path) -> None:
 def test_a_file_that_is_no_network_is_one_sentence(bundle: Bundle, tmp_path: Path) -> None:
     junk = tmp_path / 'junk.onnx'
     junk.write_bytes(b'not a network')
-    with pytest.raises(DgssError, match='cannot be parsed by TensorRT-RTX'):
+    with pytest.raises(DgssError, match='cannot be loaded by any backend, because it is no ONNX'):
         build_engine(TRT, write_bundle(tmp_path / 'junk', junk, bundle.manifest))
 
 
