@@ -38,7 +38,6 @@ def bundle(tmp_path_factory):
         'colors': 2 * colors.T,
         'norms': (colors**2).sum(1),
         'sure': np.array(255, np.uint8),
-        'none': np.array(0, np.uint8),
     }
     nodes = [
         helper.make_node('Cast', [INPUT], ['pixels'], to=TensorProto.FLOAT),
@@ -46,9 +45,8 @@ def bundle(tmp_path_factory):
         helper.make_node('Sub', ['products', 'norms'], ['scores']),
         helper.make_node('ArgMax', ['scores'], ['ids'], axis=-1, keepdims=0),
         helper.make_node('Cast', ['ids'], [MASK], to=TensorProto.UINT8),
-        helper.make_node('Max', ['none', 'sure'], ['certain']),
         helper.make_node('Shape', [MASK], ['shape']),
-        helper.make_node('Expand', ['certain', 'shape'], [CONFIDENCE]),
+        helper.make_node('Expand', ['sure', 'shape'], [CONFIDENCE]),
     ]
     tensor = helper.make_tensor_value_info
     graph = helper.make_graph(
