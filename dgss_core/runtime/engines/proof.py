@@ -12,8 +12,10 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,8 @@ def require_proof(
             )
         pairs = ((frame, None) for frame in frames)
         known = verify(backend, bundle, pairs, cache, report, outer.frames_digest)
+    with suppress(OSError):  # The cache may be read-only.
+        os.utime(cache.folder_of(backend.key))  # when it was last used
     if known.reasons:
         raise RefusedError(
             f'{backend.identity} is refused, because its answers for {bundle.identity} are not '
