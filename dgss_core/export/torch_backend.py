@@ -202,14 +202,15 @@ def _key(bundle: Bundle, asked: TorchName, sha256: str) -> EngineKey | None:
         capability = '.'.join(map(str, torch.cuda.get_device_capability()))
         driver = f'{nvidia_driver()}, CUDA {torch.version.cuda}'
         device = Device(torch.cuda.get_device_name(), capability, driver)
+    # The kernels are written for a number of threads.
+    how = f'compiled for {torch.get_num_threads()} threads' if asked.is_compiled else 'eager'
     return EngineKey.of(
         bundle,
         device,
         backend='torch',
         version=torch.__version__,
         batch='1' if asked.is_compiled else 'any',
-        options=f'{"compiled" if asked.is_compiled else "eager"}, checkpoint {sha256}, '
-        f'dgss_core {__version__} {digest_of_code()}',
+        options=f'{how}, checkpoint {sha256}, dgss_core {__version__} {digest_of_code()}',
         precision=asked.precision,
     )
 

@@ -13,7 +13,9 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from dgss_core.errors import DgssError
-from dgss_core.export.compiling import CACHES, _kernels_in, _usable, compile_network
+from dgss_core.export import compiling
+from dgss_core.export.compiling import CACHES, LOCK, WHOLE, _kernels_in, _usable, compile_network
+from dgss_core.files.lock import locked
 
 
 def test_without_a_compiler_there_is_one_sentence(tmp_path: Path) -> None:
@@ -42,6 +44,7 @@ def test_kernels_are_kept_and_taken_again(tmp_path: Path) -> None:
         assert lines == []
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert [*folder.rglob('*.so')]
+        assert (folder / WHOLE).exists()
         torch._dynamo.reset()
         others = tmp_path / 'others'
         others.mkdir()
@@ -52,6 +55,42 @@ def test_kernels_are_kept_and_taken_again(tmp_path: Path) -> None:
     (line,) = lines
     assert 'cannot be kept in' in line
     assert 'other users may write to it' in line
+
+
+def test_kernels_of_a_compilation_that_was_killed_are_removed(tmp_path: Path) -> None:
+    """The compiler writes in place: a kill leaves a torn library with its final name."""
+    folder, outside = tmp_path / 'kernels', tmp_path / 'outside'
+    outside.mkdir()
+    (outside / 'mine').touch()
+    for is_whole in (False, True):
+        (folder / 'ab').mkdir(parents=True, mode=0o700)
+        folder.chmod(0o700)
+        (folder / 'ab' / 'abc.so').touch()
+        (folder / 'torn').touch()
+        (folder / 'link').symlink_to(outside)
+        if is_whole:
+            (folder / WHOLE).touch()
+        with ExitStack() as stack:
+            assert _usable(folder, stack, print) == folder
+            assert {path.name for path in folder.iterdir()} == (
+                {'ab', 'torn', 'link', LOCK, WHOLE} if is_whole else {LOCK}
+            )
+    assert (outside / 'mine').exists()
+
+
+def test_one_process_compiles_while_another_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, lines = tmp_path / 'kernels', []
+    folder.mkdir(mode=0o700)
+    (folder / 'half of a kernel').touch()
+    monkeypatch.setattr(compiling, 'LOCK_WAIT_S', 0.1)
+    with locked(folder / LOCK, longest_s=1), ExitStack() as stack:
+        assert _usable(folder, stack, lines.append) != folder
+    assert (folder / 'half of a kernel').exists()
+    waits, why = lines
+    assert 'Another process compiles this network' in waits
+    assert 'another process holds its lock' in why
 
 
 @pytest.mark.parametrize(
