@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 from test_engine_cache import WANTED, Builds, obtain
 
+from dgss_core.runtime.backends import load_backend
+from dgss_core.runtime.bundle import Bundle
 from dgss_core.runtime.engines.cache import ENGINE, KEY, EngineCache
+from dgss_core.runtime.engines.proof import report_path
 
 
 def test_prune_removes_nothing_that_is_not_ours(tmp_path: Path) -> None:
@@ -36,6 +39,17 @@ def test_prune_removes_nothing_that_is_not_ours(tmp_path: Path) -> None:
     assert cache.prune(0, print) == [folder]
     assert (drive / 'frame.png').read_text() == (noted / 'notes.txt').read_text() == 'mine'
     assert (outside / folder.name / ENGINE).read_bytes() == b'engine'
+
+
+def test_a_report_that_is_used_is_not_pruned(tmp_path: Path, sound: Bundle) -> None:
+    cache = EngineCache(tmp_path / 'cache')
+    folder = report_path(load_backend(sound, 'onnxruntime', cache_dir=cache.folder), cache).parent
+    month_ago = time.time() - 40 * 86400
+    os.utime(folder, (month_ago, month_ago))
+    load_backend(sound, 'onnxruntime', cache_dir=cache.folder)
+    assert cache.prune(30, print) == []
+    os.utime(folder, (month_ago, month_ago))
+    assert cache.prune(30, print) == [folder]
 
 
 def test_a_killed_build_is_never_taken_for_an_engine(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -65,16 +63,6 @@ def test_a_correct_engine_is_verified_once(sound: Bundle, load: Load) -> None:
     written = path.stat().st_mtime_ns
     load(sound)
     assert path.stat().st_mtime_ns == written
-
-
-def test_a_report_that_is_used_is_not_pruned(sound: Bundle, load: Load) -> None:
-    folder = report_path(load(sound), load.cache).parent
-    month_ago = time.time() - 40 * 86400
-    os.utime(folder, (month_ago, month_ago))
-    load(sound)
-    assert load.cache.prune(30, print) == []
-    os.utime(folder, (month_ago, month_ago))
-    assert load.cache.prune(30, print) == [folder]
 
 
 def test_the_report_comes_back_as_it_was_written(sound: Bundle, load: Load) -> None:
