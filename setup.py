@@ -20,7 +20,7 @@ RUNTIME = [
     'jsonargparse[signatures]>=4.52',
     'rich',
 ]
-GENERATE = ['accelerate', 'diffusers>=0.42', 'transformers>=5']
+GENERATE = ['accelerate', 'diffusers>=0.41', 'transformers>=5']
 EXTRAS = {
     # Stands in for a ROS 2 installation where there is none; never beside one.
     'ros': [
@@ -60,7 +60,7 @@ EXTRAS = {
         ),
         'axe-core-python',  # axe.min.js, for the tests of the reports in Chromium
         'hypothesis',
-        'import-linter>=2.17',
+        'import-linter>=2.15',
         'mypy',
         'pre-commit',
         'pytest',
