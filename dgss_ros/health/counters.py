@@ -23,6 +23,13 @@ class ReadyFrame(NamedTuple):
     latency_ms: float
 
 
+class Unanswered(NamedTuple):
+    """When an image was left without a mask, in seconds of the monotonic clock, and why."""
+
+    time_s: float
+    reason: str
+
+
 @dataclass(frozen=True)
 class FrameReport:
     """A consistent reading of the counters.
@@ -34,7 +41,7 @@ class FrameReport:
     `times_ms`: percentiles 50, 95 and 99 of the time per stage; of `latency`, from arrival until
     the mask is handed to the middleware, which is the sum of the stages; and of `age`, from the
     stamp until then. `in_time`, `late`: the last frames within the latency limit and beyond it,
-    oldest first.
+    `unanswered`: the last images that were skipped, rejected or failed; each oldest first.
     """
 
     processed: int = 0
@@ -45,6 +52,7 @@ class FrameReport:
     times_ms: dict[str, Percentiles] = field(default_factory=dict)
     in_time: tuple[ReadyFrame, ...] = ()
     late: tuple[ReadyFrame, ...] = ()
+    unanswered: tuple[Unanswered, ...] = ()
     too_old: int = 0
     last_skip: str = ''
 
@@ -83,6 +91,7 @@ class FrameCounters:
         self._times: dict[str, deque[float]] = {}
         self._in_time: deque[ReadyFrame] = deque(maxlen=WINDOW)
         self._late: deque[ReadyFrame] = deque(maxlen=WINDOW)
+        self._unanswered: deque[Unanswered] = deque(maxlen=WINDOW)
 
     def count_processed(
         self, stopwatch: Stopwatch, age_s: float | None = None, limit_ms: float = 0.0
@@ -109,16 +118,19 @@ class FrameCounters:
             self._skipped += 1
             self._too_old += too_old
             self._last_skip = reason
+            self._note_unanswered(f'images were skipped: {reason}')
 
     def count_rejected(self, reason: str) -> None:
         with self._lock:
             self._rejected += 1
             self._last_error = reason
+            self._note_unanswered(reason)
 
     def count_failed(self, reason: str) -> None:
         with self._lock:
             self._failed += 1
             self._last_error = reason
+            self._note_unanswered(reason)
 
     def report(self) -> FrameReport:
         with self._lock:
@@ -131,6 +143,7 @@ class FrameCounters:
                 self._last_error,
                 in_time=tuple(self._in_time),
                 late=tuple(self._late),
+                unanswered=tuple(self._unanswered),
                 too_old=self._too_old,
                 last_skip=self._last_skip,
             )
@@ -138,3 +151,6 @@ class FrameCounters:
             p50, p95, p99 = map(float, np.percentile(values, (50, 95, 99)))
             report.times_ms[name] = (p50, p95, p99)
         return report
+
+    def _note_unanswered(self, reason: str) -> None:
+        self._unanswered.append(Unanswered(time.monotonic(), reason))

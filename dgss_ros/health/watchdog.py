@@ -10,7 +10,7 @@ from typing import NamedTuple
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from dgss_ros.health.camera import CameraHealth
-from dgss_ros.health.counters import FrameReport, ReadyFrame
+from dgss_ros.health.counters import FrameReport, ReadyFrame, Unanswered
 from dgss_ros.parameters.values import Parameters
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -49,6 +49,11 @@ class Delay(NamedTuple):
         """Latency of the slowest frame that was ready in it or ended it; 0 without one."""
         within = (frame for frame in frames if self.begun_s < frame.ready_s <= self.end_s)
         return max((frame.latency_ms for frame in within), default=0.0)
+
+    def last_reason(self, unanswered: Iterable[Unanswered]) -> str:
+        """Why the last image in it got no mask; empty if all of its images got one."""
+        within = [each.reason for each in unanswered if self.begun_s < each.time_s <= self.end_s]
+        return within[-1] if within else ''
 
 
 class Watchdog:
@@ -133,6 +138,8 @@ class Watchdog:
         # Without a limit of the latency, the frame that ends the delay may be slow as well.
         if late_ms or (ending_ms and not self._is_too_long(delay.length_s - ending_ms / 1e3)):
             return f'a frame took {late_ms or ending_ms:.0f} ms from arrival to mask'
+        if reason := delay.last_reason(report.unanswered):
+            return reason
         images = f'images on {self._camera.topic()}'
         if not lasts:
             return (

@@ -94,6 +94,32 @@ def test_late_frames_are_none_in_time(stream: Stream) -> None:
     assert 'came too rarely' in judge.at(102.8).message
 
 
+@pytest.mark.parametrize(
+    ('count', 'cause'),
+    [
+        ('count_skipped', 'images were skipped: input.max_rate is 2'),
+        ('count_rejected', 'input.max_rate is 2'),
+        ('count_failed', 'input.max_rate is 2'),
+    ],
+)
+def test_a_delay_that_has_ended_tells_why_its_images_got_no_mask(
+    stream: Stream, count: str, cause: str
+) -> None:
+    """Also where they came before the node looked the last time."""
+    judge = Judge(stream)
+    stream.answer(100.1)
+    judge.at(100.2)
+    stream.answer(100.5)
+    stream.now_s = 100.8
+    getattr(stream.health.counters, count)('input.max_rate is 2')
+    judge.at(100.85)
+    stream.answer(101.1, 101.4)
+    expected = f'no mask in time for 0.6 s, until 0.4 s ago; {cause}'
+    assert judge.at(101.5).message == expected
+    stream.answer(101.8, 102.4)
+    assert 'came too rarely' in judge.at(102.5).message
+
+
 def test_slow_frames_are_told_where_no_frame_is_late(
     stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
