@@ -10,6 +10,7 @@ config/foxglove/segment.json.
 
 import os
 import tempfile
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
@@ -23,7 +24,15 @@ from launch_ros.substitutions import FindPackageShare
 from dgss_core.errors import DgssError
 from dgss_core.files.home import expand
 from dgss_core.libraries import libraries_for
-from dgss_ros.client.launching import BOOLEANS, dgss, ended_badly, is_true
+from dgss_ros.client.launching import (
+    BOOLEANS,
+    cameras_of,
+    dgss,
+    ended_badly,
+    is_true,
+    namespace_of,
+    params_file_of,
+)
 from dgss_ros.node import naming
 from dgss_ros.parameters.files import value_in
 from launch import Action, LaunchContext, LaunchDescription
@@ -32,7 +41,7 @@ from launch import Action, LaunchContext, LaunchDescription
 SEGMENT = str(Path(__file__).with_name('segment.launch.py'))
 FRAMES = '30'
 BESIDE = ('camera_info', 'labels', 'condition')
-"""What the synthetic drive holds in /camera, beside the images."""
+"""What the synthetic drive may hold in /camera, beside the images."""
 SHOWN = ('overlay', 'color_mask', 'confidence')
 """The outputs of /dgss in config/rviz/segment.rviz."""
 
@@ -84,17 +93,17 @@ class Demo:
         given = context.launch_configurations
         self._given = given
         # The arguments of segment.launch.py have their defaults only after it.
-        names, image = given.get('cameras', ''), given.get('image', naming.IMAGE)
-        namespace = naming.joined(given.get('ros_namespace', ''), given.get('namespace', ''))
+        names, image = cameras_of(given), given.get('image', naming.IMAGE)
+        namespace = namespace_of(given)
         self._cameras = naming.topics(names, image, namespace)
         self._bag = expand(given['bag']) if given['bag'] else None
-        file = given.get('params_file', '')
+        file = params_file_of(given)
         node = self._cameras[0].node
         self._suffix = ''
-        if file and value_in(expand(file), node, 'image_transport') == 'compressed':
+        if file and value_in(file, node, 'image_transport') == 'compressed':
             self._suffix = COMPRESSED
         with libraries_for('demo.launch.py'):
-            replay = import_module('dgss_ros.replay.replay')
+            self._bags, replay = map(import_module, ('dgss_core.bags', 'dgss_ros.replay.replay'))
         if self._bag is not None:
             node = '/'.join([f'/{namespace.strip("/")}' if namespace else '', naming.NODE])
             replay.by_topic(self._bag, image, names, node)
@@ -143,9 +152,12 @@ class Demo:
         """The synthetic drive, to each camera; the first tells the time."""
         if code:
             raise ended_badly('Writing the drive', code)
+        # A drive of an earlier version may hold less.
+        known = {topic.name for topic in self._bags.Bag(self._drive).topics}
+        beside = [name for name in BESIDE if f'/camera/{name}' in known]
         return [
             self._player(
-                *(str(self._drive), '--remap', _remapped(camera.image, self._suffix)),
+                *(str(self._drive), '--remap', _remapped(camera.image, self._suffix, beside)),
                 clock=not number,
             )
             for number, camera in enumerate(self._cameras)
@@ -157,13 +169,13 @@ class Demo:
         return dgss('bag', 'play', bag, '--loop', *options, then=_end)
 
 
-def _remapped(image: str, suffix: str) -> str:
+def _remapped(image: str, suffix: str, beside: Iterable[str]) -> str:
     """The remapping of the topics of the synthetic drive to those beside an image topic.
 
-    `suffix`: of the topics of the images.
+    `suffix`: of the topics of the images. `beside`: the others in /camera.
     """
-    beside = image.rpartition('/')[0]
-    others = (f'/camera/{name}:={beside}/{name}' for name in BESIDE)
+    folder = image.rpartition('/')[0]
+    others = (f'/camera/{name}:={folder}/{name}' for name in beside)
     return ','.join([f'/camera/image_raw{suffix}:={image}{suffix}', *others])
 
 

@@ -29,7 +29,15 @@ from dgss_core.errors import DgssError
 from dgss_core.files import is_empty
 from dgss_core.files.home import expand
 from dgss_core.libraries import libraries_for
-from dgss_ros.client.launching import BOOLEANS, dgss, ended_badly, is_true, options
+from dgss_ros.client.launching import (
+    BOOLEANS,
+    cameras_of,
+    dgss,
+    ended_badly,
+    is_true,
+    namespace_of,
+    options,
+)
 from dgss_ros.node import naming
 from launch import Action, LaunchContext, LaunchDescription
 
@@ -110,8 +118,8 @@ class Evaluation:
             if (path := given.get(name)) and not expand(path).exists():
                 raise DgssError(f'There is no {path}; give another {name}:=.')
         # The arguments of segment.launch.py have their defaults only after it.
-        names, image = given.get('cameras', ''), given.get('image', naming.IMAGE)
-        namespace = naming.joined(given.get('ros_namespace', ''), given.get('namespace', ''))
+        names, image = cameras_of(given), given.get('image', naming.IMAGE)
+        namespace = namespace_of(given)
         naming.topics(names, image, namespace)
         self._node = '/'.join([f'/{namespace.strip("/")}' if namespace else '', naming.NODE])
         self._replayed = ['--image', image, '--cameras', names, '--node', self._node]

@@ -21,8 +21,13 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
 from dgss_core.errors import DgssError
-from dgss_core.files.home import expand
-from dgss_ros.client.launching import BOOLEANS, is_true, spellings
+from dgss_ros.client.launching import (
+    BOOLEANS,
+    cameras_of,
+    is_true,
+    params_file_of,
+    spellings,
+)
 from dgss_ros.node import naming
 from dgss_ros.node.transport import environment
 from launch import Action, Event, EventHandler, LaunchContext, LaunchDescription
@@ -44,7 +49,8 @@ def generate_launch_description() -> LaunchDescription:
                 'cameras',
                 default_value='',
                 description='Names of the cameras, separated by commas; a colon starts another '
-                'node for the names after it. Empty for one camera without a name.',
+                'node for the names after it. Empty for those in params_file; without any, one '
+                'camera has no name.',
             ),
             DeclareLaunchArgument(
                 'bundle',
@@ -105,11 +111,10 @@ def segment_nodes(context: LaunchContext) -> list[Action]:
         return LaunchConfiguration(name).perform(context)
 
     image, namespace = argument('image'), argument('namespace')
-    naming.topics(argument('cameras'), image, namespace)
-    files = [expand(file) for file in [argument('params_file')] if file]
-    for file in files:
-        if not file.is_file():
-            raise DgssError(f'There is no parameter file {file}; give another params_file:=.')
+    cameras = cameras_of(context.launch_configurations)
+    naming.topics(cameras, image, namespace)
+    file = params_file_of(context.launch_configurations)
+    files = [] if file is None else [str(file)]
     failures = Failures()
     nodes = [
         LifecycleNode(
@@ -117,7 +122,7 @@ def segment_nodes(context: LaunchContext) -> list[Action]:
             executable='segment_node',
             name=node.name,
             namespace=namespace,
-            parameters=[*map(str, files), parameters(node.cameras, argument)],
+            parameters=[*files, parameters(node.cameras, argument)],
             remappings=remappings(node.cameras, image),
             arguments=['--ros-args', '--log-level', argument('log_level')],
             respawn=is_true(argument('respawn')),
@@ -125,7 +130,7 @@ def segment_nodes(context: LaunchContext) -> list[Action]:
             output='screen',
             on_exit=failures.note,
         )
-        for node in naming.nodes(argument('cameras'))
+        for node in naming.nodes(cameras)
     ]
     fail = EventHandler(
         matcher=lambda event: isinstance(event, NodesFailedEvent),

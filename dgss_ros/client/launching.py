@@ -5,11 +5,15 @@ The failure of a verb fails the launch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from dgss_core.errors import DgssError
+from dgss_core.files.home import expand
+from dgss_ros.node import naming
+from dgss_ros.parameters.files import value_in
 
 Then = Callable[[int], list[Any]]
 """The actions that follow a process, by its exit code; may raise DgssError."""
@@ -26,6 +30,42 @@ BOOLEANS = spellings('true', 'false')
 def is_true(value: str) -> bool:
     """Whether an argument that takes `BOOLEANS` says yes."""
     return value.lower() == 'true'
+
+
+def namespace_of(given: Mapping[str, str]) -> str:
+    """The namespace of the nodes, in that of the group around the launch file.
+
+    `given`: the launch configurations, of which those that are not declared yet may be missing.
+    """
+    return naming.joined(given.get('ros_namespace', ''), given.get('namespace', ''))
+
+
+def params_file_of(given: Mapping[str, str]) -> Path | None:
+    """The argument `params_file`; None if it is empty. Raises DgssError if there is no such file.
+
+    `given`: as in `namespace_of`.
+    """
+    if not (text := given.get('params_file', '')):
+        return None
+    file = expand(text)
+    if not file.is_file():
+        raise DgssError(f'There is no parameter file {file}; give another params_file:=.')
+    return file
+
+
+def cameras_of(given: Mapping[str, str]) -> str:
+    """The argument `cameras`; if it is empty, the cameras that `params_file` names for the node.
+
+    `given`: as in `namespace_of`. Raises DgssError for a parameter file that cannot be read, and
+    for a wrong namespace.
+    """
+    names, file = given.get('cameras', ''), params_file_of(given)
+    if names or file is None:
+        return names
+    (only,) = naming.topics('', naming.IMAGE, namespace_of(given))
+    listed = value_in(file, only.node, 'cameras')
+    is_list = isinstance(listed, list) and all(isinstance(name, str) for name in listed)
+    return ','.join(listed) if is_list else ''  # the node refuses what is no list of names
 
 
 PATIENCE_S = '60'

@@ -91,6 +91,18 @@ def test_an_evaluation_of_a_vehicle_scores_every_frame_of_each_camera(
         assert results['live']['received'] == 10
 
 
+def test_an_evaluation_takes_the_cameras_of_the_parameter_file(
+    probe_bundle: Path, cameras: Path, tmp_path: Path
+) -> None:
+    file, output = tmp_path / 'mine.yaml', tmp_path / 'out'
+    file.write_text('/veh/dgss: {ros__parameters: {cameras: [rear, front]}}')
+    given = {'bag': cameras, 'params_file': file, 'lossless': 'true', 'namespace': 'veh'}
+    image = '/sensing/{camera}/image_raw'
+    done = finished('evaluate', output=output, bundle=probe_bundle, image=image, **given)
+    assert done.returncode == 0, done.stdout
+    assert sorted(each.name for each in (output / 'evaluation').iterdir()) == ['front', 'rear']
+
+
 def test_an_evaluation_that_cannot_work_fails(
     probe_bundle: Path, drive: Path, tmp_path: Path
 ) -> None:
