@@ -31,10 +31,9 @@ from dgss_ros.client.launching import (
     ended_badly,
     is_true,
     namespace_of,
-    params_file_of,
+    suffix_of,
 )
 from dgss_ros.node import naming
-from dgss_ros.parameters.files import value_in
 from launch import Action, LaunchContext, LaunchDescription
 
 # A plain path, not a substitution, so that --show-args can read the file.
@@ -55,7 +54,6 @@ def ros_home() -> Path:
 
 
 DRIVE = ros_home() / 'dgss' / 'demo_drive'
-COMPRESSED = '/compressed'
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -97,11 +95,7 @@ class Demo:
         namespace = namespace_of(given)
         self._cameras = naming.topics(names, image, namespace)
         self._bag = expand(given['bag']) if given['bag'] else None
-        file = params_file_of(given)
-        node = self._cameras[0].node
-        self._suffix = ''
-        if file and value_in(file, node, 'image_transport') == 'compressed':
-            self._suffix = COMPRESSED
+        self._suffix = suffix_of(given, self._cameras[0].node)
         with libraries_for('demo.launch.py'):
             self._bags, replay = map(import_module, ('dgss_core.bags', 'dgss_ros.replay.replay'))
         if self._bag is not None:

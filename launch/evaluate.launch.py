@@ -31,12 +31,14 @@ from dgss_core.files.home import expand
 from dgss_core.libraries import libraries_for
 from dgss_ros.client.launching import (
     BOOLEANS,
+    COMPRESSED,
     cameras_of,
     dgss,
     ended_badly,
     is_true,
     namespace_of,
     options,
+    suffix_of,
 )
 from dgss_ros.node import naming
 from launch import Action, LaunchContext, LaunchDescription
@@ -120,7 +122,9 @@ class Evaluation:
         # The arguments of segment.launch.py have their defaults only after it.
         names, image = cameras_of(given), given.get('image', naming.IMAGE)
         namespace = namespace_of(given)
-        naming.topics(names, image, namespace)
+        camera, *_ = naming.topics(names, image, namespace)
+        # A bag may hold the images compressed too, as image_transport publishes them.
+        image = image.removesuffix(COMPRESSED) + suffix_of(given, camera.node)
         self._node = '/'.join([f'/{namespace.strip("/")}' if namespace else '', naming.NODE])
         self._replayed = ['--image', image, '--cameras', names, '--node', self._node]
         with libraries_for('evaluate.launch.py'):

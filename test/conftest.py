@@ -55,8 +55,8 @@ WAITING = ('ros/demo', 'ros/bench', 'evaluation/test_fleet_ray.py', 'ros')
 """Files and folders whose tests wait more than they compute: they run beside the others."""
 
 OPTIONAL = {
-    *('accelerate', 'diffusers', 'huggingface_hub', 'hypothesis', 'jsonargparse'),
-    *('lightning_fabric', 'mcap', 'onnx'),
+    *('accelerate', 'av', 'diffusers', 'huggingface_hub', 'hypothesis', 'jsonargparse'),
+    *('lightning_fabric', 'mcap', 'onnx', 'pi_heif'),
     *('onnxscript', 'open_clip', 'rosbags', 'safetensors', 'scipy', 'tensorboard', 'timm'),
     *('torch', 'torchvision', 'transformers'),
 }

@@ -41,3 +41,5 @@ def test_package_xml_has_a_key_for_what_runs_or_the_verb_does_without() -> None:
     depends = [element.text for element in package.iter('exec_depend')]
     assert set(keys.values()) <= set(depends)
     assert len(depends) == len(set(depends))
+    optional = (ROOT / 'test' / 'conftest.py').read_text().split('OPTIONAL = {')[1].split('}')[0]
+    assert {name.replace('-', '_') for name in without} <= set(re.findall(r"'(\w+)'", optional))

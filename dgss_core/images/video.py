@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dgss_core.errors import DgssError, read_head, what_it_is
+from dgss_core.errors import DgssError, read_head, what_it_is, why_not
 from dgss_core.images.coded import DECODER, pyav, reason_of
 from dgss_core.images.encodings import MAX_PIXELS
 from dgss_core.images.frames import FPS, Frame, FrameSource, OnError, period_ns
@@ -50,7 +50,12 @@ def video_source(path: Path, fps: float | None, report: OnError) -> FrameSource:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """The container and its video stream, checked before anything is decoded."""
-    av = pyav(path)
+    try:
+        av = pyav(path)
+    except DgssError as missing:
+        if meaning := why_not(path, *KINDS_OF_VIDEO):
+            raise DgssError(f'{path} is {meaning}.') from missing
+        raise
     try:
         # A file object and not a name: FFmpeg takes what stands before a colon for a protocol.
         with path.open('rb') as file, _container(file) as container:

@@ -15,6 +15,7 @@ from dgss_core.files.home import expand
 from dgss_ros.node import naming
 from dgss_ros.parameters.files import value_in
 
+COMPRESSED = '/compressed'
 Then = Callable[[int], list[Any]]
 """The actions that follow a process, by its exit code; may raise DgssError."""
 
@@ -66,6 +67,16 @@ def cameras_of(given: Mapping[str, str]) -> str:
     listed = value_in(file, only.node, 'cameras')
     is_list = isinstance(listed, list) and all(isinstance(name, str) for name in listed)
     return ','.join(listed) if is_list else ''  # the node refuses what is no list of names
+
+
+def suffix_of(given: Mapping[str, str], node: str) -> str:
+    """What `image_transport` in `params_file` appends to the topics of the images of `node`.
+
+    `given`: as in `namespace_of`. Raises DgssError for a parameter file that cannot be read.
+    """
+    file = params_file_of(given)
+    is_compressed = file and value_in(file, node, 'image_transport') == 'compressed'
+    return COMPRESSED if is_compressed else ''
 
 
 PATIENCE_S = '60'

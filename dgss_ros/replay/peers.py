@@ -8,11 +8,13 @@ from typing import Any
 from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, qos_check_compatible
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.live import Coverage
 from dgss_ros.client.session import call
 from dgss_ros.node.naming import CameraTopics, name_of
+from dgss_ros.replay.greeting import COMPRESSED
 
 FIND_S, ANSWER_S = 2.0, 10.0
 """Longest waits for the parameters of a node: until there is the service, and for its answer."""
@@ -55,10 +57,7 @@ def coverage_of(
 
 def others(ros: Node, topic: str) -> list[str]:
     """The full names of the nodes that publish `topic`, without one publisher of `ros` itself."""
-    names = [
-        _full(info.node_namespace, info.node_name)
-        for info in ros.get_publishers_info_by_topic(topic)
-    ]
+    names = [_name(info) for info in ros.get_publishers_info_by_topic(topic)]
     own = _full(ros.get_namespace(), ros.get_name())
     if own in names:
         names.remove(own)
@@ -83,17 +82,32 @@ def why_silent(ros: Node, topic: str, camera: CameraTopics, state: str) -> str:
         return f'nobody publishes {mask}; do not remap it, or give the --node that publishes it'
     takers = ros.get_subscriptions_info_by_topic(topic)
     if not takers:
-        return f'nobody takes images from {topic}; remap ~/image of {camera.node} to it'
+        other, transport = _other_transport(topic)
+        if camera.node in map(_name, ros.get_subscriptions_info_by_topic(other)):
+            return f'{camera.node} takes {other}; start it with image_transport:={transport}'
+        prefix = '/'.join(filter(None, ['~', name_of(camera), 'image']))
+        return f'nobody takes images from {topic}; remap {prefix} of {camera.node} to it'
     (sender, *_) = (
         info.qos_profile
         for info in ros.get_publishers_info_by_topic(topic)
-        if _full(info.node_namespace, info.node_name) == _full(ros.get_namespace(), ros.get_name())
+        if _name(info) == _full(ros.get_namespace(), ros.get_name())
     )
     found = [qos_check_compatible(sender, taker.qos_profile) for taker in takers]
     if all(fits == QoSCompatibility.ERROR for fits, _ in found):
         reasons = '; '.join(sorted({reason.strip(' ;') for _, reason in found}))
         return f'the quality of service on {topic} does not match ({reasons}); change it there'
     return f'see the log of {camera.node}, and /diagnostics'
+
+
+def _other_transport(topic: str) -> tuple[str, str]:
+    """The topic beside `topic` with the other type of image, and the transport of `topic`."""
+    if topic.endswith(COMPRESSED):
+        return topic.removesuffix(COMPRESSED), 'compressed'
+    return topic + COMPRESSED, 'raw'
+
+
+def _name(info: TopicEndpointInfo) -> str:
+    return _full(info.node_namespace, info.node_name)
 
 
 def _full(namespace: str, name: str) -> str:

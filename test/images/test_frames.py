@@ -1,5 +1,7 @@
 """Frames from real files of every kind, and the message for every wrong source."""
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -114,12 +116,10 @@ def test_a_bag_folder_and_its_storage_file(tmp_path, storage):
 
 def test_wrong_sources_are_named(folder, tmp_path):
     (tmp_path / 'empty').mkdir()
-    (tmp_path / 'text.mp4').write_text('not a video')
     save(tmp_path / 'one.png', 0)
     cases = [
         ({'source': tmp_path / 'gone'}, 'There is no .*gone'),
         ({'source': tmp_path / 'empty'}, 'holds no images'),
-        ({'source': tmp_path / 'text.mp4'}, 'nor a video'),
         ({'source': folder, 'topic': '/camera'}, 'is not a bag'),
         ({'source': folder, 'fps': 0}, 'not a frame rate'),
         ({'source': folder, 'labels': tmp_path / 'gone'}, 'There is no labels folder'),
@@ -128,6 +128,27 @@ def test_wrong_sources_are_named(folder, tmp_path):
     for arguments, message in cases:
         with pytest.raises(DgssError, match=message):
             read_frames(**arguments)
+
+
+def test_a_text_that_is_named_like_a_video_is_named(tmp_path):
+    pytest.importorskip('av')
+    (tmp_path / 'text.mp4').write_text('not a video')
+    with pytest.raises(DgssError, match='nor a video'):
+        read_frames(tmp_path / 'text.mp4')
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'#ROSBAG V2.0\n', 'is a ROS 1 bag; convert it'),
+        (b'\0\0\0\x18ftypmp42', 'run pip install av'),
+    ],
+)
+def test_only_a_video_asks_for_pyav(tmp_path, monkeypatch, content, message):
+    monkeypatch.setitem(sys.modules, 'av', None)
+    (tmp_path / 'drive').write_bytes(content)
+    with pytest.raises(DgssError, match=message):
+        read_frames(tmp_path / 'drive')
 
 
 def test_camvid_frames_carry_their_labels(shared):

@@ -103,6 +103,25 @@ def test_an_evaluation_takes_the_cameras_of_the_parameter_file(
     assert sorted(each.name for each in (output / 'evaluation').iterdir()) == ['front', 'rear']
 
 
+def test_an_evaluation_plays_the_images_that_the_parameter_file_asks_for(
+    probe_bundle: Path, drive: Path, tmp_path: Path
+) -> None:
+    """Where the bag holds them raw and compressed, as a driver with image_transport sends them."""
+    stamps = [START_NS + i * 200_000_000 for i in range(10)]
+    frames = [Frame(f'{i}', flat(16 * i + 8), stamp) for i, stamp in enumerate(stamps)]
+    write_bag(tmp_path / 'compressed', frames, compressed=True)
+    file, both, output = (tmp_path / name for name in ('mine.yaml', 'both', 'out'))
+    with BagRecorder(both) as recorder:
+        for message in (*read_messages(tmp_path / 'compressed'), *read_messages(drive)):
+            recorder.record(message.topic, message.msgtype, message.stamp_ns, message.data)
+    file.write_text('/**: {ros__parameters: {image_transport: compressed}}')
+    given = {'bag': both, 'params_file': file, 'lossless': 'true', 'wait': 10}
+    done = finished('evaluate', output=output, bundle=probe_bundle, **given)
+    assert done.returncode == 0, done.stdout
+    results = json.loads((output / 'evaluation' / 'results.json').read_text())
+    assert results['live']['received'] == 10
+
+
 def test_an_evaluation_that_cannot_work_fails(
     probe_bundle: Path, drive: Path, tmp_path: Path
 ) -> None:

@@ -127,6 +127,19 @@ def test_a_node_with_another_image_topic_is_told(
     assert f'nobody takes images from {IMAGES}; remap ~/image of /dgss to it' in done.stderr
 
 
+@pytest.mark.parametrize('is_compressed', [False, True])
+def test_a_node_with_another_transport_is_told(
+    start_node, probe_bundle: Path, tmp_path: Path, is_compressed: bool
+) -> None:
+    transport, other = ('compressed', 'raw') if is_compressed else ('raw', 'compressed')
+    taken = IMAGES if is_compressed else f'{IMAGES}/compressed'
+    write_bag(tmp_path / 'drive', FRAMES, compressed=is_compressed)
+    start_node(*CAMERA, bundle=probe_bundle, autostart=True, image_transport=other)
+    done = replay(tmp_path / 'drive', '--wait', '2')
+    assert done.returncode == 2
+    assert f'/dgss takes {taken}; start it with image_transport:={transport}' in done.stderr
+
+
 def test_a_quality_of_service_that_does_not_match_is_told(ros: Node, drive: Path) -> None:
     ros.create_publisher(Image, '/test/mask', 1)
     ros.create_subscription(Image, IMAGES, print, LATCHED_QOS)
