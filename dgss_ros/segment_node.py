@@ -261,7 +261,8 @@ class SegmentNode(LifecycleNode):
         """Run the next frames with the bundle that the parameter names now."""
         folder = self._settings.bundle_folder()
         if self._pipeline is None:
-            raise DgssError(f'The node is {self.state} and runs no bundle; configure it instead.')
+            remedy = 'start it again' if self.state == 'finalized' else 'configure it instead'
+            raise DgssError(f'The node is {self.state} and runs no bundle; {remedy}.')
         segmenter = await self._reloader.replace(self._pipeline, folder)
         return f'Runs {segmenter.identity}.'
 

@@ -229,13 +229,15 @@ def test_a_wrong_qos_override_fails_to_configure_with_a_sentence(
 
 
 def test_shutdown_is_final_and_the_process_ends_cleanly(
-    start_node, probe_bundle: Path, camera: Camera
+    start_node, ros: Node, probe_bundle: Path, camera: Camera
 ) -> None:
     node = start_node(bundle=probe_bundle, autostart=True, fresh=True)
     camera.subscribe('mask')
     camera.connect()
     node.lifecycle.shutdown()
     assert node.lifecycle.state == 'finalized'
+    refused = call(ros.create_client(Trigger, '/dgss/reload'), Trigger.Request(), TIMEOUT_S)
+    assert refused.message == 'The node is finalized and runs no bundle; start it again.'
     with pytest.raises(DgssError, match='cannot shut down while it is finalized'):
         node.lifecycle.shutdown()
     assert node.end(signal.SIGTERM) == 0
