@@ -126,7 +126,7 @@ setup(
     entry_points={
         'console_scripts': [
             'dgss = dgss_core.cli:main',
-            'segment_node = dgss_ros.segment_node:main',
+            'segment_node = dgss_ros.__main__:main',
         ],
     },
 )

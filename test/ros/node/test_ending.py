@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -42,6 +44,20 @@ def test_an_interrupt_at_any_moment_of_the_start_ends_the_node_cleanly(start_nod
         assert wait_until(lambda n=node: 'There is no parameter' in n.log, TIMEOUT_S)
         time.sleep(delay_ms / 1e3)
         assert node.end(signal.SIGINT) == 0, node.log
+
+
+@pytest.mark.parametrize('name', SIGNALS)
+def test_a_signal_while_libraries_are_imported_ends_the_node_without_a_word(name: str) -> None:
+    # Tells each import, of which the first are done here, and most are not.
+    code = 'import sys; from dgss_ros.__main__ import main; sys.exit(main())'
+    command = [sys.executable, '-X', 'importtime', '-c', code, '--ros-args']
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        told = iter(process.stderr.readline, '')
+        assert any('numpy' in line for line in told)
+        process.send_signal(getattr(signal, name))
+        rest = [line for line in told if not line.startswith('import time:')]
+        assert process.wait(TIMEOUT_S) == 0
+    assert rest == []
 
 
 @pytest.mark.parametrize('name', SIGNALS)
