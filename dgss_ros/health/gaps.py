@@ -18,19 +18,24 @@ RECENT = 10
 PAUSE = 10.0
 """Length of an interval, in medians of all, from which the camera paused or its clock was set: as
 many images are hardly ever lost in a row while half of the others arrive."""
+SHORTEST = (10, 0)
+"""Percentiles of the intervals near which the period is looked for. Of many lost images only few
+intervals are of one period; a single short one may be a fault of its stamp."""
+REFINED = (2, 4, 8)
+"""Lengths in periods up to which intervals tell the period, one after the other: long ones tell it
+better, once it is known well enough to count their periods."""
+SAME = 0.7
+"""Share of the intervals of one and the same length, of several periods, from which that length is
+the period of the camera, and the shorter intervals are faults of their stamps."""
 REGULAR = 0.9
 """Share of the intervals that must be whole numbers of periods; a triggered camera has none."""
-VARIED = 0.5
-"""Least standard deviation of these numbers, in their means, where hardly any is one: where most
-images are lost at random it is nearly 1, after a single short interval of a steady camera 0.1."""
 
 
 class StampGaps:
     """What the stamps of one camera say: the share of its images that is missing, and faults.
 
-    The period of the camera is the mean of the shortest intervals between stamps; where most
-    images are lost, only the very shortest may be one. A longer interval hides as many images as
-    it has further periods, unless it is a pause of the camera.
+    The period of the camera is found from the shortest intervals between stamps. A longer
+    interval hides as many images as it has further periods, unless it is a pause of the camera.
     """
 
     def __init__(self) -> None:
@@ -65,31 +70,23 @@ class StampGaps:
         )
         if len(intervals) < LEAST:
             return 0.0
-        short = intervals[intervals < 1.5 * np.percentile(intervals, 10)]
-        images = _whole(intervals, short.mean())
-        if images is None:
-            images = _whole(intervals, _fitted(intervals))
-            if images is None or images.std() < VARIED * images.mean():
-                return 0.0
-        return float(1 - len(images) / max(images.sum(), len(images)))
+        for percentile in SHORTEST:
+            periods = intervals / _period(intervals, percentile)
+            images = periods.round()
+            if (abs(periods - images) <= TOLERANCE).mean() >= REGULAR:
+                usual = np.median(images)
+                if usual > 1 and (images == usual).mean() > SAME:
+                    return 0.0
+                return float(1 - len(images) / max(images.sum(), len(images)))
+        return 0.0
 
 
-def _whole(intervals: np.ndarray, period: float) -> np.ndarray | None:
-    """The intervals as whole numbers of periods, (N,); None if too many are not."""
-    periods = intervals / period
-    images = periods.round()
-    return images if (abs(periods - images) <= TOLERANCE).mean() >= REGULAR else None
-
-
-def _fitted(intervals: np.ndarray) -> float:
-    """The period of which the shortest interval is one, and the longer ones are multiples.
-
-    The longest tell it most exactly, but how many periods they are only a fit to the others tells.
-    """
-    ordered = np.sort(intervals)
-    period = float(ordered[0])
-    for count in range(2, len(ordered) + 1):
-        part = ordered[:count]
-        images = (part / period).round()
-        period = float(images @ part / (images @ images))
+def _period(intervals: np.ndarray, percentile: int) -> float:
+    """The period of a camera whose shortest intervals lie at `percentile`, in their unit."""
+    period = intervals[intervals < 1.5 * np.percentile(intervals, percentile)].mean()
+    for most in REFINED:
+        images = (intervals / period).round()
+        near = (images > 0) & (images <= most)
+        if near.any():
+            period = intervals[near].sum() / images[near].sum()
     return period

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import accumulate
 
 import pytest
 
@@ -47,6 +48,25 @@ def test_a_single_short_interval_of_a_steady_camera_is_no_loss(place: float) -> 
     assert lost([*camera(25), *later]) == 0
 
 
+def test_some_half_intervals_of_a_steady_camera_are_no_loss() -> None:
+    for seed in range(20):
+        draw = random.Random(seed)
+        halves = (draw.random() < 0.1 for _ in range(120))
+        steps = [PERIOD_NS // 2 if half else PERIOD_NS for half in halves]
+        assert lost([10**9 + total for total in accumulate(steps)]) == 0
+
+
+@pytest.mark.parametrize('share', [0.8, 0.9])
+def test_the_more_images_are_lost_the_less_it_is_missed(share: float) -> None:
+    """Large images with best effort and the default transport of Fast DDS, for example."""
+    found = 0
+    for seed in range(20):
+        draw = random.Random(seed)
+        stamps = [int((10 + i + draw.expovariate(50)) * PERIOD_NS) for i in range(600)]
+        found += lost([stamp for stamp in stamps if draw.random() >= share]) > 0.7
+    assert found >= 19
+
+
 def test_few_irregular_and_repeated_stamps_say_nothing() -> None:
     assert lost([*camera(10), *camera(30)[20::2]]) == 0
     draw = random.Random(2)
@@ -76,6 +96,15 @@ def test_losses_around_a_pause_are_still_found() -> None:
 
 def test_a_slow_camera_is_no_loss() -> None:
     assert lost(camera(300)[::6]) == 0
+
+
+def test_a_few_stamps_between_those_of_a_steady_camera_are_no_loss() -> None:
+    taken = 0
+    for seed in range(300):
+        draw = random.Random(seed)
+        steps = [draw.uniform(0.15, 0.45) if draw.random() < 0.08 else 1.0 for _ in range(30)]
+        taken += lost([int(sum(steps[: i + 1]) * PERIOD_NS) for i in range(30)]) > 0
+    assert taken <= 1
 
 
 def test_few_stamps_of_a_triggered_camera_are_no_loss() -> None:
