@@ -9,6 +9,7 @@ from __future__ import annotations
 import faulthandler
 import gc
 import importlib.util
+import logging
 import os
 import signal
 import subprocess
@@ -35,6 +36,9 @@ os.environ.setdefault('TORCHINDUCTOR_VEC_ISA_OK', '1')
 # Nearly all objects of a test run are those of its libraries, and they stay: to look through them
 # takes a tenth of the time.
 gc.set_threshold(50_000, 20, 20)
+
+# The plugin of launch, which pytest loads first, makes every later logger hide what it tells.
+logging.setLoggerClass(logging.Logger)
 
 # A shell starts background jobs with SIGINT ignored, and every process under test inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

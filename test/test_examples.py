@@ -15,6 +15,10 @@ import pytest
 from dgss_core.cli import main
 
 EXAMPLES = Path(__file__).parents[1] / 'examples'
+needs_av, needs_torch = (
+    pytest.mark.skipif(find_spec(name) is None, reason=f'needs {name}, which make test installs')
+    for name in ('av', 'torch')
+)
 
 
 def run(*command: object, **environment: str) -> str:
@@ -37,6 +41,7 @@ def test_examples_are_short() -> None:
         assert 20 <= len(script.read_text().splitlines()) <= 60, script
 
 
+@needs_av
 def test_a_video_is_segmented(tmp_path: Path) -> None:
     writer = cv2.VideoWriter(
         str(tmp_path / 'drive.avi'), cv2.VideoWriter.fourcc(*'MJPG'), 10, (160, 96)
@@ -104,6 +109,7 @@ def test_a_foreign_backend_runs_in_every_verb(plugin: str, tmp_path: Path) -> No
     assert (mask == (image[..., 0] > 100)).all()
 
 
+@needs_torch
 def test_a_foreign_encoder_and_dataset_are_trained(plugin: str, tmp_path: Path) -> None:
     pytest.importorskip('torch')
     recipe = tmp_path / 'recipe.yaml'
@@ -125,6 +131,7 @@ def test_a_foreign_encoder_and_dataset_are_trained(plugin: str, tmp_path: Path) 
     )
 
 
+@needs_torch
 def test_what_the_example_lacks_is_said(plugin: str, tmp_path: Path) -> None:
     pytest.importorskip('torch')
     recipe = tmp_path / 'recipe.yaml'
