@@ -38,8 +38,8 @@ MATCHING = {
 """What a reader of our topics may ask for, by the policy."""
 UNLIMITED_S = 2**31 - 1
 """Seconds from which a duration has no end; middlewares write the infinite one differently."""
-UNNAMED, NO_NAME = '_NODE_NAME_UNKNOWN_', 'a node without a name'
-"""What rmw calls a node whose topics are heard of before its name, and what it is called here."""
+UNKNOWN = '_NODE_NAME_UNKNOWN_'
+"""What the middlewares give for a name that they do not know."""
 PARTICIPANT = 12
 """Bytes of the id of a publisher that those of one process share (DDSI-RTPS 2.5, 8.2.4.1)."""
 
@@ -56,14 +56,14 @@ def mismatched_peers(node: Node, adapting: Collection[str] = ()) -> Iterator[str
         for peer in node.get_subscriptions_info_by_topic(topic):
             if peer.topic_type != given:
                 yield (
-                    f'{_name(peer)} takes {peer.topic_type} on {topic}, but this node publishes '
-                    f'{given}: remap one of the two'
+                    f'{peer_name(peer)} takes {peer.topic_type} on {topic}, but this node '
+                    f'publishes {given}: remap one of the two'
                 )
             elif missing := _mismatch(publisher.qos_profile, peer.qos_profile):
                 ask = ' and '.join(MATCHING[policy] for policy in missing)
                 yield (
-                    f'{_name(peer)} cannot hear {topic} ({" and ".join(missing.values())}): let '
-                    f'it ask for {ask}'
+                    f'{peer_name(peer)} cannot hear {topic} ({" and ".join(missing.values())}): '
+                    f'let it ask for {ask}'
                 )
 
 
@@ -79,14 +79,14 @@ def unheard(node: Node, topic: str, *, adapts: bool = False) -> Iterator[str]:
         for peer in node.get_publishers_info_by_topic(topic):
             if peer.topic_type != taken:
                 yield (
-                    f'{_name(peer)} publishes {peer.topic_type} on {topic}, but this node takes '
-                    f'{taken}: set image_transport, or remap'
+                    f'{peer_name(peer)} publishes {peer.topic_type} on {topic}, but this node '
+                    f'takes {taken}: set image_transport, or remap'
                 )
             elif not adapts and (missing := _mismatch(peer.qos_profile, subscription.qos_profile)):
                 reason = ' and '.join(missing.values())
                 # Nothing but the reliability of our subscriptions can be set.
                 yield (
-                    f'{_name(peer)} cannot be heard on {topic} ({reason}): set '
+                    f'{peer_name(peer)} cannot be heard on {topic} ({reason}): set '
                     f'qos_overrides.{topic}.subscription.reliability to best_effort'
                 )
 
@@ -102,7 +102,7 @@ def rivals(node: Node) -> Iterator[str]:
         if publisher.topic_name.rpartition('/')[2] not in SHARED
     }
     for topic, is_stamped in sorted(topics.items(), key=lambda each: not each[1]):
-        names = [_name(peer) for peer in node.get_publishers_info_by_topic(topic)]
+        names = [peer_name(peer) for peer in node.get_publishers_info_by_topic(topic)]
         if len(names) > 1:
             own = node.get_fully_qualified_name()
             other = next((name for name in names if name != own), own)
@@ -122,7 +122,7 @@ def mixed_images(node: Node, topic: str) -> str:
     taken = {_type_name(each.msg_type) for each in node.subscriptions if each.topic_name == topic}
     # By the process too, because a driver may be started twice under one name.
     sources = {
-        (_name(peer), bytes(peer.endpoint_gid[:PARTICIPANT]))
+        (peer_name(peer), bytes(peer.endpoint_gid[:PARTICIPANT]))
         for peer in node.get_publishers_info_by_topic(topic)
         if peer.topic_type in taken
     }
@@ -211,12 +211,16 @@ def _segmenting(node: Node, topics: Mapping[str, Collection[str]]) -> set[str]:
 
 
 def _publishers(node: Node, topic: str) -> set[str]:
-    return {_name(peer) for peer in node.get_publishers_info_by_topic(topic)}
+    return {peer_name(peer) for peer in node.get_publishers_info_by_topic(topic)}
 
 
-def _name(peer: TopicEndpointInfo) -> str:
-    if peer.node_name == UNNAMED:
-        return NO_NAME
+def peer_name(peer: TopicEndpointInfo) -> str:
+    """The full name of the node of a publisher or subscription.
+
+    Its process tells it a moment later than its topics, and a program without ROS never.
+    """
+    if peer.node_name == UNKNOWN:
+        return 'a node without a name'
     return f'{peer.node_namespace.rstrip("/")}/{peer.node_name}'
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, qos_check_compatible
-from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from dgss_core.errors import DgssError
 from dgss_core.evaluation.live import Coverage
 from dgss_ros.client.session import call
+from dgss_ros.health.connections import peer_name
 from dgss_ros.node.naming import CameraTopics, name_of
 from dgss_ros.replay.greeting import COMPRESSED
 
@@ -57,7 +57,7 @@ def coverage_of(
 
 def others(ros: Node, topic: str) -> list[str]:
     """The full names of the nodes that publish `topic`, without one publisher of `ros` itself."""
-    names = [_name(info) for info in ros.get_publishers_info_by_topic(topic)]
+    names = [peer_name(info) for info in ros.get_publishers_info_by_topic(topic)]
     own = _full(ros.get_namespace(), ros.get_name())
     if own in names:
         names.remove(own)
@@ -83,14 +83,14 @@ def why_silent(ros: Node, topic: str, camera: CameraTopics, state: str) -> str:
     takers = ros.get_subscriptions_info_by_topic(topic)
     if not takers:
         other, transport = _other_transport(topic)
-        if camera.node in map(_name, ros.get_subscriptions_info_by_topic(other)):
+        if camera.node in map(peer_name, ros.get_subscriptions_info_by_topic(other)):
             return f'{camera.node} takes {other}; start it with image_transport:={transport}'
         prefix = '/'.join(filter(None, ['~', name_of(camera), 'image']))
         return f'nobody takes images from {topic}; remap {prefix} of {camera.node} to it'
     (sender, *_) = (
         info.qos_profile
         for info in ros.get_publishers_info_by_topic(topic)
-        if _name(info) == _full(ros.get_namespace(), ros.get_name())
+        if peer_name(info) == _full(ros.get_namespace(), ros.get_name())
     )
     found = [qos_check_compatible(sender, taker.qos_profile) for taker in takers]
     if all(fits == QoSCompatibility.ERROR for fits, _ in found):
@@ -104,10 +104,6 @@ def _other_transport(topic: str) -> tuple[str, str]:
     if topic.endswith(COMPRESSED):
         return topic.removesuffix(COMPRESSED), 'compressed'
     return topic + COMPRESSED, 'raw'
-
-
-def _name(info: TopicEndpointInfo) -> str:
-    return _full(info.node_namespace, info.node_name)
 
 
 def _full(namespace: str, name: str) -> str:

@@ -14,10 +14,12 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import LivelinessPolicy, QoSProfile
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CameraInfo, Image
 from streams import images_at
 
 from dgss_ros.client.session import ros_session
+from dgss_ros.health.connections import peer_name
 
 pytestmark = pytest.mark.ros
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -34,6 +36,14 @@ import dgss_ros.segment_node
 
 def test_the_node_starts_where_rclpy_has_its_events_elsewhere() -> None:
     subprocess.run([sys.executable, '-c', HUMBLE], check=True, timeout=120)
+
+
+def test_a_peer_whose_name_is_not_known_is_told_in_words() -> None:
+    known, unknown = {'node_name': 'eye', 'node_namespace': '/veh'}, '_NODE_{}_UNKNOWN_'
+    assert peer_name(TopicEndpointInfo(**known)) == '/veh/eye'
+    nameless = [unknown.format(part) for part in ('NAME', 'NAMESPACE')]
+    peer = TopicEndpointInfo(**dict(zip(known, nameless, strict=True)))
+    assert peer_name(peer) == 'a node without a name'
 
 
 def test_a_second_camera_driver_on_one_topic_is_named(
