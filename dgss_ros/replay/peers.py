@@ -84,7 +84,10 @@ def why_silent(ros: Node, topic: str, camera: CameraTopics, state: str) -> str:
     if not takers:
         other, transport = _other_transport(topic)
         if camera.node in map(peer_name, ros.get_subscriptions_info_by_topic(other)):
-            return f'{camera.node} takes {other}; start it with image_transport:={transport}'
+            return (
+                f'{camera.node} takes {other}; give it as --image, if the bag has it, or start '
+                f'the node with image_transport:={transport}'
+            )
         prefix = '/'.join(filter(None, ['~', name_of(camera), 'image']))
         return f'nobody takes images from {topic}; remap {prefix} of {camera.node} to it'
     (sender, *_) = (

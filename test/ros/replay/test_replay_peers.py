@@ -137,7 +137,8 @@ def test_a_node_with_another_transport_is_told(
     start_node(*CAMERA, bundle=probe_bundle, autostart=True, image_transport=other)
     done = replay(tmp_path / 'drive', '--wait', '2')
     assert done.returncode == 2
-    assert f'/dgss takes {taken}; start it with image_transport:={transport}' in done.stderr
+    assert f'/dgss takes {taken}; give it as --image' in done.stderr
+    assert f'start the node with image_transport:={transport}.' in done.stderr
 
 
 def test_a_quality_of_service_that_does_not_match_is_told(ros: Node, drive: Path) -> None:
