@@ -144,11 +144,6 @@ def evaluate(
     refuse_useless(
         ('predictions', predictions), {'mask-topic': mask_topic, 'mask-labels': mask_labels}
     )
-    runs = against or predictions is None
-    refuse_useless(('bundle', runs), {'threads': threads})
-    refuse_useless(
-        ('bundle', against or (runs and not checkpoint)), {'backend': backend != 'auto'}
-    )
     if corruptions:
         SuiteOptions(severities=corruptions)
         if predictions is not None:

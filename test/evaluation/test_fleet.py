@@ -153,12 +153,6 @@ MISTAKES = {
     'corruptions without one': (('--corruptions',), '--corruptions needs a value'),
     'labels of no bag': (('--labels', 'nope'), '--labels has no effect without --bag'),
     'ids of no masks': (('--mask-labels', 'camvid11'), 'no effect without --predictions'),
-    'threads of no network': (('--predictions', 'x', '--threads', 2), '--threads has no effect'),
-    'a backend of masks': (('--predictions', 'x', '--backend', 'auto,onnx'), '--backend has no'),
-    'a backend of torch': (
-        ('--checkpoint', 'x', '--backend', 'onnx'),
-        'no effect without --bundle',
-    ),
     'GPUs of nobody': (('--gpus', 1), 'give its --address too'),
     'no number of GPUs': (('--gpus', 'nan', '--address', 'local'), '--gpus is nan'),
     'too small a part': (('--gpus', 1e-5, '--address', 'local'), 'such as 0.5'),
