@@ -67,7 +67,7 @@ def test_other_services_answer_while_a_bundle_is_loaded(
     camera.connect()
     reload = ros.create_client(Trigger, '/dgss/reload')
     parameters = ros.create_client(GetParameters, '/dgss/get_parameters')
-    assert reload.wait_for_service(TIMEOUT_S)
+    assert all(client.wait_for_service(TIMEOUT_S) for client in (reload, parameters))
     calls = [reload.call_async(Trigger.Request()) for _ in range(5)]
     between = 0
     while not all(future.done() for future in calls):
