@@ -143,7 +143,7 @@ def test_a_node_with_another_transport_is_told(
 
 def test_a_quality_of_service_that_does_not_match_is_told(ros: Node, drive: Path) -> None:
     ros.create_publisher(Image, '/test/mask', 1)
-    ros.create_subscription(Image, IMAGES, print, LATCHED_QOS)
+    ros.create_subscription(Image, IMAGES, [].append, LATCHED_QOS)
     done = replay(drive, '--wait', '2', '--node', '/test')
     assert done.returncode == 2
     assert f'the quality of service on {IMAGES} does not match (' in done.stderr
