@@ -23,7 +23,7 @@ from dgss_core.runtime.bundle import open_bundle
 from dgss_core.runtime.bundle.writing import update_manifest
 from dgss_core.runtime.monitoring.domain_shift import collect
 from dgss_core.runtime.segmenter import Segmenter
-from dgss_ros.client.session import wait_until
+from dgss_ros.client.session import ros_session, wait_until
 from dgss_ros.node.qos import LATCHED_QOS
 
 pytestmark = pytest.mark.ros
@@ -125,7 +125,7 @@ def test_images_that_are_all_skipped_are_an_error(
 
 
 def test_peers_whose_quality_of_service_does_not_match_are_named(
-    start_node, probe_bundle: Path, ros: Node, diagnostics: DiagnosticsReader
+    start_node, probe_bundle: Path, diagnostics: DiagnosticsReader
 ) -> None:
     start_node(
         *('-p', 'qos_overrides./dgss/image.subscription.reliability:=reliable'),
@@ -134,29 +134,31 @@ def test_peers_whose_quality_of_service_does_not_match_are_named(
     )
     diagnostics.wait('connections', lambda s, _: s.level == OK)
     best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-    camera = ros.create_publisher(Image, '/dgss/image', best_effort)
-    diagnostics.wait(
-        'connections',
-        lambda s, _: (
-            s.level == ERROR
-            and '/test cannot be heard on /dgss/image' in s.message
-            and 'qos_overrides./dgss/image.subscription.reliability to best_effort' in s.message
-        ),
-    )
-    ros.destroy_publisher(camera)
+    topic = '/dgss/image'
+    with ros_session('camera') as camera:
+        camera.create_publisher(Image, topic, best_effort)
+        diagnostics.wait(
+            'connections',
+            lambda s, _: (
+                s.level == ERROR
+                and f'/camera cannot be heard on {topic}' in s.message
+                and 'qos_overrides./dgss/image.subscription.reliability to best_effort'
+                in s.message
+            ),
+        )
     diagnostics.wait('connections', lambda s, _: s.level == OK)
-    reader = ros.create_subscription(Image, '/dgss/mask', lambda _: None, LATCHED_QOS)
-    diagnostics.wait(
-        'connections',
-        lambda s, _: s.level == ERROR and '/test cannot hear /dgss/mask' in s.message,
-    )
-    ros.destroy_subscription(reader)
-    other = ros.create_publisher(CompressedImage, '/dgss/image', 1)
-    diagnostics.wait(
-        'connections',
-        lambda s, v: s.level == ERROR and 'sensor_msgs/msg/CompressedImage' in v['1'],
-    )
-    ros.destroy_publisher(other)
+    with ros_session('reader') as reader:
+        reader.create_subscription(Image, '/dgss/mask', lambda _: None, LATCHED_QOS)
+        diagnostics.wait(
+            'connections',
+            lambda s, _: s.level == ERROR and '/reader cannot hear /dgss/mask' in s.message,
+        )
+    with ros_session('other') as other:
+        other.create_publisher(CompressedImage, topic, 1)
+        diagnostics.wait(
+            'connections',
+            lambda s, v: s.level == ERROR and 'sensor_msgs/msg/CompressedImage' in v['1'],
+        )
     diagnostics.wait('connections', lambda s, _: s.level == OK)
 
 

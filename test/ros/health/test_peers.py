@@ -101,11 +101,11 @@ def test_peers_that_ask_for_a_deadline_or_a_liveliness_are_named(
     ):
         heard: list[Image] = []
         qos = QoSProfile(depth=1, **asked)
-        reader = ros.create_subscription(Image, '/dgss/mask', heard.append, qos)
-        diagnostics.wait(
-            'connections', lambda s, _, t=sentence: s.level == ERROR and t in s.message
-        )
-        ros.destroy_subscription(reader)
+        with ros_session('reader') as reader:
+            reader.create_subscription(Image, '/dgss/mask', heard.append, qos)
+            diagnostics.wait(
+                'connections', lambda s, _, t=sentence: s.level == ERROR and t in s.message
+            )
         diagnostics.wait('connections', lambda s, _: s.level == OK)
     # A stricter camera is heard.
     qos = QoSProfile(depth=1, deadline=lease, liveliness_lease_duration=lease)

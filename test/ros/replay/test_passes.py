@@ -36,7 +36,7 @@ def clock_of(ros: Node, bag: Path, *, at_once: bool = False) -> list[int]:
     time.sleep(0.2)
     heard.clear()
     last = [*player.play()][-1].message.stamp_ns
-    wait_until(lambda: heard and nanoseconds(heard[-1]) >= last, 2.0)
+    wait_until(lambda: heard and nanoseconds(heard[-1]) == last, SOON_S)
     return [nanoseconds(message) - FIRST_STAMP_NS for message in heard]
 
 
