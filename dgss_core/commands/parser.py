@@ -80,15 +80,15 @@ def checked(
     DgssError for a config that is missing or not YAML, for a key in `CODE`, and for a value that
     is no section where one is expected.
     """
-    before = ''
+    before, whole = '', {f'--{name}': kind for name, kind in sections.items()}
     for argument in switched(arguments, switches):
         option, given, value = argument.partition('=')
         if argument.startswith('--') and CODE & set(option[2:].rstrip('+').split('.')):
             raise _names_code(option, option.rpartition('.')[2])
-        if before[2:] in sections:
-            argument = _section(before, argument, sections[before[2:]])
-        elif option[2:] in sections and given:
-            argument = f'{option}={_section(option, value, sections[option[2:]])}'
+        if before in whole:
+            argument = _section(before, argument, whole[before])
+        elif option in whole and given:
+            argument = f'{option}={_section(option, value, whole[option])}'
         else:
             if any(key in argument for key in CODE):
                 _check_inline(argument)

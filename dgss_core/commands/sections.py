@@ -53,8 +53,8 @@ def kind_of(option: str, sections: Mapping[str, type]) -> Any:
 
     `sections`: the dataclasses of the options with a config.
     """
-    first, *keys = option.removeprefix('--').split('.')
-    kind: Any = sections.get(first)
+    first, *keys = option.split('.')
+    kind: Any = sections.get(first[2:]) if first.startswith('--') else None
     for key in keys:
         kind = _fields(kind).get(key)
     return kind
