@@ -5,30 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from canary import Canary
+from refused import BENCH, RECIPE, TRAIN, TRAINS, refused
 
 from dgss_core.cli import main
 
-RECIPE = {'system': 'dgss-mobilenetv2', 'sources': [{'dataset': 'synthetic'}]}
 SPEC = {'class_path': 'canary_module.Call', 'init_args': {}}
-TRAIN = ['train', '--output', 'run', '--config', 'recipe.yaml']
-BENCH = ['bench', 'train', '--config', 'recipe.yaml']
-TRAINS = pytest.mark.skipif(find_spec('torch') is None, reason='needs torch: trains')
-
-
-def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The sentence of a command that has to exit with 2."""
-    assert main(arguments) == 2
-    error = capsys.readouterr().err.strip()
-    assert error.startswith('dgss: error: ')
-    assert '\n' not in error
-    return error
 
 
 @pytest.mark.parametrize(
@@ -193,102 +180,8 @@ def test_sections_may_be_files_and_mappings(
     assert 'seed at least 0, not' in refused(['bench', 'train', *files], capsys)
     inline = ['--config', json.dumps(RECIPE | {'seed': -7}), '--hardware={accelerator: cpu}']
     assert 'seed at least 0, not' in refused(['bench', 'train', *inline], capsys)
-    error = refused(['bench', 'train', '--config', 'nothing.yaml'], capsys)
-    assert 'There is no file nothing.yaml' in error
-
-
-@pytest.mark.parametrize(
-    ('part', 'sentence'),
-    [
-        (
-            {'rare': {'temperature': 0.1}},
-            'recipe.yaml: there is no key rare; rare belongs to each entry of sources',
-        ),
-        ({'rate': 0.1}, 'recipe.yaml: there is no key rate; rate belongs to optimiser'),
-        (
-            {'optimiser': {'shape': 'poly'}},
-            'recipe.yaml: there is no key optimiser.shape; shape belongs to schedule of optimiser',
-        ),
-        ({'foo': 1}, 'recipe.yaml: there is no key foo'),
-        (
-            {'sources': [{'dataset': 'synthetic', 'rares': {'temperature': 1}}]},
-            'recipe.yaml: there is no key rares',
-        ),
-    ],
-    ids=str,
-)
-@TRAINS
-def test_an_unknown_key_is_named_with_its_file_and_its_place(
-    part: dict[str, Any], sentence: str, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    Path('recipe.yaml').write_text(yaml.safe_dump(RECIPE | part))
-    assert refused(TRAIN, capsys) == f'dgss: error: {sentence}; see dgss train --help.'
-
-
-@pytest.mark.parametrize(
-    ('part', 'sentence'),
-    [
-        (
-            {'sources': ['tiny']},
-            "sources: entry 1 is 'tiny'; write its keys as a mapping, such as",
-        ),
-        ({'sources': 'tiny'}, "sources is 'tiny'; write a list"),
-        ({'sources': {'dataset': 'tiny'}}, "sources is {'dataset': 'tiny'}; write a list"),
-        (
-            {'sources': [{'dataset': [1]}]},
-            'dataset: Expected a str. Got value: [1]; see dgss train',
-        ),
-        ({'optimiser': 'adamw'}, "optimiser: 'adamw' is neither a section nor the path"),
-        ({'optimiser': './none.yaml'}, 'optimiser: There is no file none.yaml; correct the path'),
-        ({'optimiser': [1]}, 'optimiser is [1]; write its keys as a mapping'),
-        ({'optimiser': {'schedule': 3}}, 'optimiser: schedule is 3; write its keys'),
-        ({'augmentation': 3}, 'augmentation is 3; write its keys as a mapping'),
-        ({'augmentation': None}, 'augmentation is None; write its keys as a mapping'),
-        ({'steps': 'many'}, 'steps: Expected an int. Got value: many'),
-    ],
-)
-@TRAINS
-def test_a_value_that_is_no_section_is_refused_with_its_place(
-    part: dict[str, Any], sentence: str, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    Path('recipe.yaml').write_text(yaml.safe_dump(RECIPE | part))
-    assert f'recipe.yaml: {sentence}' in refused(TRAIN, capsys)
-
-
-@TRAINS
-def test_an_option_that_is_no_section_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path('recipe.yaml').write_text(yaml.safe_dump(RECIPE))
-    error = refused([*TRAIN, '--config.sources', '[tiny]'], capsys)
-    assert "--config.sources: entry 1 is 'tiny'; write its keys as a mapping" in error
-    assert '--config.optimiser is [1]; ' in refused([*TRAIN, '--config.optimiser=[1]'], capsys)
-
-
-@TRAINS
-@pytest.mark.parametrize(
-    ('given', 'said'),
-    [
-        ([], 'Give --config FILE, --output; see dgss train --help.'),
-        (['--config.system', 'tiny'], 'Give --config.sources, --output; see'),
-        (['--config', 'recipe.yaml'], 'Give --output; see'),
-    ],
-)
-def test_missing_options_are_named_as_they_are_given(
-    given: list[str],
-    said: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path('recipe.yaml').write_text(yaml.safe_dump(RECIPE))
-    assert said in refused(['train', *given], capsys)
+    absent = ['bench', 'train', '--config', 'nothing.yaml']
+    assert 'There is no file nothing.yaml' in refused(absent, capsys)
 
 
 @TRAINS
