@@ -31,7 +31,6 @@ from dgss_core.files.home import expand
 from dgss_core.libraries import libraries_for
 from dgss_ros.client.launching import (
     BOOLEANS,
-    COMPRESSED,
     cameras_of,
     dgss,
     ended_badly,
@@ -124,7 +123,7 @@ class Evaluation:
         namespace = namespace_of(given)
         camera, *_ = naming.topics(names, image, namespace)
         # A bag may hold the images compressed too, as image_transport publishes them.
-        image = image.removesuffix(COMPRESSED) + suffix_of(given, camera.node)
+        image = image.removesuffix(naming.COMPRESSED) + suffix_of(given, camera.node)
         self._node = '/'.join([f'/{namespace.strip("/")}' if namespace else '', naming.NODE])
         self._replayed = ['--image', image, '--cameras', names, '--node', self._node]
         with libraries_for('evaluate.launch.py'):

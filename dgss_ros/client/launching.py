@@ -15,7 +15,6 @@ from dgss_core.files.home import expand
 from dgss_ros.node import naming
 from dgss_ros.parameters.files import value_in
 
-COMPRESSED = '/compressed'
 Then = Callable[[int], list[Any]]
 """The actions that follow a process, by its exit code; may raise DgssError."""
 
@@ -76,7 +75,7 @@ def suffix_of(given: Mapping[str, str], node: str) -> str:
     """
     file = params_file_of(given)
     is_compressed = file and value_in(file, node, 'image_transport') == 'compressed'
-    return COMPRESSED if is_compressed else ''
+    return naming.COMPRESSED if is_compressed else ''
 
 
 PATIENCE_S = '60'

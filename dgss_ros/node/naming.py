@@ -12,6 +12,8 @@ from dgss_ros.parameters.table import check_cameras
 CAMERA = '{camera}'
 IMAGE = f'/{CAMERA}/image_raw'
 NODE = 'dgss'
+COMPRESSED = '/compressed'
+"""What image_transport appends to the topic of images for the compressed ones."""
 NAME = r'[A-Za-z_]\w*'
 """Of a node, a namespace or a part of a topic."""
 

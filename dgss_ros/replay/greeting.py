@@ -12,8 +12,7 @@ from dgss_core.bags.reader import decode_message
 from dgss_core.errors import DgssError
 from dgss_core.images.compressed import encode_jpeg
 from dgss_ros.node.messages import to_image
-
-COMPRESSED = '/compressed'
+from dgss_ros.node.naming import COMPRESSED
 
 
 def greeting(bag: Bag, topic: str) -> bytes:

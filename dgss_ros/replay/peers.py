@@ -13,8 +13,7 @@ from dgss_core.errors import DgssError
 from dgss_core.evaluation.live import Coverage
 from dgss_ros.client.session import call
 from dgss_ros.health.connections import peer_name
-from dgss_ros.node.naming import CameraTopics, name_of
-from dgss_ros.replay.greeting import COMPRESSED
+from dgss_ros.node.naming import COMPRESSED, CameraTopics, name_of
 
 FIND_S, ANSWER_S = 2.0, 10.0
 """Longest waits for the parameters of a node: until there is the service, and for its answer."""

@@ -24,7 +24,6 @@ from dgss_ros.node import naming
 from dgss_ros.node.naming import CameraTopics
 from dgss_ros.replay.answers import Answers, labels_topic
 from dgss_ros.replay.bag_play import BagPlayer, Published, check_rate
-from dgss_ros.replay.greeting import COMPRESSED
 from dgss_ros.replay.meeting import (
     check_coverage,
     note_coverage,
@@ -117,13 +116,13 @@ def by_topic(
     namespace, _, name = node.rpartition('/')
     if image is None and not cameras:
         image = image_topic(bag).name
-    base = (image or naming.IMAGE).removesuffix(COMPRESSED)
+    base = (image or naming.IMAGE).removesuffix(naming.COMPRESSED)
     known = {topic.name for topic in bag.topics}
     found = {}
     for camera in naming.topics(cameras, base, namespace, name):
         topic = camera.image
-        if topic not in known or (image or '').endswith(COMPRESSED):
-            compressed = topic + COMPRESSED
+        if topic not in known or (image or '').endswith(naming.COMPRESSED):
+            compressed = topic + naming.COMPRESSED
             topic = compressed if compressed in known else topic
         found[image_topic(bag, topic).name] = camera
     return found
